@@ -1,0 +1,206 @@
+"""The compiled backend: Numba kernels that run many mini-batches in one call.
+
+Here arguments become tables and addresses; the kernels are in steps.py and what it imports.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numba.core import event
+from numba.np.numpy_support import from_dtype
+
+from fastnn.activations import ACTIVATIONS, Array
+from fastnn.backends.compiled import gemm, steps, threads
+from fastnn.backends.compiled import layers as table
+from fastnn.losses import LOSSES
+from fastnn.parameters import Architecture, aligned_zeros, padded
+
+if TYPE_CHECKING:
+    from fastnn.network import Network
+    from fastnn.parameters import Parameters
+
+KINDS = {np.dtype("f4"): table.FLOAT32, np.dtype("f8"): table.FLOAT64, np.dtype("u1"): table.UINT8}
+UNITS = {gemm.PRODUCT: gemm.product, gemm.DELTAS: steps.deltas, gemm.UPDATE: steps.update}
+# Rows whose gradients are summed in one go.
+BLOCK = 512
+
+
+def prepare(dtype: np.dtype, announce: Callable[[], object] = lambda: None) -> float:
+    """Compile the kernels for a dtype, or load them from the cache; see `fastnn.backends`."""
+    start = time.perf_counter()
+    with event.install_listener("numba:compile", _Announcer(announce)):
+        _functions(dtype)
+    return time.perf_counter() - start
+
+
+@cache
+def _functions(dtype: np.dtype) -> Array:
+    """Return the table of the units' addresses, compiled for a dtype."""
+    number = from_dtype(dtype)
+    addresses = np.zeros(3, np.int64)
+    for place, function in UNITS.items():
+        addresses[place] = function.address(number)
+    steps.run.prepare(number)
+    return addresses
+
+
+class _Announcer(event.Listener):
+    """Call a function when the first compilation starts; loading from the cache is none."""
+
+    def __init__(self, announce: Callable[[], object]) -> None:
+        self.announce: Callable[[], object] | None = announce
+
+    def on_start(self, event: event.Event) -> None:
+        if self.announce is not None:
+            announce, self.announce = self.announce, None
+            announce()
+
+    def on_end(self, event: event.Event) -> None:
+        pass
+
+
+def predict(net: Network, X: Array, out: Array) -> None:
+    """Write the outputs for all rows of X into ``out``; see `fastnn.backends`."""
+    _run(net, X, None, out=out)
+
+
+def loss(net: Network, X: Array, Y: Array, out: Array) -> float:
+    """Return the mean loss, and write the outputs into ``out``; see `fastnn.backends`."""
+    losses = np.empty(-(-len(X) // BLOCK))
+    _run(net, X, Y, out=out, losses=losses)
+    return _mean(losses, len(X))
+
+
+def loss_and_gradient(net: Network, X: Array, Y: Array, l2: float, gradient: Parameters) -> float:
+    """Return the loss with its penalty and fill ``gradient``; see `fastnn.backends`."""
+    gradient.vector[:] = 0
+    losses = np.empty(-(-len(X) // BLOCK))
+    alphas, betas = np.full(len(losses), 1 / len(X)), np.ones(len(losses))
+    _run(net, X, Y, losses=losses, result=gradient.vector, alphas=alphas, betas=betas)
+    value = _mean(losses, len(X))
+    if l2:
+        for weights, g in zip(net.weights, gradient.weights, strict=True):
+            g += l2 * weights
+            value += l2 / 2 * float(np.sum(np.square(weights, dtype=np.float64)))
+    return value
+
+
+def _mean(losses: Array, rows: int) -> float:
+    """Return the mean loss of all rows from the mean losses of their blocks."""
+    sizes = np.diff(np.r_[0:rows:BLOCK, rows])
+    return float(np.average(losses, weights=sizes))
+
+
+def train_steps(
+    net: Network,
+    X: Array,
+    Y: Array,
+    order: Array,
+    batch_size: int,
+    rates: Array,
+    l2: float,
+    losses: Array,
+) -> int:
+    """Take a step of gradient descent a batch; see `fastnn.backends`."""
+    sizes = np.full(len(rates), batch_size)
+    sizes[-1] = len(order) - batch_size * (len(rates) - 1)
+    return _run(
+        net,
+        X,
+        Y,
+        order=order,
+        batch_size=batch_size,
+        losses=losses,
+        result=net.parameters,
+        alphas=-rates / sizes,
+        betas=1 - rates * l2,
+    )
+
+
+NOTHING = np.empty(0)
+
+
+def _run(
+    net: Network,
+    X: Array,
+    Y: Array | None,
+    *,
+    order: Array = NOTHING,
+    batch_size: int = BLOCK,
+    losses: Array | None = None,
+    result: Array = NOTHING,
+    alphas: Array = NOTHING,
+    betas: Array = NOTHING,
+    out: Array = NOTHING,
+) -> int:
+    architecture = net.architecture
+    dtype = architecture.dtype
+    rows = len(order) or len(X)
+    capacity = min(batch_size, rows)
+    training = len(alphas) > 0
+    flops = architecture.training_flops if training else architecture.forward_flops
+    count = threads.choose(net.threads, flops * capacity)
+    layers, work = _workspace(architecture, capacity)
+    size = gemm.pack_size(dtype.itemsize) if training else 0
+    with threads.region(count):
+        taken: int = steps.run.dispatcher(
+            _functions(dtype),
+            layers,
+            LOSSES[architecture.loss],
+            net.parameters,
+            result.astype(dtype, copy=False),
+            work,
+            aligned_zeros(count * size, dtype).reshape(count, size),
+            np.ones(1, dtype),
+            _source(X, pixels=True),
+            np.full(4, table.NONE) if Y is None else _source(Y),
+            order.astype(np.int64, copy=False),
+            rows,
+            batch_size,
+            alphas.astype(dtype),
+            betas.astype(dtype),
+            np.zeros(capacity),
+            np.empty(-(-rows // batch_size)) if losses is None else losses,
+            out.reshape(-1).astype(dtype, copy=False),
+            count,
+        )
+    return taken
+
+
+def _workspace(architecture: Architecture, rows: int) -> tuple[Array, Array]:
+    """Return the table of layers, and the work array that it describes, for that many rows."""
+    layers = np.zeros((len(architecture.layers), table.COLUMNS), np.int64)
+    below = padded(architecture.sizes[0], architecture.dtype.itemsize)
+    source, size = 0, rows * below
+    for l, (layer, name) in enumerate(
+        zip(architecture.layers, architecture.activations, strict=True)
+    ):
+        block = rows * layer.stride
+        layers[l, table.FAN_IN] = layer.fan_in
+        layers[l, table.FAN_OUT] = layer.fan_out
+        layers[l, table.WEIGHTS] = layer.weights
+        layers[l, table.BIASES] = layer.biases
+        layers[l, table.STRIDE] = layer.stride
+        layers[l, table.ACTIVATION] = ACTIVATIONS[name].code
+        layers[l, table.INPUT] = source
+        layers[l, table.INPUT_STRIDE] = below
+        layers[l, table.OUTPUT] = source = size
+        layers[l, table.DELTA] = size + block
+        below, size = layer.stride, size + 2 * block
+    return layers, aligned_zeros(size, architecture.dtype)
+
+
+def _source(rows: Array, pixels: bool = False) -> Array:
+    """Describe rows to the kernels: address, kind, bytes between rows and between columns."""
+    address = rows.__array_interface__["data"][0]
+    if rows.ndim == 1:
+        return np.array([address, table.LABELS, rows.strides[0], 0], np.int64)
+    kind = KINDS[rows.dtype]
+    if pixels and kind == table.UINT8:
+        kind = table.UINT8_PIXELS
+    return np.array([address, kind, *rows.strides], np.int64)

@@ -1,0 +1,205 @@
+"""The parallel kernels: predictions over many rows, and many steps of training in one call."""
+
+from __future__ import annotations
+
+import math
+
+from numba import int64, prange, types
+
+from fastnn.activations import SOFTMAX
+from fastnn.backends.compiled.gemm import DELTAS, PRODUCT, UPDATE, call_product
+from fastnn.backends.compiled.jit import serial, unit
+from fastnn.backends.compiled.layers import (
+    ACTIVATION,
+    BIASES,
+    DELTA,
+    FAN_IN,
+    FAN_OUT,
+    INPUT,
+    INPUT_STRIDE,
+    KIND,
+    NONE,
+    OUTPUT,
+    PREFETCH_ROWS,
+    STRIDE,
+    WEIGHTS,
+    activate,
+    backward,
+    forward,
+    gather,
+    output_and_loss,
+    prefetch_row,
+    softmax,
+    target_to_delta,
+)
+
+# Rows of a batch that a tile of the weight gradient sums in one go.
+GRADIENT_ROWS = 128
+# The rows of a batch, and the rows of a weight matrix, are dealt to threads in groups of so many.
+GROUP = 8
+
+
+@serial
+def _share(total, thread, threads):
+    """Return the first of the things, in groups, that a thread takes; the next one's is the end."""
+    groups = (total + GROUP - 1) // GROUP
+    return min(total, groups * thread // threads * GROUP)
+
+
+def _deltas_types(number):
+    index, integers, vector = types.int64, types.int64[::1], number[::1]
+    return (
+        integers, types.int64[:, ::1], index, vector, vector, integers, integers, integers,
+        index, index, index, vector, types.float64[::1], vector,
+    )  # fmt: skip
+
+
+@unit(_deltas_types)
+def deltas(
+    functions, layers, loss, parameters, work, source, target, order, first, start, stop, pack, losses, out,
+):  # fmt: skip
+    """First half of a step, for rows start .. stop of the batch that begins at order[first].
+
+    Gather and go forward through all layers; with a place for them, write the outputs; with
+    targets, compute the losses; with a place to pack into, the deltas of all layers.
+    """
+    last = len(layers) - 1
+    stride, fan_out = layers[last, STRIDE], layers[last, FAN_OUT]
+    fan_in, width = layers[0, FAN_IN], layers[0, INPUT_STRIDE]
+    activation = layers[last, ACTIVATION]
+    shuffled = len(order) > 0
+    for r in range(start, stop):
+        index = first + r
+        if shuffled:
+            if index + PREFETCH_ROWS < len(order):
+                prefetch_row(source, order[index + PREFETCH_ROWS], fan_in)
+            index = order[index]
+        begin = layers[0, INPUT] + r * width
+        gather(source, index, work[begin : begin + fan_in], fan_in)
+    forward(functions, layers, parameters, work, start, stop - start)
+    for r in range(start, stop):
+        begin = layers[last, OUTPUT] + r * stride
+        row = work[begin : begin + fan_out]
+        if target[KIND] == NONE:
+            if activation == SOFTMAX:
+                softmax(row)
+            else:
+                activate(activation, row)
+        else:
+            begin = layers[last, DELTA] + r * stride
+            delta = work[begin : begin + stride]
+            gather(target, order[first + r] if shuffled else first + r, delta, fan_out)
+            losses[r] = output_and_loss(activation, loss, row, delta)
+            if len(pack) > 0:
+                target_to_delta(activation, loss, row, delta)
+                for j in range(fan_out, stride):
+                    delta[j] = 0
+        if len(out) > 0:
+            begin = (first + r) * fan_out
+            for j in range(fan_out):
+                out[begin + j] = row[j]
+    if len(pack) > 0:
+        backward(functions, layers, parameters, work, start, stop - start, pack)
+
+
+call_deltas = deltas.call
+
+
+def _update_types(number):
+    index, vector = types.int64, number[::1]
+    return (
+        types.int64[::1], types.int64[:, ::1], vector, vector, vector, index, index, index,
+        number, number,
+    )  # fmt: skip
+
+
+@unit(_update_types)
+def update(functions, layers, work, ones, result, rows, thread, threads, alpha, beta):
+    """Second half of a step, for a thread's share of the rows of each weight matrix.
+
+    result (fan_in, fan_out) = beta * result + alpha * A^T (fan_in, rows) delta (rows, fan_out).
+    """
+    one = alpha / alpha
+    for l in range(len(layers)):  # noqa: E741
+        start = _share(layers[l, FAN_IN], thread, threads)
+        stop = _share(layers[l, FAN_IN], thread + 1, threads)
+        stride, a_stride = layers[l, STRIDE], layers[l, INPUT_STRIDE]
+        for first in range(0, rows, GRADIENT_ROWS):
+            count = min(GRADIENT_ROWS, rows - first)
+            delta = layers[l, DELTA] + first * stride
+            arguments = (
+                work, layers[l, INPUT] + first * a_stride + start, 1, a_stride,
+                work, delta, stride, result, layers[l, WEIGHTS] + start * stride, stride,
+                stop - start, layers[l, FAN_OUT], count, alpha, beta if first == 0 else one,
+            )  # fmt: skip
+            call_product(functions[PRODUCT], arguments)
+            if thread == threads - 1:  # the biases are the weights of an input that is always 1
+                arguments = (
+                    ones, 0, 0, 0, work, delta, stride, result, layers[l, BIASES], stride,
+                    1, layers[l, FAN_OUT], count, alpha, one,
+                )  # fmt: skip
+                call_product(functions[PRODUCT], arguments)
+
+
+call_update = update.call
+
+
+def _run_types(number):
+    index, integers, vector = types.int64, types.int64[::1], number[::1]
+    reals = types.float64[::1]
+    return (
+        integers, types.int64[:, ::1], index, vector, vector, vector, number[:, ::1], vector,
+        integers, integers, integers, index, index, vector, vector, reals, reals, vector, index,
+    )  # fmt: skip
+
+
+@unit(_run_types, parallel=True)
+def run(
+    functions, layers, loss, parameters, result, work, packs, ones, source, target, order, rows,
+    batch_size, alphas, betas, row_losses, losses, out, threads,
+):  # fmt: skip
+    """Take the rows in batches; return how many batches before a loss was not finite.
+
+    The rows are those of ``order``, or the first ones of the source where it is empty. For each
+    batch this computes its mean loss and sets ``result = beta * result + alpha * g`` for the
+    weights and ``result + alpha * g`` for the biases, where g is the gradient of the sum of its
+    losses: with ``result`` the parameters themselves, that is gradient descent. Where
+    ``alphas``, ``packs`` or ``target`` is empty, there is no update, no deltas or no loss.
+    """
+    for step in range(len(losses)):
+        first = step * batch_size
+        count = min(batch_size, rows - first)
+        if threads == 1:
+            arguments = (
+                functions, layers, loss, parameters, work, source, target, order, first, 0, count,
+                packs[0], row_losses, out,
+            )  # fmt: skip
+            call_deltas(functions[DELTAS], arguments)
+        else:
+            for t in prange(threads):
+                thread = int64(t)
+                start, stop = _share(count, thread, threads), _share(count, thread + 1, threads)
+                arguments = (
+                    functions, layers, loss, parameters, work, source, target, order, first, start,
+                    stop, packs[thread], row_losses, out,
+                )  # fmt: skip
+                call_deltas(functions[DELTAS], arguments)
+        total = 0.0
+        for r in range(count):
+            total += row_losses[r]
+        losses[step] = total / count
+        if len(alphas) == 0:
+            continue
+        if not math.isfinite(total):
+            return step
+        alpha, beta = alphas[step], betas[step]
+        if threads == 1:
+            arguments = (functions, layers, work, ones, result, count, 0, 1, alpha, beta)
+            call_update(functions[UPDATE], arguments)
+        else:
+            for t in prange(threads):
+                arguments = (
+                    functions, layers, work, ones, result, count, int64(t), threads, alpha, beta,
+                )  # fmt: skip
+                call_update(functions[UPDATE], arguments)
+    return len(losses)

@@ -1,0 +1,126 @@
+"""The IDX format of the MNIST files: a typed array behind a short big-endian header."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import os
+import sys
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedIOBase
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+CHUNK = 1 << 20
+"""Bytes read at a time: memory grows by no more than this before the file has delivered it."""
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_MAX_NDIM = 32
+_DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+
+
+@contextmanager
+def open_content(path: str | os.PathLike[str]) -> Iterator[BufferedIOBase]:
+    """Open a file for reading, decompressed if its first bytes say that it is gzip.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file; its name plays no part in how it is read.
+
+    Yields
+    ------
+    file object
+        The content as a binary stream.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened (``FileNotFoundError`` if there is none).
+    ValueError
+        If the gzip data turn out to be corrupt or truncated while they are read.
+    """
+    with open(path, "rb") as raw:
+        is_gzip = raw.peek(len(_GZIP_MAGIC)).startswith(_GZIP_MAGIC)
+        try:
+            yield gzip.GzipFile(fileobj=raw) if is_gzip else raw
+        except (zlib.error, EOFError, gzip.BadGzipFile) as error:
+            raise ValueError(
+                f"{os.fspath(path)!r} is corrupt or truncated gzip ({error}); need an intact file"
+            ) from error
+
+
+def read_idx(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
+    """Read an IDX file, gzip-compressed or plain.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file. Its first bytes, not its name, tell whether it is gzip.
+
+    Returns
+    -------
+    ndarray
+        The array, C-contiguous and writeable, of the shape in the header and of dtype uint8, int8,
+        int16, int32, float32 or float64 in native byte order.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened (``FileNotFoundError`` if there is none).
+    ValueError
+        If the content is not exactly one IDX array: wrong magic number, unknown type, no dimension
+        or more than 32, too few bytes or too many, or corrupt gzip.
+
+    Notes
+    -----
+    The format is the one described with the MNIST database: two zero bytes, a type code, the number
+    of dimensions, each dimension as a big-endian uint32, and the elements in C order. Memory grows
+    with the bytes that the file delivers, up to the size that its header declares.
+    """
+    name = repr(os.fspath(path))
+    with open_content(path) as stream:
+        dtype, shape = _read_header(stream, name)
+        size = dtype.itemsize * math.prod(shape)
+        content = bytearray()
+        while len(content) < size:
+            chunk = stream.read(min(CHUNK, size - len(content)))
+            if not chunk:
+                raise ValueError(
+                    f"{name} ends after {len(content)} bytes of data; its header, of shape {shape},"
+                    f" needs {size}"
+                )
+            content += chunk
+        # Asking for one byte more also makes gzip check its checksum.
+        if stream.read(1):
+            raise ValueError(
+                f"{name} goes on after its data; its header, of shape {shape}, needs exactly"
+                f" {size} bytes"
+            )
+    array: npt.NDArray[Any] = np.ndarray(shape, dtype, buffer=content)
+    return array if dtype.isnative else array.byteswap(inplace=True).view(dtype.newbyteorder("="))
+
+
+def _read_header(stream: BufferedIOBase, name: str) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    magic = stream.read(4)
+    if len(magic) < 4 or magic[:2] != b"\0\0":
+        raise ValueError(f"{name} starts with {magic!r}; need two zero bytes, a type, a rank (IDX)")
+    code, ndim = magic[2:]
+    if code not in _DTYPES:
+        known = ", ".join(f"0x{known:02X}" for known in _DTYPES)
+        raise ValueError(f"{name} has IDX type 0x{code:02X}; need one of {known}")
+    if not 1 <= ndim <= _MAX_NDIM:
+        raise ValueError(f"{name} has {ndim} dimensions; need 1 to {_MAX_NDIM}")
+    dimensions = stream.read(4 * ndim)
+    if len(dimensions) < 4 * ndim:
+        raise ValueError(f"{name} ends inside its header; need {ndim} dimensions of 4 bytes each")
+    shape = tuple(int.from_bytes(dimensions[i : i + 4], "big") for i in range(0, 4 * ndim, 4))
+    dtype = np.dtype(_DTYPES[code])
+    # NumPy counts a zero dimension as one here, so that an empty array may still be too large.
+    if dtype.itemsize * math.prod(max(length, 1) for length in shape) > sys.maxsize:
+        raise ValueError(f"{name} declares shape {shape}; need at most {sys.maxsize} bytes")
+    return dtype, shape

@@ -1,0 +1,199 @@
+"""MNIST: found in a folder, or downloaded once into the user's cache."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from io import BufferedIOBase
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from fastnn.datasets.idx import CHUNK, open_content, read_idx
+
+CHECKSUMS = {
+    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
+"""SHA-256 of the uncompressed content of each file; downloads must match it."""
+
+MIRRORS = (
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+)
+
+_Bytes: TypeAlias = npt.NDArray[np.uint8]
+_CHECKOUT = Path(__file__).resolve().parents[2] / "data" / "mnist"
+_TIMEOUT_SECONDS = 30.0
+_MAX_BYTES = 64 << 20  # The largest file holds 47 MB uncompressed.
+
+
+class Mnist(NamedTuple):
+    """The MNIST arrays: images uint8 of shape (n, 784), labels uint8 of shape (n,) in 0..9."""
+
+    train_images: _Bytes
+    train_labels: _Bytes
+    test_images: _Bytes
+    test_labels: _Bytes
+
+
+def load_mnist(
+    folder: str | os.PathLike[str] | None = None,
+    *,
+    download: bool = True,
+    progress: bool | None = None,
+) -> Mnist:
+    """Load the MNIST database of handwritten digits.
+
+    Without ``folder``, the first of these that holds all four files is used: the folder that the
+    environment variable ``FASTNN_DATA`` names, or ``mnist`` in it; ``data/mnist`` of a source
+    checkout; the user's cache folder. If none does, the files are downloaded to the cache folder.
+
+    Parameters
+    ----------
+    folder : str or os.PathLike, optional
+        A folder with the four IDX files, each with or without ``.gz``: MNIST, or another data set
+        in its form such as Fashion-MNIST.
+    download : bool, default True
+        Whether to download the files if no folder has them. Ignored if ``folder`` is given.
+    progress : bool, optional
+        Whether a download shows a progress bar; by default, if standard error is a terminal.
+
+    Returns
+    -------
+    Mnist
+        Images uint8 of shape (n, 784), one byte a pixel; labels uint8 of shape (n,).
+
+    Raises
+    ------
+    FileNotFoundError
+        If ``folder`` lacks a file, or if no folder has the files and they cannot be downloaded.
+    ValueError
+        If a file is not valid IDX or has not the shape, type or labels of MNIST.
+    """
+    if folder is not None:
+        files = _locate(Path(folder))
+        if missing := [name for name in CHECKSUMS if name not in files]:
+            raise FileNotFoundError(f"'{folder}' needs {', '.join(missing)}, with or without .gz")
+        return _load(files)
+    searched = []
+    for candidate in _search_folders():
+        if len(files := _locate(candidate)) == len(CHECKSUMS):
+            return _load(files)
+        searched.append(candidate)
+    reason = "downloads are off"
+    if download:
+        try:
+            return _load(_download(searched[-1], progress))
+        except OSError as error:
+            reason = str(error)
+    raise FileNotFoundError(
+        f"no MNIST files in {', '.join(repr(str(path)) for path in searched)}, and {reason}; put"
+        f" {', '.join(CHECKSUMS)} (with or without .gz) in a folder and pass it, or set FASTNN_DATA"
+    )
+
+
+def _search_folders() -> Iterator[Path]:
+    """Yield the folders in the order of search, the cache last."""
+    if value := os.environ.get("FASTNN_DATA"):
+        yield Path(value).expanduser()
+        yield Path(value).expanduser() / "mnist"
+    yield _CHECKOUT
+    yield _cache_folder()
+
+
+def _cache_folder() -> Path:
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
+    elif sys.platform == "darwin":
+        base = "~/Library/Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "fastnn" / "mnist"
+
+
+def _locate(folder: Path) -> dict[str, Path]:
+    """Path of each MNIST file that the folder holds, the plain one if it is there twice."""
+    candidates = ((name, folder / f"{name}{end}") for name in CHECKSUMS for end in (".gz", ""))
+    return {name: path for name, path in candidates if path.is_file()}
+
+
+def _load(files: dict[str, Path]) -> Mnist:
+    paths = [files[name] for name in CHECKSUMS]
+    return Mnist(*_load_pair(*paths[:2]), *_load_pair(*paths[2:]))
+
+
+def _load_pair(images_path: Path, labels_path: Path) -> tuple[_Bytes, _Bytes]:
+    images, labels = read_idx(images_path), read_idx(labels_path)
+    for path, array, pixels in ((images_path, images, (28, 28)), (labels_path, labels, ())):
+        need = (len(images), *pixels)
+        if array.dtype != np.uint8 or array.shape != need:
+            raise ValueError(
+                f"'{path}' holds {array.dtype} of shape {array.shape}; need uint8 of shape {need}"
+            )
+    if np.any(labels > 9):
+        raise ValueError(f"'{labels_path}' holds the label {labels.max()}; need only 0 to 9")
+    return images.reshape(-1, 28 * 28), labels
+
+
+def _download(folder: Path, progress: bool | None) -> dict[str, Path]:
+    """Fetch the files that the folder lacks, each from the first mirror that delivers it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    present = _locate(folder)
+    for name in [name for name in CHECKSUMS if name not in present]:
+        failures = []
+        for mirror in MIRRORS:
+            url = f"{mirror}{name}.gz"
+            try:
+                _fetch(url, folder / f"{name}.gz", CHECKSUMS[name], progress)
+                break
+            except (OSError, ValueError, http.client.HTTPException) as error:
+                failures.append(f"{url}: {error}")
+        else:
+            raise OSError(f"cannot download ({'; '.join(failures)})")
+    return _locate(folder)
+
+
+def _fetch(url: str, target: Path, checksum: str, progress: bool | None) -> None:
+    from tqdm import tqdm
+
+    hidden = None if progress is None else not progress  # None: hidden unless on a terminal
+    with tempfile.TemporaryDirectory(prefix=".download-", dir=target.parent) as scratch:
+        partial = Path(scratch) / target.name
+        with (
+            urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as response,
+            open(partial, "wb") as file,
+            tqdm(desc=target.name, unit="B", unit_scale=True, disable=hidden) as bar,
+        ):
+            bar.total = int(response.headers.get("Content-Length", 0)) or None
+            for chunk in _chunks(response):
+                file.write(chunk)
+                bar.update(len(chunk))
+            file.flush()
+            os.fsync(file.fileno())  # A crash after the replace must not leave an empty file.
+        with open_content(partial) as stream:
+            digest = hashlib.sha256()
+            for chunk in _chunks(stream):
+                digest.update(chunk)
+        if digest.hexdigest() != checksum:
+            raise ValueError(f"the content has SHA-256 {digest.hexdigest()}; need {checksum}")
+        os.replace(partial, target)
+
+
+def _chunks(stream: BufferedIOBase) -> Iterator[bytes]:
+    """Yield what the stream holds, refusing more than any MNIST file needs."""
+    length = 0
+    while chunk := stream.read(CHUNK):
+        length += len(chunk)
+        if length > _MAX_BYTES:
+            raise ValueError(f"more than {_MAX_BYTES} bytes; no MNIST file is that long")
+        yield chunk

@@ -1,0 +1,184 @@
+"""Checks of arguments. Each error names the argument, what it got and what it needs."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Collection
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastnn.activations import Array
+from fastnn.parameters import Architecture
+
+# Elements looked at in one go, so that a memory map never has to be in memory whole.
+BLOCK = 1 << 20
+
+
+def one_of(name: str, value: Any, choices: Collection[str]) -> str:
+    """Return the value if it is one of the choices."""
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(sorted(choices))}; got {value!r}")
+    return value
+
+
+def integer(name: str, value: Any, low: int, high: int | None = None, why: str = "") -> int:
+    """Return the value as an int if it is an integer from low to high."""
+    try:
+        if isinstance(value, bool | np.bool_):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {value!r}") from None
+    if number < low or (high is not None and number > high):
+        limit = f"at least {low}" if high is None else f"from {low} to {high}{why}"
+        raise ValueError(f"{name} must be {limit}; got {number}")
+    return number
+
+
+def real(name: str, value: Any, *, above: float | None = None, least: float | None = None) -> float:
+    """Return the value as a float if it is finite and above or at least a bound."""
+    if isinstance(value, str | bool | np.bool_):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a number, got {value!r}") from None
+    if above is not None and not (math.isfinite(number) and number > above):
+        raise ValueError(f"{name} must be finite and greater than {above:g}; got {value!r}")
+    if least is not None and not (math.isfinite(number) and number >= least):
+        raise ValueError(f"{name} must be finite and at least {least:g}; got {value!r}")
+    return number
+
+
+def features(name: str, X: Any, architecture: Architecture) -> Array:
+    """Return X as a matrix that a backend reads: (n, features) of float32, float64 or uint8.
+
+    Arrays of these types are passed on as they are, without a copy. Other numbers are converted to
+    the network's dtype.
+    """
+    X = _numbers(name, X)
+    columns = architecture.sizes[0]
+    if X.ndim != 2 or X.shape[1] != columns:
+        hint = "; for one row use X[None, :]" if X.shape == (columns,) else ""
+        raise ValueError(
+            f"{name} must have shape (rows, {columns}), as the network has {columns} inputs; "
+            f"got {X.shape}{hint}"
+        )
+    return _readable(name, X, architecture)
+
+
+class Targets(NamedTuple):
+    """What to learn: for the backends, and as class labels where there are classes."""
+
+    values: Array  # int64 labels (n,) or targets (n, outputs)
+    labels: Array | None  # int64 (n,)
+
+
+def targets(name: str, y: Any, rows: int, architecture: Architecture) -> Targets:
+    """Return y as a backend reads it.
+
+    Integer labels (n,) for networks with several outputs; numbers (n,) or (n, 1) for those with one;
+    targets (n, outputs) for any.
+    """
+    y = _numbers(name, y)
+    outputs, output = architecture.sizes[-1], architecture.activations[-1]
+    if len(y) != rows:
+        raise ValueError(f"{name} must have as many rows as X, {rows}; got {len(y)}")
+    if y.ndim == 1 and outputs > 1:
+        return _labels(name, y, outputs)
+    if y.ndim == 1:
+        y = y[:, None]
+    if y.ndim != 2 or y.shape[1] != outputs:
+        hint = " For integer labels use a one-dimensional array, such as y.ravel()." * (
+            y.ndim == 2 and y.shape[1] == 1
+        )
+        raise ValueError(
+            f"{name} must have shape ({rows},) or ({rows}, {outputs}), as the network has {outputs} "
+            f"outputs; got {y.shape}.{hint}"
+        )
+    values = _readable(name, y, architecture)
+    if architecture.loss == "cross_entropy":
+        _probabilities(name, values, output)
+    return Targets(values, _labels_in(values) if output != "identity" else None)
+
+
+def _labels(name: str, y: Array, outputs: int) -> Targets:
+    if not (np.issubdtype(y.dtype, np.integer) or y.dtype == bool):
+        raise TypeError(
+            f"{name} must hold integer class labels from 0 to {outputs - 1}, or be targets of shape "
+            f"({len(y)}, {outputs}); got one-dimensional {y.dtype}"
+        )
+    low, high = int(y.min()), int(y.max())
+    if low < 0 or high >= outputs:
+        raise ValueError(
+            f"{name} must hold labels from 0 to {outputs - 1}, as the network has {outputs} outputs; "
+            f"got labels from {low} to {high}"
+        )
+    labels = y.astype(np.int64, copy=False)
+    return Targets(labels, labels)
+
+
+def _probabilities(name: str, values: Array, output: str) -> None:
+    """Refuse targets that the cross-entropy of this output has no meaning for."""
+    low, high = float(values.min()), float(values.max())
+    if low < 0 or high > 1:
+        raise ValueError(
+            f"{name} must hold probabilities from 0 to 1 for the cross-entropy loss; "
+            f"got values from {low:g} to {high:g}"
+        )
+    if output == "softmax":
+        sums = values.sum(axis=1, dtype=np.float64)
+        wrong = np.flatnonzero(np.abs(sums - 1) > 1e-3)
+        if len(wrong):
+            raise ValueError(
+                f"{name} must have rows that sum to 1 for softmax with cross-entropy; "
+                f"row {wrong[0]} sums to {sums[wrong[0]]:g}"
+            )
+
+
+def _labels_in(values: Array) -> Array | None:
+    """Return the classes that targets stand for, if each row names just one."""
+    if values.shape[1] == 1:
+        column = values[:, 0]
+        return column.astype(np.int64) if np.isin(column, (0, 1)).all() else None
+    one_hot = np.isin(values, (0, 1)).all() and (values.sum(axis=1) == 1).all()
+    return values.argmax(axis=1) if one_hot else None
+
+
+def _numbers(name: str, array: Any) -> Array:
+    try:
+        array = np.asarray(array) if not isinstance(array, np.ndarray) else array
+    except ValueError as error:
+        raise ValueError(f"{name} must be a rectangular array of numbers: {error}") from None
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must be an array of numbers, got dtype {array.dtype}")
+    if array.ndim == 0:
+        raise ValueError(f"{name} must be an array, got the single number {array}")
+    if array.size == 0:
+        raise ValueError(f"{name} must not be empty, got shape {array.shape}")
+    return array
+
+
+def _readable(name: str, array: Array, architecture: Architecture) -> Array:
+    """Return a matrix in a type that the kernels read, and refuse NaN and infinity."""
+    if array.dtype not in (np.float32, np.float64, np.uint8):
+        wide = array.dtype.kind == "f" and array.dtype.itemsize >= 8
+        array = array.astype(np.float64 if wide else architecture.dtype)
+    if array.dtype.kind != "f":
+        return array
+    step = max(1, BLOCK // array.shape[1])
+    for first in range(0, len(array), step):
+        block = array[first : first + step]
+        with np.errstate(all="ignore"):
+            total = block.sum()  # not finite if any element is not: one fast pass
+        if not np.isfinite(total):
+            bad = np.argwhere(~np.isfinite(block))
+            if len(bad):
+                row, column = bad[0]
+                raise ValueError(
+                    f"{name} must be finite, got {block[row, column]} "
+                    f"in row {first + row}, column {column}"
+                )
+    return array
