@@ -17,9 +17,9 @@ from fastnn.schedules import SCHEDULES
 if TYPE_CHECKING:
     from fastnn.network import Network
 
-# Work of one call of a backend, in floating-point operations: about a fiftieth of a second, and less
-# than a quarter on any machine, so that Ctrl-C and progress are prompt. A step costs some of it even
-# when a network is tiny.
+# Work of one call of a backend, in floating-point operations: about a fiftieth of a second, and
+# less than a quarter on any machine, so that Ctrl-C and progress are prompt. A step costs some of
+# it even when a network is tiny.
 SLICE = 4e9
 STEP_OVERHEAD = 1e5
 

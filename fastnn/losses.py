@@ -7,8 +7,9 @@ and ``m`` the number of outputs:
 - ``cross_entropy`` with ``sigmoid``: ``-sum_j (t_j log a_j + (1 - t_j) log(1 - a_j))``;
 - ``mse``: ``1/m sum_j (a_j - t_j)^2``.
 
-The loss of a batch is the mean over its rows. ``delta`` is the gradient of a row's loss with respect
-to ``z``. Cross-entropy is computed from ``z``, so that it stays finite where ``a`` rounds to 0 or 1.
+The loss of a batch is the mean over its rows. ``delta`` is the gradient of a row's loss with
+respect to ``z``. Cross-entropy is computed from ``z``, so that it stays finite where ``a`` rounds
+to 0 or 1.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ LOSSES = {"cross_entropy": CROSS_ENTROPY, "mse": MSE}
 
 
 class Pair(NamedTuple):
-    """An output activation with a loss: ``value(z, a, t)`` (rows,) and ``delta(a, t)`` (rows, m)."""
+    """An output activation with a loss: ``value(z, a, t)`` (rows,), ``delta(a, t)`` (rows, m)."""
 
     value: Callable[[Array, Array, Array], Array]
     delta: Callable[[Array, Array], Array]

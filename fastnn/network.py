@@ -33,12 +33,12 @@ class Network:
     loss : str
         "cross_entropy" (with softmax or sigmoid) or "mse"; the formulas are in `fastnn.losses`.
     init : str or callable
-        How weights start: "he" (He et al., 2015), "glorot" or "xavier" (Glorot and Bengio, 2010),
-        "normal" (standard normal), "uniform" (in +-0.05), or a function ``init(rng, fan_in, fan_out)``
-        that returns an array (fan_in, fan_out). Biases start at 0.
+        How weights start: "glorot" or "xavier" (Glorot and Bengio, 2010), "he" (He et al., 2015),
+        "normal" (standard normal), "uniform" (in +-0.05), or a function ``init(rng, fan_in,
+        fan_out)`` that returns an array (fan_in, fan_out). Biases start at 0.
     seed : int, optional
-        Fixes the initial weights and the order of rows in every epoch: on one machine it fixes every
-        bit of a run, at any number of threads. Without one, each network is different.
+        Fixes the initial weights and the order of rows in every epoch: on one machine it fixes
+        every bit of a run, at any number of threads. Without one, each network is different.
     dtype : str or numpy.dtype
         Of the parameters and of all computations: "float32" or "float64".
     backend : str
@@ -78,7 +78,7 @@ class Network:
         activation: str | Sequence[str] = "relu",
         output: str = "softmax",
         loss: str = "cross_entropy",
-        init: str | Initialiser = "he",
+        init: str | Initialiser = "glorot",
         seed: int | None = None,
         dtype: npt.DTypeLike = "float32",
         backend: str = "numba",
@@ -133,15 +133,15 @@ class Network:
         Parameters
         ----------
         X : array of shape (rows, features)
-            float32, float64 or uint8 (pixels: scaled from 0..255 to 0..1) in any memory layout is read
-            in place, row by row, and may be a memory map; other numbers are converted first.
+            float32, float64 or uint8 (pixels: scaled from 0..255 to 0..1) in any memory layout is
+            read in place, row by row, and may be a memory map; other numbers are converted first.
         y : array of shape (rows,) or (rows, outputs)
             Integer class labels, or targets: probabilities for cross-entropy, any numbers for mse.
         epochs : int
             Times to go through all rows.
         batch_size : int, optional
-            Rows a step, by default 32, or all rows if they are fewer. The last batch of an epoch has
-            the rows that are left.
+            Rows a step, by default 32, or all rows if they are fewer. The last batch of an epoch
+            has the rows that are left.
         learning_rate : float
             At the first step.
         l2 : float
@@ -160,8 +160,9 @@ class Network:
         Returns
         -------
         History
-            A row for each epoch: ``loss``, the mean over the epoch's rows, each before the step that
-            used it, without the penalty; validation metrics; ``learning_rate`` at the epoch's start;
+            A row for each epoch: ``loss``, the mean over the epoch's rows, each before the step
+            that used it, without the penalty; validation metrics; ``learning_rate`` at the epoch's
+            start;
             ``seconds`` and ``samples_per_second`` of training.
 
         Raises
@@ -236,8 +237,8 @@ class Network:
         Returns
         -------
         ndarray
-            With softmax or sigmoid the class of each row, int64 (rows,): the largest output, or for a
-            single output whether it is above one half. With identity the outputs (rows, outputs).
+            With softmax or sigmoid the class of each row, int64 (rows,): the largest output, or for
+            a single output whether it is above one half. With identity the outputs (rows, outputs).
         """
         outputs = self.predict_proba(X)
         return outputs if self.architecture.activations[-1] == "identity" else _classes(outputs)

@@ -163,7 +163,7 @@ def he(rng: np.random.Generator, fan_in: int, fan_out: int) -> Array:
 
 
 def glorot(rng: np.random.Generator, fan_in: int, fan_out: int) -> Array:
-    """Return numbers uniform in ``+-sqrt(6 / (fan_in + fan_out))`` (Glorot and Bengio, 2010); also "xavier"."""
+    """Return numbers uniform in ``+-sqrt(6 / (fan_in + fan_out))`` (Glorot and Bengio, 2010)."""
     return uniform(rng, fan_in, fan_out, np.sqrt(6 / (fan_in + fan_out)))
 
 

@@ -79,8 +79,8 @@ class Targets(NamedTuple):
 def targets(name: str, y: Any, rows: int, architecture: Architecture) -> Targets:
     """Return y as a backend reads it.
 
-    Integer labels (n,) for networks with several outputs; numbers (n,) or (n, 1) for those with one;
-    targets (n, outputs) for any.
+    Integer labels (n,) for networks with several outputs; numbers (n,) or (n, 1) for those with
+    one; targets (n, outputs) for any.
     """
     y = _numbers(name, y)
     outputs, output = architecture.sizes[-1], architecture.activations[-1]
@@ -95,8 +95,8 @@ def targets(name: str, y: Any, rows: int, architecture: Architecture) -> Targets
             y.ndim == 2 and y.shape[1] == 1
         )
         raise ValueError(
-            f"{name} must have shape ({rows},) or ({rows}, {outputs}), as the network has {outputs} "
-            f"outputs; got {y.shape}.{hint}"
+            f"{name} must have shape ({rows},) or ({rows}, {outputs}), as the network has "
+            f"{outputs} outputs; got {y.shape}.{hint}"
         )
     values = _readable(name, y, architecture)
     if architecture.loss == "cross_entropy":
@@ -107,14 +107,14 @@ def targets(name: str, y: Any, rows: int, architecture: Architecture) -> Targets
 def _labels(name: str, y: Array, outputs: int) -> Targets:
     if not (np.issubdtype(y.dtype, np.integer) or y.dtype == bool):
         raise TypeError(
-            f"{name} must hold integer class labels from 0 to {outputs - 1}, or be targets of shape "
-            f"({len(y)}, {outputs}); got one-dimensional {y.dtype}"
+            f"{name} must hold integer class labels from 0 to {outputs - 1}, or be targets of "
+            f"shape ({len(y)}, {outputs}); got one-dimensional {y.dtype}"
         )
     low, high = int(y.min()), int(y.max())
     if low < 0 or high >= outputs:
         raise ValueError(
-            f"{name} must hold labels from 0 to {outputs - 1}, as the network has {outputs} outputs; "
-            f"got labels from {low} to {high}"
+            f"{name} must hold labels from 0 to {outputs - 1}, as the network has {outputs} "
+            f"outputs; got labels from {low} to {high}"
         )
     labels = y.astype(np.int64, copy=False)
     return Targets(labels, labels)

@@ -1,11 +1,11 @@
 """The two backends, and the contract that both keep.
 
 A backend is a module of plain functions. ``net`` is a `fastnn.Network`, of which a backend reads
-``architecture``, ``parameters``, ``weights``, ``biases`` and ``threads``. Arguments were validated by
-the network: X (n, features) is float32, float64 or uint8 in any memory layout, and uint8 means
+``architecture``, ``parameters``, ``weights``, ``biases`` and ``threads``. Arguments were validated
+by the network: X (n, features) is float32, float64 or uint8 in any memory layout, and uint8 means
 pixels, to be scaled from 0..255 to 0..1; Y is either int64 labels (n,) or targets (n, outputs) in
-float32, float64 or uint8. No argument but ``out``, ``losses``, ``gradient`` and, in `train_steps`, the
-network's parameters is changed.
+float32, float64 or uint8. No argument but ``out``, ``losses``, ``gradient`` and, in `train_steps`,
+the network's parameters is changed.
 
 ``prepare(dtype, announce) -> float``
     Make ready for networks of that dtype; return the seconds that it took. ``announce()`` is called
@@ -18,10 +18,10 @@ network's parameters is changed.
     Return the mean loss of the rows plus ``l2 / 2`` times the sum of the squared weights, and write
     its gradient into ``gradient``, a `fastnn.parameters.Parameters`.
 ``train_steps(net, X, Y, order, batch_size, rates, l2, losses) -> int``
-    For step s, take the rows ``order[s * batch_size : (s + 1) * batch_size]`` (the last batch may be
-    shorter), put their mean loss into ``losses[s]``, without the penalty, and move the parameters
-    against the gradient by the learning rate ``rates[s]``. Stop before a step whose loss is not
-    finite; return the number of steps taken.
+    For step s, take the rows ``order[s * batch_size : (s + 1) * batch_size]`` (the last batch may
+    be shorter), put their mean loss into ``losses[s]``, without the penalty, and move the
+    parameters against the gradient by the learning rate ``rates[s]``. Stop before a step whose loss
+    is not finite; return the number of steps taken.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The reference backend: NumPy, written to be read. Each function is its formula.
 
-For a network with layers ``l = 1 .. L``, inputs ``A_0 = X`` (n, fan_in) and weights ``W_l`` (fan_in, fan_out):
+For a network with layers ``l = 1 .. L``, inputs ``A_0 = X`` (n, fan_in) and weights ``W_l``
+(fan_in, fan_out):
 
     forward     Z_l = A_(l-1) W_l + b_l            A_l = f_l(Z_l)
     backward    D_L = dloss/dZ_L                   D_(l-1) = D_l W_l^T * f'_(l-1)(A_(l-1))

@@ -49,7 +49,7 @@ def _functions(dtype: np.dtype) -> Array:
     return addresses
 
 
-class _Announcer(event.Listener):
+class _Announcer(event.Listener):  # type: ignore[misc]
     """Call a function when the first compilation starts; loading from the cache is none."""
 
     def __init__(self, announce: Callable[[], object]) -> None:

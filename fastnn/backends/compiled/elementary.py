@@ -1,8 +1,9 @@
 """exp, tanh and sigmoid as branch-free polynomials, which LLVM vectorises.
 
-``exp(x) = 2^n exp(r)`` with ``n = round(x / ln 2)`` and ``|r| <= ln(2) / 2``; ``r`` is computed with ln 2
-in two parts (Cody and Waite, 1980), and ``exp(r)`` is its Taylor polynomial, whose remainder is below
-a tenth of a rounding error. NaN passes through; results below the smallest normal number are right.
+``exp(x) = 2^n exp(r)`` with ``n = round(x / ln 2)`` and ``|r| <= ln(2) / 2``; ``r`` is computed
+with ln 2 in two parts (Cody and Waite, 1980), and ``exp(r)`` is its Taylor polynomial, whose
+remainder is below a tenth of a rounding error. NaN passes through; results below the smallest
+normal number are right.
 """
 
 from __future__ import annotations
@@ -96,7 +97,10 @@ def sigmoid(x):
 
 @serial
 def tanh(x):
-    """Return ``-m / (2 + m)`` with the sign of x, where ``m = e**(-2|x|) - 1`` without cancellation."""
+    """Return ``-m / (2 + m)`` with the sign of x, where ``m = e**(-2|x|) - 1``.
+
+    m is computed without cancellation.
+    """
     p, shifted, one = _expm1_parts(-abs(x + x))
     power = scale_by_power(one, shifted)
     m = power * p + (power - one)

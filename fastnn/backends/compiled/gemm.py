@@ -1,7 +1,9 @@
-"""Matrix products: the blocking loops around the register tile. Shapes, flat arrays, offsets, no checks.
+"""Matrix products: the blocking loops around the register tile.
 
-Every element of C is the sum over blocks of k, in order, of sums in the order of k. Neither the tile
-nor the thread that computes it changes its bits.
+Arguments are flat arrays, offsets and shapes; nothing is checked.
+
+Every element of C is the sum over blocks of k, in order, of sums in the order of k. Neither the
+tile nor the thread that computes it changes its bits.
 """
 
 from __future__ import annotations

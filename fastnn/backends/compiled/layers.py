@@ -182,7 +182,7 @@ def forward(functions, layers, parameters, work, first, rows):
     For each layer: Z (rows, fan_out) = A (rows, fan_in) W (fan_in, fan_out) + b.
     """
     one = work.dtype.type(1)
-    for l in range(len(layers)):  # noqa: E741
+    for l in range(len(layers)):
         fan_in, fan_out, stride = layers[l, FAN_IN], layers[l, FAN_OUT], layers[l, STRIDE]
         output = layers[l, OUTPUT] + first * stride
         biases = parameters[layers[l, BIASES] : layers[l, BIASES] + stride]
@@ -208,7 +208,7 @@ def backward(functions, layers, parameters, work, first, rows, pack):
 
     For each layer: delta (rows, fan_in) = delta (rows, fan_out) W^T (fan_out, fan_in) * f'(a).
     """
-    for l in range(len(layers) - 1, 0, -1):  # noqa: E741
+    for l in range(len(layers) - 1, 0, -1):
         stride, below = layers[l, STRIDE], layers[l - 1, STRIDE]
         delta = layers[l - 1, DELTA] + first * below
         product_transposed(

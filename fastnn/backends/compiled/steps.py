@@ -56,7 +56,8 @@ def _deltas_types(number):
 
 @unit(_deltas_types)
 def deltas(
-    functions, layers, loss, parameters, work, source, target, order, first, start, stop, pack, losses, out,
+    functions, layers, loss, parameters, work, source, target, order, first, start, stop, pack,
+    losses, out,
 ):  # fmt: skip
     """First half of a step, for rows start .. stop of the batch that begins at order[first].
 
@@ -120,7 +121,7 @@ def update(functions, layers, work, ones, result, rows, thread, threads, alpha, 
     result (fan_in, fan_out) = beta * result + alpha * A^T (fan_in, rows) delta (rows, fan_out).
     """
     one = alpha / alpha
-    for l in range(len(layers)):  # noqa: E741
+    for l in range(len(layers)):
         start = _share(layers[l, FAN_IN], thread, threads)
         stop = _share(layers[l, FAN_IN], thread + 1, threads)
         stride, a_stride = layers[l, STRIDE], layers[l, INPUT_STRIDE]

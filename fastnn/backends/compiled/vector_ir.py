@@ -169,9 +169,9 @@ def _tile_function(module: ir.Module, element: ir.Type, rows: int, vectors: int)
 def tile(typingctx, shape, a, a0, a_row, a_k, b, b0, b_row, c, c0, c_row, count, alpha, beta):
     """Set ``C = alpha * A B + beta * C`` for one register tile.
 
-    ``A[r, k]`` is ``a[a0 + r * a_row + k * a_k]``; row k of B starts at ``b[b0 + k * b_row]`` and row
-    r of C at ``c[c0 + r * c_row]``. ``shape`` numbers the tile, see `tile_shape`; ``count`` is the
-    length of the sums, at least 1.
+    ``A[r, k]`` is ``a[a0 + r * a_row + k * a_k]``; row k of B starts at ``b[b0 + k * b_row]`` and
+    row r of C at ``c[c0 + r * c_row]``. ``shape`` numbers the tile, see `tile_shape`; ``count`` is
+    the length of the sums, at least 1.
     """
     index = types.intp
     number = a.dtype
@@ -287,8 +287,8 @@ def _int_type(element: ir.Type) -> ir.IntType:
 def scale_by_power(typingctx, x, shifted):
     """Return ``x * 2**n``, where ``shifted`` is ``1.5 * 2**p + n`` and p its mantissa's bits.
 
-    The low bits of ``shifted`` are n. The power is applied in two factors, so that results below the
-    smallest normal number are rounded once and those above the largest become infinity.
+    The low bits of ``shifted`` are n. The power is applied in two factors, so that results below
+    the smallest normal number are rounded once and those above the largest become infinity.
     """
 
     def codegen(context, builder, signature, args):
