@@ -8,66 +8,104 @@ tile nor the thread that computes it changes its bits.
 
 from __future__ import annotations
 
-from numba import types
+import numpy as np
+from numba import int64, types
 
 from fastnn.backends.compiled.jit import serial, unit
 from fastnn.backends.compiled.vector_ir import (
-    FIRST_SHAPE,
+    LISTED_TILES,
     PANEL,
+    SHAPES,
     TILES,
+    any_nonzero,
     lanes,
+    list_nonzero,
     tile,
     transpose,
 )
 
 # The longest sum in one go: 256 rows of a panel of B are 48 KiB, which is a first-level cache.
 K_BLOCK = 256
-TILE_COUNT = len(TILES)
+# The same for sums over listed k, whose panels are wider.
+LISTED_K_BLOCK = 64
+
+# Rows of a batch that a tile of the weight gradient sums in one go.
+GRADIENT_ROWS = 128
+
 # Places in the table of units' addresses that is handed to every kernel that calls one.
 PRODUCT, DELTAS, UPDATE = range(3)
+
+TILE_ROWS = tuple(rows for rows, _ in TILES)
+GROUP = TILE_ROWS[0]
+
+
+def _shape_table(tiles, listed):
+    """Return a table (tiles, widest + 1): the widest shape that is at most so many vectors."""
+    widest = max(widths[-1] for _, widths in tiles)
+    return np.array(
+        [
+            [
+                SHAPES.index((rows, max(w for w in widths if w <= max(across, 1)), listed))
+                for across in range(widest + 1)
+            ]
+            for rows, widths in tiles
+        ]
+    )
+
+
+SHAPE = _shape_table(TILES, False)
+LISTED_SHAPE = _shape_table(LISTED_TILES, True)
+ACROSS = np.array([across for _, across, _ in SHAPES])
+WIDEST = tuple(widths[-1] for _, widths in TILES)
+# Rows that a listed product takes at once.
+PAIR = LISTED_TILES[1][0]
+PAIR_WIDEST = LISTED_TILES[1][1][-1]
+SINGLE_WIDEST = LISTED_TILES[2][1][-1]
+NO_INDICES = np.zeros(1, np.int32)
 
 
 def _product_types(number):
     vector, index = number[::1], types.int64
     a, b, c = (vector, index, index, index), (vector, index, index), (vector, index, index)
-    return (*a, *b, *c, index, index, index, number, number)
+    return (*a, *b, *c, index, index, index, index, number, number)
 
 
 @unit(_product_types)
-def product(a, a0, a_row, a_k, b, b0, b_row, c, c0, c_row, rows, columns, count, alpha, beta):
-    """Set ``C = alpha * A B + beta * C``.
+def product(
+    a, a0, a_row, a_k, b, b0, b_row, c, c0, c_row, rows, columns, count, go_on, alpha, beta
+):
+    """Set ``C = alpha * A B + beta * C``, or ``C = C + A B`` to go on.
 
     ``A[r, k]`` (rows, count) is ``a[a0 + r * a_row + k * a_k]``, so A may be transposed; B (count,
     columns) and C (rows, columns) are stored by rows. Whole vectors are read and written: columns
-    are rounded up to the vector width, which padding makes room for.
+    are rounded up to the vector width, which padding makes room for. Long sums need ``go_on``, or
+    alpha = 1 and beta = 0.
     """
     width = lanes(a.itemsize)
     vectors = (columns + width - 1) // width
     blocks = (count + K_BLOCK - 1) // K_BLOCK
-    one = type(alpha)(1)
     row = 0
-    for level in range(TILE_COUNT):  # the widest tiles, then smaller ones for the rows left over
-        tile_rows, widest = TILES[level]
+    for level in range(len(TILE_ROWS)):  # the widest tiles, then smaller ones for the rows left
+        tile_rows, widest = TILE_ROWS[level], WIDEST[level]
         stop = row + (rows - row) // tile_rows * tile_rows
         if row == stop:
             continue
         k = 0
         for block in range(blocks):
             k_stop = count * (block + 1) // blocks
-            scale = beta if block == 0 else one
             vector = 0
-            panels = (vectors + widest - 1) // widest
-            for panel in range(panels):  # this panel of B now stays in the first-level cache
-                across = (vectors - vector + panels - panel - 1) // (panels - panel)
-                shape = FIRST_SHAPE[level] + across
+            while vector < vectors:  # this panel of B now stays in the first-level cache
+                left = vectors - vector
+                panels = (left + widest - 1) // widest
+                shape = SHAPE[level, (left + panels - 1) // panels]
                 column = vector * width
                 for r in range(row, stop, tile_rows):
                     tile(
                         shape, a, a0 + r * a_row + k * a_k, a_row, a_k,
                         b, b0 + k * b_row + column, b_row, c, c0 + r * c_row + column, c_row,
-                        k_stop - k, alpha, scale,
+                        NO_INDICES, 0, k_stop - k, go_on + block, alpha, beta,
                     )  # fmt: skip
-                vector += across
+                vector += ACROSS[shape]
             k = k_stop
         row = stop
 
@@ -101,7 +139,7 @@ def product_transposed(
             _pack_transposed(b, b0 + column * b_row + k, b_row, panel_columns, k_stop - k, pack)
             arguments = (
                 a, a0 + k, a_row, 1, pack, 0, panel_width, c, c0 + column, c_row,
-                rows, panel_columns, k_stop - k, one, one if block else one - one,
+                rows, panel_columns, k_stop - k, block, one, one - one,
             )  # fmt: skip
             call_product(functions[PRODUCT], arguments)
             k = k_stop
@@ -124,3 +162,95 @@ def _pack_transposed(b, b0, b_row, columns, count, pack):
             for k in range(count):
                 for i in range(j, j + width):
                     pack[k * panel_width + i] = b[b0 + i * b_row + k] if i < columns else 0
+
+
+def lists_size(rows: int, sparse: bool) -> int:
+    """Return the indices that a thread's products of sparse matrices of that many rows list."""
+    return max(-(-rows // PAIR) * (LISTED_K_BLOCK + 1), GRADIENT_ROWS + 1) if sparse else 0
+
+
+@serial
+def product_of_sparse(a, a0, a_row, b, b0, b_row, c, c0, c_row, rows, columns, count, lists):
+    """Set ``C = C + A B``, leaving out k where a pair of rows of A is zero; the same bits.
+
+    A (rows, count) is stored by rows and padded with zeros to whole vectors. ``lists`` holds
+    `LISTED_K_BLOCK` indices and a length for each pair of rows.
+    """
+    width = lanes(a.itemsize)
+    vectors = (columns + width - 1) // width
+    pairs = (rows + PAIR - 1) // PAIR
+    one = a.dtype.type(1)
+    for k in range(0, count, LISTED_K_BLOCK):
+        k_stop = min(k + LISTED_K_BLOCK, count)
+        for pair in range(pairs):
+            r = pair * PAIR
+            begin = pair * (LISTED_K_BLOCK + 1)
+            length = 0
+            for first in range(k, k_stop, width):
+                length += list_nonzero(
+                    a, a0 + r * a_row + first, a_row, min(PAIR, rows - r), first,
+                    lists, begin + 1 + length,
+                )  # fmt: skip
+            lists[begin] = length
+        vector = 0
+        while vector < vectors:
+            shape = LISTED_SHAPE[1, min(vectors - vector, PAIR_WIDEST)]
+            column = vector * width
+            for pair in range(pairs):
+                r = pair * PAIR
+                begin = pair * (LISTED_K_BLOCK + 1)
+                if r + PAIR <= rows:
+                    tile(
+                        shape, a, a0 + r * a_row, a_row, 1, b, b0 + column, b_row,
+                        c, c0 + r * c_row + column, c_row,
+                        lists, begin + 1, int64(lists[begin]), 1, one, one,
+                    )  # fmt: skip
+                    continue
+                done = 0
+                while done < ACROSS[shape]:
+                    single = LISTED_SHAPE[2, min(ACROSS[shape] - done, SINGLE_WIDEST)]
+                    at = column + done * width
+                    tile(
+                        single, a, a0 + r * a_row, a_row, 1, b, b0 + at, b_row,
+                        c, c0 + r * c_row + at, c_row,
+                        lists, begin + 1, int64(lists[begin]), 1, one, one,
+                    )  # fmt: skip
+                    done += ACROSS[single]
+            vector += ACROSS[shape]
+
+
+@serial
+def product_of_sparse_transposed(
+    functions, a, a0, a_k, b, b0, b_row, c, c0, c_row, rows, columns, count, alpha, beta, lists
+):
+    """Set ``C = beta * C + alpha * A B`` for A (rows, count) stored by columns; the same bits.
+
+    Leaves out k where a group of neighbouring rows of A is zero, such as pixels side by side.
+    """
+    width = lanes(a.itemsize)
+    vectors = (columns + width - 1) // width
+    for r in range(0, rows - GROUP + 1, GROUP):
+        length = 0
+        for k in range(count):
+            lists[length] = k
+            length += any_nonzero(a, a0 + r + k * a_k)
+        if length == 0 and beta == 1:
+            continue
+        vector = 0
+        while vector < vectors:
+            left = vectors - vector
+            panels = (left + PANEL - 1) // PANEL
+            shape = LISTED_SHAPE[0, (left + panels - 1) // panels]
+            column = vector * width
+            tile(
+                shape, a, a0 + r, 1, a_k, b, b0 + column, b_row, c, c0 + r * c_row + column, c_row,
+                lists, 0, length, 0, alpha, beta,
+            )  # fmt: skip
+            vector += ACROSS[shape]
+    r = rows // GROUP * GROUP
+    if r < rows:
+        arguments = (
+            a, a0 + r, 1, a_k, b, b0, b_row, c, c0 + r * c_row, c_row,
+            rows - r, columns, count, 0, alpha, beta,
+        )  # fmt: skip
+        call_product(functions[PRODUCT], arguments)

@@ -13,7 +13,12 @@ from numba import carray
 
 from fastnn.activations import IDENTITY, RELU, SIGMOID, SOFTMAX, TANH
 from fastnn.backends.compiled import elementary
-from fastnn.backends.compiled.gemm import PRODUCT, call_product, product_transposed
+from fastnn.backends.compiled.gemm import (
+    PRODUCT,
+    call_product,
+    product_of_sparse,
+    product_transposed,
+)
 from fastnn.backends.compiled.jit import serial
 from fastnn.backends.compiled.vector_ir import pointer_to, prefetch
 from fastnn.losses import CROSS_ENTROPY
@@ -176,7 +181,7 @@ def target_to_delta(activation, loss, row, target):
 
 
 @serial
-def forward(functions, layers, parameters, work, first, rows):
+def forward(functions, layers, parameters, work, first, rows, lists):
     """Compute the weighted inputs of the last layer for rows first .. first + rows of the inputs.
 
     For each layer: Z (rows, fan_out) = A (rows, fan_in) W (fan_in, fan_out) + b.
@@ -190,12 +195,18 @@ def forward(functions, layers, parameters, work, first, rows):
             row = work[output + r * stride : output + (r + 1) * stride]
             for j in range(stride):
                 row[j] = biases[j]
-        arguments = (
-            work, layers[l, INPUT] + first * layers[l, INPUT_STRIDE], layers[l, INPUT_STRIDE], 1,
-            parameters, layers[l, WEIGHTS], stride, work, output, stride,
-            rows, fan_out, fan_in, one, one,
-        )  # fmt: skip
-        call_product(functions[PRODUCT], arguments)
+        source = layers[l, INPUT] + first * layers[l, INPUT_STRIDE]
+        if l == 0 and len(lists) > 0:
+            product_of_sparse(
+                work, source, layers[l, INPUT_STRIDE], parameters, layers[l, WEIGHTS], stride,
+                work, output, stride, rows, fan_out, fan_in, lists,
+            )  # fmt: skip
+        else:
+            arguments = (
+                work, source, layers[l, INPUT_STRIDE], 1, parameters, layers[l, WEIGHTS], stride,
+                work, output, stride, rows, fan_out, fan_in, 1, one, one,
+            )  # fmt: skip
+            call_product(functions[PRODUCT], arguments)
         if l < len(layers) - 1 and layers[l, ACTIVATION] != IDENTITY:
             for r in range(rows):
                 start = output + r * stride

@@ -7,7 +7,15 @@ import math
 from numba import int64, prange, types
 
 from fastnn.activations import SOFTMAX
-from fastnn.backends.compiled.gemm import DELTAS, PRODUCT, UPDATE, call_product
+from fastnn.backends.compiled.gemm import (
+    DELTAS,
+    GRADIENT_ROWS,
+    GROUP,
+    PRODUCT,
+    UPDATE,
+    call_product,
+    product_of_sparse_transposed,
+)
 from fastnn.backends.compiled.jit import serial, unit
 from fastnn.backends.compiled.layers import (
     ACTIVATION,
@@ -33,11 +41,6 @@ from fastnn.backends.compiled.layers import (
     target_to_delta,
 )
 
-# Rows of a batch that a tile of the weight gradient sums in one go.
-GRADIENT_ROWS = 128
-# The rows of a batch, and the rows of a weight matrix, are dealt to threads in groups of so many.
-GROUP = 8
-
 
 @serial
 def _share(total, thread, threads):
@@ -50,14 +53,14 @@ def _deltas_types(number):
     index, integers, vector = types.int64, types.int64[::1], number[::1]
     return (
         integers, types.int64[:, ::1], index, vector, vector, integers, integers, integers,
-        index, index, index, vector, types.float64[::1], vector,
+        index, index, index, vector, types.int32[::1], types.float64[::1], vector,
     )  # fmt: skip
 
 
 @unit(_deltas_types)
 def deltas(
     functions, layers, loss, parameters, work, source, target, order, first, start, stop, pack,
-    losses, out,
+    lists, losses, out,
 ):  # fmt: skip
     """First half of a step, for rows start .. stop of the batch that begins at order[first].
 
@@ -77,7 +80,7 @@ def deltas(
             index = order[index]
         begin = layers[0, INPUT] + r * width
         gather(source, index, work[begin : begin + fan_in], fan_in)
-    forward(functions, layers, parameters, work, start, stop - start)
+    forward(functions, layers, parameters, work, start, stop - start, lists)
     for r in range(start, stop):
         begin = layers[last, OUTPUT] + r * stride
         row = work[begin : begin + fan_out]
@@ -110,12 +113,12 @@ def _update_types(number):
     index, vector = types.int64, number[::1]
     return (
         types.int64[::1], types.int64[:, ::1], vector, vector, vector, index, index, index,
-        number, number,
+        types.int32[::1], number, number,
     )  # fmt: skip
 
 
 @unit(_update_types)
-def update(functions, layers, work, ones, result, rows, thread, threads, alpha, beta):
+def update(functions, layers, work, ones, result, rows, thread, threads, lists, alpha, beta):
     """Second half of a step, for a thread's share of the rows of each weight matrix.
 
     result (fan_in, fan_out) = beta * result + alpha * A^T (fan_in, rows) delta (rows, fan_out).
@@ -128,16 +131,24 @@ def update(functions, layers, work, ones, result, rows, thread, threads, alpha, 
         for first in range(0, rows, GRADIENT_ROWS):
             count = min(GRADIENT_ROWS, rows - first)
             delta = layers[l, DELTA] + first * stride
-            arguments = (
-                work, layers[l, INPUT] + first * a_stride + start, 1, a_stride,
-                work, delta, stride, result, layers[l, WEIGHTS] + start * stride, stride,
-                stop - start, layers[l, FAN_OUT], count, alpha, beta if first == 0 else one,
-            )  # fmt: skip
-            call_product(functions[PRODUCT], arguments)
+            a = layers[l, INPUT] + first * a_stride + start
+            w = layers[l, WEIGHTS] + start * stride
+            scale = beta if first == 0 else one
+            if l == 0 and len(lists) > 0:
+                product_of_sparse_transposed(
+                    functions, work, a, a_stride, work, delta, stride, result, w, stride,
+                    stop - start, layers[l, FAN_OUT], count, alpha, scale, lists,
+                )  # fmt: skip
+            else:
+                arguments = (
+                    work, a, 1, a_stride, work, delta, stride, result, w, stride,
+                    stop - start, layers[l, FAN_OUT], count, 0, alpha, scale,
+                )  # fmt: skip
+                call_product(functions[PRODUCT], arguments)
             if thread == threads - 1:  # the biases are the weights of an input that is always 1
                 arguments = (
                     ones, 0, 0, 0, work, delta, stride, result, layers[l, BIASES], stride,
-                    1, layers[l, FAN_OUT], count, alpha, one,
+                    1, layers[l, FAN_OUT], count, 0, alpha, one,
                 )  # fmt: skip
                 call_product(functions[PRODUCT], arguments)
 
@@ -150,14 +161,15 @@ def _run_types(number):
     reals = types.float64[::1]
     return (
         integers, types.int64[:, ::1], index, vector, vector, vector, number[:, ::1], vector,
-        integers, integers, integers, index, index, vector, vector, reals, reals, vector, index,
+        integers, integers, integers, index, index, types.int32[:, ::1], vector, vector,
+        reals, reals, vector, index,
     )  # fmt: skip
 
 
 @unit(_run_types, parallel=True)
 def run(
     functions, layers, loss, parameters, result, work, packs, ones, source, target, order, rows,
-    batch_size, alphas, betas, row_losses, losses, out, threads,
+    batch_size, lists, alphas, betas, row_losses, losses, out, threads,
 ):  # fmt: skip
     """Take the rows in batches; return how many batches before a loss was not finite.
 
@@ -165,7 +177,8 @@ def run(
     batch this computes its mean loss and sets ``result = beta * result + alpha * g`` for the
     weights and ``result + alpha * g`` for the biases, where g is the gradient of the sum of its
     losses: with ``result`` the parameters themselves, that is gradient descent. Where
-    ``alphas``, ``packs`` or ``target`` is empty, there is no update, no deltas or no loss.
+    ``alphas``, ``packs`` or ``target`` is empty, there is no update, no deltas or no loss; with
+    room in ``lists``, inputs that are zero are left out of the sums.
     """
     for step in range(len(losses)):
         first = step * batch_size
@@ -173,7 +186,7 @@ def run(
         if threads == 1:
             arguments = (
                 functions, layers, loss, parameters, work, source, target, order, first, 0, count,
-                packs[0], row_losses, out,
+                packs[0], lists[0], row_losses, out,
             )  # fmt: skip
             call_deltas(functions[DELTAS], arguments)
         else:
@@ -182,7 +195,7 @@ def run(
                 start, stop = _share(count, thread, threads), _share(count, thread + 1, threads)
                 arguments = (
                     functions, layers, loss, parameters, work, source, target, order, first, start,
-                    stop, packs[thread], row_losses, out,
+                    stop, packs[thread], lists[thread], row_losses, out,
                 )  # fmt: skip
                 call_deltas(functions[DELTAS], arguments)
         total = 0.0
@@ -195,12 +208,14 @@ def run(
             return step
         alpha, beta = alphas[step], betas[step]
         if threads == 1:
-            arguments = (functions, layers, work, ones, result, count, 0, 1, alpha, beta)
+            arguments = (functions, layers, work, ones, result, count, 0, 1, lists[0], alpha, beta)
             call_update(functions[UPDATE], arguments)
         else:
             for t in prange(threads):
+                thread = int64(t)
                 arguments = (
-                    functions, layers, work, ones, result, count, int64(t), threads, alpha, beta,
+                    functions, layers, work, ones, result, count, thread, threads, lists[thread],
+                    alpha, beta,
                 )  # fmt: skip
                 call_update(functions[UPDATE], arguments)
     return len(losses)

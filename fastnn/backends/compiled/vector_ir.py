@@ -43,11 +43,19 @@ def _machine() -> Machine:
 
 MACHINE = _machine()
 
-# Rows of a register tile, and the most vectors across it. The widest tile comes first; the others
-# are for the rows left over. 8 x 3 keeps 24 sums, 3 loaded vectors and a broadcast in 32 registers
-# and reaches 0.97 of the peak from L1; 4 x 3 is its like for 16 registers.
-TILES = ((8, 3), (4, 6), (2, 8), (1, 8)) if MACHINE.registers == 32 else ((4, 3), (2, 5), (1, 8))
-PANEL = TILES[0][1]
+# Register tiles: rows, and how many vectors across. The widest comes first; the others are for the
+# rows left over. 8 x 3 keeps 24 sums, 3 loaded vectors and a broadcast in 32 registers and reaches
+# 0.97 of the peak from the first-level cache; 4 x 3 is its like for 16 registers.
+if MACHINE.registers == 32:
+    TILES = ((8, (1, 2, 3)), (4, (1, 2, 4, 6)), (2, (1, 2, 4, 8)), (1, (1, 2, 4, 8)))
+else:
+    TILES = ((4, (1, 2, 3)), (2, (1, 2, 4)), (1, (1, 2, 4, 8)))
+PANEL = TILES[0][1][-1]
+# Tiles that take only the listed k. Fewer rows have more zeros in common.
+LISTED_TILES = (TILES[0], *TILES[-2:])
+
+SHAPES = tuple((rows, across, False) for rows, widths in TILES for across in widths)
+SHAPES += tuple((rows, across, True) for rows, widths in LISTED_TILES for across in widths)
 
 
 @register_jitable
@@ -98,104 +106,111 @@ def _multiply_add(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) 
     return builder.call(function, [a, b, c])
 
 
-def _tile_function(module: ir.Module, element: ir.Type, rows: int, vectors: int) -> ir.Function:
-    """Emit ``C = alpha * A B + beta * C`` for one tile of that many rows and vectors.
+def _tile_function(
+    module: ir.Module, element: ir.Type, rows: int, vectors: int, listed: bool
+) -> ir.Function:
+    """Emit the product for one tile of that many rows and vectors; see `tile`.
 
     The sums over k stay in registers. Each is one chain of multiply-adds in the order of k, so an
     element of C has the same bits whichever tile computes it.
     """
     vector = ir.VectorType(element, lanes(4 if element == ir.FloatType() else 8))
     pointer = element.as_pointer()
-    arguments = [pointer, I64, I64, pointer, I64, pointer, I64, I64, element, element]
+    arguments = [pointer, I64, I64, pointer, I64, pointer, I64, I32.as_pointer()]
     function = ir.Function(
         module,
-        ir.FunctionType(ir.VoidType(), arguments),
+        ir.FunctionType(ir.VoidType(), [*arguments, I64, I64, element, element]),
         module.get_unique_name(f"fastnn_tile_{rows}x{vectors}"),
     )
     function.linkage = "internal"
     function.attributes.add("noinline")
-    a, a_row, a_k, b, b_row, c, c_row, count, alpha, beta = function.args
-
-    entry = function.append_basic_block("entry")
-    loop = function.append_basic_block("loop")
-    finish = function.append_basic_block("finish")
-    overwrite = function.append_basic_block("overwrite")
-    update = function.append_basic_block("update")
-
-    builder = ir.IRBuilder(entry)
+    a, a_row, a_k, b, b_row, c, c_row, indices, count, go_on, alpha, beta = function.args
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
     a_rows = [builder.gep(a, [builder.mul(a_row, ir.Constant(I64, r))]) for r in range(rows)]
     c_rows = [builder.gep(c, [builder.mul(c_row, ir.Constant(I64, r))]) for r in range(rows)]
-    builder.branch(loop)
-
-    builder.position_at_end(loop)
-    k = builder.phi(I64)
-    k.add_incoming(ir.Constant(I64, 0), entry)
+    tile = [(r, v) for r in range(rows) for v in range(vectors)]
     zero = ir.Constant(vector, [0.0] * vector.count)
-    sums = [[builder.phi(vector) for _ in range(vectors)] for _ in range(rows)]
-    b_pointer = builder.gep(b, [builder.mul(k, b_row)])
-    b_vectors = [_load(builder, b_pointer, vector, v) for v in range(vectors)]
-    a_offset = builder.mul(k, a_k)
-    results = []
-    for r in range(rows):
-        scalar = _splat(builder, builder.load(builder.gep(a_rows[r], [a_offset])), vector)
-        results.append(
-            [_multiply_add(builder, scalar, b_vectors[v], sums[r][v]) for v in range(vectors)]
-        )
-    k_next = builder.add(k, ir.Constant(I64, 1))
-    k.add_incoming(k_next, loop)
-    for r in range(rows):
-        for v in range(vectors):
-            sums[r][v].add_incoming(zero, entry)
-            sums[r][v].add_incoming(results[r][v], loop)
-    builder.cbranch(builder.icmp_signed("<", k_next, count), loop, finish)
+    sums = {place: builder.alloca(vector) for place in tile}  # which become registers
+    going_on = builder.icmp_signed("!=", go_on, ir.Constant(I64, 0))
+    with builder.if_else(going_on) as (then, otherwise):
+        with then:
+            for r, v in tile:
+                builder.store(_load(builder, c_rows[r], vector, v), sums[r, v])
+        with otherwise:
+            for place in tile:
+                builder.store(zero, sums[place])
 
-    builder.position_at_end(finish)
-    alphas, betas = _splat(builder, alpha, vector), _splat(builder, beta, vector)
-    builder.cbranch(builder.fcmp_ordered("==", beta, ir.Constant(element, 0.0)), overwrite, update)
-    for block in (overwrite, update):  # with beta = 0, what C held may be anything, NaN too
-        builder.position_at_end(block)
+    with cgutils.for_range(builder, count) as loop:
+        k = loop.index
+        if listed:
+            k = builder.sext(builder.load(builder.gep(indices, [k])), I64)
+        b_pointer = builder.gep(b, [builder.mul(k, b_row)])
+        b_vectors = [_load(builder, b_pointer, vector, v) for v in range(vectors)]
+        a_offset = builder.mul(k, a_k)
         for r in range(rows):
+            scalar = _splat(builder, builder.load(builder.gep(a_rows[r], [a_offset])), vector)
             for v in range(vectors):
-                value = builder.fmul(alphas, results[r][v])
-                if block is update:
-                    old = _load(builder, c_rows[r], vector, v)
-                    value = _multiply_add(builder, betas, old, value)
-                _store(builder, value, c_rows[r], v)
+                total = builder.load(sums[r, v])
+                total = _multiply_add(builder, scalar, b_vectors[v], total)
+                builder.store(total, sums[r, v])
+
+    with builder.if_then(going_on):
+        for r, v in tile:
+            _store(builder, builder.load(sums[r, v]), c_rows[r], v)
         builder.ret_void()
+    alphas, betas = _splat(builder, alpha, vector), _splat(builder, beta, vector)
+    overwriting = builder.fcmp_ordered("==", beta, ir.Constant(element, 0.0))
+    with builder.if_else(overwriting) as (then, otherwise):
+        with then:  # what C held may be anything, NaN too
+            for r, v in tile:
+                value = builder.fmul(alphas, builder.load(sums[r, v]))
+                _store(builder, value, c_rows[r], v)
+        with otherwise:
+            for r, v in tile:
+                old = builder.fmul(betas, _load(builder, c_rows[r], vector, v))
+                value = _multiply_add(builder, alphas, builder.load(sums[r, v]), old)
+                _store(builder, value, c_rows[r], v)
+    builder.ret_void()
     return function
 
 
 @intrinsic
-def tile(typingctx, shape, a, a0, a_row, a_k, b, b0, b_row, c, c0, c_row, count, alpha, beta):
-    """Set ``C = alpha * A B + beta * C`` for one register tile.
+def tile(
+    typingctx, shape, a, a0, a_row, a_k, b, b0, b_row, c, c0, c_row, indices, i0, count, go_on,
+    alpha, beta,
+):  # fmt: skip
+    """Multiply one register tile: ``C = alpha * A B + beta * C``, or ``C = C + A B`` to go on.
 
     ``A[r, k]`` is ``a[a0 + r * a_row + k * a_k]``; row k of B starts at ``b[b0 + k * b_row]`` and
-    row r of C at ``c[c0 + r * c_row]``. ``shape`` numbers the tile, see `tile_shape`; ``count`` is
-    the length of the sums, at least 1.
+    row r of C at ``c[c0 + r * c_row]``. ``shape`` is a place in `SHAPES`. k runs from 0 to
+    ``count``, or for the listed shapes over ``indices[i0 : i0 + count]``. To go on, the sums start
+    from C: a long sum has the same bits however it is cut.
     """
     index = types.intp
     number = a.dtype
-    signature = types.void(
-        index, a, index, index, index, b, index, index, c, index, index, index, number, number
-    )
+    matrices = (a, index, index, index, b, index, index, c, index, index)
+    signature = types.void(index, *matrices, types.int32[::1], index, index, index, number, number)
 
     def codegen(context, builder, signature, args):
-        shape, a, a0, a_row, a_k, b, b0, b_row, c, c0, c_row, count, alpha, beta = args
-        _, a_type, *_ = signature.args
+        shape, a, a0, a_row, a_k, b, b0, b_row, c, c0, c_row, indices, i0, *rest = args
+        a_type, indices_type = signature.args[1], signature.args[11]
 
-        def at(array, offset):
-            data = context.make_array(a_type)(context, builder, array).data
+        def at(array_type, array, offset):
+            data = context.make_array(array_type)(context, builder, array).data
             return builder.gep(data, [offset])
 
-        arguments = [at(a, a0), a_row, a_k, at(b, b0), b_row, at(c, c0), c_row, count, alpha, beta]
+        arguments = [
+            at(a_type, a, a0), a_row, a_k, at(a_type, b, b0), b_row, at(a_type, c, c0), c_row,
+            at(indices_type, indices, i0), *rest,
+        ]  # fmt: skip
         end = builder.append_basic_block("end")
         switch = builder.switch(shape, end)
-        for code, (rows, vectors) in enumerate(SHAPES):
+        for code, (rows, vectors, listed) in enumerate(SHAPES):
             case = builder.append_basic_block(f"tile_{rows}x{vectors}")
             switch.add_case(ir.Constant(I64, code), case)
             builder.position_at_end(case)
-            function = _tile_function(builder.module, IR_TYPES[a_type.dtype], rows, vectors)
-            builder.call(function, arguments)
+            element = IR_TYPES[a_type.dtype]
+            builder.call(_tile_function(builder.module, element, rows, vectors, listed), arguments)
             builder.branch(end)
         builder.position_at_end(end)
         return context.get_dummy_value()
@@ -203,9 +218,63 @@ def tile(typingctx, shape, a, a0, a_row, a_k, b, b0, b_row, c, c0, c_row, count,
     return signature, codegen
 
 
-SHAPES = tuple((rows, vectors) for rows, widest in TILES for vectors in range(1, widest + 1))
-# SHAPES[FIRST_SHAPE[i] + vectors] is the tile of TILES[i] that is so many vectors across.
-FIRST_SHAPE = tuple(SHAPES.index((rows, 1)) - 1 for rows, _ in TILES)
+@intrinsic
+def list_nonzero(typingctx, a, a0, a_row, rows, first, indices, i0):
+    """Append to ``indices[i0:]`` the columns of one vector's width where any row is not zero.
+
+    Rows start at ``a[a0 + r * a_row]``, r < rows, which is 1 or 2; ``first`` is the index of their
+    first column. Returns how many there are.
+    """
+    index = types.intp
+    signature = index(a, index, index, index, index, indices, index)
+
+    def codegen(context, builder, signature, args):
+        a, a0, a_row, rows, first, indices, i0 = args
+        a_type, indices_type = signature.args[0], signature.args[5]
+        vector = ir.VectorType(IR_TYPES[a_type.dtype], lanes(a_type.dtype.bitwidth // 8))
+        integers = ir.VectorType(I32, vector.count)
+        data = context.make_array(a_type)(context, builder, a).data
+        zero = ir.Constant(vector, [0.0] * vector.count)
+        # With one row, the second is the first again.
+        other = builder.mul(a_row, builder.sub(rows, ir.Constant(I64, 1)))
+        masks = [
+            builder.fcmp_unordered(
+                "!=", _load(builder, builder.gep(data, [offset]), vector, 0), zero
+            )
+            for offset in (a0, builder.add(a0, other))
+        ]
+        mask = builder.or_(*masks)
+        start = _splat(builder, builder.trunc(first, I32), integers)
+        columns = builder.add(start, ir.Constant(integers, list(range(vector.count))))
+        target = context.make_array(indices_type)(context, builder, indices).data
+        compress = cgutils.get_or_insert_function(
+            builder.module,
+            ir.FunctionType(ir.VoidType(), [integers, I32.as_pointer(), mask.type]),
+            f"llvm.masked.compressstore.v{vector.count}i32",
+        )
+        builder.call(compress, [columns, builder.gep(target, [i0]), mask])
+        bits = builder.bitcast(mask, ir.IntType(vector.count))
+        return builder.zext(builder.ctpop(builder.zext(bits, I32)), I64)
+
+    return signature, codegen
+
+
+@intrinsic
+def any_nonzero(typingctx, a, a0):
+    """Tell whether any of the elements ``a[a0 : a0 + n]`` is not zero; n is the rows of a tile."""
+
+    def codegen(context, builder, signature, args):
+        a, a0 = args
+        a_type = signature.args[0]
+        vector = ir.VectorType(IR_TYPES[a_type.dtype], TILES[0][0])
+        data = context.make_array(a_type)(context, builder, a).data
+        values = _load(builder, builder.gep(data, [a0]), vector, 0)
+        zero = ir.Constant(vector, [0.0] * vector.count)
+        mask = builder.fcmp_unordered("!=", values, zero)
+        bits = builder.bitcast(mask, ir.IntType(vector.count))
+        return builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
+
+    return types.boolean(a, types.intp), codegen
 
 
 @intrinsic
