@@ -13,13 +13,14 @@ from numba import int64, types
 
 from fastnn.backends.compiled.jit import serial, unit
 from fastnn.backends.compiled.vector_ir import (
-    LISTED_TILES,
+    GROUP,
     PANEL,
-    SHAPES,
     TILES,
     any_nonzero,
+    group_tile,
     lanes,
     list_nonzero,
+    pair_tile,
     tile,
     transpose,
 )
@@ -35,33 +36,22 @@ GRADIENT_ROWS = 128
 # Places in the table of units' addresses that is handed to every kernel that calls one.
 PRODUCT, DELTAS, UPDATE = range(3)
 
-TILE_ROWS = tuple(rows for rows, _ in TILES)
-GROUP = TILE_ROWS[0]
-
-
-def _shape_table(tiles, listed):
-    """Return a table (tiles, widest + 1): the widest shape that is at most so many vectors."""
-    widest = max(widths[-1] for _, widths in tiles)
-    return np.array(
-        [
-            [
-                SHAPES.index((rows, max(w for w in widths if w <= max(across, 1)), listed))
-                for across in range(widest + 1)
-            ]
-            for rows, widths in tiles
-        ]
-    )
-
-
-SHAPE = _shape_table(TILES, False)
-LISTED_SHAPE = _shape_table(LISTED_TILES, True)
-ACROSS = np.array([across for _, across, _ in SHAPES])
-WIDEST = tuple(widths[-1] for _, widths in TILES)
-# Rows that a listed product takes at once.
-PAIR = LISTED_TILES[1][0]
-PAIR_WIDEST = LISTED_TILES[1][1][-1]
-SINGLE_WIDEST = LISTED_TILES[2][1][-1]
+TILE_ROWS = tuple(TILES)
+# WIDTHS[rows, n] is the widest tile of at most n vectors; WIDTHS[rows, 0] the widest of all.
+WIDTHS = np.zeros((GROUP + 1, 9), np.int64)
+for _rows, _widths in TILES.items():
+    WIDTHS[_rows] = [max(w for w in _widths if w <= n) for n in [max(_widths), *range(1, 9)]]
+# Rows whose zeros a sparse product lists together.
+PAIR = 2
 NO_INDICES = np.zeros(1, np.int32)
+
+
+@serial
+def _across(rows, left):
+    """Return how many of the vectors that are left the next tile of so many rows takes."""
+    widest = WIDTHS[rows, 0]
+    panels = (left + widest - 1) // widest
+    return WIDTHS[rows, (left + panels - 1) // panels]
 
 
 def _product_types(number):
@@ -85,8 +75,7 @@ def product(
     vectors = (columns + width - 1) // width
     blocks = (count + K_BLOCK - 1) // K_BLOCK
     row = 0
-    for level in range(len(TILE_ROWS)):  # the widest tiles, then smaller ones for the rows left
-        tile_rows, widest = TILE_ROWS[level], WIDEST[level]
+    for tile_rows in TILE_ROWS:  # the most rows, then fewer for those left over
         stop = row + (rows - row) // tile_rows * tile_rows
         if row == stop:
             continue
@@ -95,17 +84,15 @@ def product(
             k_stop = count * (block + 1) // blocks
             vector = 0
             while vector < vectors:  # this panel of B now stays in the first-level cache
-                left = vectors - vector
-                panels = (left + widest - 1) // widest
-                shape = SHAPE[level, (left + panels - 1) // panels]
+                across = _across(tile_rows, vectors - vector)
                 column = vector * width
                 for r in range(row, stop, tile_rows):
                     tile(
-                        shape, a, a0 + r * a_row + k * a_k, a_row, a_k,
+                        tile_rows, across, a, a0 + r * a_row + k * a_k, a_row, a_k,
                         b, b0 + k * b_row + column, b_row, c, c0 + r * c_row + column, c_row,
                         NO_INDICES, 0, k_stop - k, go_on + block, alpha, beta,
                     )  # fmt: skip
-                vector += ACROSS[shape]
+                vector += across
             k = k_stop
         row = stop
 
@@ -194,29 +181,17 @@ def product_of_sparse(a, a0, a_row, b, b0, b_row, c, c0, c_row, rows, columns, c
             lists[begin] = length
         vector = 0
         while vector < vectors:
-            shape = LISTED_SHAPE[1, min(vectors - vector, PAIR_WIDEST)]
+            across = _across(min(PAIR, rows), vectors - vector)
             column = vector * width
             for pair in range(pairs):
                 r = pair * PAIR
                 begin = pair * (LISTED_K_BLOCK + 1)
-                if r + PAIR <= rows:
-                    tile(
-                        shape, a, a0 + r * a_row, a_row, 1, b, b0 + column, b_row,
-                        c, c0 + r * c_row + column, c_row,
-                        lists, begin + 1, int64(lists[begin]), 1, one, one,
-                    )  # fmt: skip
-                    continue
-                done = 0
-                while done < ACROSS[shape]:
-                    single = LISTED_SHAPE[2, min(ACROSS[shape] - done, SINGLE_WIDEST)]
-                    at = column + done * width
-                    tile(
-                        single, a, a0 + r * a_row, a_row, 1, b, b0 + at, b_row,
-                        c, c0 + r * c_row + at, c_row,
-                        lists, begin + 1, int64(lists[begin]), 1, one, one,
-                    )  # fmt: skip
-                    done += ACROSS[single]
-            vector += ACROSS[shape]
+                pair_tile(
+                    min(PAIR, rows - r), across, a, a0 + r * a_row, a_row, 1, b, b0 + column, b_row,
+                    c, c0 + r * c_row + column, c_row,
+                    lists, begin + 1, int64(lists[begin]), 1, one, one,
+                )  # fmt: skip
+            vector += across
 
 
 @serial
@@ -238,15 +213,13 @@ def product_of_sparse_transposed(
             continue
         vector = 0
         while vector < vectors:
-            left = vectors - vector
-            panels = (left + PANEL - 1) // PANEL
-            shape = LISTED_SHAPE[0, (left + panels - 1) // panels]
+            across = _across(GROUP, vectors - vector)
             column = vector * width
-            tile(
-                shape, a, a0 + r, 1, a_k, b, b0 + column, b_row, c, c0 + r * c_row + column, c_row,
-                lists, 0, length, 0, alpha, beta,
+            group_tile(
+                GROUP, across, a, a0 + r, 1, a_k, b, b0 + column, b_row,
+                c, c0 + r * c_row + column, c_row, lists, 0, length, 0, alpha, beta,
             )  # fmt: skip
-            vector += ACROSS[shape]
+            vector += across
     r = rows // GROUP * GROUP
     if r < rows:
         arguments = (

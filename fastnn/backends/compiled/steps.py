@@ -67,6 +67,8 @@ def deltas(
     Gather and go forward through all layers; with a place for them, write the outputs; with
     targets, compute the losses; with a place to pack into, the deltas of all layers.
     """
+    if start == stop:  # fewer rows than threads
+        return
     last = len(layers) - 1
     stride, fan_out = layers[last, STRIDE], layers[last, FAN_OUT]
     fan_in, width = layers[0, FAN_IN], layers[0, INPUT_STRIDE]

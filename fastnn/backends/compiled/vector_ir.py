@@ -7,7 +7,7 @@ flat arrays of one dtype, float32 or float64, and offsets in elements. There are
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from llvmlite import ir
 from numba import types
@@ -43,19 +43,15 @@ def _machine() -> Machine:
 
 MACHINE = _machine()
 
-# Register tiles: rows, and how many vectors across. The widest comes first; the others are for the
-# rows left over. 8 x 3 keeps 24 sums, 3 loaded vectors and a broadcast in 32 registers and reaches
-# 0.97 of the peak from the first-level cache; 4 x 3 is its like for 16 registers.
+# Register tiles: how many vectors across there are for so many rows. The most rows come first; the
+# others are for the rows left over. 8 x 3 keeps 24 sums, 3 loaded vectors and a broadcast in 32
+# registers and reaches 0.97 of the peak from the first-level cache; 4 x 3 is its like for 16.
 if MACHINE.registers == 32:
-    TILES = ((8, (1, 2, 3)), (4, (1, 2, 4, 6)), (2, (1, 2, 4, 8)), (1, (1, 2, 4, 8)))
+    TILES = {8: (1, 2, 3), 4: (1, 2, 4, 6), 2: (1, 2, 4, 8), 1: (1, 2, 4, 8)}
 else:
-    TILES = ((4, (1, 2, 3)), (2, (1, 2, 4)), (1, (1, 2, 4, 8)))
-PANEL = TILES[0][1][-1]
-# Tiles that take only the listed k. Fewer rows have more zeros in common.
-LISTED_TILES = (TILES[0], *TILES[-2:])
-
-SHAPES = tuple((rows, across, False) for rows, widths in TILES for across in widths)
-SHAPES += tuple((rows, across, True) for rows, widths in LISTED_TILES for across in widths)
+    TILES = {4: (1, 2, 3), 2: (1, 2, 4), 1: (1, 2, 4, 8)}
+GROUP = max(TILES)
+PANEL = max(TILES[GROUP])
 
 
 @register_jitable
@@ -174,48 +170,65 @@ def _tile_function(
     return function
 
 
-@intrinsic
-def tile(
-    typingctx, shape, a, a0, a_row, a_k, b, b0, b_row, c, c0, c_row, indices, i0, count, go_on,
-    alpha, beta,
-):  # fmt: skip
-    """Multiply one register tile: ``C = alpha * A B + beta * C``, or ``C = C + A B`` to go on.
+def _tile_intrinsic(tiles: dict[int, tuple[int, ...]], listed: bool) -> Any:
+    """Make the intrinsic that multiplies tiles of some shapes."""
 
-    ``A[r, k]`` is ``a[a0 + r * a_row + k * a_k]``; row k of B starts at ``b[b0 + k * b_row]`` and
-    row r of C at ``c[c0 + r * c_row]``. ``shape`` is a place in `SHAPES`. k runs from 0 to
-    ``count``, or for the listed shapes over ``indices[i0 : i0 + count]``. To go on, the sums start
-    from C: a long sum has the same bits however it is cut.
-    """
-    index = types.intp
-    number = a.dtype
-    matrices = (a, index, index, index, b, index, index, c, index, index)
-    signature = types.void(index, *matrices, types.int32[::1], index, index, index, number, number)
+    @intrinsic
+    def tile(
+        typingctx, rows, across, a, a0, a_row, a_k, b, b0, b_row, c, c0, c_row, indices, i0, count,
+        go_on, alpha, beta,
+    ):  # fmt: skip
+        """Multiply one register tile: ``C = alpha * A B + beta * C``, or ``C = C + A B`` to go on.
 
-    def codegen(context, builder, signature, args):
-        shape, a, a0, a_row, a_k, b, b0, b_row, c, c0, c_row, indices, i0, *rest = args
-        a_type, indices_type = signature.args[1], signature.args[11]
+        The tile has ``rows`` rows and ``across`` vectors. ``A[r, k]`` is
+        ``a[a0 + r * a_row + k * a_k]``; row k of B starts at ``b[b0 + k * b_row]`` and row r of C
+        at ``c[c0 + r * c_row]``. k runs from 0 to ``count``, or if listed over
+        ``indices[i0 : i0 + count]``. To go on, the sums start from C: a long sum has the same bits
+        however it is cut.
+        """
+        index = types.intp
+        matrices = (a, index, index, index, b, index, index, c, index, index)
+        signature = types.void(
+            index, index, *matrices, types.int32[::1], index, index, index, a.dtype, a.dtype
+        )
 
-        def at(array_type, array, offset):
-            data = context.make_array(array_type)(context, builder, array).data
-            return builder.gep(data, [offset])
+        def codegen(context, builder, signature, args):
+            rows, across, a, a0, a_row, a_k, b, b0, b_row, c, c0, c_row, indices, i0, *rest = args
+            a_type, indices_type = signature.args[2], signature.args[12]
 
-        arguments = [
-            at(a_type, a, a0), a_row, a_k, at(a_type, b, b0), b_row, at(a_type, c, c0), c_row,
-            at(indices_type, indices, i0), *rest,
-        ]  # fmt: skip
-        end = builder.append_basic_block("end")
-        switch = builder.switch(shape, end)
-        for code, (rows, vectors, listed) in enumerate(SHAPES):
-            case = builder.append_basic_block(f"tile_{rows}x{vectors}")
-            switch.add_case(ir.Constant(I64, code), case)
-            builder.position_at_end(case)
-            element = IR_TYPES[a_type.dtype]
-            builder.call(_tile_function(builder.module, element, rows, vectors, listed), arguments)
-            builder.branch(end)
-        builder.position_at_end(end)
-        return context.get_dummy_value()
+            def at(array_type, array, offset):
+                data = context.make_array(array_type)(context, builder, array).data
+                return builder.gep(data, [offset])
 
-    return signature, codegen
+            arguments = [
+                at(a_type, a, a0), a_row, a_k, at(a_type, b, b0), b_row, at(a_type, c, c0), c_row,
+                at(indices_type, indices, i0), *rest,
+            ]  # fmt: skip
+            end = builder.append_basic_block("end")
+            shape = builder.add(builder.mul(rows, ir.Constant(I64, 16)), across)
+            switch = builder.switch(shape, end)
+            for tile_rows, widths in tiles.items():
+                for vectors in widths:
+                    case = builder.append_basic_block(f"tile_{tile_rows}x{vectors}")
+                    switch.add_case(ir.Constant(I64, 16 * tile_rows + vectors), case)
+                    builder.position_at_end(case)
+                    function = _tile_function(
+                        builder.module, IR_TYPES[a_type.dtype], tile_rows, vectors, listed
+                    )
+                    builder.call(function, arguments)
+                    builder.branch(end)
+            builder.position_at_end(end)
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return tile
+
+
+tile = _tile_intrinsic(TILES, listed=False)
+# The fewer rows, the more zeros they have in common; neighbouring columns have more.
+pair_tile = _tile_intrinsic({rows: TILES[rows] for rows in (2, 1)}, listed=True)
+group_tile = _tile_intrinsic({GROUP: TILES[GROUP]}, listed=True)
 
 
 @intrinsic
@@ -261,12 +274,12 @@ def list_nonzero(typingctx, a, a0, a_row, rows, first, indices, i0):
 
 @intrinsic
 def any_nonzero(typingctx, a, a0):
-    """Tell whether any of the elements ``a[a0 : a0 + n]`` is not zero; n is the rows of a tile."""
+    """Tell whether any of the elements ``a[a0 : a0 + n]`` is not zero, n being `GROUP`."""
 
     def codegen(context, builder, signature, args):
         a, a0 = args
         a_type = signature.args[0]
-        vector = ir.VectorType(IR_TYPES[a_type.dtype], TILES[0][0])
+        vector = ir.VectorType(IR_TYPES[a_type.dtype], GROUP)
         data = context.make_array(a_type)(context, builder, a).data
         values = _load(builder, builder.gep(data, [a0]), vector, 0)
         zero = ir.Constant(vector, [0.0] * vector.count)
