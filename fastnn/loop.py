@@ -27,7 +27,7 @@ Callback = Callable[[Row], object]
 
 
 class DivergenceError(ArithmeticError):
-    """The loss stopped being finite. The parameters are those from before the failing steps."""
+    """The loss or a parameter stopped being finite. The parameters are those from before the failing steps."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,11 @@ def fit(net: Network, X: Array, Y: Array, run: Run) -> History:
                 taken = backend.train_steps(
                     net, X, Y, order[rows], run.batch_size, rates[part], run.l2, losses[part]
                 )
-                if taken < part.stop - part.start:
+                stopped = taken < part.stop - part.start
+                if stopped or not np.isfinite(net.parameters).all():
                     net.parameters[:] = before
-                    raise _divergence(number, part.start + taken, rates)
+                    last = part.start + taken - (not stopped)
+                    raise _divergence(number, last, rates)
                 bar.update(len(order[rows]))
             seconds = time.perf_counter() - start
             net.epochs_trained = number
@@ -122,7 +124,7 @@ def _bar(run: Run, rows: int):  # type: ignore[no-untyped-def]
 
 def _divergence(epoch: int, step: int, rates: Array) -> DivergenceError:
     return DivergenceError(
-        f"the loss is no longer finite in epoch {epoch}, step {step + 1}, at a learning rate of "
+        f"the loss or a parameter is no longer finite in epoch {epoch}, step {step + 1}, at a learning rate of "
         f"{rates[step]:g}; the parameters from before were restored. Try a lower learning_rate, "
         "or inputs scaled to about -1 .. 1"
     )

@@ -181,8 +181,9 @@ class Network:
         held_out = None
         if validation is not None:
             if not isinstance(validation, tuple | list) or len(validation) != 2:
+                size = f" of {len(validation)}" if isinstance(validation, tuple | list) else ""
                 raise TypeError(
-                    f"validation must be a pair (X, y), got {type(validation).__name__}"
+                    f"validation must be a pair (X, y), got a {type(validation).__name__}{size}"
                 )
             held_out = self._data("validation X", validation[0], "validation y", validation[1])
 
@@ -201,7 +202,7 @@ class Network:
             shuffle=bool(shuffle),
             evaluate=evaluate,
             progress=progress,
-            callbacks=tuple(callbacks),
+            callbacks=_callbacks(callbacks),
         )
         return loop.fit(self, features, targets.values, run)
 
@@ -323,6 +324,16 @@ class Network:
 _integer, _real, _one_of = validation.integer, validation.real, validation.one_of
 
 
+def _callbacks(callbacks: Any) -> tuple[loop.Callback, ...]:
+    if not isinstance(callbacks, Iterable):
+        raise TypeError(f"callbacks must be a list of functions, got {callbacks!r}")
+    functions = tuple(callbacks)
+    for function in functions:
+        if not callable(function):
+            raise TypeError(f"callbacks must be functions, got {function!r}")
+    return functions
+
+
 def _classes(outputs: Array) -> Array:
     """Return the class that each row of outputs speaks for."""
     if outputs.shape[1] == 1:
@@ -337,6 +348,8 @@ def _architecture(sizes: Any, activation: Any, output: Any, loss: Any, dtype: An
     if len(units) < 2:
         raise ValueError(f"sizes must name at least the inputs and the outputs, got {sizes!r}")
     hidden = len(units) - 2
+    if not isinstance(activation, Iterable):
+        raise TypeError(f"activation must be a name or a sequence of names, got {activation!r}")
     names = (activation,) * hidden if isinstance(activation, str) else tuple(activation)
     if isinstance(activation, str):
         validation.one_of("activation", activation, HIDDEN)
@@ -358,9 +371,9 @@ def _architecture(sizes: Any, activation: Any, output: Any, loss: Any, dtype: An
             "'identity', for two classes also two outputs"
         )
     try:
-        name = np.dtype(dtype).name
+        name = "None" if dtype is None else np.dtype(dtype).name
     except TypeError:
-        name = repr(dtype)
+        name = str(dtype)
     return Architecture(
         units, (*names, output), loss, np.dtype(validation.one_of("dtype", name, DTYPES))
     )

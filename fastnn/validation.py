@@ -85,7 +85,8 @@ def targets(name: str, y: Any, rows: int, architecture: Architecture) -> Targets
     y = _numbers(name, y)
     outputs, output = architecture.sizes[-1], architecture.activations[-1]
     if len(y) != rows:
-        raise ValueError(f"{name} must have as many rows as X, {rows}; got {len(y)}")
+        inputs = name[:-1] + "X"
+        raise ValueError(f"{name} must have as many rows as {inputs}, {rows}; got {len(y)}")
     if y.ndim == 1 and outputs > 1:
         return _labels(name, y, outputs)
     if y.ndim == 1:
@@ -149,7 +150,9 @@ def _labels_in(values: Array) -> Array | None:
 
 def _numbers(name: str, array: Any) -> Array:
     try:
-        array = np.asarray(array) if not isinstance(array, np.ndarray) else array
+        if np.ma.is_masked(array):
+            raise ValueError("some elements are masked")
+        array = np.asarray(array)
     except ValueError as error:
         raise ValueError(f"{name} must be a rectangular array of numbers: {error}") from None
     if array.dtype.kind not in "biuf":
@@ -168,17 +171,18 @@ def _readable(name: str, array: Array, architecture: Architecture) -> Array:
         array = array.astype(np.float64 if wide else architecture.dtype)
     if array.dtype.kind != "f":
         return array
+    largest = np.finfo(architecture.dtype).max
     step = max(1, BLOCK // array.shape[1])
     for first in range(0, len(array), step):
         block = array[first : first + step]
         with np.errstate(all="ignore"):
             total = block.sum()  # not finite if any element is not: one fast pass
-        if not np.isfinite(total):
-            bad = np.argwhere(~np.isfinite(block))
+        if not np.isfinite(total) or block.max() > largest or block.min() < -largest:
+            bad = np.argwhere(~(np.abs(block) <= largest))
             if len(bad):
                 row, column = bad[0]
                 raise ValueError(
-                    f"{name} must be finite, got {block[row, column]} "
-                    f"in row {first + row}, column {column}"
+                    f"{name} must be finite in {architecture.dtype.name}, got "
+                    f"{block[row, column]} in row {first + row}, column {column}"
                 )
     return array

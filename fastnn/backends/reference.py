@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from fastnn.network import Network
     from fastnn.parameters import Parameters
 
+# Numbers that overflow are the caller's to notice, as with the compiled backend.
+quietly = np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore")
+
 # Rows taken through the network at once where all rows are asked for, to bound the memory.
 BLOCK = 512
 
@@ -33,12 +36,14 @@ def prepare(dtype: np.dtype, announce: Callable[[], object] = lambda: None) -> f
     return 0.0
 
 
+@quietly
 def predict(net: Network, X: Array, out: Array) -> None:
     """Write the outputs for all rows of X into ``out``; see `fastnn.backends`."""
     for rows in _blocks(len(X)):
         out[rows] = forward(net, inputs(net, X, rows))[1][-1]
 
 
+@quietly
 def loss(net: Network, X: Array, Y: Array, out: Array) -> float:
     """Return the mean loss, and write the outputs into ``out``; see `fastnn.backends`."""
     total = 0.0
@@ -49,6 +54,7 @@ def loss(net: Network, X: Array, Y: Array, out: Array) -> float:
     return total / len(X)
 
 
+@quietly
 def loss_and_gradient(net: Network, X: Array, Y: Array, l2: float, gradient: Parameters) -> float:
     """Return the loss with its penalty and fill ``gradient``; see `fastnn.backends`."""
     total = 0.0
@@ -66,6 +72,7 @@ def loss_and_gradient(net: Network, X: Array, Y: Array, l2: float, gradient: Par
     return total / len(X) + penalty
 
 
+@quietly
 def train_steps(
     net: Network,
     X: Array,

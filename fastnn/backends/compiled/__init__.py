@@ -25,7 +25,13 @@ if TYPE_CHECKING:
     from fastnn.parameters import Parameters
 
 KINDS = {np.dtype("f4"): table.FLOAT32, np.dtype("f8"): table.FLOAT64, np.dtype("u1"): table.UINT8}
-UNITS = {gemm.PRODUCT: gemm.product, gemm.DELTAS: steps.deltas, gemm.UPDATE: steps.update}
+UNITS = {
+    gemm.PRODUCT: gemm.product,
+    gemm.SPARSE_PRODUCT: gemm.product_of_sparse,
+    gemm.GATHER: table.gather,
+    gemm.DELTAS: steps.deltas,
+    gemm.UPDATE: steps.update,
+}
 # Share of inputs that are not zero below which it pays to list those that are not.
 WORTH_LISTING = 0.35
 # Rows whose gradients are summed in one go.
@@ -44,7 +50,7 @@ def prepare(dtype: np.dtype, announce: Callable[[], object] = lambda: None) -> f
 def _functions(dtype: np.dtype) -> Array:
     """Return the table of the units' addresses, compiled for a dtype."""
     number = from_dtype(dtype)
-    addresses = np.zeros(3, np.int64)
+    addresses = np.zeros(len(UNITS), np.int64)
     for place, function in UNITS.items():
         addresses[place] = function.address(number)
     steps.run.prepare(number)

@@ -34,7 +34,7 @@ LISTED_K_BLOCK = 64
 GRADIENT_ROWS = 128
 
 # Places in the table of units' addresses that is handed to every kernel that calls one.
-PRODUCT, DELTAS, UPDATE = range(3)
+PRODUCT, SPARSE_PRODUCT, GATHER, DELTAS, UPDATE = range(5)
 
 TILE_ROWS = tuple(TILES)
 # WIDTHS[rows, n] is the widest tile of at most n vectors; WIDTHS[rows, 0] the widest of all.
@@ -100,8 +100,7 @@ def product(
 call_product = product.call
 
 
-@serial
-def pack_size(itemsize):
+def pack_size(itemsize: int) -> int:
     """Return the elements of the buffer that `product_transposed` packs into."""
     return K_BLOCK * PANEL * lanes(itemsize)
 
@@ -156,7 +155,13 @@ def lists_size(rows: int, sparse: bool) -> int:
     return max(-(-rows // PAIR) * (LISTED_K_BLOCK + 1), GRADIENT_ROWS + 1) if sparse else 0
 
 
-@serial
+def _product_of_sparse_types(number):
+    vector, index = number[::1], types.int64
+    matrix = (vector, index, index)
+    return (*matrix, *matrix, *matrix, index, index, index, types.int32[::1])
+
+
+@unit(_product_of_sparse_types)
 def product_of_sparse(a, a0, a_row, b, b0, b_row, c, c0, c_row, rows, columns, count, lists):
     """Set ``C = C + A B``, leaving out k where a pair of rows of A is zero; the same bits.
 
@@ -192,6 +197,9 @@ def product_of_sparse(a, a0, a_row, b, b0, b_row, c, c0, c_row, rows, columns, c
                     lists, begin + 1, int64(lists[begin]), 1, one, one,
                 )  # fmt: skip
             vector += across
+
+
+call_product_of_sparse = product_of_sparse.call
 
 
 @serial

@@ -9,17 +9,18 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import carray
+from numba import carray, types
 
 from fastnn.activations import IDENTITY, RELU, SIGMOID, SOFTMAX, TANH
 from fastnn.backends.compiled import elementary
 from fastnn.backends.compiled.gemm import (
     PRODUCT,
+    SPARSE_PRODUCT,
     call_product,
-    product_of_sparse,
+    call_product_of_sparse,
     product_transposed,
 )
-from fastnn.backends.compiled.jit import serial
+from fastnn.backends.compiled.jit import serial, unit
 from fastnn.backends.compiled.vector_ir import pointer_to, prefetch
 from fastnn.losses import CROSS_ENTROPY
 
@@ -48,7 +49,11 @@ PREFETCH_ROWS = 8
 LINE = 64
 
 
-@serial
+def _gather_types(number):
+    return types.int64[::1], types.int64, number[::1], types.int64
+
+
+@unit(_gather_types)
 def gather(source, row, target, columns):
     """Copy one row of a source to a slice, converted; pixels are scaled from 0..255 to 0..1."""
     address = source[ADDRESS] + row * source[ROW_BYTES]
@@ -67,6 +72,9 @@ def gather(source, row, target, columns):
         for j in range(columns):
             target[j] = 0
         target[carray(pointer_to(address, np.int64(0)), 1)[0]] = 1
+
+
+call_gather = gather.call
 
 
 @serial
@@ -197,10 +205,11 @@ def forward(functions, layers, parameters, work, first, rows, lists):
                 row[j] = biases[j]
         source = layers[l, INPUT] + first * layers[l, INPUT_STRIDE]
         if l == 0 and len(lists) > 0:
-            product_of_sparse(
+            arguments = (
                 work, source, layers[l, INPUT_STRIDE], parameters, layers[l, WEIGHTS], stride,
                 work, output, stride, rows, fan_out, fan_in, lists,
             )  # fmt: skip
+            call_product_of_sparse(functions[SPARSE_PRODUCT], arguments)
         else:
             arguments = (
                 work, source, layers[l, INPUT_STRIDE], 1, parameters, layers[l, WEIGHTS], stride,

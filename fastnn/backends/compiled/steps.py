@@ -9,6 +9,7 @@ from numba import int64, prange, types
 from fastnn.activations import SOFTMAX
 from fastnn.backends.compiled.gemm import (
     DELTAS,
+    GATHER,
     GRADIENT_ROWS,
     GROUP,
     PRODUCT,
@@ -33,8 +34,8 @@ from fastnn.backends.compiled.layers import (
     WEIGHTS,
     activate,
     backward,
+    call_gather,
     forward,
-    gather,
     output_and_loss,
     prefetch_row,
     softmax,
@@ -81,7 +82,7 @@ def deltas(
                 prefetch_row(source, order[index + PREFETCH_ROWS], fan_in)
             index = order[index]
         begin = layers[0, INPUT] + r * width
-        gather(source, index, work[begin : begin + fan_in], fan_in)
+        call_gather(functions[GATHER], (source, index, work[begin : begin + fan_in], fan_in))
     forward(functions, layers, parameters, work, start, stop - start, lists)
     for r in range(start, stop):
         begin = layers[last, OUTPUT] + r * stride
@@ -94,7 +95,8 @@ def deltas(
         else:
             begin = layers[last, DELTA] + r * stride
             delta = work[begin : begin + stride]
-            gather(target, order[first + r] if shuffled else first + r, delta, fan_out)
+            index = order[first + r] if shuffled else first + r
+            call_gather(functions[GATHER], (target, index, delta, fan_out))
             losses[r] = output_and_loss(activation, loss, row, delta)
             if len(pack) > 0:
                 target_to_delta(activation, loss, row, delta)
@@ -125,7 +127,7 @@ def update(functions, layers, work, ones, result, rows, thread, threads, lists, 
 
     result (fan_in, fan_out) = beta * result + alpha * A^T (fan_in, rows) delta (rows, fan_out).
     """
-    one = alpha / alpha
+    one = type(alpha)(1)
     for l in range(len(layers)):
         start = _share(layers[l, FAN_IN], thread, threads)
         stop = _share(layers[l, FAN_IN], thread + 1, threads)

@@ -14,6 +14,8 @@ import numba
 # two parallel regions of a step cost a few microseconds each, and cache lines move between cores.
 WORTH_A_THREAD = 4e6
 
+CGROUP = Path("/sys/fs/cgroup")
+
 _process = os.getpid()
 _workqueue_lock = threading.Lock()
 
@@ -30,13 +32,12 @@ def available() -> int:
 
 def _cgroup_quota() -> float | None:
     """Return the CPUs' worth of time that a container allows, if it sets a limit."""
-    root = Path("/sys/fs/cgroup")
     try:
-        if (root / "cpu.max").exists():
-            quota, period = (root / "cpu.max").read_text().split()
+        if (CGROUP / "cpu.max").exists():
+            quota, period = (CGROUP / "cpu.max").read_text().split()
         else:
-            quota = (root / "cpu/cpu.cfs_quota_us").read_text().strip()
-            period = (root / "cpu/cpu.cfs_period_us").read_text().strip()
+            quota = (CGROUP / "cpu/cpu.cfs_quota_us").read_text().strip()
+            period = (CGROUP / "cpu/cpu.cfs_period_us").read_text().strip()
         return None if quota in ("max", "-1") else int(quota) / int(period)
     except (OSError, ValueError):
         return None

@@ -1,0 +1,329 @@
+"""How near training steps come to the machine's arithmetic limit: ``python bench/roofline.py``.
+
+The limit is measured, by a loop of float32 multiply-adds that stays in registers. It and the steps
+are timed in turns, because a shared machine changes its speed: the share of the peak is the median
+over rounds of the steps' rate divided by the peak just before and after.
+
+Operations are those of whole matrix products (`Architecture.training_flops`). A backend may leave
+out what it multiplies by zero, and most pixels of MNIST are zero, so its share of the peak can be
+more than the arithmetic units do. The last column is from the same images without zeros.
+
+Each section runs in a process of its own: one pinned to a CPU, one with all CPUs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import fastnn
+from fastnn import backends
+from fastnn.activations import Array
+from fastnn.backends.compiled import threads as cpu_threads
+from fastnn.backends.compiled.vector_ir import I32, I64, MACHINE, lanes
+
+# Enough independent sums to hide the latency of a multiply-add (about 4 cycles, 2 a cycle), and few
+# enough to stay in registers.
+CHAINS = 24 if MACHINE.registers == 32 else 12
+# About two milliseconds: long beside starting threads, short beside a time slice.
+ITERATIONS = 500_000
+PEAK_RUNS = 8
+ROUNDS = 12
+PIXELS, CLASSES = 784, 10
+
+
+@intrinsic
+def multiply_adds(typingctx, iterations, factor, term):
+    """Iterate ``x = x * factor + term`` on `CHAINS` vectors; return a number that needs all."""
+    number = types.float32
+
+    def codegen(context, builder, signature, args):
+        iterations, factor, term = args
+        vector = ir.VectorType(ir.FloatType(), lanes(4))
+        undefined = ir.Constant(vector, ir.Undefined)
+        every_lane = ir.Constant(ir.VectorType(I32, vector.count), [0] * vector.count)
+
+        def splat(scalar):
+            first = builder.insert_element(undefined, scalar, ir.Constant(I32, 0))
+            return builder.shuffle_vector(first, undefined, every_lane)
+
+        def multiply_add(x):
+            if not MACHINE.fma:
+                return builder.fadd(builder.fmul(x, factors), terms)
+            kind = ir.FunctionType(vector, [vector] * 3)
+            name = f"llvm.fma.v{vector.count}f32"
+            fma = cgutils.get_or_insert_function(builder.module, kind, name)
+            return builder.call(fma, [x, factors, terms])
+
+        factors, terms = splat(factor), splat(term)
+        before, loop = builder.block, builder.append_basic_block("loop")
+        end = builder.append_basic_block("end")
+        builder.branch(loop)
+
+        builder.position_at_end(loop)
+        i = builder.phi(I64)
+        i.add_incoming(ir.Constant(I64, 0), before)
+        chains = [builder.phi(vector) for _ in range(CHAINS)]
+        results = [multiply_add(x) for x in chains]
+        for c, (x, result) in enumerate(zip(chains, results, strict=True)):
+            # Different starts, or the compiler may find that all chains are one.
+            x.add_incoming(ir.Constant(vector, [float(c)] * vector.count), before)
+            x.add_incoming(result, loop)
+        i_next = builder.add(i, ir.Constant(I64, 1))
+        i.add_incoming(i_next, loop)
+        builder.cbranch(builder.icmp_signed("<", i_next, iterations), loop, end)
+
+        builder.position_at_end(end)
+        total = results[0]
+        for result in results[1:]:
+            total = builder.fadd(total, result)
+        return builder.extract_element(total, ir.Constant(I32, 0))
+
+    return number(types.int64, number, number), codegen
+
+
+@numba.njit(nogil=True)
+def _peak_serial(out):
+    out[0] = multiply_adds(ITERATIONS, np.float32(0.999), np.float32(0.001))
+
+
+@numba.njit(parallel=True)
+def _peak_parallel(out):
+    for t in numba.prange(len(out)):
+        out[t] = multiply_adds(ITERATIONS, np.float32(0.999), np.float32(0.001))
+
+
+def peak(threads: int) -> float:
+    """Return the float32 multiply-adds that threads get done together, in GFLOP/s: best of some."""
+    # The same threads as the kernels use, so that none is idle and spinning beside the others.
+    loop = _peak_serial if threads == 1 else _peak_parallel
+    out = np.empty(threads, np.float32)
+    flops = 2 * CHAINS * lanes(4) * ITERATIONS * threads
+    best = float("inf")
+    for _ in range(PEAK_RUNS):
+        start = time.perf_counter()
+        loop(out)
+        best = min(best, time.perf_counter() - start)
+    return flops / best / 1e9
+
+
+def measure(sizes: list[int], batches: list[int], threads: int, seconds: float) -> dict[str, Any]:
+    """Return a row of figures for each batch size, each figure from so many seconds, in a section.
+
+    Also the CPUs' worth of time that other processes took meanwhile, 0 where that cannot be told.
+    """
+    images, labels, *_ = fastnn.datasets.load_mnist(progress=False)
+    net = fastnn.Network(sizes, seed=0, backend="numba", threads=threads)
+    backend = backends.get(net.backend)
+    backend.prepare(net.architecture.dtype)
+    if threads > 1:
+        numba.set_num_threads(threads)
+    peak(threads)  # compiles
+    y, without_zeros = labels.astype(np.int64), np.maximum(images, 1)
+    rows = []
+    start, others = time.perf_counter(), _seconds_of_others()
+    for batch in batches:
+        row = _measure_batch(net, images, y, batch, threads, seconds)
+        row["without_zeros"] = _measure_batch(net, without_zeros, y, batch, threads, seconds)
+        rows.append(row)
+    others = (_seconds_of_others() - others) / (time.perf_counter() - start)
+    return {"threads": threads, "other_cpus": others, "rows": rows}
+
+
+def _seconds_of_others() -> float:
+    """Return the CPU time that has gone to other processes and other virtual machines."""
+    try:
+        ticks = [int(s) for s in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    except OSError:
+        return 0.0
+    busy = sum(ticks) - ticks[3] - ticks[4]  # neither idle nor waiting for a disk
+    return busy / os.sysconf("SC_CLK_TCK") - time.process_time()
+
+
+def _measure_batch(
+    net: fastnn.Network, X: Array, labels: Array, batch: int, threads: int, seconds: float
+) -> dict[str, Any]:
+    backend = backends.get(net.backend)
+    initial = net.parameters.copy()
+    rng = np.random.default_rng(0)
+    flops = net.architecture.training_flops * batch
+
+    def seconds_per_step(steps: int) -> float:
+        net.parameters[:] = initial
+        order = rng.permutation(len(X))[: steps * batch]
+        rates, losses = np.full(steps, 0.01), np.empty(steps)
+        start = time.perf_counter()
+        taken = backend.train_steps(net, X, labels, order, batch, rates, 0.0, losses)
+        elapsed = time.perf_counter() - start
+        if taken < steps:
+            raise ArithmeticError(f"training diverged at step {taken} of {steps}")
+        return elapsed / steps
+
+    most = len(X) // batch
+    guess = seconds_per_step(max(1, min(most, 2048 // batch)))
+    steps = max(1, min(most, int(seconds / ROUNDS / guess)))
+    times, peaks, shares = [], [peak(threads)], []
+    for _ in range(ROUNDS):
+        times.append(seconds_per_step(steps))
+        peaks.append(peak(threads))
+        shares.append(flops / times[-1] / 1e9 / ((peaks[-2] + peaks[-1]) / 2))
+    return {
+        "batch": batch,
+        "threads": cpu_threads.choose(threads, flops),
+        "seconds_per_step": median(times),
+        "samples_per_second": batch / median(times),
+        "gflops": flops / median(times) / 1e9,
+        "peak_gflops": median(peaks),
+        "share_of_peak": median(shares),
+        "shares_of_peak": shares,
+    }
+
+
+def table(section: dict[str, Any]) -> list[list[str]]:
+    """Return the cells of a section's table, the headings first."""
+    cells = [["batch", "threads", "us/step", "samples/s", "GFLOP/s", "of peak", "no zeros"]]
+    for row in section["rows"]:
+        cells.append(
+            [
+                f"{row['batch']}",
+                f"{row['threads']}",
+                f"{1e6 * row['seconds_per_step']:,.1f}",
+                f"{row['samples_per_second']:,.0f}",
+                f"{row['gflops']:.1f}",
+                f"{row['share_of_peak']:.2f}",
+                f"{row['without_zeros']['share_of_peak']:.2f}",
+            ]
+        )
+    return cells
+
+
+def title(section: dict[str, Any]) -> str:
+    """Return what a section is, with the peak that was measured in it."""
+    peaks = [row["peak_gflops"] for row in section["rows"]]
+    return f"{section['name']}, peak {median(peaks):.0f} GFLOP/s"
+
+
+def warning(sections: list[dict[str, Any]]) -> str:
+    """Return that the measurement was disturbed, if it was."""
+    others = max(section["other_cpus"] for section in sections)
+    if others > 0.1:
+        return f"Not to be trusted: other processes kept up to {others:.1f} CPUs busy meanwhile."
+    for section in sections:  # a virtual machine may lose a core without being told
+        peaks = [row["peak_gflops"] for row in section["rows"]]
+        if min(peaks) < 0.8 * max(peaks):
+            return f"Not to be trusted: the peak went from {max(peaks):.0f} to {min(peaks):.0f}."
+    return ""
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Measure each section in a process of its own; return the machine and the sections."""
+    most = min(options.threads or cpu_threads.available(), numba.config.NUMBA_NUM_THREADS)
+    can_pin = hasattr(os, "sched_setaffinity")
+    cpu = max(os.sched_getaffinity(0)) if can_pin else None
+    name = f"one core, pinned to CPU {cpu}" if can_pin else "one thread, not pinned"
+    sections = [{"name": name, **_child(options, 1, cpu)}]
+    if most > 1:
+        sections.append({"name": f"{most} threads", **_child(options, most, None)})
+    return {"machine": _machine(), "sizes": options.sizes, "sections": sections}
+
+
+def _child(options: argparse.Namespace, threads: int, cpu: int | None) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder, _pinned(cpu):
+        path = Path(folder) / "section.json"
+        command = [sys.executable, __file__, "--child", "--json", str(path)]
+        command += ["--threads", str(threads), "--seconds", str(options.seconds)]
+        command += ["--batches", *map(str, options.batches), "--sizes", *map(str, options.sizes)]
+        subprocess.run(command, env={**os.environ, "NUMBA_NUM_THREADS": str(threads)}, check=True)
+        section: dict[str, Any] = json.loads(path.read_text())
+        return section
+
+
+@contextlib.contextmanager
+def _pinned(cpu: int | None) -> Iterator[None]:
+    """Keep this thread, and the processes that it starts, on one CPU."""
+    if cpu is None:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {cpu})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def _machine() -> dict[str, Any]:
+    cpu = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError, IndexError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        cpu = next((s.split(":")[1].strip() for s in lines if s.startswith("model name")), cpu)
+    return {
+        "cpu": cpu,
+        "cpus": cpu_threads.available(),
+        "vector_bits": MACHINE.bits,
+        "fma": MACHINE.fma,
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "numba": numba.__version__,
+    }
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    formatter = argparse.ArgumentDefaultsHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], formatter_class=formatter)
+    parser.add_argument("--threads", type=int, help="at most; default: all CPUs")
+    batches, sizes = [1, 8, 32, 128, 512], [PIXELS, 128, CLASSES]
+    parser.add_argument("--batches", type=int, nargs="+", default=batches, help="rows a step")
+    parser.add_argument("--sizes", type=int, nargs="+", default=sizes, help="units of each layer")
+    parser.add_argument("--seconds", type=float, default=1.0, help="of steps for each figure")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    return parser
+
+
+def main() -> None:
+    """Measure as the arguments say, and print a table a section."""
+    arguments = parser()
+    options = arguments.parse_args()
+    if options.sizes[0] != PIXELS or options.sizes[-1] != CLASSES:
+        arguments.error(f"--sizes must go from {PIXELS} to {CLASSES}, as the data are MNIST")
+    if options.child:
+        section = measure(options.sizes, options.batches, options.threads, options.seconds)
+        options.json.write_text(json.dumps(section))
+        return
+    results = run(options)
+    print(", ".join(f"{name} {value}" for name, value in results["machine"].items()))
+    for section in results["sections"]:
+        print(f"\n{options.sizes}, {title(section)}")
+        for cells in table(section):
+            print("".join(f"{cell:>12}" for cell in cells))
+    if text := warning(results["sections"]):
+        print(f"\n{text}")
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,171 @@
+"""The registry of cases: what the tests compare and the benchmarks measure, in one list.
+
+Sizes stand around the edges of the kernels: register tiles of 1 to 8 rows and 1 to 8 vectors of 2
+to 16 numbers, panels of three vectors, sums in blocks of 256, batches in blocks of 128 and 512.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from fastnn import Network
+from fastnn.activations import HIDDEN
+from fastnn.losses import PAIRS
+
+BACKENDS = ("numba", "numpy")
+DTYPES = ("float32", "float64")
+
+ROWS = (1, 2, 3, 4, 5, 7, 8, 9, 11, 15, 16, 17, 127, 128, 129, 130, 511, 512, 513, 1025)
+WIDTHS = (1, 2, 3, 4, 5, 7, 8, 9, 11, 12, 13, 15, 16, 17, 23, 24, 25, 31, 32, 33)
+WIDTHS += (47, 48, 49, 63, 64, 65, 95, 96, 97, 127, 129, 145)
+LONG_SUMS = (255, 256, 257, 511, 513)
+RUN = 11  # of zeros side by side, in sparse inputs
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network and the kind of data for it; `make_network` and `make_data` build them."""
+
+    sizes: tuple[int, ...]
+    activation: str | tuple[str, ...] = "tanh"
+    output: str = "softmax"
+    loss: str = "cross_entropy"
+    dtype: str = "float32"
+    batch: int = 5
+    inputs: str = ""  # dtype of X; by default the network's
+    targets: str = "labels"  # or "probabilities", "one_hot", "numbers"
+    zeros: float = 0.0  # share of the inputs that is zero, in runs as in images
+
+    @property
+    def id(self) -> str:
+        names = (self.activation,) if isinstance(self.activation, str) else self.activation
+        parts = ["-".join(map(str, self.sizes)), *names, self.output, self.loss, self.dtype]
+        parts += [f"batch{self.batch}", self.inputs or self.dtype, self.targets]
+        return "_".join([*parts, f"zeros{self.zeros}"] if self.zeros else parts)
+
+    @property
+    def rows(self) -> int:
+        """Rows for three whole batches, and a shorter one where there is one."""
+        return 3 * self.batch + self.batch // 2
+
+    @property
+    def longest_sum(self) -> int:
+        """Numbers in the longest sum of a step, of products or of losses."""
+        return max(*self.sizes, self.batch)
+
+
+def make_network(case: Case, backend: str = "numba", seed: int = 7, **options) -> Network:
+    """Return the network of a case, with biases that are not zero."""
+    net = Network(
+        list(case.sizes),
+        activation=case.activation,
+        output=case.output,
+        loss=case.loss,
+        seed=seed,
+        dtype=case.dtype,
+        backend=backend,
+        **options,
+    )
+    rng = np.random.default_rng(seed)
+    for biases in net.biases:
+        biases[:] = rng.uniform(-0.5, 0.5, biases.shape)
+    return net
+
+
+def make_data(
+    case: Case, rng: np.random.Generator, rows: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return X and y for a case."""
+    shape = (case.rows if rows is None else rows, case.sizes[0])
+    inputs = case.inputs or case.dtype
+    if inputs == "uint8":
+        X = rng.integers(0, 256, shape, np.uint8)
+    else:
+        X = rng.uniform(-1, 1, shape).astype(inputs)
+    if case.zeros:
+        runs = rng.random((shape[0], -(-shape[1] // RUN))) < case.zeros
+        X[np.repeat(runs, RUN, axis=1)[:, : shape[1]]] = 0
+    return X, _make_targets(case, rng, shape[0])
+
+
+def _make_targets(case: Case, rng: np.random.Generator, rows: int) -> np.ndarray:
+    outputs = case.sizes[-1]
+    if case.targets == "labels":
+        return rng.integers(0, outputs, rows)
+    if case.targets == "one_hot":
+        return np.eye(outputs, dtype=np.uint8)[rng.integers(0, outputs, rows)]
+    if case.targets == "numbers":
+        return rng.normal(size=(rows, outputs)).astype(case.dtype)
+    values = rng.uniform(0, 1, (rows, outputs))
+    if case.output == "softmax":
+        values /= values.sum(axis=1, keepdims=True)
+    return values.astype(case.dtype)
+
+
+def fitting(case: Case) -> Case:
+    """Return the case with targets that its output can have."""
+    kind = {"softmax": "labels", "sigmoid": "probabilities", "identity": "numbers"}[case.output]
+    return replace(case, targets=kind)
+
+
+def _edges(dtype: str) -> list[Case]:
+    case = Case((13, 17, 6), dtype=dtype)
+    cases = [replace(case, batch=batch) for batch in ROWS]
+    for width in (*WIDTHS, *LONG_SUMS):
+        cases.append(replace(case, sizes=(width, 6, 3)))
+        cases.append(replace(case, sizes=(6, width, 3)))
+        if width > 1:
+            cases.append(replace(case, sizes=(6, 5, width)))
+        else:
+            cases.append(fitting(replace(case, sizes=(6, 5, width), output="sigmoid")))
+    return cases
+
+
+def _depths(dtype: str) -> list[Case]:
+    sizes = (10, 20, 9, 33, 8, 4)
+    cases = [Case((*sizes[:depth], 4), dtype=dtype, batch=9) for depth in range(1, 6)]
+    mixed = ("relu", "identity", "tanh", "sigmoid")
+    return [*cases, Case(sizes, activation=mixed, dtype=dtype, batch=9)]
+
+
+def _formulas(dtype: str) -> list[Case]:
+    return [
+        fitting(Case((9, 20, 12, outputs), activation, output, loss, dtype, batch=11))
+        for activation in HIDDEN
+        for output, loss in PAIRS
+        for outputs in (5, 1)
+        if (output, outputs) != ("softmax", 1)
+    ]
+
+
+def _data_kinds(dtype: str) -> list[Case]:
+    case = Case((70, 20, 5), dtype=dtype, batch=9)
+    cases = [replace(case, inputs=inputs) for inputs in ("float32", "float64", "uint8")]
+    return cases + [replace(case, targets=kind) for kind in ("probabilities", "one_hot")]
+
+
+def _sparse(dtype: str) -> list[Case]:
+    case = Case((90, 17, 6), dtype=dtype, batch=9, zeros=0.8)
+    cases = [replace(case, batch=batch) for batch in ROWS]
+    cases += [replace(case, sizes=(width, 17, 6)) for width in (*WIDTHS, *LONG_SUMS)]
+    cases += [replace(case, sizes=(90, width, 6)) for width in (*WIDTHS, *LONG_SUMS)]
+    cases += [replace(case, zeros=zeros) for zeros in (0.3, 0.5, 1.0)]
+    return [*cases, replace(case, sizes=(90, 6)), replace(case, inputs="uint8")]
+
+
+def _of_both_dtypes(build) -> tuple[Case, ...]:
+    return tuple(dict.fromkeys(case for dtype in DTYPES for case in build(dtype)))
+
+
+EDGES = _of_both_dtypes(_edges)
+DEPTHS = _of_both_dtypes(_depths)
+FORMULAS = _of_both_dtypes(_formulas)
+DATA_KINDS = _of_both_dtypes(_data_kinds)
+SPARSE = _of_both_dtypes(_sparse)
+MNIST = Case((784, 128, 10), "relu", batch=32, inputs="uint8", zeros=0.8)
+CASES = tuple(dict.fromkeys((*EDGES, *DEPTHS, *FORMULAS, *DATA_KINDS, *SPARSE, MNIST)))
+
+# The network of a step that several threads share, with odd sizes everywhere.
+WIDE = Case((75, 130, 37, 10), batch=67)

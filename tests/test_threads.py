@@ -1,0 +1,213 @@
+"""Threads: the same bits at any number, how many are chosen, forks, and concurrent calls."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from cases import DTYPES, WIDE, Case, make_data, make_network
+
+from fastnn.backends.compiled import threads
+
+COUNTS = (1, 2, 3, 8)
+
+
+@pytest.fixture
+def worth_threads(monkeypatch):
+    """Let every step use all the threads that a network asks for."""
+    monkeypatch.setattr(threads, "WORTH_A_THREAD", 1.0)
+    monkeypatch.setattr(threads, "available", lambda: 8)
+
+
+def bits(case, count):
+    """Return what training, predictions and a gradient give on so many threads."""
+    X, y = make_data(case, np.random.default_rng(3))
+    net = make_network(case, threads=count)
+    loss, gradient = net.loss_and_gradient(X, y, l2=0.01)
+    history = net.train(X, y, epochs=2, batch_size=case.batch, l2=0.01)
+    values = np.array([loss, *history["loss"], net.evaluate(X, y)["loss"]])
+    arrays = (gradient.vector, net.parameters, net.predict_proba(X), values)
+    return [array.tobytes() for array in arrays]
+
+
+@pytest.mark.usefixtures("worth_threads")
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("zeros", [0.0, 0.8])
+@pytest.mark.parametrize("batch", [1, 2, 7, 8, 9, 17, 67, 130])
+def test_any_number_of_threads_gives_the_same_bits(batch, zeros, dtype):
+    case = replace(WIDE, batch=batch, zeros=zeros, dtype=dtype)
+    results = [bits(case, count) for count in COUNTS]
+    assert results == [results[0]] * len(COUNTS)
+
+
+@pytest.mark.usefixtures("worth_threads")
+@pytest.mark.parametrize("sizes", [(1, 2), (5, 3, 2), (8, 200, 3), (300, 2), (9, 1, 1, 2)])
+def test_layers_narrower_than_the_threads_are_many_give_the_same_bits(sizes):
+    results = [bits(Case(sizes, batch=31), count) for count in COUNTS]
+    assert results == [results[0]] * len(COUNTS)
+
+
+def test_steps_large_enough_for_two_threads_give_the_same_bits():
+    case = Case((784, 256, 10), batch=128)
+    work = case.batch * make_network(case).architecture.training_flops
+    assert threads.choose(2, work) == 2
+    assert bits(case, 1) == bits(case, 2)
+
+
+def test_threads_of_the_caller_are_left_as_they_were():
+    import numba
+
+    before = numba.get_num_threads()
+    with threads.region(2):
+        pass
+    assert numba.get_num_threads() == before
+
+
+# How many are chosen
+
+
+def test_a_tiny_step_takes_one_thread():
+    assert threads.choose(8, threads.WORTH_A_THREAD / 2) == 1
+
+
+def test_a_large_step_takes_as_many_as_asked():
+    assert threads.choose(3, 1e15) == 3
+
+
+def test_a_large_step_takes_all_there_are_by_default(monkeypatch):
+    monkeypatch.setattr(threads, "available", lambda: 5)
+    assert threads.choose(None, 1e15) == 5
+
+
+def test_a_step_takes_no_more_threads_than_it_has_work_for():
+    assert threads.choose(8, 2.5 * threads.WORTH_A_THREAD) == 2
+
+
+def test_a_forked_child_takes_one_thread(monkeypatch):
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    assert threads.choose(8, 1e15) == 1
+
+
+@pytest.fixture
+def four_cpus(monkeypatch, tmp_path):
+    """A machine with four CPUs; the folder of its control group, without limits."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 3}, raising=False)
+    monkeypatch.setattr(threads, "CGROUP", tmp_path)
+    return tmp_path
+
+
+def test_available_are_the_cpus_of_the_affinity(four_cpus):
+    assert threads.available() == 4
+
+
+def test_without_an_affinity_available_are_all_cpus(four_cpus, monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    assert threads.available() == 6
+
+
+@pytest.mark.parametrize(
+    ("content", "count"),
+    [
+        ("max 100000", 4),
+        ("200000 100000\n", 2),
+        ("250000 100000", 3),
+        ("20000 100000", 1),
+        ("6400000 100000", 4),
+        ("nonsense", 4),
+        ("", 4),
+    ],
+)
+def test_a_quota_of_the_control_group_limits_the_threads(four_cpus, content, count):
+    (four_cpus / "cpu.max").write_text(content)
+    assert threads.available() == count
+
+
+@pytest.mark.parametrize(("quota", "count"), [("-1", 4), ("100000", 1), ("150001", 2)])
+def test_a_quota_of_an_old_control_group_limits_the_threads(four_cpus, quota, count):
+    (four_cpus / "cpu").mkdir()
+    (four_cpus / "cpu" / "cpu.cfs_quota_us").write_text(quota)
+    (four_cpus / "cpu" / "cpu.cfs_period_us").write_text("100000")
+    assert threads.available() == count
+
+
+# Other processes
+
+TRAIN = """
+import hashlib, sys
+sys.path.insert(0, "tests")
+import numpy as np
+from cases import WIDE, make_data, make_network
+from fastnn.backends.compiled import threads
+threads.WORTH_A_THREAD = 1.0
+
+def trained(seed=7):
+    X, y = make_data(WIDE, np.random.default_rng(3))
+    net = make_network(WIDE, seed=seed, threads=3)
+    net.train(X, y, epochs=2, batch_size=WIDE.batch)
+    return hashlib.sha256(net.parameters.tobytes() + net.predict_proba(X).tobytes()).hexdigest()
+"""
+
+
+@pytest.fixture(scope="module")
+def digest():
+    """What the script above gives, computed here on one thread."""
+    X, y = make_data(WIDE, np.random.default_rng(3))
+    net = make_network(WIDE, threads=1)
+    net.train(X, y, epochs=2, batch_size=WIDE.batch)
+    return hashlib.sha256(net.parameters.tobytes() + net.predict_proba(X).tobytes()).hexdigest()
+
+
+@pytest.mark.parametrize("count", ["1", "3"])
+def test_other_processes_with_other_threads_give_the_same_bits(run_python, digest, count):
+    printed = run_python("-c", TRAIN + "print(trained())", NUMBA_NUM_THREADS=count)
+    assert printed.split() == [digest]
+
+
+FORK = """
+import os
+before = trained()
+child = os.fork()
+if child == 0:
+    try:
+        os._exit(0 if trained() == before else 3)
+    except BaseException:
+        os._exit(4)
+assert os.waitpid(child, 0)[1] == 0, "the child failed"
+assert trained() == before
+print(before)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_trains_and_predicts_as_its_parent(run_python, digest):
+    assert run_python("-c", TRAIN + FORK).split() == [digest]
+
+
+CONCURRENT = """
+import threading
+results = {}
+
+def work(seed):
+    results[seed] = [trained(seed) for _ in range(20)]
+
+together = [threading.Thread(target=work, args=(seed,)) for seed in (7, 8)]
+for thread in together:
+    thread.start()
+for thread in together:
+    thread.join()
+for seed in (7, 8):
+    assert set(results[seed]) == {trained(seed)}, seed
+print(trained())
+"""
+
+
+@pytest.mark.parametrize("layer", ["workqueue", "omp"])
+def test_two_python_threads_train_at_once(run_python, digest, layer):
+    if layer == "omp":
+        pytest.importorskip("numba.np.ufunc.omppool", exc_type=ImportError)
+    printed = run_python("-c", TRAIN + CONCURRENT, NUMBA_THREADING_LAYER=layer)
+    assert printed.split() == [digest]

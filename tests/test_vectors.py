@@ -1,0 +1,318 @@
+"""The vector code: products at every edge, elementary functions to the last bits, every width."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from cases import DTYPES
+
+from fastnn.backends import compiled
+from fastnn.backends.compiled import elementary, gemm, vector_ir
+from fastnn.backends.compiled.jit import serial
+from fastnn.parameters import aligned_zeros, padded
+
+each_dtype = pytest.mark.parametrize("dtype", DTYPES)
+each_count = pytest.mark.parametrize("count", [1, 2, 7, 255, 256, 257, 513])
+WHOLE_VECTORS = range(1, 10)
+MOST_ROWS = 2 * vector_ir.GROUP + 1
+ALPHAS_AND_BETAS = [(1, 0), (1, 1), (-0.5, 0), (0.25, 2), (0, 1), (0, 0), (-1, -0.5)]
+
+
+def tolerance(dtype, count):
+    """Return the error that a sum of products of numbers within 1 may have.
+
+    Each of the partial sums, which grow like the root of the length, is rounded.
+    """
+    return np.finfo(dtype).eps * (4 + count)
+
+
+class Matrix:
+    """A matrix in a flat array, its rows padded as those of parameters, with a border around it."""
+
+    def __init__(self, values, dtype):
+        rows, columns = values.shape
+        self.stride = padded(columns, np.dtype(dtype).itemsize)
+        self.start = self.stride
+        self.flat = aligned_zeros((rows + 2) * self.stride, np.dtype(dtype))
+        self.rows = self.flat.reshape(rows + 2, self.stride)[1:-1]
+        self.values = self.rows[:, :columns]
+        self.values[...] = values
+
+    def border(self):
+        return np.concatenate([self.flat[: self.stride], self.flat[-self.stride :]])
+
+
+def uniform(rng, dtype, *shape):
+    return rng.uniform(-1, 1, shape).astype(dtype)
+
+
+def product(a, b, c, go_on, alpha, beta, transposed=False):
+    """Call the product of matrices; A is stored by columns if transposed."""
+    numbers = a.flat.dtype.type
+    number = compiled.from_dtype(a.flat.dtype)
+    gemm.product.prepare(number)
+    rows, count = a.values.shape[::-1] if transposed else a.values.shape
+    strides = (1, a.stride) if transposed else (a.stride, 1)
+    gemm.product.dispatcher(
+        a.flat, a.start, *strides, b.flat, b.start, b.stride, c.flat, c.start, c.stride,
+        rows, b.values.shape[1], count, go_on, numbers(alpha), numbers(beta),
+    )  # fmt: skip
+
+
+@pytest.mark.every_width
+@each_dtype
+@each_count
+def test_product_of_every_tile_and_its_edges(dtype, count):
+    rng = np.random.default_rng(0)
+    lanes = vector_ir.lanes(np.dtype(dtype).itemsize)
+    limit = tolerance(dtype, count)
+    for rows in range(1, MOST_ROWS + 1):
+        a = Matrix(uniform(rng, dtype, rows, count), dtype)
+        for columns in {max(1, lanes * n - d) for n in WHOLE_VECTORS for d in (0, 1)}:
+            b = Matrix(uniform(rng, dtype, count, columns), dtype)
+            c = Matrix(np.full((rows, columns), np.nan), dtype)
+            product(a, b, c, 0, 1, 0)
+            want = a.values.astype(np.float64) @ b.values.astype(np.float64)
+            np.testing.assert_allclose(c.values, want, rtol=0, atol=limit)
+            assert not c.rows[:, columns:].any()
+            assert not c.border().any()
+
+
+@pytest.mark.every_width
+@each_dtype
+@pytest.mark.parametrize(("alpha", "beta"), ALPHAS_AND_BETAS)
+@pytest.mark.parametrize("transposed", [False, True])
+def test_product_scales_and_adds(dtype, alpha, beta, transposed):
+    rng = np.random.default_rng(0)
+    for count in (1, 2, 128, 256):
+        for rows in (1, 2, 3, 5, 8, 13):
+            a_values = uniform(rng, dtype, rows, count)
+            b_values, c_values = uniform(rng, dtype, count, 37), uniform(rng, dtype, rows, 37)
+            a = Matrix(a_values.T if transposed else a_values, dtype)
+            b, c = Matrix(b_values, dtype), Matrix(c_values, dtype)
+            product(a, b, c, 0, alpha, beta, transposed)
+            want = alpha * (a_values.astype(np.float64) @ b_values) + beta * c_values
+            np.testing.assert_allclose(c.values, want, rtol=0, atol=tolerance(dtype, count))
+
+
+@pytest.mark.every_width
+@each_dtype
+@each_count
+def test_product_goes_on_from_what_is_there(dtype, count):
+    rng = np.random.default_rng(0)
+    for rows in (1, 3, 8, 13):
+        a = Matrix(uniform(rng, dtype, rows, count), dtype)
+        b = Matrix(uniform(rng, dtype, count, 37), dtype)
+        c_values = uniform(rng, dtype, rows, 37)
+        c = Matrix(c_values, dtype)
+        product(a, b, c, 1, 1, 1)
+        want = c_values + a.values.astype(np.float64) @ b.values.astype(np.float64)
+        np.testing.assert_allclose(c.values, want, rtol=0, atol=tolerance(dtype, count))
+
+
+@pytest.mark.every_width
+@each_dtype
+def test_beta_zero_overwrites_what_is_not_finite(dtype):
+    rng = np.random.default_rng(0)
+    a, b = (Matrix(uniform(rng, dtype, *shape), dtype) for shape in ((5, 9), (9, 37)))
+    for rubbish in (np.nan, np.inf, -np.inf):
+        c = Matrix(np.full((5, 37), rubbish), dtype)
+        product(a, b, c, 0, 2, 0)
+        assert np.isfinite(c.values).all()
+
+
+@pytest.mark.every_width
+@each_dtype
+def test_an_element_has_the_same_bits_whichever_tile_computes_it(dtype):
+    rng = np.random.default_rng(0)
+    a_values, b_values = uniform(rng, dtype, MOST_ROWS, 300), uniform(rng, dtype, 300, 150)
+    whole = Matrix(np.zeros((MOST_ROWS, 150)), dtype)
+    product(Matrix(a_values, dtype), Matrix(b_values, dtype), whole, 0, 1, 0)
+    for rows in range(1, MOST_ROWS):
+        for columns in (1, 17, 33, 50, 100):
+            part = Matrix(np.zeros((rows, columns)), dtype)
+            b = Matrix(b_values[:, -columns:], dtype)
+            product(Matrix(a_values[-rows:], dtype), b, part, 0, 1, 0)
+            assert part.values.tobytes() == whole.values[-rows:, -columns:].tobytes()
+
+
+@pytest.mark.every_width
+@each_dtype
+@each_count
+def test_product_with_a_transposed_matrix(dtype, count):
+    rng = np.random.default_rng(0)
+    kind = np.dtype(dtype)
+    lanes = vector_ir.lanes(kind.itemsize)
+    pack = aligned_zeros(gemm.pack_size(kind.itemsize), kind)
+    for columns in (1, lanes - 1, lanes, lanes + 1, 3 * lanes - 1, 3 * lanes, 3 * lanes + 1, 50):
+        for rows in (1, 2, 5, 8, 11):
+            a = Matrix(uniform(rng, dtype, rows, count), dtype)
+            b = Matrix(uniform(rng, dtype, columns, count), dtype)
+            c = Matrix(np.full((rows, columns), np.nan), dtype)
+            pack[:] = np.nan  # what it holds must not matter
+            gemm.product_transposed(
+                compiled._functions(kind), a.flat, a.start, a.stride, b.flat, b.start, b.stride,
+                c.flat, c.start, c.stride, rows, columns, count, pack,
+            )  # fmt: skip
+            want = a.values.astype(np.float64) @ b.values.astype(np.float64).T
+            np.testing.assert_allclose(c.values, want, rtol=0, atol=tolerance(dtype, count))
+            assert not c.rows[:, columns:].any()
+            assert not c.border().any()
+
+
+# Elementary functions
+
+
+@serial
+def _apply(x, exp, tanh, sigmoid):
+    for i in range(len(x)):
+        exp[i] = elementary.exp(x[i])
+        tanh[i] = elementary.tanh(x[i])
+        sigmoid[i] = elementary.sigmoid(x[i])
+
+
+def apply(x):
+    """Return exp, tanh and sigmoid of an array, as the kernels compute them."""
+    results = {name: np.empty_like(x) for name in ("exp", "tanh", "sigmoid")}
+    _apply(x, *results.values())
+    return results
+
+
+def truth(x):
+    """Return the same in a wider type."""
+    wide = x.astype(np.float64 if x.dtype == np.float32 else np.longdouble)
+    with np.errstate(all="ignore"):
+        e = np.exp(-np.abs(wide))
+        sigmoid = np.where(wide < 0, e, 1) / (1 + e)
+        return {"exp": np.exp(wide), "tanh": np.tanh(wide), "sigmoid": sigmoid}
+
+
+def inputs(dtype):
+    """Return numbers from everywhere: evenly over the range of exp, and of every magnitude."""
+    info = np.finfo(dtype)
+    low, high = math.log(float(info.smallest_subnormal)) - 3, math.log(float(info.max)) + 3
+    rng = np.random.default_rng(0)
+    magnitudes = 2.0 ** rng.uniform(info.minexp - info.nmant, 10, 100_000)
+    even, near = rng.uniform(low, high, 200_000), rng.uniform(-3, 3, 100_000)
+    return np.concatenate([even, near, magnitudes, -magnitudes]).astype(dtype)
+
+
+def error_in_ulps(got, want):
+    """Return the largest distance in units of the last place of the right number."""
+    info = np.finfo(got.dtype)
+    with np.errstate(over="ignore"):
+        rounded = want.astype(got.dtype)
+    finite = np.isfinite(rounded)
+    np.testing.assert_array_equal(got[~finite], rounded[~finite])
+    unit = np.maximum(np.spacing(np.abs(rounded[finite])), info.smallest_subnormal)
+    return float((np.abs(got[finite].astype(want.dtype) - want[finite]) / unit).max())
+
+
+# The largest measured: exp 0.85, tanh 2.47, sigmoid 2.24 in float32; 0.84, 2.67, 2.17 in float64.
+@pytest.mark.every_width
+@each_dtype
+@pytest.mark.parametrize(("name", "ulps"), [("exp", 2), ("tanh", 3), ("sigmoid", 3)])
+def test_elementary_functions_are_right_to_the_last_bits(dtype, name, ulps):
+    if np.finfo(np.longdouble).nmant <= np.finfo(dtype).nmant:
+        pytest.skip("no wider type to compare with")
+    x = inputs(dtype)
+    assert error_in_ulps(apply(x)[name], truth(x)[name]) <= ulps
+
+
+@pytest.mark.every_width
+@each_dtype
+@pytest.mark.parametrize(
+    ("x", "exp", "tanh", "sigmoid"),
+    [
+        (0.0, 1, 0.0, 0.5),
+        (-0.0, 1, -0.0, 0.5),
+        (np.inf, np.inf, 1, 1),
+        (-np.inf, 0, -1, 0),
+        (1e30, np.inf, 1, 1),
+        (-1e30, 0, -1, 0),
+    ],
+)
+def test_elementary_functions_at_the_ends(dtype, x, exp, tanh, sigmoid):
+    # Enough numbers that some go through vectors and some do not.
+    for name, value in apply(np.full(37, x, dtype)).items():
+        want = {"exp": exp, "tanh": tanh, "sigmoid": sigmoid}[name]
+        np.testing.assert_array_equal(value, np.full(37, want, dtype))
+        if want != 0:
+            np.testing.assert_array_equal(np.signbit(value), np.signbit(want))
+
+
+@each_dtype
+def test_elementary_functions_pass_nan_through(dtype):
+    for value in apply(np.full(37, np.nan, dtype)).values():
+        assert np.isnan(value).all()
+
+
+@each_dtype
+def test_exp_of_numbers_near_the_smallest_is_not_flushed_to_zero(dtype):
+    info = np.finfo(dtype)
+    x = np.linspace(math.log(info.tiny) - 10, math.log(info.tiny), 37).astype(dtype)
+    assert (apply(x)["exp"] > 0).all()
+
+
+@each_dtype
+def test_tanh_is_odd_bit_for_bit(dtype):
+    x = inputs(dtype)
+    assert apply(-x)["tanh"].tobytes() == (-apply(x)["tanh"]).tobytes()
+
+
+@each_dtype
+def test_elementary_functions_stay_within_their_range(dtype):
+    results = apply(inputs(dtype))
+    assert (np.abs(results["tanh"]) <= 1).all()
+    assert ((results["sigmoid"] >= 0) & (results["sigmoid"] <= 1)).all()
+
+
+@each_dtype
+def test_transposition_of_a_block(dtype):
+    kind = np.dtype(dtype)
+    lanes = vector_ir.lanes(kind.itemsize)
+    transpose = vector_ir.transpose
+
+    @serial
+    def run(source, target):
+        transpose(source, 3, lanes + 5, target, 1, lanes + 2)
+
+    source = np.arange(lanes * (lanes + 5) + 3, dtype=kind)
+    target = np.zeros(lanes * (lanes + 2) + 1, kind)
+    run(source, target)
+    rows = source[3:].reshape(lanes, lanes + 5)[:, :lanes]
+    np.testing.assert_array_equal(target[1:].reshape(lanes, lanes + 2)[:, :lanes], rows.T)
+    assert not target[1:].reshape(lanes, lanes + 2)[:, lanes:].any()
+
+
+# Other widths
+
+MODULES = [f"tests/test_{name}.py" for name in ("parity", "gradients", "vectors")]
+
+
+OTHER_WIDTHS = [bits for bits in (128, 256, 512) if bits != vector_ir.MACHINE.bits]
+
+
+@pytest.mark.parametrize("bits", OTHER_WIDTHS)
+def test_every_other_vector_width(run_python, bits):
+    arguments = ("-q", "-x", "-p", "no:cacheprovider", "-m", "every_width", *MODULES)
+    printed = run_python("-m", "pytest", *arguments, FASTNN_VECTOR_BITS=str(bits))
+    assert " passed" in printed
+
+
+INVALID = """
+import fastnn
+try:
+    fastnn.Network([2, 2]).predict([[0, 0]])
+except ValueError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("bits", ["64", "100", "wide", "-128", "128.0"])
+def test_an_invalid_vector_width_is_an_error_that_names_it(run_python, bits):
+    printed = run_python("-c", INVALID, FASTNN_VECTOR_BITS=bits)
+    assert "FASTNN_VECTOR_BITS must be 128, 256 or 512" in printed
+    assert repr(bits) in printed
