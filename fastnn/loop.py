@@ -27,7 +27,10 @@ Callback = Callable[[Row], object]
 
 
 class DivergenceError(ArithmeticError):
-    """The loss or a parameter stopped being finite. The parameters are those from before the failing steps."""
+    """The loss or a parameter stopped being finite.
+
+    The parameters are those from before the failing steps.
+    """
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,7 @@ def _bar(run: Run, rows: int):  # type: ignore[no-untyped-def]
 
 def _divergence(epoch: int, step: int, rates: Array) -> DivergenceError:
     return DivergenceError(
-        f"the loss or a parameter is no longer finite in epoch {epoch}, step {step + 1}, at a learning rate of "
-        f"{rates[step]:g}; the parameters from before were restored. Try a lower learning_rate, "
-        "or inputs scaled to about -1 .. 1"
+        f"the loss or a parameter is no longer finite in epoch {epoch}, step {step + 1}, at a "
+        f"learning rate of {rates[step]:g}; the parameters from before were restored. "
+        "Try a lower learning_rate, or inputs scaled to about -1 .. 1"
     )

@@ -180,12 +180,8 @@ class Network:
             batch_size = min(32, rows)
         held_out = None
         if validation is not None:
-            if not isinstance(validation, tuple | list) or len(validation) != 2:
-                size = f" of {len(validation)}" if isinstance(validation, tuple | list) else ""
-                raise TypeError(
-                    f"validation must be a pair (X, y), got a {type(validation).__name__}{size}"
-                )
-            held_out = self._data("validation X", validation[0], "validation y", validation[1])
+            held_out_X, held_out_y = _pair("validation", validation)
+            held_out = self._data("validation X", held_out_X, "validation y", held_out_y)
 
         def evaluate() -> dict[str, float]:
             if held_out is None:
@@ -322,6 +318,13 @@ class Network:
 
 
 _integer, _real, _one_of = validation.integer, validation.real, validation.one_of
+
+
+def _pair(name: str, value: Any) -> tuple[Any, Any]:
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        size = f" of {len(value)}" if isinstance(value, tuple | list) else ""
+        raise TypeError(f"{name} must be a pair (X, y), got a {type(value).__name__}{size}")
+    return value[0], value[1]
 
 
 def _callbacks(callbacks: Any) -> tuple[loop.Callback, ...]:

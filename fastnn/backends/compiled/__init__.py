@@ -155,7 +155,7 @@ def _run(
     count = threads.choose(net.threads, flops * capacity)
     layers, work = _workspace(architecture, capacity)
     size = gemm.pack_size(dtype.itemsize) if training else 0
-    sparse = _mostly_zero(X)
+    listed = gemm.lists_size(capacity, count) if _mostly_zero(X) else 0
     with threads.region(count):
         taken: int = steps.run.dispatcher(
             _functions(dtype),
@@ -171,9 +171,7 @@ def _run(
             order.astype(np.int64, copy=False),
             rows,
             batch_size,
-            np.empty(
-                (count, gemm.lists_size(-(-capacity // count) + gemm.GROUP, sparse)), np.int32
-            ),
+            np.empty((count, listed), np.int32),
             alphas.astype(dtype),
             betas.astype(dtype),
             np.zeros(capacity),
@@ -187,7 +185,7 @@ def _run(
 def _mostly_zero(X: Array) -> bool:
     """Tell from some rows whether leaving out zeros pays."""
     sample = X[:: max(1, len(X) // 16)][:16]
-    return np.count_nonzero(sample) < WORTH_LISTING * sample.size
+    return int(np.count_nonzero(sample)) < WORTH_LISTING * sample.size
 
 
 def _workspace(architecture: Architecture, rows: int) -> tuple[Array, Array]:

@@ -150,9 +150,10 @@ def _pack_transposed(b, b0, b_row, columns, count, pack):
                     pack[k * panel_width + i] = b[b0 + i * b_row + k] if i < columns else 0
 
 
-def lists_size(rows: int, sparse: bool) -> int:
-    """Return the indices that a thread's products of sparse matrices of that many rows list."""
-    return max(-(-rows // PAIR) * (LISTED_K_BLOCK + 1), GRADIENT_ROWS + 1) if sparse else 0
+def lists_size(rows: int, threads: int) -> int:
+    """Return the indices that a thread's share of the products of sparse rows lists at most."""
+    share = -(-rows // threads) + GROUP
+    return max(-(-share // PAIR) * (LISTED_K_BLOCK + 1), GRADIENT_ROWS + 1)
 
 
 def _product_of_sparse_types(number):
