@@ -91,8 +91,10 @@ def _copy(address, step, adjacent, like, target, columns, scale):
 
 @serial
 def prefetch_row(source, row, columns):
-    """Ask for a row of a source with adjacent columns to be brought near."""
+    """Ask for a row of a source to be brought near, if its columns are adjacent."""
     address = source[ADDRESS] + row * source[ROW_BYTES]
+    if source[COLUMN_BYTES] > 8:  # every element has a line of its own
+        return
     for offset in range(0, columns * source[COLUMN_BYTES], LINE):
         prefetch(address + offset)
 
