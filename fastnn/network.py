@@ -172,7 +172,8 @@ class Network:
         DivergenceError
             If the loss is no longer finite; the last good parameters are in place.
         KeyboardInterrupt
-            On Ctrl-C, within a quarter of a second; the network is as of the last whole step.
+            On Ctrl-C. The compiled backend returns within a quarter of a second, and the network is
+            as of the last whole step.
         """
         features, targets = self._data("X", X, "y", y)
         rows = len(features)
