@@ -39,7 +39,8 @@ def roofline_tables(results: dict[str, Any]) -> str:
         heading, *rows = roofline.table(section)
         rule = ["---:"] * len(heading)
         lines = ["| " + " | ".join(cells) + " |" for cells in (heading, rule, *rows)]
-        parts += [roofline.title(section).capitalize() + ":", "\n".join(lines)]
+        title = roofline.title(section)
+        parts += [title[0].upper() + title[1:] + ":", "\n".join(lines)]
     if text := roofline.warning(results["sections"]):
         parts.append(text)
     return "\n\n".join(parts)
