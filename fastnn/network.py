@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -92,6 +92,7 @@ class Network:
         else:
             self.seed = validation.integer("seed", seed, 0)
         self.epochs_trained = 0
+        self._single: Callable[[Any, Any], int] | None = None
         self._parameters = Parameters(self.architecture)
         if not callable(init):
             init = INITIALISERS[validation.one_of("init", init, INITIALISERS)]
@@ -224,6 +225,36 @@ class Network:
             backend.predict(self, features[rows], out[rows])
         return out
 
+    def predict_one(self, x: npt.ArrayLike, out: Array | None = None) -> Array:
+        """Return the outputs for a single row, in microseconds; no thread is ever started.
+
+        Parameters
+        ----------
+        x : array of shape (features,)
+            Fastest is a contiguous array of the network's dtype; as for `train`, uint8 is scaled.
+        out : ndarray of shape (outputs,), optional
+            Where to write them: contiguous, in the network's dtype.
+
+        Returns
+        -------
+        ndarray of shape (outputs,)
+            ``out`` if it is given; the numbers are those of `predict_proba`.
+        """
+        if out is None:
+            out = np.empty(self.architecture.sizes[-1], self.architecture.dtype)
+        if self._single is None:
+            self._single = backends.get(self.backend).single(self)
+        try:
+            status = self._single(x, out)
+        except TypeError:  # not the fastest types
+            x = validation.single_row("x", x, self.architecture)
+            validation.writable_row("out", out, self.architecture)
+            status = self._single(x, out)
+        if status != backends.FINE:
+            validation.features("x", np.reshape(x, (1, -1)), self.architecture)
+            validation.writable_row("out", out, self.architecture)
+        return out
+
     def predict(self, X: npt.ArrayLike) -> Array:
         """Return predictions.
 
@@ -281,6 +312,9 @@ class Network:
             self, features, targets.values, _real("l2", l2, least=0), gradient
         )
         return value, gradient
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_single": None}  # it knows addresses in this process
 
     def __repr__(self) -> str:
         a = self.architecture

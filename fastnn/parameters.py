@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 
@@ -144,6 +144,7 @@ class Parameters:
     """
 
     def __init__(self, architecture: Architecture) -> None:
+        self.architecture = architecture
         self.vector = aligned_zeros(architecture.vector_size, architecture.dtype)
         weights, biases = [], []
         for layer in architecture.layers:
@@ -152,6 +153,16 @@ class Parameters:
             biases.append(self.vector[layer.biases : layer.biases + layer.fan_out])
         self.weights = Views(weights, "weights")
         self.biases = Views(biases, "biases")
+
+    def __reduce__(self) -> tuple[Any, ...]:  # a copied view would no longer show the vector
+        return _restored, (self.architecture, np.array(self.vector))
+
+
+def _restored(architecture: Architecture, vector: Array) -> Parameters:
+    """Return parameters in an aligned vector of their own, as pickle and copy need."""
+    parameters = Parameters(architecture)
+    parameters.vector[:] = vector
+    return parameters
 
 
 Initialiser = Callable[[np.random.Generator, int, int], Array]

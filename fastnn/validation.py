@@ -69,6 +69,25 @@ def features(name: str, X: Any, architecture: Architecture) -> Array:
     return _readable(name, X, architecture)
 
 
+def single_row(name: str, x: Any, architecture: Architecture) -> Array:
+    """Return one row as a new vector in the network's dtype, with pixels scaled."""
+    x = _numbers(name, x)
+    if x.shape != architecture.sizes[:1]:
+        raise ValueError(f"{name} must have shape {architecture.sizes[:1]}; got {x.shape}")
+    row = _readable(name, x[None], architecture)[0].astype(architecture.dtype)
+    return row * (architecture.dtype.type(1) / 255) if x.dtype == np.uint8 else row
+
+
+def writable_row(name: str, out: Any, architecture: Architecture) -> None:
+    """Refuse what outputs of one row cannot be written into."""
+    shape, dtype = architecture.sizes[-1:], architecture.dtype
+    if not isinstance(out, np.ndarray) or out.dtype != dtype or out.shape != shape:
+        got = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
+        raise ValueError(f"{name} must be an array of {dtype.name} {shape}; got {got}")
+    if not (out.flags.writeable and out.flags.c_contiguous):
+        raise ValueError(f"{name} must be writable and contiguous")
+
+
 class Targets(NamedTuple):
     """What to learn: for the backends, and as class labels where there are classes."""
 

@@ -321,7 +321,7 @@ def test_leaving_out_zeros_changes_no_bit(dtype, sizes, zeros, monkeypatch):
     X, y = make_data(case, np.random.default_rng(3))
     results = []
     for share in (-1.0, 2.0):  # never, always
-        monkeypatch.setattr(BOTH[0], "WORTH_LISTING", share)
+        monkeypatch.setattr(BOTH[0].gemm, "WORTH_LISTING", share)
         results.append(everything(make_network(case), X, y))
     assert results[0] == results[1]
 

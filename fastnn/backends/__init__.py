@@ -12,6 +12,10 @@ the network's parameters is changed.
     if anything has to be compiled.
 ``predict(net, X, out) -> None``
     Write the outputs of the last layer into ``out`` (n, outputs), C-contiguous, of the net's dtype.
+``single(net) -> callable``
+    Return a function ``predict_one(x, out) -> int`` that writes the outputs for one row, and
+    returns `FINE`, `NOT_FINITE` or `WRONG_LENGTH`. It raises a TypeError unless both are vectors of
+    the net's dtype, contiguous and writable. It stays valid as long as the network lives.
 ``loss(net, X, Y, out) -> float``
     The same, and return the mean loss of the rows, without any penalty.
 ``loss_and_gradient(net, X, Y, l2, gradient) -> float``
@@ -29,8 +33,30 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
+import numpy as np
+import numpy.typing as npt
+
 BACKENDS = {"numba": "fastnn.backends.compiled", "numpy": "fastnn.backends.reference"}
-CONTRACT = ("prepare", "predict", "loss", "loss_and_gradient", "train_steps")
+CONTRACT = ("prepare", "predict", "single", "loss", "loss_and_gradient", "train_steps")
+
+
+FINE, NOT_FINITE, WRONG_LENGTH = range(3)
+
+
+def warmup(*dtypes: npt.DTypeLike) -> float:
+    """Compile all kernels, or load them from the cache, ahead of their first use.
+
+    Parameters
+    ----------
+    *dtypes : str or numpy.dtype
+        "float32", which is the default, or "float64", or both.
+
+    Returns
+    -------
+    float
+        Seconds that it took.
+    """
+    return float(sum(get("numba").prepare(np.dtype(dtype)) for dtype in dtypes or ("float32",)))
 
 
 def get(name: str) -> ModuleType:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastnn.activations import ACTIVATIONS, Array
+from fastnn.backends import FINE, NOT_FINITE, WRONG_LENGTH
 from fastnn.losses import PAIRS, Pair
 
 if TYPE_CHECKING:
@@ -41,6 +42,26 @@ def predict(net: Network, X: Array, out: Array) -> None:
     """Write the outputs for all rows of X into ``out``; see `fastnn.backends`."""
     for rows in _blocks(len(X)):
         out[rows] = forward(net, inputs(net, X, rows))[1][-1]
+
+
+def single(net: Network) -> Callable[[Array, Array], int]:
+    """Return the function that predicts one row of the network; see `fastnn.backends`."""
+
+    @quietly
+    def predict_one(x: Array, out: Array) -> int:
+        for array in (x, out):
+            if not isinstance(array, np.ndarray) or array.dtype != net.architecture.dtype:
+                raise TypeError
+            if array.ndim != 1 or not array.flags.carray:
+                raise TypeError
+        if x.shape != net.weights[0].shape[:1] or out.shape != net.biases[-1].shape:
+            return WRONG_LENGTH
+        if not np.isfinite(x).all():
+            return NOT_FINITE
+        out[:] = forward(net, x[None])[1][-1][0]
+        return FINE
+
+    return predict_one
 
 
 @quietly

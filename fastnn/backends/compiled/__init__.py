@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba.core import event
@@ -32,8 +32,6 @@ UNITS = {
     gemm.DELTAS: steps.deltas,
     gemm.UPDATE: steps.update,
 }
-# Share of inputs that are not zero below which it pays to list those that are not.
-WORTH_LISTING = 0.35
 # Rows whose gradients are summed in one go.
 BLOCK = 512
 
@@ -54,6 +52,9 @@ def _functions(dtype: np.dtype) -> Array:
     for place, function in UNITS.items():
         addresses[place] = function.address(number)
     steps.run.prepare(number)
+    steps.single.dispatcher.disable_compile(False)
+    steps.single.prepare(number)
+    steps.single.dispatcher.disable_compile()  # other types are a TypeError, not a compilation
     return addresses
 
 
@@ -75,6 +76,21 @@ class _Announcer(event.Listener):  # type: ignore[misc]
 def predict(net: Network, X: Array, out: Array) -> None:
     """Write the outputs for all rows of X into ``out``; see `fastnn.backends`."""
     _run(net, X, None, out=out)
+
+
+def single(net: Network) -> Callable[[Array, Array], int]:
+    """Return the function that predicts one row of the network; see `fastnn.backends`."""
+    functions = _functions(net.architecture.dtype)
+    layers, work = _workspace(net.architecture, 1)
+    lists = np.zeros(gemm.LISTED_K_BLOCK + 1, np.int32)
+    arrays = (functions, layers, net.parameters, work, lists)
+    plan = np.array([array.ctypes.data for array in arrays] + [len(layers)])
+    dispatcher = steps.single.dispatcher
+
+    def predict_one(x: Array, out: Array, keep: Any = arrays) -> int:
+        return dispatcher(plan, x, out)
+
+    return predict_one
 
 
 def loss(net: Network, X: Array, Y: Array, out: Array) -> float:
@@ -185,7 +201,7 @@ def _run(
 def _mostly_zero(X: Array) -> bool:
     """Tell from some rows whether leaving out zeros pays."""
     sample = X[:: max(1, len(X) // 16)][:16]
-    return int(np.count_nonzero(sample)) < WORTH_LISTING * sample.size
+    return int(np.count_nonzero(sample)) < gemm.WORTH_LISTING * sample.size
 
 
 def _workspace(architecture: Architecture, rows: int) -> tuple[Array, Array]:

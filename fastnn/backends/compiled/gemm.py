@@ -33,6 +33,9 @@ LISTED_K_BLOCK = 64
 # Rows of a batch that a tile of the weight gradient sums in one go.
 GRADIENT_ROWS = 128
 
+# Share of inputs that are not zero below which it pays to list those that are not.
+WORTH_LISTING = 0.35
+
 # Places in the table of units' addresses that is handed to every kernel that calls one.
 PRODUCT, SPARSE_PRODUCT, GATHER, DELTAS, UPDATE = range(5)
 

@@ -63,15 +63,16 @@ class Unit:
         What to compile; it returns nothing, or an int64 where it is called from Python.
     argument_types : callable
         From the Numba type of the network's numbers to the types of the arguments.
-    parallel : bool
+    options : dict
+        Of Numba, beside those of all.
     """
 
     def __init__(
         self, function: Callable[..., Any], argument_types: Callable[[Any], tuple[Any, ...]],
-        parallel: bool = False,
+        options: dict[str, bool],
     ) -> None:  # fmt: skip
         self.argument_types = argument_types
-        self.dispatcher = numba.njit(**OPTIONS, parallel=parallel)(function)
+        self.dispatcher = numba.njit(**{**OPTIONS, **options})(function)
         with contextlib.suppress(RuntimeError):  # no folder to write to: compile in every process
             self.dispatcher._cache = _Cache(function)
         self.call = _caller(argument_types)
@@ -93,10 +94,10 @@ class Unit:
 
 
 def unit(
-    argument_types: Callable[[Any], tuple[Any, ...]], parallel: bool = False
+    argument_types: Callable[[Any], tuple[Any, ...]], **options: bool
 ) -> Callable[[Callable[..., Any]], Unit]:
     """Make a function a `Unit`."""
-    return lambda function: Unit(function, argument_types, parallel)
+    return lambda function: Unit(function, argument_types, options)
 
 
 def _caller(argument_types: Callable[[Any], tuple[Any, ...]]) -> Any:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 
-from numba import int64, prange, types
+import numpy as np
+from numba import carray, int64, prange, types
 
 from fastnn.activations import SOFTMAX
+from fastnn.backends import FINE, NOT_FINITE, WRONG_LENGTH
 from fastnn.backends.compiled.gemm import (
     DELTAS,
     GATHER,
     GRADIENT_ROWS,
     GROUP,
+    LISTED_K_BLOCK,
     PRODUCT,
     UPDATE,
+    WORTH_LISTING,
     call_product,
     product_of_sparse_transposed,
 )
@@ -21,6 +25,7 @@ from fastnn.backends.compiled.jit import serial, unit
 from fastnn.backends.compiled.layers import (
     ACTIVATION,
     BIASES,
+    COLUMNS,
     DELTA,
     FAN_IN,
     FAN_OUT,
@@ -41,6 +46,7 @@ from fastnn.backends.compiled.layers import (
     softmax,
     target_to_delta,
 )
+from fastnn.backends.compiled.vector_ir import pointer_to
 
 
 @serial
@@ -158,6 +164,55 @@ def update(functions, layers, work, ones, result, rows, thread, threads, lists, 
 
 
 call_update = update.call
+
+
+# Where things are that a prediction of one row needs: addresses, and the number of layers.
+SINGLE_FUNCTIONS, SINGLE_LAYERS, SINGLE_PARAMETERS, SINGLE_WORK, SINGLE_LISTS, SINGLE_DEPTH = range(
+    6
+)
+
+
+def _single_types(number):
+    return types.int64[::1], number[::1], number[::1]
+
+
+@unit(_single_types, nogil=False)
+def single(plan, x, out):
+    """Predict one row; return `FINE`, or why not.
+
+    The work array belongs to the network, which is safe only as long as the interpreter's lock is
+    held: this does not release it.
+    """
+    depth = plan[SINGLE_DEPTH]
+    functions = carray(pointer_to(plan[SINGLE_FUNCTIONS], np.int64(0)), UPDATE + 1)
+    layers = carray(pointer_to(plan[SINGLE_LAYERS], np.int64(0)), (depth, COLUMNS))
+    last = depth - 1
+    fan_in, fan_out = layers[0, FAN_IN], layers[last, FAN_OUT]
+    if len(x) != fan_in or len(out) != fan_out:
+        return WRONG_LENGTH
+    zero = out.dtype.type(0)
+    size = layers[last, BIASES] + layers[last, STRIDE]
+    parameters = carray(pointer_to(plan[SINGLE_PARAMETERS], zero), size)
+    work = carray(pointer_to(plan[SINGLE_WORK], zero), layers[last, DELTA])
+    bad, filled = 0, 0
+    start = layers[0, INPUT]
+    for j in range(fan_in):
+        work[start + j] = x[j]
+        bad += not math.isfinite(x[j])
+        filled += x[j] != 0
+    if bad:
+        return NOT_FINITE
+    length = LISTED_K_BLOCK + 1 if filled < WORTH_LISTING * fan_in else 0
+    lists = carray(pointer_to(plan[SINGLE_LISTS], np.int32(0)), length)
+    forward(functions, layers, parameters, work, 0, 1, lists)
+    row = work[layers[last, OUTPUT] : layers[last, OUTPUT] + fan_out]
+    if layers[last, ACTIVATION] == SOFTMAX:
+        softmax(row)
+    else:
+        activate(layers[last, ACTIVATION], row)
+    for j in range(fan_out):
+        out[j] = row[j]
+    return FINE
 
 
 def _run_types(number):

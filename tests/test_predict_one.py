@@ -1,0 +1,128 @@
+"""Predictions of a single row, and copies of networks, which must not share addresses."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+from cases import DTYPES
+
+import fastnn
+
+BACKENDS = ("numba", "numpy")
+
+
+def network(backend, dtype="float32", output="softmax", sizes=(300, 20, 7)):
+    loss = "mse" if output == "identity" else "cross_entropy"
+    return fastnn.Network(
+        sizes, "tanh", output, loss, seed=4, dtype=dtype, backend=backend, threads=1
+    )
+
+
+def row(dtype="float32", filled=1.0, seed=0):
+    rng = np.random.default_rng(seed)
+    return np.where(rng.random(300) < filled, rng.normal(size=300), 0).astype(dtype)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("output", ["softmax", "sigmoid", "identity"])
+@pytest.mark.parametrize("filled", [0.0, 0.1, 1.0])
+def test_one_row_has_the_outputs_of_predict_proba(backend, dtype, output, filled):
+    net = network(backend, dtype, output)
+    x = row(dtype, filled)
+    np.testing.assert_array_equal(net.predict_one(x), net.predict_proba(x[None])[0])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_outputs_are_written_into_out(backend):
+    out = np.full(7, np.nan, np.float32)
+    net = network(backend)
+    assert net.predict_one(row(), out) is out
+    np.testing.assert_array_equal(out, net.predict_one(row()))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("kind", ["float64", "list", "strided", "read-only", "int"])
+def test_any_row_of_numbers_is_read(backend, kind):
+    x = np.round(row())
+    wide = np.zeros(600, np.float32)
+    wide[::2] = x
+    fixed = x.copy()
+    fixed.flags.writeable = False
+    other = {
+        "float64": x.astype(np.float64),
+        "list": x.tolist(),
+        "strided": wide[::2],
+        "read-only": fixed,
+        "int": x.astype(int),
+    }[kind]
+    net = network(backend)
+    np.testing.assert_array_equal(net.predict_one(other), net.predict_one(x))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_bytes_are_scaled_as_pixels(backend):
+    pixels = np.arange(300).astype(np.uint8)
+    net = network(backend)
+    np.testing.assert_array_equal(net.predict_one(pixels), net.predict_proba(pixels[None])[0])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_it_follows_changes_of_the_parameters(backend):
+    net = network(backend)
+    before = net.predict_one(row())
+    net.biases[1][0] += 5
+    assert net.predict_one(row())[0] > before[0]
+    np.testing.assert_array_equal(net.predict_one(row()), net.predict_proba(row()[None])[0])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    ("x", "out", "kind", "parts"),
+    [
+        (row()[:5], None, ValueError, ["x", "300", "5"]),
+        (row()[None], None, ValueError, ["x", "(300,)", "(1, 300)"]),
+        (row() * np.nan, None, ValueError, ["x", "finite", "nan"]),
+        (np.full(300, np.inf, np.float32), None, ValueError, ["x", "finite", "inf"]),
+        (row().astype(str), None, TypeError, ["x", "numbers"]),
+        (row(), np.empty(3, np.float32), ValueError, ["out", "(7,)", "(3,)"]),
+        (row(), np.empty(7), ValueError, ["out", "float32", "float64"]),
+        (row(), [0.0] * 7, ValueError, ["out", "list"]),
+        (row(), np.empty(14, np.float32)[::2], ValueError, ["out", "contiguous"]),
+    ],
+)
+def test_bad_arguments_are_refused(backend, x, out, kind, parts):
+    with pytest.raises(kind) as caught:
+        network(backend).predict_one(x, out)
+    assert all(part in str(caught.value) for part in parts), caught.value
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
+def test_a_copy_is_a_network_of_its_own(backend, copied):
+    net = network(backend)
+    before = net.predict_one(row())
+    other = copied(net)
+    other.weights[0] = np.zeros_like(other.weights[0])
+    assert not other.parameters[: other.weights[0].size].any()
+    np.testing.assert_array_equal(net.predict_one(row()), before)
+    np.testing.assert_array_equal(other.predict_one(row()), other.predict_proba(row()[None])[0])
+
+
+def test_warmup_leaves_nothing_to_compile(run_python):
+    script = """
+import fastnn, numpy as np
+from numba.core import event
+assert fastnn.warmup("float32", "float64") > 0
+with event.install_recorder("numba:compile") as compilations:
+    for dtype in ("float32", "float64"):
+        net = fastnn.Network([3, 4, 2], dtype=dtype)
+        net.train(np.eye(3), [0, 1, 1], epochs=1)
+        net.predict_one(np.ones(3, dtype))
+        net.evaluate(np.eye(3), [0, 1, 1])
+print(len(compilations.buffer))
+"""
+    assert run_python("-c", script).split() == ["0"]
