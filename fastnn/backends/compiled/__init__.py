@@ -5,6 +5,7 @@ Here arguments become tables and addresses; the kernels are in steps.py and what
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from functools import cache
@@ -32,6 +33,7 @@ UNITS = {
     gemm.DELTAS: steps.deltas,
     gemm.UPDATE: steps.update,
 }
+_preparing = threading.Lock()
 # Rows whose gradients are summed in one go.
 BLOCK = 512
 
@@ -44,9 +46,14 @@ def prepare(dtype: np.dtype, announce: Callable[[], object] = lambda: None) -> f
     return time.perf_counter() - start
 
 
-@cache
 def _functions(dtype: np.dtype) -> Array:
     """Return the table of the units' addresses, compiled for a dtype."""
+    with _preparing:  # the first of several threads compiles, the others wait
+        return _compiled(dtype)
+
+
+@cache
+def _compiled(dtype: np.dtype) -> Array:
     number = from_dtype(dtype)
     addresses = np.zeros(len(UNITS), np.int64)
     for place, function in UNITS.items():
