@@ -1,4 +1,4 @@
-"""Prediction through `Network.predict_proba`: a single row, and the whole test set."""
+"""Prediction: a single row, by `Network.predict_one` and in general, and the whole test set."""
 
 from __future__ import annotations
 
@@ -15,6 +15,18 @@ def test_predict_single_row(benchmark, net, mnist, record):
     rows = itertools.cycle(mnist.test_images[:1_000, None, :])
     out = benchmark(lambda: net.predict_proba(next(rows)))
     assert out.shape == (1, 10)
+    record(1, net.architecture.forward_flops)
+
+
+@pytest.mark.benchmark(group="per sample: prediction, one row")
+@pytest.mark.parametrize("data", ["digits", "dense"])
+def test_predict_one(benchmark, net, mnist, record, data):
+    rows = (mnist.test_images[:1_000] / 255).astype(np.float32)
+    if data == "dense":
+        rows = np.random.default_rng(0).random(rows.shape, np.float32)
+    rows, out = itertools.cycle(rows), np.empty(10, np.float32)
+    benchmark(lambda: net.predict_one(next(rows), out))
+    np.testing.assert_allclose(out.sum(), 1, atol=10 * np.finfo(np.float32).eps)
     record(1, net.architecture.forward_flops)
 
 
