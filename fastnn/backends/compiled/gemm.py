@@ -2,8 +2,8 @@
 
 Arguments are flat arrays, offsets and shapes; nothing is checked.
 
-Every element of C is the sum over blocks of k, in order, of sums in the order of k. Neither the
-tile nor the thread that computes it changes its bits.
+Every element of C is one sum in the order of k. Neither the tile nor the thread that computes it,
+nor how the sum is cut into blocks, nor leaving out zeros changes its bits.
 """
 
 from __future__ import annotations
