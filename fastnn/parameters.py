@@ -3,8 +3,8 @@
 The vector holds, layer after layer, the weights (fan_in rows) and then the biases (one row). Every
 row starts on a cache line and is padded with zeros to whole cache lines; a row of more than three
 lines has an odd number of them, because a column panel of a matrix whose rows lie a power of two
-apart falls into a few sets of the cache and evicts itself (products of 1024 columns ran 1.06 to 1.12
-times as fast with it, of 128 columns 1.02 times).
+apart falls into a few sets of the cache and evicts itself (products of 1024 columns ran 1.06 to
+1.12 times as fast with it, of 128 columns 1.02 times).
 """
 
 from __future__ import annotations
