@@ -1,4 +1,7 @@
-"""Network: the thin API. Everything is validated here, once; the work is done by the backends."""
+"""Network: the thin API. Everything is validated here, once; the work is done by the backends.
+
+Most of its lines are the public docstrings.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastnn import backends, loop, metrics, validation
-from fastnn.activations import HIDDEN, OUTPUT, Array
+from fastnn import backends, loop, metrics
+from fastnn import validation as check  # `validation` is an argument of train
+from fastnn.activations import Array
 from fastnn.history import History
-from fastnn.losses import LOSSES, PAIRS
-from fastnn.parameters import INITIALISERS, Architecture, Initialiser, Parameters, Views
+from fastnn.parameters import INITIALISERS, Initialiser, Parameters, Views
 from fastnn.schedules import SCHEDULES
-
-DTYPES = ("float32", "float64")
 
 
 class Network:
@@ -84,18 +85,18 @@ class Network:
         backend: str = "numba",
         threads: int | None = None,
     ) -> None:
-        self.architecture = _architecture(sizes, activation, output, loss, dtype)
-        self.backend = validation.one_of("backend", backend, backends.BACKENDS)
-        self.threads = None if threads is None else validation.integer("threads", threads, 1)
+        self.architecture = check.architecture(sizes, activation, output, loss, dtype)
+        self.backend = check.one_of("backend", backend, backends.BACKENDS)
+        self.threads = None if threads is None else check.integer("threads", threads, 1)
         if seed is None:
             self.seed = int(np.random.SeedSequence().generate_state(1, np.uint64)[0])
         else:
-            self.seed = validation.integer("seed", seed, 0)
+            self.seed = check.integer("seed", seed, 0)
         self.epochs_trained = 0
         self._single: Callable[[Any, Any], int] | None = None
         self._parameters = Parameters(self.architecture)
         if not callable(init):
-            init = INITIALISERS[validation.one_of("init", init, INITIALISERS)]
+            init = INITIALISERS[check.one_of("init", init, INITIALISERS)]
         rng = np.random.default_rng([self.seed, 0])
         for l, weights in enumerate(self.weights):
             self.weights[l] = init(rng, *weights.shape)
@@ -182,7 +183,7 @@ class Network:
             batch_size = min(32, rows)
         held_out = None
         if validation is not None:
-            held_out_X, held_out_y = _pair("validation", validation)
+            held_out_X, held_out_y = check.pair("validation", validation)
             held_out = self._data("validation X", held_out_X, "validation y", held_out_y)
 
         def evaluate() -> dict[str, float]:
@@ -192,15 +193,15 @@ class Network:
             return {f"validation_{name}": value for name, value in values.items()}
 
         run = loop.Run(
-            epochs=_integer("epochs", epochs, 1),
-            batch_size=_integer("batch_size", batch_size, 1, rows, ", the number of rows"),
-            learning_rate=_real("learning_rate", learning_rate, above=0),
-            schedule=_one_of("schedule", schedule, SCHEDULES),
-            l2=_real("l2", l2, least=0),
+            epochs=check.integer("epochs", epochs, 1),
+            batch_size=check.integer("batch_size", batch_size, 1, rows, ", the number of rows"),
+            learning_rate=check.real("learning_rate", learning_rate, above=0),
+            schedule=check.one_of("schedule", schedule, SCHEDULES),
+            l2=check.real("l2", l2, least=0),
             shuffle=bool(shuffle),
             evaluate=evaluate,
             progress=progress,
-            callbacks=_callbacks(callbacks),
+            callbacks=check.functions("callbacks", callbacks),
         )
         return loop.fit(self, features, targets.values, run)
 
@@ -218,7 +219,7 @@ class Network:
             In the network's dtype: with softmax the probabilities of the classes; with sigmoid
             independent ones; with identity plain numbers.
         """
-        features = validation.features("X", X, self.architecture)
+        features = check.features("X", X, self.architecture)
         out = self._outputs(len(features))
         backend = backends.get(self.backend)
         for rows in self._slices(len(features)):
@@ -247,12 +248,12 @@ class Network:
         try:
             status = self._single(x, out)
         except TypeError:  # not the fastest types
-            x = validation.single_row("x", x, self.architecture)
-            validation.writable_row("out", out, self.architecture)
+            x = check.single_row("x", x, self.architecture)
+            check.writable_row("out", out, self.architecture)
             status = self._single(x, out)
         if status != backends.FINE:
-            validation.features("x", np.reshape(x, (1, -1)), self.architecture)
-            validation.writable_row("out", out, self.architecture)
+            check.features("x", np.reshape(x, (1, -1)), self.architecture)
+            check.writable_row("out", out, self.architecture)
         return out
 
     def predict(self, X: npt.ArrayLike) -> Array:
@@ -309,7 +310,7 @@ class Network:
         features, targets = self._data("X", X, "y", y)
         gradient = Parameters(self.architecture)
         value: float = backends.get(self.backend).loss_and_gradient(
-            self, features, targets.values, _real("l2", l2, least=0), gradient
+            self, features, targets.values, check.real("l2", l2, least=0), gradient
         )
         return value, gradient
 
@@ -324,11 +325,11 @@ class Network:
             f"backend={self.backend!r}, parameters: {a.parameter_count:,})"
         )
 
-    def _data(self, x_name: str, X: Any, y_name: str, y: Any) -> tuple[Array, validation.Targets]:
-        features = validation.features(x_name, X, self.architecture)
-        return features, validation.targets(y_name, y, len(features), self.architecture)
+    def _data(self, x_name: str, X: Any, y_name: str, y: Any) -> tuple[Array, check.Targets]:
+        features = check.features(x_name, X, self.architecture)
+        return features, check.targets(y_name, y, len(features), self.architecture)
 
-    def _evaluate(self, X: Array, targets: validation.Targets) -> dict[str, float]:
+    def _evaluate(self, X: Array, targets: check.Targets) -> dict[str, float]:
         backend = backends.get(self.backend)
         out = self._outputs(len(X))
         total = 0.0
@@ -352,66 +353,8 @@ class Network:
             yield slice(first, min(first + length, rows))
 
 
-_integer, _real, _one_of = validation.integer, validation.real, validation.one_of
-
-
-def _pair(name: str, value: Any) -> tuple[Any, Any]:
-    if not isinstance(value, tuple | list) or len(value) != 2:
-        size = f" of {len(value)}" if isinstance(value, tuple | list) else ""
-        raise TypeError(f"{name} must be a pair (X, y), got a {type(value).__name__}{size}")
-    return value[0], value[1]
-
-
-def _callbacks(callbacks: Any) -> tuple[loop.Callback, ...]:
-    if not isinstance(callbacks, Iterable):
-        raise TypeError(f"callbacks must be a list of functions, got {callbacks!r}")
-    functions = tuple(callbacks)
-    for function in functions:
-        if not callable(function):
-            raise TypeError(f"callbacks must be functions, got {function!r}")
-    return functions
-
-
 def _classes(outputs: Array) -> Array:
     """Return the class that each row of outputs speaks for."""
     if outputs.shape[1] == 1:
         return (outputs[:, 0] > 0.5).astype(np.int64)
     return outputs.argmax(axis=1)
-
-
-def _architecture(sizes: Any, activation: Any, output: Any, loss: Any, dtype: Any) -> Architecture:
-    if isinstance(sizes, str) or not isinstance(sizes, Iterable):
-        raise TypeError(f"sizes must be a sequence of integers, got {sizes!r}")
-    units = tuple(validation.integer(f"sizes[{i}]", n, 1) for i, n in enumerate(sizes))
-    if len(units) < 2:
-        raise ValueError(f"sizes must name at least the inputs and the outputs, got {sizes!r}")
-    hidden = len(units) - 2
-    if not isinstance(activation, Iterable):
-        raise TypeError(f"activation must be a name or a sequence of names, got {activation!r}")
-    names = (activation,) * hidden if isinstance(activation, str) else tuple(activation)
-    if isinstance(activation, str):
-        validation.one_of("activation", activation, HIDDEN)
-    if len(names) != hidden:
-        raise ValueError(
-            f"activation must be one name, or one for each of the {hidden} hidden layers; "
-            f"got {len(names)}"
-        )
-    for i, name in enumerate(names):
-        validation.one_of(f"activation[{i}]", name, HIDDEN)
-    validation.one_of("output", output, OUTPUT)
-    validation.one_of("loss", loss, LOSSES)
-    if (output, loss) not in PAIRS:
-        losses = ", ".join(sorted(name for out, name in PAIRS if out == output))
-        raise ValueError(f"loss must be one of {losses} with output {output!r}; got {loss!r}")
-    if output == "softmax" and units[-1] == 1:
-        raise ValueError(
-            "output 'softmax' of a single unit is always 1; for one output use 'sigmoid' or "
-            "'identity', for two classes also two outputs"
-        )
-    try:
-        name = "None" if dtype is None else np.dtype(dtype).name
-    except TypeError:
-        name = str(dtype)
-    return Architecture(
-        units, (*names, output), loss, np.dtype(validation.one_of("dtype", name, DTYPES))
-    )

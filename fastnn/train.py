@@ -15,9 +15,9 @@ from fastnn import backends, metrics
 from fastnn.activations import HIDDEN, OUTPUT
 from fastnn.history import History, Row, format_header, format_row
 from fastnn.losses import LOSSES
-from fastnn.network import DTYPES
 from fastnn.parameters import INITIALISERS
 from fastnn.schedules import SCHEDULES
+from fastnn.validation import DTYPES
 
 
 class _Parser(argparse.ArgumentParser):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastnn.activations import Array
+from fastnn.activations import HIDDEN, OUTPUT, Array
+from fastnn.losses import LOSSES, PAIRS
 from fastnn.parameters import Architecture
+
+DTYPES = ("float32", "float64")
 
 # Elements looked at in one go, so that a memory map never has to be in memory whole.
 BLOCK = 1 << 20
@@ -50,6 +53,62 @@ def real(name: str, value: Any, *, above: float | None = None, least: float | No
     if least is not None and not (math.isfinite(number) and number >= least):
         raise ValueError(f"{name} must be finite and at least {least:g}; got {value!r}")
     return number
+
+
+def pair(name: str, value: Any) -> tuple[Any, Any]:
+    """Return the value if it is a pair of inputs and targets."""
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        size = f" of {len(value)}" if isinstance(value, tuple | list) else ""
+        raise TypeError(f"{name} must be a pair (X, y), got a {type(value).__name__}{size}")
+    return value[0], value[1]
+
+
+def functions(name: str, values: Any) -> tuple[Callable[..., Any], ...]:
+    """Return the values as a tuple if each can be called."""
+    if not isinstance(values, Iterable):
+        raise TypeError(f"{name} must be a list of functions, got {values!r}")
+    result = tuple(values)
+    for function in result:
+        if not callable(function):
+            raise TypeError(f"{name} must be functions, got {function!r}")
+    return result
+
+
+def architecture(sizes: Any, activation: Any, output: Any, loss: Any, dtype: Any) -> Architecture:
+    """Return what a network is to be, from the arguments of `fastnn.Network`."""
+    if isinstance(sizes, str) or not isinstance(sizes, Iterable):
+        raise TypeError(f"sizes must be a sequence of integers, got {sizes!r}")
+    units = tuple(integer(f"sizes[{i}]", n, 1) for i, n in enumerate(sizes))
+    if len(units) < 2:
+        raise ValueError(f"sizes must name at least the inputs and the outputs, got {sizes!r}")
+    hidden = len(units) - 2
+    if not isinstance(activation, Iterable):
+        raise TypeError(f"activation must be a name or a sequence of names, got {activation!r}")
+    names = (activation,) * hidden if isinstance(activation, str) else tuple(activation)
+    if isinstance(activation, str):
+        one_of("activation", activation, HIDDEN)
+    if len(names) != hidden:
+        raise ValueError(
+            f"activation must be one name, or one for each of the {hidden} hidden layers; "
+            f"got {len(names)}"
+        )
+    for i, name in enumerate(names):
+        one_of(f"activation[{i}]", name, HIDDEN)
+    one_of("output", output, OUTPUT)
+    one_of("loss", loss, LOSSES)
+    if (output, loss) not in PAIRS:
+        losses = ", ".join(sorted(name for out, name in PAIRS if out == output))
+        raise ValueError(f"loss must be one of {losses} with output {output!r}; got {loss!r}")
+    if output == "softmax" and units[-1] == 1:
+        raise ValueError(
+            "output 'softmax' of a single unit is always 1; for one output use 'sigmoid' or "
+            "'identity', for two classes also two outputs"
+        )
+    try:
+        name = "None" if dtype is None else np.dtype(dtype).name
+    except TypeError:
+        name = str(dtype)
+    return Architecture(units, (*names, output), loss, np.dtype(one_of("dtype", name, DTYPES)))
 
 
 def features(name: str, X: Any, architecture: Architecture) -> Array:

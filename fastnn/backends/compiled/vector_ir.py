@@ -2,6 +2,7 @@
 
 LLVM's auto-vectoriser does not find register tiles; here they are written out. Everything works on
 flat arrays of one dtype, float32 or float64, and offsets in elements. There are no bounds checks.
+All that is written in LLVM's terms is here, and nothing else.
 """
 
 from __future__ import annotations
