@@ -48,8 +48,21 @@ def uniform(rng, dtype, *shape):
     return rng.uniform(-1, 1, shape).astype(dtype)
 
 
-def product(a, b, c, go_on, alpha, beta, transposed=False):
-    """Call the product of matrices; A is stored by columns if transposed."""
+def product(a, b, c, start=vector_ir.FROM_ZERO, finish=vector_ir.PLAIN, **options):
+    """Call the product of matrices; see `gemm.product` for the options.
+
+    A is stored by columns if ``transposed``; biases is their offset in b.flat.
+    """
+    transposed, alpha, beta, biases, mask = (
+        options.get(name, default)
+        for name, default in {
+            "transposed": False,
+            "alpha": 1,
+            "beta": 1,
+            "biases": 0,
+            "mask": 0,
+        }.items()
+    )
     numbers = a.flat.dtype.type
     number = compiled.from_dtype(a.flat.dtype)
     gemm.product.prepare(number)
@@ -57,7 +70,7 @@ def product(a, b, c, go_on, alpha, beta, transposed=False):
     strides = (1, a.stride) if transposed else (a.stride, 1)
     gemm.product.dispatcher(
         a.flat, a.start, *strides, b.flat, b.start, b.stride, c.flat, c.start, c.stride,
-        rows, b.values.shape[1], count, go_on, numbers(alpha), numbers(beta),
+        rows, b.values.shape[1], count, start, biases, finish, mask, numbers(alpha), numbers(beta),
     )  # fmt: skip
 
 
@@ -73,7 +86,7 @@ def test_product_of_every_tile_and_its_edges(dtype, count):
         for columns in {max(1, lanes * n - d) for n in WHOLE_VECTORS for d in (0, 1)}:
             b = Matrix(uniform(rng, dtype, count, columns), dtype)
             c = Matrix(np.full((rows, columns), np.nan), dtype)
-            product(a, b, c, 0, 1, 0)
+            product(a, b, c)
             want = a.values.astype(np.float64) @ b.values.astype(np.float64)
             np.testing.assert_allclose(c.values, want, rtol=0, atol=limit)
             assert not c.rows[:, columns:].any()
@@ -86,13 +99,14 @@ def test_product_of_every_tile_and_its_edges(dtype, count):
 @pytest.mark.parametrize("transposed", [False, True])
 def test_product_scales_and_adds(dtype, alpha, beta, transposed):
     rng = np.random.default_rng(0)
-    for count in (1, 2, 128, 256):
+    for count in (1, 2, 128, 129, 300):
         for rows in (1, 2, 3, 5, 8, 13):
             a_values = uniform(rng, dtype, rows, count)
             b_values, c_values = uniform(rng, dtype, count, 37), uniform(rng, dtype, rows, 37)
             a = Matrix(a_values.T if transposed else a_values, dtype)
             b, c = Matrix(b_values, dtype), Matrix(c_values, dtype)
-            product(a, b, c, 0, alpha, beta, transposed)
+            scale = {"alpha": alpha, "beta": beta, "transposed": transposed}
+            product(a, b, c, finish=vector_ir.SCALED, **scale)
             want = alpha * (a_values.astype(np.float64) @ b_values) + beta * c_values
             np.testing.assert_allclose(c.values, want, rtol=0, atol=tolerance(dtype, count))
 
@@ -107,9 +121,45 @@ def test_product_goes_on_from_what_is_there(dtype, count):
         b = Matrix(uniform(rng, dtype, count, 37), dtype)
         c_values = uniform(rng, dtype, rows, 37)
         c = Matrix(c_values, dtype)
-        product(a, b, c, 1, 1, 1)
+        product(a, b, c, vector_ir.FROM_C)
         want = c_values + a.values.astype(np.float64) @ b.values.astype(np.float64)
         np.testing.assert_allclose(c.values, want, rtol=0, atol=tolerance(dtype, count))
+
+
+@pytest.mark.every_width
+@each_dtype
+@each_count
+@pytest.mark.parametrize("finish", [vector_ir.PLAIN, vector_ir.RECTIFIED, vector_ir.MASKED])
+def test_product_starts_from_biases_and_is_rectified_or_masked(dtype, count, finish):
+    rng = np.random.default_rng(0)
+    for rows in (1, 2, 3, 8, 13):
+        a = Matrix(uniform(rng, dtype, rows, count), dtype)
+        b_and_biases = Matrix(uniform(rng, dtype, count + 1, 37), dtype)
+        b = Matrix(b_and_biases.values[:-1], dtype)
+        b.flat, b.start = b_and_biases.flat, b_and_biases.start
+        both = Matrix(uniform(rng, dtype, 2 * rows, 37), dtype)  # C, and what masks it
+        mask_values = both.values[rows:].copy()
+        c = Matrix(np.zeros((rows, 37)), dtype)
+        c.flat, c.start = both.flat, both.start
+        biases, mask = b.start + count * b.stride, rows * both.stride
+        product(a, b, c, vector_ir.FROM_BIASES, finish, biases=biases, mask=mask)
+        want = a.values.astype(np.float64) @ b.values + b_and_biases.values[-1]
+        if finish == vector_ir.RECTIFIED:
+            want = np.maximum(want, 0)
+        elif finish == vector_ir.MASKED:
+            want = np.where(mask_values > 0, want, 0)
+        limit = tolerance(dtype, count)
+        np.testing.assert_allclose(both.values[:rows], want, rtol=0, atol=limit)
+        np.testing.assert_array_equal(both.values[rows:], mask_values)
+
+
+@pytest.mark.every_width
+@each_dtype
+def test_rectifying_lets_nan_through(dtype):
+    a, b = Matrix(np.full((3, 2), np.nan), dtype), Matrix(np.ones((2, 5)), dtype)
+    c = Matrix(np.zeros((3, 5)), dtype)
+    product(a, b, c, finish=vector_ir.RECTIFIED)
+    assert np.isnan(c.values).all()
 
 
 @pytest.mark.every_width
@@ -119,7 +169,7 @@ def test_beta_zero_overwrites_what_is_not_finite(dtype):
     a, b = (Matrix(uniform(rng, dtype, *shape), dtype) for shape in ((5, 9), (9, 37)))
     for rubbish in (np.nan, np.inf, -np.inf):
         c = Matrix(np.full((5, 37), rubbish), dtype)
-        product(a, b, c, 0, 2, 0)
+        product(a, b, c, finish=vector_ir.SCALED, alpha=2, beta=0)
         assert np.isfinite(c.values).all()
 
 
@@ -129,12 +179,12 @@ def test_an_element_has_the_same_bits_whichever_tile_computes_it(dtype):
     rng = np.random.default_rng(0)
     a_values, b_values = uniform(rng, dtype, MOST_ROWS, 300), uniform(rng, dtype, 300, 150)
     whole = Matrix(np.zeros((MOST_ROWS, 150)), dtype)
-    product(Matrix(a_values, dtype), Matrix(b_values, dtype), whole, 0, 1, 0)
+    product(Matrix(a_values, dtype), Matrix(b_values, dtype), whole)
     for rows in range(1, MOST_ROWS):
         for columns in (1, 17, 33, 50, 100):
             part = Matrix(np.zeros((rows, columns)), dtype)
             b = Matrix(b_values[:, -columns:], dtype)
-            product(Matrix(a_values[-rows:], dtype), b, part, 0, 1, 0)
+            product(Matrix(a_values[-rows:], dtype), b, part)
             assert part.values.tobytes() == whole.values[-rows:, -columns:].tobytes()
 
 
@@ -154,7 +204,7 @@ def test_product_with_a_transposed_matrix(dtype, count):
             pack[:] = np.nan  # what it holds must not matter
             gemm.product_transposed(
                 compiled._functions(kind), a.flat, a.start, a.stride, b.flat, b.start, b.stride,
-                c.flat, c.start, c.stride, rows, columns, count, pack,
+                c.flat, c.start, c.stride, rows, columns, count, vector_ir.PLAIN, 0, pack,
             )  # fmt: skip
             want = a.values.astype(np.float64) @ b.values.astype(np.float64).T
             np.testing.assert_allclose(c.values, want, rtol=0, atol=tolerance(dtype, count))

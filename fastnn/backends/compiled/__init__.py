@@ -32,6 +32,7 @@ UNITS = {
     gemm.GATHER: table.gather,
     gemm.DELTAS: steps.deltas,
     gemm.UPDATE: steps.update,
+    gemm.ONE_ROW: steps.one_row,
 }
 _preparing = threading.Lock()
 # Rows whose gradients are summed in one go.
@@ -87,10 +88,9 @@ def predict(net: Network, X: Array, out: Array) -> None:
 
 def single(net: Network) -> Callable[[Array, Array], int]:
     """Return the function that predicts one row of the network; see `fastnn.backends`."""
-    functions = _functions(net.architecture.dtype)
+    _functions(net.architecture.dtype)
     layers, work = _workspace(net.architecture, 1)
-    lists = np.zeros(gemm.LISTED_K_BLOCK + 1, np.int32)
-    arrays = (functions, layers, net.parameters, work, lists)
+    arrays = (layers, net.parameters, work, _lists_of_one(net.architecture))
     plan = np.array([array.ctypes.data for array in arrays] + [len(layers)])
     dispatcher = steps.single.dispatcher
 
@@ -175,7 +175,7 @@ def _run(
     capacity = min(batch_size, rows)
     training = len(alphas) > 0
     flops = architecture.training_flops if training else architecture.forward_flops
-    count = threads.choose(net.threads, flops * capacity)
+    count = threads.choose(net.threads, flops * capacity) if capacity > 1 else 1
     layers, work = _workspace(architecture, capacity)
     size = gemm.pack_size(dtype.itemsize) if training else 0
     listed = gemm.lists_size(capacity, count) if _mostly_zero(X) else 0
@@ -195,6 +195,7 @@ def _run(
             rows,
             batch_size,
             np.empty((count, listed), np.int32),
+            _lists_of_one(architecture),
             alphas.astype(dtype),
             betas.astype(dtype),
             np.zeros(capacity),
@@ -203,6 +204,11 @@ def _run(
             count,
         )
     return taken
+
+
+def _lists_of_one(architecture: Architecture) -> Array:
+    """Return room for the inputs that one row takes in each layer, and their number."""
+    return np.empty(sum(layer.fan_in + 1 for layer in architecture.layers), np.int32)
 
 
 def _mostly_zero(X: Array) -> bool:

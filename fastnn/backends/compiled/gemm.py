@@ -13,8 +13,13 @@ from numba import int64, types
 
 from fastnn.backends.compiled.jit import serial, unit
 from fastnn.backends.compiled.vector_ir import (
+    FROM_BIASES,
+    FROM_C,
+    FROM_ZERO,
     GROUP,
     PANEL,
+    PLAIN,
+    SCALED,
     TILES,
     any_nonzero,
     group_tile,
@@ -32,12 +37,15 @@ LISTED_K_BLOCK = 64
 
 # Rows of a batch that a tile of the weight gradient sums in one go.
 GRADIENT_ROWS = 128
+# Bytes of A that stay in the second-level cache while all panels of B pass by.
+A_BLOCK = 768 * 1024
+LINE = 64
 
 # Share of inputs that are not zero below which it pays to list those that are not.
 WORTH_LISTING = 0.35
 
 # Places in the table of units' addresses that is handed to every kernel that calls one.
-PRODUCT, SPARSE_PRODUCT, GATHER, DELTAS, UPDATE = range(5)
+PRODUCT, SPARSE_PRODUCT, GATHER, DELTAS, UPDATE, ONE_ROW = range(6)
 
 TILE_ROWS = tuple(TILES)
 # WIDTHS[rows, n] is the widest tile of at most n vectors; WIDTHS[rows, 0] the widest of all.
@@ -57,47 +65,71 @@ def _across(rows, left):
     return WIDTHS[rows, (left + panels - 1) // panels]
 
 
+@serial
+def across_one(left):
+    """Return how many of the vectors that are left a tile of a single row takes."""
+    return _across(1, left)
+
+
 def _product_types(number):
     vector, index = number[::1], types.int64
     a, b, c = (vector, index, index, index), (vector, index, index), (vector, index, index)
-    return (*a, *b, *c, index, index, index, index, number, number)
+    return (*a, *b, *c, index, index, index, index, index, index, index, number, number)
 
 
 @unit(_product_types)
 def product(
-    a, a0, a_row, a_k, b, b0, b_row, c, c0, c_row, rows, columns, count, go_on, alpha, beta
-):
-    """Set ``C = alpha * A B + beta * C``, or ``C = C + A B`` to go on.
+    a, a0, a_row, a_k, b, b0, b_row, c, c0, c_row, rows, columns, count, start, biases, finish,
+    mask, alpha, beta,
+):  # fmt: skip
+    """Multiply matrices: sums over k of ``A[r, k] * B[k, j]``, written to C.
 
     ``A[r, k]`` (rows, count) is ``a[a0 + r * a_row + k * a_k]``, so A may be transposed; B (count,
     columns) and C (rows, columns) are stored by rows. Whole vectors are read and written: columns
-    are rounded up to the vector width, which padding makes room for. Long sums need ``go_on``, or
-    alpha = 1 and beta = 0.
+    are rounded up to the vector width, which padding makes room for. For what sums start from and
+    what becomes of them see `tile`; `SCALED` sums start from zero, and are added to C after every
+    `GRADIENT_ROWS` of k.
     """
-    width = lanes(a.itemsize)
+    itemsize = a.itemsize
+    width = lanes(itemsize)
     vectors = (columns + width - 1) // width
-    blocks = (count + K_BLOCK - 1) // K_BLOCK
+    scaled = finish == SCALED
+    longest = GRADIENT_ROWS if scaled else K_BLOCK
+    blocks = max(1, (count + longest - 1) // longest)
+    a_ahead = LINE // itemsize if a_row == 1 else 0
+    one = type(beta)(1)
     row = 0
     for tile_rows in TILE_ROWS:  # the most rows, then fewer for those left over
-        stop = row + (rows - row) // tile_rows * tile_rows
-        if row == stop:
-            continue
-        k = 0
-        for block in range(blocks):
-            k_stop = count * (block + 1) // blocks
+        last = row + (rows - row) // tile_rows * tile_rows
+        near = max(1, A_BLOCK // (count * itemsize + 1) // tile_rows) * tile_rows
+        while row < last:
+            stop = min(row + near, last)
             vector = 0
-            while vector < vectors:  # this panel of B now stays in the first-level cache
+            while vector < vectors:
                 across = _across(tile_rows, vectors - vector)
                 column = vector * width
-                for r in range(row, stop, tile_rows):
-                    tile(
-                        tile_rows, across, a, a0 + r * a_row + k * a_k, a_row, a_k,
-                        b, b0 + k * b_row + column, b_row, c, c0 + r * c_row + column, c_row,
-                        NO_INDICES, 0, k_stop - k, go_on + block, alpha, beta,
-                    )  # fmt: skip
                 vector += across
-            k = k_stop
-        row = stop
+                k = 0
+                for block in range(blocks):  # this panel of B stays in the first-level cache
+                    k_stop = count * (block + 1) // blocks
+                    here = b0 + k * b_row + column
+                    then = b0 + k_stop * b_row + column
+                    if k_stop == count:
+                        then = b0 + vector * width if vector < vectors else here
+                    first, end = block == 0, block == blocks - 1
+                    begin = start if first or scaled else FROM_C
+                    way = finish if end or scaled else PLAIN
+                    for r in range(row, stop, tile_rows):
+                        line = (r - row) // tile_rows  # of the next panel, to be asked for
+                        tile(
+                            tile_rows, across, a, a0 + r * a_row + k * a_k, a_row, a_k,
+                            b, here, b_row, c, c0 + r * c_row + column, c_row,
+                            NO_INDICES, 0, k_stop - k, begin, biases + column, way, mask,
+                            alpha, beta if first else one,
+                            a_ahead, then - here + line * width if line < across else 0,
+                        )  # fmt: skip
+                    k = k_stop
+            row = stop
 
 
 call_product = product.call
@@ -110,43 +142,41 @@ def pack_size(itemsize: int) -> int:
 
 @serial
 def product_transposed(
-    functions, a, a0, a_row, b, b0, b_row, c, c0, c_row, rows, columns, count, pack
+    functions, a, a0, a_row, b, b0, b_row, c, c0, c_row, rows, columns, count, finish, mask, pack
 ):
     """Set ``C = A B^T``: A (rows, count), B (columns, count), C (rows, columns), stored by rows.
 
-    Panels of B are packed transposed, so that the same register tile serves.
+    Panels of B are packed transposed, so that the same register tile serves. For ``finish`` and
+    ``mask`` see `tile`.
     """
     width = lanes(a.itemsize)
     panel_width = PANEL * width
-    blocks = (count + K_BLOCK - 1) // K_BLOCK
     one = a.dtype.type(1)
     for column in range(0, columns, panel_width):
         panel_columns = min(panel_width, columns - column)
-        k = 0
-        for block in range(blocks):
-            k_stop = count * (block + 1) // blocks
+        for k in range(0, count, K_BLOCK):
+            k_stop = min(k + K_BLOCK, count)
             _pack_transposed(b, b0 + column * b_row + k, b_row, panel_columns, k_stop - k, pack)
             arguments = (
                 a, a0 + k, a_row, 1, pack, 0, panel_width, c, c0 + column, c_row,
-                rows, panel_columns, k_stop - k, block, one, one - one,
+                rows, panel_columns, k_stop - k, FROM_ZERO if k == 0 else FROM_C, 0,
+                finish if k_stop == count else PLAIN, mask, one, one,
             )  # fmt: skip
             call_product(functions[PRODUCT], arguments)
-            k = k_stop
 
 
 @serial
 def _pack_transposed(b, b0, b_row, columns, count, pack):
-    """Set ``pack[k, j] = B[j, k]``, with zeros for j from columns to the next whole vector."""
+    """Set ``pack[k, j] = B[j, k]``, with zeros for j from columns to the next whole vector.
+
+    For k, too, whole vectors are taken, for which B's rows are padded.
+    """
     width = lanes(b.itemsize)
     panel_width = PANEL * width
     for j in range(0, columns, width):
         if j + width <= columns:
-            whole = count // width * width
-            for k in range(0, whole, width):
+            for k in range(0, count, width):
                 transpose(b, b0 + j * b_row + k, b_row, pack, k * panel_width + j, panel_width)
-            for k in range(whole, count):
-                for i in range(j, j + width):
-                    pack[k * panel_width + i] = b[b0 + i * b_row + k]
         else:
             for k in range(count):
                 for i in range(j, j + width):
@@ -162,15 +192,17 @@ def lists_size(rows: int, threads: int) -> int:
 def _product_of_sparse_types(number):
     vector, index = number[::1], types.int64
     matrix = (vector, index, index)
-    return (*matrix, *matrix, *matrix, index, index, index, types.int32[::1])
+    return (*matrix, *matrix, *matrix, index, index, index, index, index, types.int32[::1])
 
 
 @unit(_product_of_sparse_types)
-def product_of_sparse(a, a0, a_row, b, b0, b_row, c, c0, c_row, rows, columns, count, lists):
-    """Set ``C = C + A B``, leaving out k where a pair of rows of A is zero; the same bits.
+def product_of_sparse(
+    a, a0, a_row, b, b0, b_row, c, c0, c_row, rows, columns, count, biases, finish, lists
+):
+    """Multiply as `product` does from the biases, leaving out k where a pair of rows of A is zero.
 
-    A (rows, count) is stored by rows and padded with zeros to whole vectors. ``lists`` holds
-    `LISTED_K_BLOCK` indices and a length for each pair of rows.
+    The bits are the same. A (rows, count) is stored by rows and padded with zeros to whole vectors.
+    ``lists`` holds `LISTED_K_BLOCK` indices and a length for each pair of rows.
     """
     width = lanes(a.itemsize)
     vectors = (columns + width - 1) // width
@@ -178,6 +210,8 @@ def product_of_sparse(a, a0, a_row, b, b0, b_row, c, c0, c_row, rows, columns, c
     one = a.dtype.type(1)
     for k in range(0, count, LISTED_K_BLOCK):
         k_stop = min(k + LISTED_K_BLOCK, count)
+        start = FROM_BIASES if k == 0 else FROM_C
+        way = finish if k_stop == count else PLAIN
         for pair in range(pairs):
             r = pair * PAIR
             begin = pair * (LISTED_K_BLOCK + 1)
@@ -197,8 +231,8 @@ def product_of_sparse(a, a0, a_row, b, b0, b_row, c, c0, c_row, rows, columns, c
                 begin = pair * (LISTED_K_BLOCK + 1)
                 pair_tile(
                     min(PAIR, rows - r), across, a, a0 + r * a_row, a_row, 1, b, b0 + column, b_row,
-                    c, c0 + r * c_row + column, c_row,
-                    lists, begin + 1, int64(lists[begin]), 1, one, one,
+                    c, c0 + r * c_row + column, c_row, lists, begin + 1, int64(lists[begin]),
+                    start, biases + column, way, 0, one, one, 0, 0,
                 )  # fmt: skip
             vector += across
 
@@ -229,13 +263,14 @@ def product_of_sparse_transposed(
             column = vector * width
             group_tile(
                 GROUP, across, a, a0 + r, 1, a_k, b, b0 + column, b_row,
-                c, c0 + r * c_row + column, c_row, lists, 0, length, 0, alpha, beta,
+                c, c0 + r * c_row + column, c_row, lists, 0, length, FROM_ZERO, 0, SCALED, 0,
+                alpha, beta, 0, 0,
             )  # fmt: skip
             vector += across
     r = rows // GROUP * GROUP
     if r < rows:
         arguments = (
             a, a0 + r, 1, a_k, b, b0, b_row, c, c0 + r * c_row, c_row,
-            rows - r, columns, count, 0, alpha, beta,
+            rows - r, columns, count, FROM_ZERO, 0, SCALED, 0, alpha, beta,
         )  # fmt: skip
         call_product(functions[PRODUCT], arguments)

@@ -9,19 +9,32 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import carray, types
+from numba import carray, int64, types
 
-from fastnn.activations import IDENTITY, RELU, SIGMOID, SOFTMAX, TANH
+from fastnn.activations import RELU, SIGMOID, SOFTMAX, TANH
 from fastnn.backends.compiled import elementary
 from fastnn.backends.compiled.gemm import (
+    GATHER,
     PRODUCT,
     SPARSE_PRODUCT,
+    across_one,
     call_product,
     call_product_of_sparse,
     product_transposed,
 )
 from fastnn.backends.compiled.jit import serial, unit
-from fastnn.backends.compiled.vector_ir import pointer_to, prefetch
+from fastnn.backends.compiled.vector_ir import (
+    FROM_BIASES,
+    MASKED,
+    PLAIN,
+    RECTIFIED,
+    lanes,
+    list_nonzero,
+    outer_tile,
+    pair_tile,
+    pointer_to,
+    prefetch,
+)
 from fastnn.losses import CROSS_ENTROPY
 
 # Columns of the table of layers, one row a layer. Offsets and strides count elements. WEIGHTS and
@@ -93,10 +106,30 @@ def _copy(address, step, adjacent, like, target, columns, scale):
 def prefetch_row(source, row, columns):
     """Ask for a row of a source to be brought near, if its columns are adjacent."""
     address = source[ADDRESS] + row * source[ROW_BYTES]
+    prefetch(address)
     if source[COLUMN_BYTES] > 8:  # every element has a line of its own
         return
-    for offset in range(0, columns * source[COLUMN_BYTES], LINE):
+    for offset in range(LINE, columns * source[COLUMN_BYTES], LINE):
         prefetch(address + offset)
+
+
+@serial
+def gather_inputs(functions, layers, work, source, target, order, first, start, stop):
+    """Gather rows start .. stop of the batch that begins at order[first], or that row.
+
+    Asks for the rows and targets that come later.
+    """
+    fan_in, width = layers[0, FAN_IN], layers[0, INPUT_STRIDE]
+    shuffled = len(order) > 0
+    for r in range(start, stop):
+        index = first + r
+        if shuffled:
+            if index + PREFETCH_ROWS < len(order):
+                prefetch_row(source, order[index + PREFETCH_ROWS], fan_in)
+                prefetch_row(target, order[index + PREFETCH_ROWS], layers[-1, FAN_OUT])
+            index = order[index]
+        begin = layers[0, INPUT] + r * width
+        call_gather(functions[GATHER], (source, index, work[begin : begin + fan_in], fan_in))
 
 
 @serial
@@ -129,65 +162,129 @@ def apply_derivative(code, row, delta):
 
 
 @serial
-def softmax(row):
-    """Replace weighted inputs by their softmax; return ``log(sum_k exp(z_k))``."""
-    peak = row[0]
-    for j in range(1, len(row)):
-        peak = row[j] if row[j] > peak else peak
-    for j in range(len(row)):
-        row[j] = elementary.exp(row[j] - peak)
+def finish(functions, layers, loss, work, target, order, first, start, stop, losses):
+    """Replace the last weighted inputs of rows start .. stop by the outputs.
+
+    With targets, this also writes the losses and the deltas of the last layer.
+    """
+    last = len(layers) - 1
+    activation, outputs = layers[last, ACTIVATION], layers[last, FAN_OUT]
+    stride, output, delta = layers[last, STRIDE], layers[last, OUTPUT], layers[last, DELTA]
+    kind = target[KIND]
+    entropy = kind != NONE and loss == CROSS_ENTROPY and activation == SOFTMAX
+    if kind != NONE and not (entropy and kind == LABELS):
+        for r in range(start, stop):
+            begin, index = delta + r * stride, row_of(order, first + r)
+            call_gather(functions[GATHER], (target, index, work[begin : begin + outputs], outputs))
+    if activation == SOFTMAX:
+        peaks_to_zero(work, output, stride, outputs, start, stop)
+        if entropy:
+            for r in range(start, stop):
+                row, begin = output + r * stride, delta + r * stride
+                if kind == LABELS:
+                    losses[r] = -work[row + label_of(target, row_of(order, first + r))]
+                else:
+                    losses[r] = -dot(work[row : row + outputs], work[begin : begin + outputs])
+        for i in range(output + start * stride, output + stop * stride):
+            work[i] = elementary.exp(work[i])
+    for r in range(start, stop):
+        row = work[output + r * stride : output + r * stride + outputs]
+        deltas = work[delta + r * stride : delta + (r + 1) * stride]
+        if activation == SOFTMAX:
+            total = normalise(row)
+            for i in range(output + r * stride + outputs, output + (r + 1) * stride):
+                work[i] = 0  # an exponential until now
+            if entropy and kind == LABELS:
+                losses[r] += math.log(total)
+                for j in range(outputs):
+                    deltas[j] = row[j]
+                deltas[label_of(target, row_of(order, first + r))] -= 1
+            elif entropy:
+                mass = row.dtype.type(0)
+                for j in range(outputs):
+                    mass += deltas[j]
+                    deltas[j] = row[j] - deltas[j]
+                losses[r] += mass * math.log(total)
+        if kind != NONE and not entropy:
+            losses[r] = loss_and_delta(activation, loss, row, deltas)
+        elif activation != SOFTMAX:
+            activate(activation, row)
+
+
+@serial
+def row_of(order, place):
+    """Return the row that stands at a place of the order, which may be empty: the row itself."""
+    return order[place] if len(order) > 0 else place
+
+
+@serial
+def label_of(target, row):
+    """Return the label of a row of targets that are labels."""
+    return carray(pointer_to(target[ADDRESS] + row * target[ROW_BYTES], np.int64(0)), 1)[0]
+
+
+@serial
+def peaks_to_zero(work, output, stride, outputs, start, stop):
+    """Subtract from each row its largest number, so that no exponential is too large."""
+    for r in range(start, stop):
+        row = work[output + r * stride : output + r * stride + outputs]
+        peak = row[0]
+        for j in range(1, outputs):
+            peak = row[j] if row[j] > peak else peak
+        for j in range(outputs):
+            row[j] -= peak
+
+
+@serial
+def normalise(row):
+    """Divide a row by its sum; return the sum."""
     total = row[0]
     for j in range(1, len(row)):
         total += row[j]
     scale = row.dtype.type(1) / total
     for j in range(len(row)):
         row[j] *= scale
-    return peak + math.log(total)
+    return total
 
 
 @serial
-def output_and_loss(activation, loss, row, target):
-    """Replace weighted inputs by outputs and return the row's loss against the targets."""
-    value = row.dtype.type(0)
+def dot(x, y):
+    """Return the sum of the products."""
+    total = x.dtype.type(0)
+    for j in range(len(x)):
+        total += x[j] * y[j]
+    return total
+
+
+@serial
+def loss_and_delta(activation, loss, row, target):
+    """Return the row's loss; leave outputs in ``row`` and the loss's gradient in ``target``.
+
+    The row holds the weighted inputs, or for softmax the outputs; the gradient is that with respect
+    to the weighted inputs.
+    """
+    value, outputs = row.dtype.type(0), len(row)
     if loss == CROSS_ENTROPY:
-        if activation == SOFTMAX:
-            weighted, mass = value, value
-            for j in range(len(row)):
-                weighted += target[j] * row[j]
-                mass += target[j]
-            return softmax(row) * mass - weighted
-        for j in range(len(row)):
+        for j in range(outputs):
             z = row[j]
             value += max(z, 0) - target[j] * z + math.log1p(elementary.exp(-abs(z)))
         activate(activation, row)
-        return value
-    if activation == SOFTMAX:
-        softmax(row)
-    else:
-        activate(activation, row)
-    for j in range(len(row)):
-        value += (row[j] - target[j]) ** 2
-    return value / len(row)
-
-
-@serial
-def target_to_delta(activation, loss, row, target):
-    """Replace targets by the gradient of the row's loss with respect to its weighted inputs."""
-    if loss == CROSS_ENTROPY:
-        for j in range(len(row)):
+        for j in range(outputs):
             target[j] = row[j] - target[j]
-        return
-    slope = row.dtype.type(2) / row.dtype.type(len(row))
-    for j in range(len(row)):
+        return value
+    if activation != SOFTMAX:
+        activate(activation, row)
+    slope = row.dtype.type(2) / row.dtype.type(outputs)
+    for j in range(outputs):
+        value += (row[j] - target[j]) ** 2
         target[j] = slope * (row[j] - target[j])
     if activation == SOFTMAX:
-        mean = row.dtype.type(0)
-        for j in range(len(row)):
-            mean += target[j] * row[j]
-        for j in range(len(row)):
+        mean = dot(target[:outputs], row)
+        for j in range(outputs):
             target[j] = row[j] * (target[j] - mean)
     else:
-        apply_derivative(activation, row, target)
+        apply_derivative(activation, row, target[:outputs])
+    return value / outputs
 
 
 @serial
@@ -200,25 +297,23 @@ def forward(functions, layers, parameters, work, first, rows, lists):
     for l in range(len(layers)):
         fan_in, fan_out, stride = layers[l, FAN_IN], layers[l, FAN_OUT], layers[l, STRIDE]
         output = layers[l, OUTPUT] + first * stride
-        biases = parameters[layers[l, BIASES] : layers[l, BIASES] + stride]
-        for r in range(rows):
-            row = work[output + r * stride : output + (r + 1) * stride]
-            for j in range(stride):
-                row[j] = biases[j]
         source = layers[l, INPUT] + first * layers[l, INPUT_STRIDE]
+        hidden = l < len(layers) - 1
+        finish = RECTIFIED if hidden and layers[l, ACTIVATION] == RELU else PLAIN
         if l == 0 and len(lists) > 0:
             arguments = (
                 work, source, layers[l, INPUT_STRIDE], parameters, layers[l, WEIGHTS], stride,
-                work, output, stride, rows, fan_out, fan_in, lists,
+                work, output, stride, rows, fan_out, fan_in, layers[l, BIASES], finish, lists,
             )  # fmt: skip
             call_product_of_sparse(functions[SPARSE_PRODUCT], arguments)
         else:
             arguments = (
                 work, source, layers[l, INPUT_STRIDE], 1, parameters, layers[l, WEIGHTS], stride,
-                work, output, stride, rows, fan_out, fan_in, 1, one, one,
+                work, output, stride, rows, fan_out, fan_in, FROM_BIASES, layers[l, BIASES],
+                finish, 0, one, one,
             )  # fmt: skip
             call_product(functions[PRODUCT], arguments)
-        if l < len(layers) - 1 and layers[l, ACTIVATION] != IDENTITY:
+        if hidden and finish == PLAIN:
             for r in range(rows):
                 start = output + r * stride
                 activate(layers[l, ACTIVATION], work[start : start + fan_out])
@@ -232,18 +327,97 @@ def backward(functions, layers, parameters, work, first, rows, pack):
     """
     for l in range(len(layers) - 1, 0, -1):
         stride, below = layers[l, STRIDE], layers[l - 1, STRIDE]
+        output = layers[l - 1, OUTPUT] + first * below
         delta = layers[l - 1, DELTA] + first * below
+        rectified = layers[l - 1, ACTIVATION] == RELU
         product_transposed(
             functions, work, layers[l, DELTA] + first * stride, stride,
             parameters, layers[l, WEIGHTS], stride, work, delta, below,
-            rows, layers[l, FAN_IN], layers[l, FAN_OUT], pack,
+            rows, layers[l, FAN_IN], layers[l, FAN_OUT], MASKED if rectified else PLAIN,
+            output - delta, pack,
         )  # fmt: skip
-        output = layers[l - 1, OUTPUT] + first * below
-        columns = layers[l, FAN_IN]
-        for r in range(rows):
-            start = r * below
+        if not rectified:
+            for r in range(rows):
+                begin, columns = r * below, layers[l, FAN_IN]
+                apply_derivative(
+                    layers[l - 1, ACTIVATION],
+                    work[output + begin : output + begin + columns],
+                    work[delta + begin : delta + begin + columns],
+                )
+
+
+@serial
+def forward_one(layers, parameters, work, lists, everything):
+    """Compute the weighted inputs of the last layer for the first row of the inputs.
+
+    Inputs that are zero are left out, unless ``everything`` is to be taken. ``lists`` gets for each
+    layer how many inputs were taken and, from the next place on, which.
+    """
+    one = work.dtype.type(1)
+    width = lanes(work.itemsize)
+    begin = 0
+    for l in range(len(layers)):
+        fan_in, source, output = layers[l, FAN_IN], layers[l, INPUT], layers[l, OUTPUT]
+        length = 0
+        if everything or (l > 0 and layers[l - 1, ACTIVATION] != RELU):
+            for k in range(fan_in):
+                lists[begin + 1 + k] = k
+            length = fan_in
+        else:
+            for k in range(0, fan_in, width):
+                length += list_nonzero(work, source + k, 0, 1, k, lists, begin + 1 + length)
+        lists[begin] = length
+        hidden = l < len(layers) - 1
+        finish = RECTIFIED if hidden and layers[l, ACTIVATION] == RELU else PLAIN
+        vectors = (layers[l, FAN_OUT] + width - 1) // width
+        vector = 0
+        while vector < vectors:
+            across = across_one(vectors - vector)
+            column = vector * width
+            pair_tile(
+                1, across, work, source, 0, 1, parameters, layers[l, WEIGHTS] + column,
+                layers[l, STRIDE], work, output + column, 0, lists, begin + 1, length,
+                FROM_BIASES, layers[l, BIASES] + column, finish, 0, one, one, 0, 0,
+            )  # fmt: skip
+            vector += across
+        if hidden and finish == PLAIN:
+            activate(layers[l, ACTIVATION], work[output : output + layers[l, FAN_OUT]])
+        begin += fan_in + 1
+
+
+@serial
+def backward_one(layers, parameters, result, work, lists, alpha, beta):
+    """From the deltas of the last layer for one row, update all layers.
+
+    Each row of weights that `forward_one` took is read once: the delta of its input is its product
+    with the layer's deltas, before ``beta * w + alpha * a * delta`` is written.
+    """
+    width = lanes(work.itemsize)
+    end = 0
+    for l in range(len(layers)):
+        end += layers[l, FAN_IN] + 1
+    for l in range(len(layers) - 1, -1, -1):
+        fan_in, fan_out, stride = layers[l, FAN_IN], layers[l, FAN_OUT], layers[l, STRIDE]
+        weights, biases, delta = layers[l, WEIGHTS], layers[l, BIASES], layers[l, DELTA]
+        end -= fan_in + 1
+        below = layers[l - 1, DELTA] if l > 0 else 0
+        vectors = (fan_out + width - 1) // width
+        vector = 0
+        while vector < vectors:
+            across = across_one(vectors - vector)
+            column = vector * width
+            outer_tile(
+                across, l > 0, work, layers[l, INPUT], delta + column, parameters,
+                weights + column, result, stride, lists, end + 1, int64(lists[end]), below,
+                vector > 0, alpha, beta,
+            )  # fmt: skip
+            vector += across
+        for j in range(fan_out):
+            result[biases + j] += alpha * work[delta + j]
+        if l > 0:
+            output = layers[l - 1, OUTPUT]
             apply_derivative(
                 layers[l - 1, ACTIVATION],
-                work[output + start : output + start + columns],
-                work[delta + start : delta + start + columns],
+                work[output : output + fan_in],
+                work[below : below + fan_in],
             )

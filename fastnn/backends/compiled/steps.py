@@ -9,15 +9,14 @@ from numba import carray, int64, prange, types
 
 from fastnn.activations import SOFTMAX
 from fastnn.backends import FINE, NOT_FINITE, WRONG_LENGTH
+from fastnn.backends.compiled import elementary
 from fastnn.backends.compiled.gemm import (
     DELTAS,
-    GATHER,
     GRADIENT_ROWS,
     GROUP,
-    LISTED_K_BLOCK,
+    ONE_ROW,
     PRODUCT,
     UPDATE,
-    WORTH_LISTING,
     call_product,
     product_of_sparse_transposed,
 )
@@ -31,22 +30,20 @@ from fastnn.backends.compiled.layers import (
     FAN_OUT,
     INPUT,
     INPUT_STRIDE,
-    KIND,
-    NONE,
     OUTPUT,
-    PREFETCH_ROWS,
     STRIDE,
     WEIGHTS,
     activate,
     backward,
-    call_gather,
+    backward_one,
+    finish,
     forward,
-    output_and_loss,
-    prefetch_row,
-    softmax,
-    target_to_delta,
+    forward_one,
+    gather_inputs,
+    normalise,
+    peaks_to_zero,
 )
-from fastnn.backends.compiled.vector_ir import pointer_to
+from fastnn.backends.compiled.vector_ir import FROM_ZERO, SCALED, pointer_to
 
 
 @serial
@@ -77,41 +74,15 @@ def deltas(
     if start == stop:  # fewer rows than threads
         return
     last = len(layers) - 1
-    stride, fan_out = layers[last, STRIDE], layers[last, FAN_OUT]
-    fan_in, width = layers[0, FAN_IN], layers[0, INPUT_STRIDE]
-    activation = layers[last, ACTIVATION]
-    shuffled = len(order) > 0
-    for r in range(start, stop):
-        index = first + r
-        if shuffled:
-            if index + PREFETCH_ROWS < len(order):
-                prefetch_row(source, order[index + PREFETCH_ROWS], fan_in)
-            index = order[index]
-        begin = layers[0, INPUT] + r * width
-        call_gather(functions[GATHER], (source, index, work[begin : begin + fan_in], fan_in))
+    stride, outputs = layers[last, STRIDE], layers[last, FAN_OUT]
+    gather_inputs(functions, layers, work, source, target, order, first, start, stop)
     forward(functions, layers, parameters, work, start, stop - start, lists)
-    for r in range(start, stop):
-        begin = layers[last, OUTPUT] + r * stride
-        row = work[begin : begin + fan_out]
-        if target[KIND] == NONE:
-            if activation == SOFTMAX:
-                softmax(row)
-            else:
-                activate(activation, row)
-        else:
-            begin = layers[last, DELTA] + r * stride
-            delta = work[begin : begin + stride]
-            index = order[first + r] if shuffled else first + r
-            call_gather(functions[GATHER], (target, index, delta, fan_out))
-            losses[r] = output_and_loss(activation, loss, row, delta)
-            if len(pack) > 0:
-                target_to_delta(activation, loss, row, delta)
-                for j in range(fan_out, stride):
-                    delta[j] = 0
-        if len(out) > 0:
-            begin = (first + r) * fan_out
-            for j in range(fan_out):
-                out[begin + j] = row[j]
+    finish(functions, layers, loss, work, target, order, first, start, stop, losses)
+    if len(out) > 0:
+        for r in range(start, stop):
+            begin, row = (first + r) * outputs, layers[last, OUTPUT] + r * stride
+            for j in range(outputs):
+                out[begin + j] = work[row + j]
     if len(pack) > 0:
         backward(functions, layers, parameters, work, start, stop - start, pack)
 
@@ -137,39 +108,60 @@ def update(functions, layers, work, ones, result, rows, thread, threads, lists, 
     for l in range(len(layers)):
         start = _share(layers[l, FAN_IN], thread, threads)
         stop = _share(layers[l, FAN_IN], thread + 1, threads)
-        stride, a_stride = layers[l, STRIDE], layers[l, INPUT_STRIDE]
-        for first in range(0, rows, GRADIENT_ROWS):
-            count = min(GRADIENT_ROWS, rows - first)
-            delta = layers[l, DELTA] + first * stride
-            a = layers[l, INPUT] + first * a_stride + start
-            w = layers[l, WEIGHTS] + start * stride
-            scale = beta if first == 0 else one
-            if l == 0 and len(lists) > 0:
+        fan_out, stride, a_stride = layers[l, FAN_OUT], layers[l, STRIDE], layers[l, INPUT_STRIDE]
+        a, delta = layers[l, INPUT] + start, layers[l, DELTA]
+        w = layers[l, WEIGHTS] + start * stride
+        if l == 0 and len(lists) > 0:
+            for first in range(0, rows, GRADIENT_ROWS):
                 product_of_sparse_transposed(
-                    functions, work, a, a_stride, work, delta, stride, result, w, stride,
-                    stop - start, layers[l, FAN_OUT], count, alpha, scale, lists,
+                    functions, work, a + first * a_stride, a_stride,
+                    work, delta + first * stride, stride, result, w, stride,
+                    stop - start, fan_out, min(GRADIENT_ROWS, rows - first),
+                    alpha, beta if first == 0 else one, lists,
                 )  # fmt: skip
-            else:
-                arguments = (
-                    work, a, 1, a_stride, work, delta, stride, result, w, stride,
-                    stop - start, layers[l, FAN_OUT], count, 0, alpha, scale,
-                )  # fmt: skip
-                call_product(functions[PRODUCT], arguments)
-            if thread == threads - 1:  # the biases are the weights of an input that is always 1
-                arguments = (
-                    ones, 0, 0, 0, work, delta, stride, result, layers[l, BIASES], stride,
-                    1, layers[l, FAN_OUT], count, 0, alpha, one,
-                )  # fmt: skip
-                call_product(functions[PRODUCT], arguments)
+        else:
+            arguments = (
+                work, a, 1, a_stride, work, delta, stride, result, w, stride,
+                stop - start, fan_out, rows, FROM_ZERO, 0, SCALED, 0, alpha, beta,
+            )  # fmt: skip
+            call_product(functions[PRODUCT], arguments)
+        if thread == threads - 1:  # the biases are the weights of an input that is always 1
+            arguments = (
+                ones, 0, 0, 0, work, delta, stride, result, layers[l, BIASES], stride,
+                1, fan_out, rows, FROM_ZERO, 0, SCALED, 0, alpha, one,
+            )  # fmt: skip
+            call_product(functions[PRODUCT], arguments)
 
 
 call_update = update.call
 
 
+def _one_row_types(number):
+    index, integers, vector = types.int64, types.int64[::1], number[::1]
+    return (
+        integers, types.int64[:, ::1], index, vector, vector, vector, integers, integers, integers,
+        index, types.int32[::1], types.float64[::1], number, number,
+    )  # fmt: skip
+
+
+@unit(_one_row_types)
+def one_row(
+    functions, layers, loss, parameters, result, work, source, target, order, first, lists, losses,
+    alpha, beta,
+):  # fmt: skip
+    """Take a whole step for a batch of one row, if its loss is finite."""
+    gather_inputs(functions, layers, work, source, target, order, first, 0, 1)
+    forward_one(layers, parameters, work, lists, beta != 1)
+    finish(functions, layers, loss, work, target, order, first, 0, 1, losses)
+    if math.isfinite(losses[0]):
+        backward_one(layers, parameters, result, work, lists, alpha, beta)
+
+
+call_one_row = one_row.call
+
+
 # Where things are that a prediction of one row needs: addresses, and the number of layers.
-SINGLE_FUNCTIONS, SINGLE_LAYERS, SINGLE_PARAMETERS, SINGLE_WORK, SINGLE_LISTS, SINGLE_DEPTH = range(
-    6
-)
+SINGLE_LAYERS, SINGLE_PARAMETERS, SINGLE_WORK, SINGLE_LISTS, SINGLE_DEPTH = range(5)
 
 
 def _single_types(number):
@@ -184,34 +176,33 @@ def single(plan, x, out):
     held: this does not release it.
     """
     depth = plan[SINGLE_DEPTH]
-    functions = carray(pointer_to(plan[SINGLE_FUNCTIONS], np.int64(0)), UPDATE + 1)
     layers = carray(pointer_to(plan[SINGLE_LAYERS], np.int64(0)), (depth, COLUMNS))
     last = depth - 1
-    fan_in, fan_out = layers[0, FAN_IN], layers[last, FAN_OUT]
-    if len(x) != fan_in or len(out) != fan_out:
+    fan_in, outputs, stride = layers[0, FAN_IN], layers[last, FAN_OUT], layers[last, STRIDE]
+    if len(x) != fan_in or len(out) != outputs:
         return WRONG_LENGTH
     zero = out.dtype.type(0)
-    size = layers[last, BIASES] + layers[last, STRIDE]
-    parameters = carray(pointer_to(plan[SINGLE_PARAMETERS], zero), size)
+    parameters = carray(pointer_to(plan[SINGLE_PARAMETERS], zero), layers[last, BIASES] + stride)
     work = carray(pointer_to(plan[SINGLE_WORK], zero), layers[last, DELTA])
-    bad, filled = 0, 0
+    lists = carray(pointer_to(plan[SINGLE_LISTS], np.int32(0)), 1)
     start = layers[0, INPUT]
+    bad = 0
     for j in range(fan_in):
         work[start + j] = x[j]
         bad += not math.isfinite(x[j])
-        filled += x[j] != 0
     if bad:
         return NOT_FINITE
-    length = LISTED_K_BLOCK + 1 if filled < WORTH_LISTING * fan_in else 0
-    lists = carray(pointer_to(plan[SINGLE_LISTS], np.int32(0)), length)
-    forward(functions, layers, parameters, work, 0, 1, lists)
-    row = work[layers[last, OUTPUT] : layers[last, OUTPUT] + fan_out]
+    forward_one(layers, parameters, work, lists, False)
+    begin = layers[last, OUTPUT]
     if layers[last, ACTIVATION] == SOFTMAX:
-        softmax(row)
+        peaks_to_zero(work, begin, stride, outputs, 0, 1)
+        for j in range(stride):
+            work[begin + j] = elementary.exp(work[begin + j])
+        normalise(work[begin : begin + outputs])
     else:
-        activate(layers[last, ACTIVATION], row)
-    for j in range(fan_out):
-        out[j] = row[j]
+        activate(layers[last, ACTIVATION], work[begin : begin + outputs])
+    for j in range(outputs):
+        out[j] = work[begin + j]
     return FINE
 
 
@@ -220,15 +211,15 @@ def _run_types(number):
     reals = types.float64[::1]
     return (
         integers, types.int64[:, ::1], index, vector, vector, vector, number[:, ::1], vector,
-        integers, integers, integers, index, index, types.int32[:, ::1], vector, vector,
-        reals, reals, vector, index,
+        integers, integers, integers, index, index, types.int32[:, ::1], types.int32[::1],
+        vector, vector, reals, reals, vector, index,
     )  # fmt: skip
 
 
 @unit(_run_types, parallel=True)
 def run(
     functions, layers, loss, parameters, result, work, packs, ones, source, target, order, rows,
-    batch_size, lists, alphas, betas, row_losses, losses, out, threads,
+    batch_size, lists, taken, alphas, betas, row_losses, losses, out, threads,
 ):  # fmt: skip
     """Take the rows in batches; return how many batches before a loss was not finite.
 
@@ -242,6 +233,16 @@ def run(
     for step in range(len(losses)):
         first = step * batch_size
         count = min(batch_size, rows - first)
+        if count == 1 and len(alphas) > 0:
+            arguments = (
+                functions, layers, loss, parameters, result, work, source, target, order, first,
+                taken, row_losses, alphas[step], betas[step],
+            )  # fmt: skip
+            call_one_row(functions[ONE_ROW], arguments)
+            losses[step] = row_losses[0]
+            if not math.isfinite(row_losses[0]):
+                return step
+            continue
         if threads == 1:
             arguments = (
                 functions, layers, loss, parameters, work, source, target, order, first, 0, count,

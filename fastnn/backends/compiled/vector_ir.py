@@ -103,6 +103,24 @@ def _multiply_add(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) 
     return builder.call(function, [a, b, c])
 
 
+def _prefetch(builder: ir.IRBuilder, pointer: ir.Value) -> None:
+    """Ask for the cache line behind a pointer to be brought into the second-level cache."""
+    function = cgutils.get_or_insert_function(
+        builder.module,
+        ir.FunctionType(ir.VoidType(), [I8.as_pointer(), I32, I32, I32]),
+        "llvm.prefetch.p0" if _opaque_pointers() else "llvm.prefetch.p0i8",
+    )
+    read, keep_in_l2, data = (ir.Constant(I32, value) for value in (0, 2, 1))
+    builder.call(function, [builder.bitcast(pointer, I8.as_pointer()), read, keep_in_l2, data])
+
+
+# Where a tile's sums start: at zero, from what C holds, or from a row of biases.
+FROM_ZERO, FROM_C, FROM_BIASES = range(3)
+# What becomes of them: C = sums; C = max(sums, 0); C = sums where another matrix is above 0, else
+# 0; C = alpha * sums + beta * C.
+PLAIN, RECTIFIED, MASKED, SCALED = range(4)
+
+
 def _tile_function(
     module: ir.Module, element: ir.Type, rows: int, vectors: int, listed: bool
 ) -> ir.Function:
@@ -113,34 +131,47 @@ def _tile_function(
     """
     vector = ir.VectorType(element, lanes(4 if element == ir.FloatType() else 8))
     pointer = element.as_pointer()
-    arguments = [pointer, I64, I64, pointer, I64, pointer, I64, I32.as_pointer()]
+    matrices, indices_type = [pointer, I64, I64, pointer, I64, pointer, I64], I32.as_pointer()
     function = ir.Function(
         module,
-        ir.FunctionType(ir.VoidType(), [*arguments, I64, I64, element, element]),
+        ir.FunctionType(
+            ir.VoidType(),
+            [*matrices, indices_type, I64, pointer, I64, I64, I64, element, element, pointer, I64],
+        ),
         module.get_unique_name(f"fastnn_tile_{rows}x{vectors}"),
     )
     function.linkage = "internal"
     function.attributes.add("noinline")
-    a, a_row, a_k, b, b_row, c, c_row, indices, count, go_on, alpha, beta = function.args
+    (
+        a, a_row, a_k, b, b_row, c, c_row, indices, count, start, start_row, finish, mask,
+        alpha, beta, ahead, ahead_k,
+    ) = function.args  # fmt: skip
     builder = ir.IRBuilder(function.append_basic_block("entry"))
-    a_rows = [builder.gep(a, [builder.mul(a_row, ir.Constant(I64, r))]) for r in range(rows)]
-    c_rows = [builder.gep(c, [builder.mul(c_row, ir.Constant(I64, r))]) for r in range(rows)]
+
+    def row_pointers(matrix: ir.Value, stride: ir.Value) -> list[ir.Value]:
+        return [
+            builder.gep(matrix, [builder.mul(stride, ir.Constant(I64, r))]) for r in range(rows)
+        ]
+
+    a_rows, c_rows = row_pointers(a, a_row), row_pointers(c, c_row)
     tile = [(r, v) for r in range(rows) for v in range(vectors)]
     zero = ir.Constant(vector, [0.0] * vector.count)
     sums = {place: builder.alloca(vector) for place in tile}  # which become registers
-    going_on = builder.icmp_signed("!=", go_on, ir.Constant(I64, 0))
-    with builder.if_else(going_on) as (then, otherwise):
+    with builder.if_else(cgutils.is_null(builder, start)) as (then, otherwise):
         with then:
-            for r, v in tile:
-                builder.store(_load(builder, c_rows[r], vector, v), sums[r, v])
-        with otherwise:
             for place in tile:
                 builder.store(zero, sums[place])
+        with otherwise:
+            start_rows = row_pointers(start, start_row)
+            for r, v in tile:
+                builder.store(_load(builder, start_rows[r], vector, v), sums[r, v])
 
     with cgutils.for_range(builder, count) as loop:
         k = loop.index
         if listed:
             k = builder.sext(builder.load(builder.gep(indices, [k])), I64)
+        else:
+            _prefetch(builder, builder.gep(ahead, [builder.mul(k, ahead_k)]))
         b_pointer = builder.gep(b, [builder.mul(k, b_row)])
         b_vectors = [_load(builder, b_pointer, vector, v) for v in range(vectors)]
         a_offset = builder.mul(k, a_k)
@@ -151,21 +182,38 @@ def _tile_function(
                 total = _multiply_add(builder, scalar, b_vectors[v], total)
                 builder.store(total, sums[r, v])
 
-    with builder.if_then(going_on):
-        for r, v in tile:
-            _store(builder, builder.load(sums[r, v]), c_rows[r], v)
-        builder.ret_void()
+    totals = {place: builder.load(sums[place]) for place in tile}
     alphas, betas = _splat(builder, alpha, vector), _splat(builder, beta, vector)
     overwriting = builder.fcmp_ordered("==", beta, ir.Constant(element, 0.0))
+    ways = {way: builder.append_basic_block() for way in (PLAIN, RECTIFIED, MASKED, SCALED)}
+    switch = builder.switch(finish, ways[PLAIN])
+    for way, block in ways.items():
+        if way != PLAIN:
+            switch.add_case(ir.Constant(I64, way), block)
+    builder.position_at_end(ways[PLAIN])
+    for r, v in tile:
+        _store(builder, totals[r, v], c_rows[r], v)
+    builder.ret_void()
+    builder.position_at_end(ways[RECTIFIED])
+    for r, v in tile:
+        below = builder.fcmp_ordered("<", totals[r, v], zero)  # NaN stays
+        _store(builder, builder.select(below, zero, totals[r, v]), c_rows[r], v)
+    builder.ret_void()
+    builder.position_at_end(ways[MASKED])
+    for r, v in tile:
+        other = _load(builder, builder.gep(c_rows[r], [mask]), vector, v)
+        above = builder.fcmp_ordered(">", other, zero)
+        _store(builder, builder.select(above, totals[r, v], zero), c_rows[r], v)
+    builder.ret_void()
+    builder.position_at_end(ways[SCALED])
     with builder.if_else(overwriting) as (then, otherwise):
         with then:  # what C held may be anything, NaN too
             for r, v in tile:
-                value = builder.fmul(alphas, builder.load(sums[r, v]))
-                _store(builder, value, c_rows[r], v)
+                _store(builder, builder.fmul(alphas, totals[r, v]), c_rows[r], v)
         with otherwise:
             for r, v in tile:
                 old = builder.fmul(betas, _load(builder, c_rows[r], vector, v))
-                value = _multiply_add(builder, alphas, builder.load(sums[r, v]), old)
+                value = _multiply_add(builder, alphas, totals[r, v], old)
                 _store(builder, value, c_rows[r], v)
     builder.ret_void()
     return function
@@ -177,33 +225,57 @@ def _tile_intrinsic(tiles: dict[int, tuple[int, ...]], listed: bool) -> Any:
     @intrinsic
     def tile(
         typingctx, rows, across, a, a0, a_row, a_k, b, b0, b_row, c, c0, c_row, indices, i0, count,
-        go_on, alpha, beta,
+        start, biases, finish, mask, alpha, beta, a_ahead, b_ahead,
     ):  # fmt: skip
-        """Multiply one register tile: ``C = alpha * A B + beta * C``, or ``C = C + A B`` to go on.
+        """Multiply one register tile: sums over k of ``A[r, k] * B[k]``, written to C.
 
         The tile has ``rows`` rows and ``across`` vectors. ``A[r, k]`` is
         ``a[a0 + r * a_row + k * a_k]``; row k of B starts at ``b[b0 + k * b_row]`` and row r of C
         at ``c[c0 + r * c_row]``. k runs from 0 to ``count``, or if listed over
-        ``indices[i0 : i0 + count]``. To go on, the sums start from C: a long sum has the same bits
-        however it is cut.
+        ``indices[i0 : i0 + count]``.
+
+        The sums start `FROM_ZERO`, `FROM_C`, so that a long sum has the same bits however it is
+        cut, or `FROM_BIASES` at ``b[biases]``. ``finish`` says how C is written: `PLAIN`,
+        `RECTIFIED`, `MASKED` by the matrix ``mask`` elements after C, or `SCALED` by alpha and
+        beta. If not listed, each k asks for the line so many elements ahead of row k of B, or
+        if ``b_ahead`` is 0 of column k of A.
         """
         index = types.intp
         matrices = (a, index, index, index, b, index, index, c, index, index)
         signature = types.void(
-            index, index, *matrices, types.int32[::1], index, index, index, a.dtype, a.dtype
-        )
+            index, index, *matrices, types.int32[::1], index, index, index, index, index, index,
+            a.dtype, a.dtype, index, index,
+        )  # fmt: skip
 
         def codegen(context, builder, signature, args):
-            rows, across, a, a0, a_row, a_k, b, b0, b_row, c, c0, c_row, indices, i0, *rest = args
+            (
+                rows, across, a, a0, a_row, a_k, b, b0, b_row, c, c0, c_row, indices, i0, count,
+                start, biases, finish, mask, alpha, beta, a_ahead, b_ahead,
+            ) = args  # fmt: skip
             a_type, indices_type = signature.args[2], signature.args[12]
 
             def at(array_type, array, offset):
                 data = context.make_array(array_type)(context, builder, array).data
                 return builder.gep(data, [offset])
 
+            def equal(x, constant):
+                return builder.icmp_signed("==", x, ir.Constant(I64, constant))
+
+            a_pointer, b_pointer = at(a_type, a, a0), at(a_type, b, b0)
+            c_pointer = at(a_type, c, c0)
+            from_biases = equal(start, FROM_BIASES)
+            start_pointer = builder.select(from_biases, at(a_type, b, biases), c_pointer)
+            null = ir.Constant(start_pointer.type, None)
+            start_pointer = builder.select(equal(start, FROM_ZERO), null, start_pointer)
+            of_a = equal(b_ahead, 0)
+            ahead = builder.select(
+                of_a, builder.gep(a_pointer, [a_ahead]), builder.gep(b_pointer, [b_ahead])
+            )
             arguments = [
-                at(a_type, a, a0), a_row, a_k, at(a_type, b, b0), b_row, at(a_type, c, c0), c_row,
-                at(indices_type, indices, i0), *rest,
+                a_pointer, a_row, a_k, b_pointer, b_row, c_pointer, c_row,
+                at(indices_type, indices, i0), count,
+                start_pointer, builder.select(from_biases, ir.Constant(I64, 0), c_row),
+                finish, mask, alpha, beta, ahead, builder.select(of_a, a_k, b_row),
             ]  # fmt: skip
             end = builder.append_basic_block("end")
             shape = builder.add(builder.mul(rows, ir.Constant(I64, 16)), across)
@@ -230,6 +302,113 @@ tile = _tile_intrinsic(TILES, listed=False)
 # The fewer rows, the more zeros they have in common; neighbouring columns have more.
 pair_tile = _tile_intrinsic({rows: TILES[rows] for rows in (2, 1)}, listed=True)
 group_tile = _tile_intrinsic({GROUP: TILES[GROUP]}, listed=True)
+
+
+def _outer_function(
+    module: ir.Module, element: ir.Type, vectors: int, passing_back: bool
+) -> ir.Function:
+    """Emit the update of some rows of weights by a single row; see `outer_tile`."""
+    vector = ir.VectorType(element, lanes(4 if element == ir.FloatType() else 8))
+    pointer = element.as_pointer()
+    function = ir.Function(
+        module,
+        ir.FunctionType(
+            ir.VoidType(),
+            [pointer] * 4 + [I64, I32.as_pointer(), I64, pointer, ir.IntType(1), element, element],
+        ),
+        module.get_unique_name(f"fastnn_outer_{vectors}"),
+    )
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    a, d, w, result, stride, indices, count, below, adding, alpha, beta = function.args
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    deltas = [_load(builder, d, vector, v) for v in range(vectors)]
+    betas = _splat(builder, beta, vector)
+    with cgutils.for_range(builder, count) as loop:
+        k = builder.sext(builder.load(builder.gep(indices, [loop.index])), I64)
+        row = builder.mul(k, stride)
+        w_row, result_row = builder.gep(w, [row]), builder.gep(result, [row])
+        if passing_back:
+            total = None
+            for v in range(vectors):
+                value = _load(builder, w_row, vector, v)
+                if total is None:
+                    total = builder.fmul(value, deltas[v])
+                else:
+                    total = _multiply_add(builder, value, deltas[v], total)
+            half = vector.count // 2
+            while half:  # the sum of all lanes
+                lanes_of_half = [half + i if i < half else i for i in range(vector.count)]
+                mask = ir.Constant(ir.VectorType(I32, vector.count), lanes_of_half)
+                total = builder.fadd(total, builder.shuffle_vector(total, total, mask))
+                half //= 2
+            total = builder.extract_element(total, ir.Constant(I32, 0))
+            place = builder.gep(below, [k])
+            before = builder.select(adding, builder.load(place), ir.Constant(element, 0.0))
+            builder.store(builder.fadd(before, total), place)
+        factor = builder.fmul(alpha, builder.load(builder.gep(a, [k])))
+        factor = _splat(builder, factor, vector)
+        for v in range(vectors):
+            old = builder.fmul(betas, _load(builder, result_row, vector, v))
+            _store(builder, _multiply_add(builder, factor, deltas[v], old), result_row, v)
+    builder.ret_void()
+    return function
+
+
+@intrinsic
+def outer_tile(
+    typingctx, across, passing_back, work, a0, d0, parameters, w0, result, stride, indices, i0,
+    count, below, adding, alpha, beta,
+):  # fmt: skip
+    """Update some columns of the weights for a single row: an outer product.
+
+    For each k of ``indices[i0 : i0 + count]`` and ``across`` vectors of columns: ``R[k] = beta *
+    R[k] + alpha * a[k] * d``, where R are the elements from ``w0`` of ``result``, a those from a0
+    and d those from d0 of ``work``. If ``passing_back``, the sum of ``W[k] * d``, where W are the
+    parameters as they were, goes to element ``below + k`` of ``work``, or if ``adding`` is added.
+    """
+    index = types.intp
+    signature = types.void(
+        index, types.boolean, work, index, index, parameters, index, result, index,
+        types.int32[::1], index, index, index, types.boolean, work.dtype, work.dtype,
+    )  # fmt: skip
+
+    def codegen(context, builder, signature, args):
+        (
+            across, passing_back, work, a0, d0, parameters, w0, result, stride, indices, i0, count,
+            below, adding, alpha, beta,
+        ) = args  # fmt: skip
+        work_type, indices_type = signature.args[2], signature.args[9]
+
+        def at(array_type, array, offset):
+            data = context.make_array(array_type)(context, builder, array).data
+            return builder.gep(data, [offset])
+
+        def bit(boolean):
+            return boolean if boolean.type.width == 1 else builder.trunc(boolean, ir.IntType(1))
+
+        arguments = [
+            at(work_type, work, a0), at(work_type, work, d0), at(work_type, parameters, w0),
+            at(work_type, result, w0), stride, at(indices_type, indices, i0), count,
+            at(work_type, work, below), bit(adding), alpha, beta,
+        ]  # fmt: skip
+        end = builder.append_basic_block("end")
+        shape = builder.add(
+            builder.mul(across, ir.Constant(I64, 2)), builder.zext(passing_back, I64)
+        )
+        switch = builder.switch(shape, end)
+        for vectors in TILES[1]:
+            for back in (False, True):
+                case = builder.append_basic_block(f"outer_{vectors}")
+                switch.add_case(ir.Constant(I64, 2 * vectors + back), case)
+                builder.position_at_end(case)
+                element = IR_TYPES[work_type.dtype]
+                builder.call(_outer_function(builder.module, element, vectors, back), arguments)
+                builder.branch(end)
+        builder.position_at_end(end)
+        return context.get_dummy_value()
+
+    return signature, codegen
 
 
 @intrinsic
@@ -333,14 +512,7 @@ def prefetch(typingctx, address):
     """Ask for the cache line at an address to be brought near; never faults."""
 
     def codegen(context, builder, signature, args):
-        pointer = builder.inttoptr(args[0], I8.as_pointer())
-        function = cgutils.get_or_insert_function(
-            builder.module,
-            ir.FunctionType(ir.VoidType(), [I8.as_pointer(), I32, I32, I32]),
-            "llvm.prefetch.p0" if _opaque_pointers() else "llvm.prefetch.p0i8",
-        )
-        read, keep_in_l2, data = (ir.Constant(I32, value) for value in (0, 2, 1))
-        builder.call(function, [pointer, read, keep_in_l2, data])
+        _prefetch(builder, builder.inttoptr(args[0], I8.as_pointer()))
         return context.get_dummy_value()
 
     return types.void(types.intp), codegen
