@@ -38,7 +38,7 @@ LISTED_K_BLOCK = 64
 # Rows of a batch that a tile of the weight gradient sums in one go.
 GRADIENT_ROWS = 128
 # Bytes of A that stay in the second-level cache while all panels of B pass by.
-A_BLOCK = 768 * 1024
+A_BLOCK = 512 * 1024
 LINE = 64
 
 # Share of inputs that are not zero below which it pays to list those that are not.

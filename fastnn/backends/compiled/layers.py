@@ -28,12 +28,15 @@ from fastnn.backends.compiled.vector_ir import (
     MASKED,
     PLAIN,
     RECTIFIED,
+    REDUCED,
     lanes,
+    largest_of_groups,
     list_nonzero,
     outer_tile,
     pair_tile,
     pointer_to,
     prefetch,
+    sum_of_groups,
 )
 from fastnn.losses import CROSS_ENTROPY
 
@@ -185,8 +188,7 @@ def finish(functions, layers, loss, work, target, order, first, start, stop, los
                     losses[r] = -work[row + label_of(target, row_of(order, first + r))]
                 else:
                     losses[r] = -dot(work[row : row + outputs], work[begin : begin + outputs])
-        for i in range(output + start * stride, output + stop * stride):
-            work[i] = elementary.exp(work[i])
+        exponentials(work[output + start * stride : output + stop * stride])
     for r in range(start, stop):
         row = work[output + r * stride : output + r * stride + outputs]
         deltas = work[delta + r * stride : delta + (r + 1) * stride]
@@ -227,19 +229,31 @@ def label_of(target, row):
 def peaks_to_zero(work, output, stride, outputs, start, stop):
     """Subtract from each row its largest number, so that no exponential is too large."""
     for r in range(start, stop):
-        row = work[output + r * stride : output + r * stride + outputs]
-        peak = row[0]
-        for j in range(1, outputs):
+        begin = output + r * stride
+        row = work[begin : begin + outputs]
+        groups, peak = outputs // REDUCED, row[0]
+        if groups > 0:
+            peak = largest_of_groups(work, begin, groups)
+        for j in range(groups * REDUCED, outputs):
             peak = row[j] if row[j] > peak else peak
         for j in range(outputs):
             row[j] -= peak
 
 
 @serial
+def exponentials(values):
+    """Replace numbers by their exponentials; one long loop, which goes through vectors."""
+    for i in range(len(values)):
+        values[i] = elementary.exp(values[i])
+
+
+@serial
 def normalise(row):
     """Divide a row by its sum; return the sum."""
-    total = row[0]
-    for j in range(1, len(row)):
+    groups, total = len(row) // REDUCED, row.dtype.type(0)
+    if groups > 0:
+        total = sum_of_groups(row, 0, groups)
+    for j in range(groups * REDUCED, len(row)):
         total += row[j]
     scale = row.dtype.type(1) / total
     for j in range(len(row)):

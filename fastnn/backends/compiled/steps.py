@@ -9,7 +9,6 @@ from numba import carray, int64, prange, types
 
 from fastnn.activations import SOFTMAX
 from fastnn.backends import FINE, NOT_FINITE, WRONG_LENGTH
-from fastnn.backends.compiled import elementary
 from fastnn.backends.compiled.gemm import (
     DELTAS,
     GRADIENT_ROWS,
@@ -36,6 +35,7 @@ from fastnn.backends.compiled.layers import (
     activate,
     backward,
     backward_one,
+    exponentials,
     finish,
     forward,
     forward_one,
@@ -196,8 +196,7 @@ def single(plan, x, out):
     begin = layers[last, OUTPUT]
     if layers[last, ACTIVATION] == SOFTMAX:
         peaks_to_zero(work, begin, stride, outputs, 0, 1)
-        for j in range(stride):
-            work[begin + j] = elementary.exp(work[begin + j])
+        exponentials(work[begin : begin + outputs])
         normalise(work[begin : begin + outputs])
     else:
         activate(layers[last, ACTIVATION], work[begin : begin + outputs])

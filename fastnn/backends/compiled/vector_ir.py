@@ -8,6 +8,7 @@ All that is written in LLVM's terms is here, and nothing else.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from llvmlite import ir
@@ -103,15 +104,15 @@ def _multiply_add(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) 
     return builder.call(function, [a, b, c])
 
 
-def _prefetch(builder: ir.IRBuilder, pointer: ir.Value) -> None:
-    """Ask for the cache line behind a pointer to be brought into the second-level cache."""
+def _prefetch(builder: ir.IRBuilder, pointer: ir.Value, to_write: bool = False) -> None:
+    """Ask for the cache line behind a pointer: to the second level, or to write to the first."""
     function = cgutils.get_or_insert_function(
         builder.module,
         ir.FunctionType(ir.VoidType(), [I8.as_pointer(), I32, I32, I32]),
         "llvm.prefetch.p0" if _opaque_pointers() else "llvm.prefetch.p0i8",
     )
-    read, keep_in_l2, data = (ir.Constant(I32, value) for value in (0, 2, 1))
-    builder.call(function, [builder.bitcast(pointer, I8.as_pointer()), read, keep_in_l2, data])
+    write, locality, data = (ir.Constant(I32, value) for value in (int(to_write), 2 + to_write, 1))
+    builder.call(function, [builder.bitcast(pointer, I8.as_pointer()), write, locality, data])
 
 
 # Where a tile's sums start: at zero, from what C holds, or from a row of biases.
@@ -154,6 +155,11 @@ def _tile_function(
         ]
 
     a_rows, c_rows = row_pointers(a, a_row), row_pointers(c, c_row)
+    if rows > 2:
+        for c_pointer in c_rows:
+            for v in range(vectors):
+                line = builder.gep(c_pointer, [ir.Constant(I64, v * vector.count)])
+                _prefetch(builder, line, to_write=True)
     tile = [(r, v) for r in range(rows) for v in range(vectors)]
     zero = ir.Constant(vector, [0.0] * vector.count)
     sums = {place: builder.alloca(vector) for place in tile}  # which become registers
@@ -336,13 +342,7 @@ def _outer_function(
                     total = builder.fmul(value, deltas[v])
                 else:
                     total = _multiply_add(builder, value, deltas[v], total)
-            half = vector.count // 2
-            while half:  # the sum of all lanes
-                lanes_of_half = [half + i if i < half else i for i in range(vector.count)]
-                mask = ir.Constant(ir.VectorType(I32, vector.count), lanes_of_half)
-                total = builder.fadd(total, builder.shuffle_vector(total, total, mask))
-                half //= 2
-            total = builder.extract_element(total, ir.Constant(I32, 0))
+            total = _across_lanes(builder, total, _add)
             place = builder.gep(below, [k])
             before = builder.select(adding, builder.load(place), ir.Constant(element, 0.0))
             builder.store(builder.fadd(before, total), place)
@@ -409,6 +409,60 @@ def outer_tile(
         return context.get_dummy_value()
 
     return signature, codegen
+
+
+# Lanes of a reduction on any machine, so that its bits are the same.
+REDUCED = 16
+
+
+def _reduction(combine: Callable[[ir.IRBuilder, ir.Value, ir.Value], ir.Value]) -> Any:
+    """Make the intrinsic that reduces ``a[a0 : a0 + REDUCED * groups]``; groups > 0."""
+
+    @intrinsic
+    def reduction(typingctx, a, a0, groups):
+        def codegen(context, builder, signature, args):
+            a, a0, groups = args
+            a_type = signature.args[0]
+            vector = ir.VectorType(IR_TYPES[a_type.dtype], REDUCED)
+            data = builder.gep(context.make_array(a_type)(context, builder, a).data, [a0])
+            total = cgutils.alloca_once_value(builder, _load(builder, data, vector, 0))
+            one = ir.Constant(I64, 1)
+            with cgutils.for_range_slice(builder, one, groups, one) as (group, _):
+                pointer = builder.gep(data, [builder.mul(group, ir.Constant(I64, REDUCED))])
+                value = _load(builder, pointer, vector, 0)
+                builder.store(combine(builder, builder.load(total), value), total)
+            return _across_lanes(builder, builder.load(total), combine)
+
+        return a.dtype(a, types.intp, types.intp), codegen
+
+    return reduction
+
+
+def _across_lanes(
+    builder: ir.IRBuilder,
+    value: ir.Value,
+    combine: Callable[[ir.IRBuilder, ir.Value, ir.Value], ir.Value],
+) -> ir.Value:
+    """Combine all lanes of a vector, halves first."""
+    n = value.type.count
+    half = n // 2
+    while half:
+        lanes_of_half = [half + i if i < half else i for i in range(n)]
+        mask = ir.Constant(ir.VectorType(I32, n), lanes_of_half)
+        value = combine(builder, value, builder.shuffle_vector(value, value, mask))
+        half //= 2
+    return builder.extract_element(value, ir.Constant(I32, 0))
+
+
+def _add(builder: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
+    return builder.fadd(x, y)
+
+
+def _larger(builder: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
+    return builder.select(builder.fcmp_ordered(">", y, x), y, x)
+
+
+sum_of_groups, largest_of_groups = _reduction(_add), _reduction(_larger)
 
 
 @intrinsic
