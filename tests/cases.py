@@ -155,6 +155,13 @@ def _sparse(dtype: str) -> list[Case]:
     return [*cases, replace(case, sizes=(90, 6)), replace(case, inputs="uint8")]
 
 
+def _one_row(dtype: str) -> list[Case]:
+    case = Case((13, 17, 6), dtype=dtype, batch=1)
+    cases = [*_depths(dtype), *_formulas(dtype), replace(case, zeros=0.8)]
+    cases += [replace(case, sizes=(6, width, 3)) for width in (*WIDTHS, *LONG_SUMS)]
+    return [replace(case, batch=1) for case in cases]
+
+
 def _of_both_dtypes(build) -> tuple[Case, ...]:
     return tuple(dict.fromkeys(case for dtype in DTYPES for case in build(dtype)))
 
@@ -164,8 +171,9 @@ DEPTHS = _of_both_dtypes(_depths)
 FORMULAS = _of_both_dtypes(_formulas)
 DATA_KINDS = _of_both_dtypes(_data_kinds)
 SPARSE = _of_both_dtypes(_sparse)
+ONE_ROW = _of_both_dtypes(_one_row)
 MNIST = Case((784, 128, 10), "relu", batch=32, inputs="uint8", zeros=0.8)
-CASES = tuple(dict.fromkeys((*EDGES, *DEPTHS, *FORMULAS, *DATA_KINDS, *SPARSE, MNIST)))
+CASES = tuple(dict.fromkeys((*EDGES, *DEPTHS, *FORMULAS, *DATA_KINDS, *SPARSE, *ONE_ROW, MNIST)))
 
 # The network of a step that several threads share, with odd sizes everywhere.
 WIDE = Case((75, 130, 37, 10), batch=67)

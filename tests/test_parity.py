@@ -137,13 +137,14 @@ def test_losses_and_gradients_agree(case):
 
 
 @every_case
-def test_training_steps_agree_and_leave_padding_zero(case):
+@pytest.mark.parametrize("l2", [0.01, 0.0])
+def test_training_steps_agree_and_leave_padding_zero(case, l2):
     nets, X, y = prepared(case)
     order = np.random.default_rng(5).permutation(len(X))
     losses = []
     for module, net in nets:
         before = net.parameters.copy()
-        losses.append(train(module, net, X, y, order, case.batch))
+        losses.append(train(module, net, X, y, order, case.batch, l2))
         assert np.abs(net.parameters - before).max() > 1e-4  # else the next line says little
         assert not net.parameters[padding(net)].any()
     assert_close(case, *losses)

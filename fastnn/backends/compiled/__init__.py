@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from fastnn.activations import ACTIVATIONS, Array
 from fastnn.backends.compiled import gemm, steps, threads
 from fastnn.backends.compiled import layers as table
 from fastnn.losses import LOSSES
-from fastnn.parameters import Architecture, aligned_zeros, padded
+from fastnn.parameters import Architecture, Layer, aligned_zeros, padded
 
 if TYPE_CHECKING:
     from fastnn.network import Network
@@ -30,11 +31,16 @@ UNITS = {
     gemm.PRODUCT: gemm.product,
     gemm.SPARSE_PRODUCT: gemm.product_of_sparse,
     gemm.GATHER: table.gather,
-    gemm.DELTAS: steps.deltas,
-    gemm.UPDATE: steps.update,
+    gemm.ACTIVATE: table.activate,
+    gemm.DERIVE: table.apply_derivative,
+    gemm.FINISHING: table.finish,
+    gemm.FORWARD_ONE: table.forward_one,
+    gemm.PHASE: steps.phase,
     gemm.ONE_ROW: steps.one_row,
 }
 _preparing = threading.Lock()
+# The units for which a thread that splits units is worth it.
+UNITS_WORTH_A_THREAD = 32
 # Rows whose gradients are summed in one go.
 BLOCK = 512
 
@@ -88,9 +94,10 @@ def predict(net: Network, X: Array, out: Array) -> None:
 
 def single(net: Network) -> Callable[[Array, Array], int]:
     """Return the function that predicts one row of the network; see `fastnn.backends`."""
-    _functions(net.architecture.dtype)
+    functions = _functions(net.architecture.dtype)
     layers, work = _workspace(net.architecture, 1)
-    arrays = (layers, net.parameters, work, _lists_of_one(net.architecture))
+    lists, no_target = _lists_of_one(net.architecture), np.full(4, table.NONE)
+    arrays = (functions, layers, net.parameters, work, lists, no_target)
     plan = np.array([array.ctypes.data for array in arrays] + [len(layers)])
     dispatcher = steps.single.dispatcher
 
@@ -176,19 +183,21 @@ def _run(
     training = len(alphas) > 0
     flops = architecture.training_flops if training else architecture.forward_flops
     count = threads.choose(net.threads, flops * capacity) if capacity > 1 else 1
-    layers, work = _workspace(architecture, capacity)
+    operations, phases = _plan(architecture, capacity, count, training)
+    layers, work = _workspace(architecture, capacity, count)
     size = gemm.pack_size(dtype.itemsize) if training else 0
-    listed = gemm.lists_size(capacity, count) if _mostly_zero(X) else 0
+    listed = gemm.lists_size(capacity) if _mostly_zero(X) else 0
     with threads.region(count):
         taken: int = steps.run.dispatcher(
             _functions(dtype),
             layers,
+            operations,
+            phases,
             LOSSES[architecture.loss],
             net.parameters,
             result.astype(dtype, copy=False),
             work,
             aligned_zeros(count * size, dtype).reshape(count, size),
-            np.ones(1, dtype),
             _source(X, pixels=True),
             np.full(4, table.NONE) if Y is None else _source(Y),
             order.astype(np.int64, copy=False),
@@ -201,6 +210,7 @@ def _run(
             np.zeros(capacity),
             np.empty(-(-rows // batch_size)) if losses is None else losses,
             out.reshape(-1).astype(dtype, copy=False),
+            np.ones(1, dtype),
             count,
         )
     return taken
@@ -217,11 +227,45 @@ def _mostly_zero(X: Array) -> bool:
     return int(np.count_nonzero(sample)) < gemm.WORTH_LISTING * sample.size
 
 
-def _workspace(architecture: Architecture, rows: int) -> tuple[Array, Array]:
+def _by_units(layer: Layer, rows: int, threads: int) -> bool:
+    """Tell whether threads split a layer's units rather than the rows of the batch.
+
+    Then each keeps its part of the weights in its own caches, and activations go from one to the
+    other. With many rows that is more to move, and each thread gathers all of them.
+    """
+    return threads > 1 and layer.fan_out >= max(UNITS_WORTH_A_THREAD * threads, 4 * rows)
+
+
+def _plan(
+    architecture: Architecture, rows: int, threads: int, training: bool
+) -> tuple[Array, Array]:
+    """Return the operations of a step, and where each phase ends; see `steps.run`."""
+    by_units = [_by_units(layer, rows, threads) for layer in architecture.layers]
+    splits = [steps.UNITS if wide else steps.ROWS for wide in by_units]
+    layers = range(len(splits))
+    operations = [(steps.GATHERING, 0, steps.EVERYTHING if by_units[0] else steps.ROWS)]
+    operations += [(steps.FORWARD, l, splits[l]) for l in layers]
+    operations += [(steps.FINISH, layers[-1], steps.ROWS)]
+    if training:
+        operations += [(steps.BACKWARD, l, splits[l]) for l in layers[:0:-1]]
+        operations += [(steps.UPDATING, l, splits[l]) for l in layers]
+    ends = []
+    for i, (before, after) in enumerate(pairwise(operations), 1):
+        updates = [operation[0] == steps.UPDATING for operation in (before, after)]
+        together = before[2] == steps.EVERYTHING or before[2] == after[2] == steps.ROWS
+        if not (all(updates) or (together and not any(updates))):
+            ends.append(i)
+    return np.array(operations), np.array([*ends, len(operations)])
+
+
+def _workspace(architecture: Architecture, rows: int, threads: int = 1) -> tuple[Array, Array]:
     """Return the table of layers, and the work array that it describes, for that many rows."""
     layers = np.zeros((len(architecture.layers), table.COLUMNS), np.int64)
     below = padded(architecture.sizes[0], architecture.dtype.itemsize)
     source, size = 0, rows * below
+    if _by_units(architecture.layers[0], rows, threads):
+        layers[0, table.COPY] = size
+        size *= threads
     for l, (layer, name) in enumerate(
         zip(architecture.layers, architecture.activations, strict=True)
     ):

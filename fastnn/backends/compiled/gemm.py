@@ -45,7 +45,17 @@ LINE = 64
 WORTH_LISTING = 0.35
 
 # Places in the table of units' addresses that is handed to every kernel that calls one.
-PRODUCT, SPARSE_PRODUCT, GATHER, DELTAS, UPDATE, ONE_ROW = range(6)
+(
+    PRODUCT,
+    SPARSE_PRODUCT,
+    GATHER,
+    ACTIVATE,
+    DERIVE,
+    FINISHING,
+    FORWARD_ONE,
+    ONE_ROW,
+    PHASE,
+) = range(9)
 
 TILE_ROWS = tuple(TILES)
 # WIDTHS[rows, n] is the widest tile of at most n vectors; WIDTHS[rows, 0] the widest of all.
@@ -183,10 +193,9 @@ def _pack_transposed(b, b0, b_row, columns, count, pack):
                     pack[k * panel_width + i] = b[b0 + i * b_row + k] if i < columns else 0
 
 
-def lists_size(rows: int, threads: int) -> int:
-    """Return the indices that a thread's share of the products of sparse rows lists at most."""
-    share = -(-rows // threads) + GROUP
-    return max(-(-share // PAIR) * (LISTED_K_BLOCK + 1), GRADIENT_ROWS + 1)
+def lists_size(rows: int) -> int:
+    """Return the indices that the products of that many sparse rows list at most."""
+    return max(-(-rows // PAIR) * (LISTED_K_BLOCK + 1), GRADIENT_ROWS + 1)
 
 
 def _product_of_sparse_types(number):

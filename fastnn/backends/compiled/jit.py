@@ -32,7 +32,8 @@ OPTIONS: dict[str, Any] = {
     "fastmath": {"contract", "nsz"},
 }
 
-serial = numba.njit(**OPTIONS)
+# Called from one place, mostly: as a part of the caller it is compiled once, rather than twice.
+serial = numba.njit(**OPTIONS, inline="always")
 
 
 def _fingerprint() -> str:

@@ -14,6 +14,8 @@ from numba import carray, int64, types
 from fastnn.activations import RELU, SIGMOID, SOFTMAX, TANH
 from fastnn.backends.compiled import elementary
 from fastnn.backends.compiled.gemm import (
+    ACTIVATE,
+    DERIVE,
     GATHER,
     PRODUCT,
     SPARSE_PRODUCT,
@@ -33,9 +35,9 @@ from fastnn.backends.compiled.vector_ir import (
     largest_of_groups,
     list_nonzero,
     outer_tile,
-    pair_tile,
     pointer_to,
     prefetch,
+    row_tile,
     sum_of_groups,
 )
 from fastnn.losses import CROSS_ENTROPY
@@ -51,10 +53,11 @@ from fastnn.losses import CROSS_ENTROPY
     ACTIVATION,
     INPUT,
     INPUT_STRIDE,
+    COPY,  # from one thread's copy of INPUT to the next's, 0 where all share one
     OUTPUT,
     DELTA,
-) = range(10)
-COLUMNS = 10
+) = range(11)
+COLUMNS = 11
 
 # A source of rows: where they are, what they hold, and the bytes between rows and between columns.
 ADDRESS, KIND, ROW_BYTES, COLUMN_BYTES = range(4)
@@ -117,8 +120,8 @@ def prefetch_row(source, row, columns):
 
 
 @serial
-def gather_inputs(functions, layers, work, source, target, order, first, start, stop):
-    """Gather rows start .. stop of the batch that begins at order[first], or that row.
+def gather_inputs(functions, layers, work, source, target, order, first, start, stop, inputs):
+    """Gather rows start .. stop of the batch that begins at order[first], or that row, to inputs.
 
     Asks for the rows and targets that come later.
     """
@@ -131,40 +134,69 @@ def gather_inputs(functions, layers, work, source, target, order, first, start, 
                 prefetch_row(source, order[index + PREFETCH_ROWS], fan_in)
                 prefetch_row(target, order[index + PREFETCH_ROWS], layers[-1, FAN_OUT])
             index = order[index]
-        begin = layers[0, INPUT] + r * width
+        begin = inputs + r * width
         call_gather(functions[GATHER], (source, index, work[begin : begin + fan_in], fan_in))
 
 
-@serial
-def activate(code, row):
-    """Replace weighted inputs by activations."""
-    if code == RELU:
-        for j in range(len(row)):
-            row[j] = 0 if row[j] < 0 else row[j]
-    elif code == SIGMOID:
-        for j in range(len(row)):
-            row[j] = elementary.sigmoid(row[j])
-    elif code == TANH:
-        for j in range(len(row)):
-            row[j] = elementary.tanh(row[j])
+def _activate_types(number):
+    index = types.int64
+    return index, number[::1], index, index, index, index
 
 
-@serial
-def apply_derivative(code, row, delta):
+@unit(_activate_types)
+def activate(code, work, first, stride, rows, columns):
+    """Replace weighted inputs by activations, in rows that begin at ``first``."""
+    for r in range(rows):
+        row = work[first + r * stride : first + r * stride + columns]
+        if code == RELU:
+            for j in range(columns):
+                row[j] = 0 if row[j] < 0 else row[j]
+        elif code == SIGMOID:
+            for j in range(columns):
+                row[j] = elementary.sigmoid(row[j])
+        elif code == TANH:
+            for j in range(columns):
+                row[j] = elementary.tanh(row[j])
+
+
+call_activate = activate.call
+
+
+def _derive_types(number):
+    index = types.int64
+    return index, number[::1], index, index, index, index, index
+
+
+@unit(_derive_types)
+def apply_derivative(code, work, output, delta, stride, rows, columns):
     """Multiply deltas by the derivative of the activation, given its output."""
-    one = row.dtype.type(1)
-    if code == RELU:
-        for j in range(len(row)):
-            delta[j] = delta[j] if row[j] > 0 else 0
-    elif code == SIGMOID:
-        for j in range(len(row)):
-            delta[j] *= row[j] * (one - row[j])
-    elif code == TANH:
-        for j in range(len(row)):
-            delta[j] *= one - row[j] * row[j]
+    one = work.dtype.type(1)
+    for r in range(rows):
+        here, there = output + r * stride, delta + r * stride
+        row, deltas = work[here : here + columns], work[there : there + columns]
+        if code == RELU:
+            for j in range(columns):
+                deltas[j] = deltas[j] if row[j] > 0 else 0
+        elif code == SIGMOID:
+            for j in range(columns):
+                deltas[j] *= row[j] * (one - row[j])
+        elif code == TANH:
+            for j in range(columns):
+                deltas[j] *= one - row[j] * row[j]
 
 
-@serial
+call_apply_derivative = apply_derivative.call
+
+
+def _finish_types(number):
+    index, integers = types.int64, types.int64[::1]
+    return (
+        integers, types.int64[:, ::1], index, number[::1], integers, integers, index, index, index,
+        types.float64[::1],
+    )  # fmt: skip
+
+
+@unit(_finish_types)
 def finish(functions, layers, loss, work, target, order, first, start, stop, losses):
     """Replace the last weighted inputs of rows start .. stop by the outputs.
 
@@ -190,11 +222,11 @@ def finish(functions, layers, loss, work, target, order, first, start, stop, los
                     losses[r] = -dot(work[row : row + outputs], work[begin : begin + outputs])
         exponentials(work[output + start * stride : output + stop * stride])
     for r in range(start, stop):
-        row = work[output + r * stride : output + r * stride + outputs]
-        deltas = work[delta + r * stride : delta + (r + 1) * stride]
+        here, there = output + r * stride, delta + r * stride
+        row, deltas = work[here : here + outputs], work[there : there + outputs]
         if activation == SOFTMAX:
             total = normalise(row)
-            for i in range(output + r * stride + outputs, output + (r + 1) * stride):
+            for i in range(here + outputs, here + stride):
                 work[i] = 0  # an exponential until now
             if entropy and kind == LABELS:
                 losses[r] += math.log(total)
@@ -207,10 +239,27 @@ def finish(functions, layers, loss, work, target, order, first, start, stop, los
                     mass += deltas[j]
                     deltas[j] = row[j] - deltas[j]
                 losses[r] += mass * math.log(total)
-        if kind != NONE and not entropy:
-            losses[r] = loss_and_delta(activation, loss, row, deltas)
-        elif activation != SOFTMAX:
-            activate(activation, row)
+        elif kind != NONE and loss == CROSS_ENTROPY:
+            losses[r] = binary_entropy(row, deltas)
+        if activation != SOFTMAX:
+            call_activate(functions[ACTIVATE], (activation, work, here, stride, 1, outputs))
+        if kind == NONE or entropy:
+            continue
+        if loss == CROSS_ENTROPY:
+            for j in range(outputs):
+                deltas[j] = row[j] - deltas[j]
+            continue
+        losses[r] = squared_error(row, deltas)
+        if activation == SOFTMAX:
+            mean = dot(deltas, row)
+            for j in range(outputs):
+                deltas[j] = row[j] * (deltas[j] - mean)
+        else:
+            arguments = (activation, work, here, there, stride, 1, outputs)
+            call_apply_derivative(functions[DERIVE], arguments)
+
+
+call_finish = finish.call
 
 
 @serial
@@ -271,97 +320,88 @@ def dot(x, y):
 
 
 @serial
-def loss_and_delta(activation, loss, row, target):
-    """Return the row's loss; leave outputs in ``row`` and the loss's gradient in ``target``.
+def binary_entropy(row, target):
+    """Return the sum of the cross-entropies of the sigmoids of weighted inputs."""
+    value = row.dtype.type(0)
+    for j in range(len(row)):
+        z = row[j]
+        value += max(z, 0) - target[j] * z + math.log1p(elementary.exp(-abs(z)))
+    return value
 
-    The row holds the weighted inputs, or for softmax the outputs; the gradient is that with respect
-    to the weighted inputs.
-    """
-    value, outputs = row.dtype.type(0), len(row)
-    if loss == CROSS_ENTROPY:
-        for j in range(outputs):
-            z = row[j]
-            value += max(z, 0) - target[j] * z + math.log1p(elementary.exp(-abs(z)))
-        activate(activation, row)
-        for j in range(outputs):
-            target[j] = row[j] - target[j]
-        return value
-    if activation != SOFTMAX:
-        activate(activation, row)
-    slope = row.dtype.type(2) / row.dtype.type(outputs)
-    for j in range(outputs):
+
+@serial
+def squared_error(row, target):
+    """Return the mean squared error; leave its gradient in ``target``."""
+    value, slope = row.dtype.type(0), row.dtype.type(2) / row.dtype.type(len(row))
+    for j in range(len(row)):
         value += (row[j] - target[j]) ** 2
         target[j] = slope * (row[j] - target[j])
-    if activation == SOFTMAX:
-        mean = dot(target[:outputs], row)
-        for j in range(outputs):
-            target[j] = row[j] * (target[j] - mean)
-    else:
-        apply_derivative(activation, row, target[:outputs])
-    return value / outputs
+    return value / len(row)
 
 
 @serial
-def forward(functions, layers, parameters, work, first, rows, lists):
-    """Compute the weighted inputs of the last layer for rows first .. first + rows of the inputs.
+def forward(functions, layers, l, parameters, work, inputs, start, stop, left, right, lists):
+    """Compute units left .. right of a layer for rows start .. stop.
 
-    For each layer: Z (rows, fan_out) = A (rows, fan_in) W (fan_in, fan_out) + b.
+    Z (rows, fan_out) = A (rows, fan_in) W (fan_in, fan_out) + b, where A is at ``inputs``; in
+    hidden layers the activation follows.
     """
     one = work.dtype.type(1)
-    for l in range(len(layers)):
-        fan_in, fan_out, stride = layers[l, FAN_IN], layers[l, FAN_OUT], layers[l, STRIDE]
-        output = layers[l, OUTPUT] + first * stride
-        source = layers[l, INPUT] + first * layers[l, INPUT_STRIDE]
-        hidden = l < len(layers) - 1
-        finish = RECTIFIED if hidden and layers[l, ACTIVATION] == RELU else PLAIN
-        if l == 0 and len(lists) > 0:
-            arguments = (
-                work, source, layers[l, INPUT_STRIDE], parameters, layers[l, WEIGHTS], stride,
-                work, output, stride, rows, fan_out, fan_in, layers[l, BIASES], finish, lists,
-            )  # fmt: skip
-            call_product_of_sparse(functions[SPARSE_PRODUCT], arguments)
-        else:
-            arguments = (
-                work, source, layers[l, INPUT_STRIDE], 1, parameters, layers[l, WEIGHTS], stride,
-                work, output, stride, rows, fan_out, fan_in, FROM_BIASES, layers[l, BIASES],
-                finish, 0, one, one,
-            )  # fmt: skip
-            call_product(functions[PRODUCT], arguments)
-        if hidden and finish == PLAIN:
-            for r in range(rows):
-                start = output + r * stride
-                activate(layers[l, ACTIVATION], work[start : start + fan_out])
-
-
-@serial
-def backward(functions, layers, parameters, work, first, rows, pack):
-    """From the deltas of the last layer compute those of all layers before it.
-
-    For each layer: delta (rows, fan_in) = delta (rows, fan_out) W^T (fan_out, fan_in) * f'(a).
-    """
-    for l in range(len(layers) - 1, 0, -1):
-        stride, below = layers[l, STRIDE], layers[l - 1, STRIDE]
-        output = layers[l - 1, OUTPUT] + first * below
-        delta = layers[l - 1, DELTA] + first * below
-        rectified = layers[l - 1, ACTIVATION] == RELU
-        product_transposed(
-            functions, work, layers[l, DELTA] + first * stride, stride,
-            parameters, layers[l, WEIGHTS], stride, work, delta, below,
-            rows, layers[l, FAN_IN], layers[l, FAN_OUT], MASKED if rectified else PLAIN,
-            output - delta, pack,
+    stride, a_stride = layers[l, STRIDE], layers[l, INPUT_STRIDE]
+    output = layers[l, OUTPUT] + start * stride + left
+    source, weights = inputs + start * a_stride, layers[l, WEIGHTS] + left
+    biases = layers[l, BIASES] + left
+    hidden = l < len(layers) - 1
+    finish = RECTIFIED if hidden and layers[l, ACTIVATION] == RELU else PLAIN
+    if l == 0 and len(lists) > 0:
+        arguments = (
+            work, source, a_stride, parameters, weights, stride, work, output, stride,
+            stop - start, right - left, layers[l, FAN_IN], biases, finish, lists,
         )  # fmt: skip
-        if not rectified:
-            for r in range(rows):
-                begin, columns = r * below, layers[l, FAN_IN]
-                apply_derivative(
-                    layers[l - 1, ACTIVATION],
-                    work[output + begin : output + begin + columns],
-                    work[delta + begin : delta + begin + columns],
-                )
+        call_product_of_sparse(functions[SPARSE_PRODUCT], arguments)
+    else:
+        arguments = (
+            work, source, a_stride, 1, parameters, weights, stride, work, output, stride,
+            stop - start, right - left, layers[l, FAN_IN], FROM_BIASES, biases, finish, 0, one, one,
+        )  # fmt: skip
+        call_product(functions[PRODUCT], arguments)
+    if hidden and finish == PLAIN:
+        arguments = (layers[l, ACTIVATION], work, output, stride, stop - start, right - left)
+        call_activate(functions[ACTIVATE], arguments)
 
 
 @serial
-def forward_one(layers, parameters, work, lists, everything):
+def backward(functions, layers, l, parameters, work, start, stop, left, right, pack):
+    """From the deltas of a layer compute those of units left .. right below, rows start .. stop.
+
+    delta (rows, fan_in) = delta (rows, fan_out) W^T (fan_out, fan_in) * f'(a).
+    """
+    stride, below = layers[l, STRIDE], layers[l - 1, STRIDE]
+    output = layers[l - 1, OUTPUT] + start * below + left
+    delta = layers[l - 1, DELTA] + start * below + left
+    rectified = layers[l - 1, ACTIVATION] == RELU
+    product_transposed(
+        functions, work, layers[l, DELTA] + start * stride, stride,
+        parameters, layers[l, WEIGHTS] + left * stride, stride, work, delta, below,
+        stop - start, right - left, layers[l, FAN_OUT], MASKED if rectified else PLAIN,
+        output - delta, pack,
+    )  # fmt: skip
+    if not rectified:
+        arguments = (
+            layers[l - 1, ACTIVATION], work, output, delta, below, stop - start, right - left
+        )  # fmt: skip
+        call_apply_derivative(functions[DERIVE], arguments)
+
+
+def _forward_one_types(number):
+    vector = number[::1]
+    return (
+        types.int64[::1], types.int64[:, ::1], vector, vector, types.int32[::1], types.boolean
+    )  # fmt: skip
+
+
+@unit(_forward_one_types)
+def forward_one(functions, layers, parameters, work, lists, everything):
     """Compute the weighted inputs of the last layer for the first row of the inputs.
 
     Inputs that are zero are left out, unless ``everything`` is to be taken. ``lists`` gets for each
@@ -388,19 +428,23 @@ def forward_one(layers, parameters, work, lists, everything):
         while vector < vectors:
             across = across_one(vectors - vector)
             column = vector * width
-            pair_tile(
+            row_tile(
                 1, across, work, source, 0, 1, parameters, layers[l, WEIGHTS] + column,
                 layers[l, STRIDE], work, output + column, 0, lists, begin + 1, length,
                 FROM_BIASES, layers[l, BIASES] + column, finish, 0, one, one, 0, 0,
             )  # fmt: skip
             vector += across
         if hidden and finish == PLAIN:
-            activate(layers[l, ACTIVATION], work[output : output + layers[l, FAN_OUT]])
+            arguments = (layers[l, ACTIVATION], work, output, 0, 1, layers[l, FAN_OUT])
+            call_activate(functions[ACTIVATE], arguments)
         begin += fan_in + 1
 
 
+call_forward_one = forward_one.call
+
+
 @serial
-def backward_one(layers, parameters, result, work, lists, alpha, beta):
+def backward_one(functions, layers, parameters, result, work, lists, alpha, beta):
     """From the deltas of the last layer for one row, update all layers.
 
     Each row of weights that `forward_one` took is read once: the delta of its input is its product
@@ -429,9 +473,7 @@ def backward_one(layers, parameters, result, work, lists, alpha, beta):
         for j in range(fan_out):
             result[biases + j] += alpha * work[delta + j]
         if l > 0:
-            output = layers[l - 1, OUTPUT]
-            apply_derivative(
-                layers[l - 1, ACTIVATION],
-                work[output : output + fan_in],
-                work[below : below + fan_in],
-            )
+            arguments = (
+                layers[l - 1, ACTIVATION], work, layers[l - 1, OUTPUT], below, 0, 1, fan_in
+            )  # fmt: skip
+            call_apply_derivative(functions[DERIVE], arguments)
