@@ -219,11 +219,12 @@ class Network:
             In the network's dtype: with softmax the probabilities of the classes; with sigmoid
             independent ones; with identity plain numbers.
         """
-        features = check.features("X", X, self.architecture)
+        features = check.features("X", X, self.architecture, finite=False)
         out = self._outputs(len(features))
         backend = backends.get(self.backend)
         for rows in self._slices(len(features)):
-            backend.predict(self, features[rows], out[rows])
+            if not backend.predict(self, features[rows], out[rows]):
+                check.features("X", X, self.architecture)  # says where
         return out
 
     def predict_one(self, x: npt.ArrayLike, out: Array | None = None) -> Array:

@@ -111,11 +111,11 @@ def architecture(sizes: Any, activation: Any, output: Any, loss: Any, dtype: Any
     return Architecture(units, (*names, output), loss, np.dtype(one_of("dtype", name, DTYPES)))
 
 
-def features(name: str, X: Any, architecture: Architecture) -> Array:
+def features(name: str, X: Any, architecture: Architecture, finite: bool = True) -> Array:
     """Return X as a matrix that a backend reads: (n, features) of float32, float64 or uint8.
 
     Arrays of these types are passed on as they are, without a copy. Other numbers are converted to
-    the network's dtype.
+    the network's dtype. Infinity and NaN are refused if X is to be finite.
     """
     X = _numbers(name, X)
     columns = architecture.sizes[0]
@@ -125,7 +125,7 @@ def features(name: str, X: Any, architecture: Architecture) -> Array:
             f"{name} must have shape (rows, {columns}), as the network has {columns} inputs; "
             f"got {X.shape}{hint}"
         )
-    return _readable(name, X, architecture)
+    return _readable(name, X, architecture, finite)
 
 
 def single_row(name: str, x: Any, architecture: Architecture) -> Array:
@@ -242,12 +242,12 @@ def _numbers(name: str, array: Any) -> Array:
     return array
 
 
-def _readable(name: str, array: Array, architecture: Architecture) -> Array:
-    """Return a matrix in a type that the kernels read, and refuse NaN and infinity."""
+def _readable(name: str, array: Array, architecture: Architecture, finite: bool = True) -> Array:
+    """Return a matrix in a type that the kernels read, and if so asked refuse NaN and infinity."""
     if array.dtype not in (np.float32, np.float64, np.uint8):
         wide = array.dtype.kind == "f" and array.dtype.itemsize >= 8
         array = array.astype(np.float64 if wide else architecture.dtype)
-    if array.dtype.kind != "f":
+    if array.dtype.kind != "f" or not finite:
         return array
     largest = np.finfo(architecture.dtype).max
     step = max(1, BLOCK // array.shape[1])

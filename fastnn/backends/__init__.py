@@ -10,8 +10,9 @@ the network's parameters is changed.
 ``prepare(dtype, announce) -> float``
     Make ready for networks of that dtype; return the seconds that it took. ``announce()`` is called
     if anything has to be compiled.
-``predict(net, X, out) -> None``
+``predict(net, X, out) -> bool``
     Write the outputs of the last layer into ``out`` (n, outputs), C-contiguous, of the net's dtype.
+    Return whether all inputs were finite in that dtype; here X may hold others.
 ``single(net) -> callable``
     Return a function ``predict_one(x, out) -> int`` that writes the outputs for one row, and
     returns `FINE`, `NOT_FINITE` or `WRONG_LENGTH`. It raises a TypeError unless both are vectors of

@@ -38,10 +38,14 @@ def prepare(dtype: np.dtype, announce: Callable[[], object] = lambda: None) -> f
 
 
 @quietly
-def predict(net: Network, X: Array, out: Array) -> None:
+def predict(net: Network, X: Array, out: Array) -> bool:
     """Write the outputs for all rows of X into ``out``; see `fastnn.backends`."""
+    finite = True
     for rows in _blocks(len(X)):
-        out[rows] = forward(net, inputs(net, X, rows))[1][-1]
+        block = inputs(net, X, rows)
+        finite &= bool(np.isfinite(block).all())
+        out[rows] = forward(net, block)[1][-1]
+    return finite
 
 
 def single(net: Network) -> Callable[[Array, Array], int]:

@@ -41,6 +41,8 @@ UNITS = {
 _preparing = threading.Lock()
 # The units for which a thread that splits units is worth it.
 UNITS_WORTH_A_THREAD = 32
+# Bytes of inputs and activations that a block of predictions takes in the second-level cache.
+NEAR = 512 * 1024
 # Rows whose gradients are summed in one go.
 BLOCK = 512
 
@@ -87,15 +89,20 @@ class _Announcer(event.Listener):  # type: ignore[misc]
         pass
 
 
-def predict(net: Network, X: Array, out: Array) -> None:
+def predict(net: Network, X: Array, out: Array) -> bool:
     """Write the outputs for all rows of X into ``out``; see `fastnn.backends`."""
-    _run(net, X, None, out=out)
+    layers, itemsize = net.architecture.layers, net.architecture.dtype.itemsize
+    row = itemsize * (padded(layers[0].fan_in, itemsize) + sum(layer.stride for layer in layers))
+    block = min(BLOCK, max(gemm.GROUP, NEAR // row // gemm.GROUP * gemm.GROUP))
+    losses = np.empty(-(-len(X) // block))  # for each block NaN or 0
+    _run(net, X, None, batch_size=block, out=out, losses=losses)
+    return bool(np.isfinite(losses).all())
 
 
 def single(net: Network) -> Callable[[Array, Array], int]:
     """Return the function that predicts one row of the network; see `fastnn.backends`."""
     functions = _functions(net.architecture.dtype)
-    layers, work = _workspace(net.architecture, 1)
+    layers, work = _workspace(net.architecture, 1, 1)
     lists, no_target = _lists_of_one(net.architecture), np.full(4, table.NONE)
     arrays = (functions, layers, net.parameters, work, lists, no_target)
     plan = np.array([array.ctypes.data for array in arrays] + [len(layers)])
@@ -183,10 +190,11 @@ def _run(
     training = len(alphas) > 0
     flops = architecture.training_flops if training else architecture.forward_flops
     count = threads.choose(net.threads, flops * capacity) if capacity > 1 else 1
-    operations, phases = _plan(architecture, capacity, count, training)
-    layers, work = _workspace(architecture, capacity, count)
-    size = gemm.pack_size(dtype.itemsize) if training else 0
     listed = gemm.lists_size(capacity) if _mostly_zero(X) else 0
+    in_place = not (training or listed) and _readable_in_place(X, dtype)
+    operations, phases = _plan(architecture, capacity, count, in_place, Y is None, training)
+    layers, work = _workspace(architecture, 0 if in_place else capacity, capacity, count)
+    size = gemm.pack_size(dtype.itemsize) if training else 0
     with threads.region(count):
         taken: int = steps.run.dispatcher(
             _functions(dtype),
@@ -221,6 +229,12 @@ def _lists_of_one(architecture: Architecture) -> Array:
     return np.empty(sum(layer.fan_in + 1 for layer in architecture.layers), np.int32)
 
 
+def _readable_in_place(X: Array, dtype: np.dtype) -> bool:
+    """Tell whether the products can read the rows where they are."""
+    size = dtype.itemsize
+    return X.dtype == dtype and X.strides[1] == size and X.strides[0] % size == 0
+
+
 def _mostly_zero(X: Array) -> bool:
     """Tell from some rows whether leaving out zeros pays."""
     sample = X[:: max(1, len(X) // 16)][:16]
@@ -237,13 +251,16 @@ def _by_units(layer: Layer, rows: int, threads: int) -> bool:
 
 
 def _plan(
-    architecture: Architecture, rows: int, threads: int, training: bool
+    architecture: Architecture, rows: int, threads: int, in_place: bool, check: bool, training: bool
 ) -> tuple[Array, Array]:
     """Return the operations of a step, and where each phase ends; see `steps.run`."""
     by_units = [_by_units(layer, rows, threads) for layer in architecture.layers]
     splits = [steps.UNITS if wide else steps.ROWS for wide in by_units]
     layers = range(len(splits))
-    operations = [(steps.GATHERING, 0, steps.EVERYTHING if by_units[0] else steps.ROWS)]
+    inputs = steps.EVERYTHING if by_units[0] else steps.ROWS
+    operations = [(steps.IN_PLACE if in_place else steps.GATHERING, 0, inputs)]
+    if check:
+        operations += [(steps.CHECK, 0, inputs)]
     operations += [(steps.FORWARD, l, splits[l]) for l in layers]
     operations += [(steps.FINISH, layers[-1], steps.ROWS)]
     if training:
@@ -258,11 +275,16 @@ def _plan(
     return np.array(operations), np.array([*ends, len(operations)])
 
 
-def _workspace(architecture: Architecture, rows: int, threads: int = 1) -> tuple[Array, Array]:
-    """Return the table of layers, and the work array that it describes, for that many rows."""
+def _workspace(
+    architecture: Architecture, gathered: int, rows: int, threads: int = 1
+) -> tuple[Array, Array]:
+    """Return the table of layers, and the work array that it describes.
+
+    It holds so many rows, and in each thread's copy of the inputs so many that were gathered.
+    """
     layers = np.zeros((len(architecture.layers), table.COLUMNS), np.int64)
     below = padded(architecture.sizes[0], architecture.dtype.itemsize)
-    source, size = 0, rows * below
+    source, size = 0, gathered * below
     if _by_units(architecture.layers[0], rows, threads):
         layers[0, table.COPY] = size
         size *= threads

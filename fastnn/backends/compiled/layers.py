@@ -138,6 +138,17 @@ def gather_inputs(functions, layers, work, source, target, order, first, start, 
         call_gather(functions[GATHER], (source, index, work[begin : begin + fan_in], fan_in))
 
 
+@serial
+def check_inputs(inputs, begin, stride, columns, start, stop, losses):
+    """Set the losses of rows to NaN where an input is not finite, else to 0."""
+    for r in range(start, stop):
+        row = inputs[begin + r * stride : begin + r * stride + columns]
+        bad = 0
+        for j in range(columns):
+            bad += not math.isfinite(row[j])
+        losses[r] = np.nan if bad else 0.0
+
+
 def _activate_types(number):
     index = types.int64
     return index, number[::1], index, index, index, index
@@ -340,14 +351,16 @@ def squared_error(row, target):
 
 
 @serial
-def forward(functions, layers, l, parameters, work, inputs, start, stop, left, right, lists):
+def forward(
+    functions, layers, l, parameters, a, inputs, a_stride, work, start, stop, left, right, lists
+):
     """Compute units left .. right of a layer for rows start .. stop.
 
-    Z (rows, fan_out) = A (rows, fan_in) W (fan_in, fan_out) + b, where A is at ``inputs``; in
-    hidden layers the activation follows.
+    Z (rows, fan_out) = A (rows, fan_in) W (fan_in, fan_out) + b, where A begins at ``a[inputs]``;
+    in hidden layers the activation follows.
     """
     one = work.dtype.type(1)
-    stride, a_stride = layers[l, STRIDE], layers[l, INPUT_STRIDE]
+    stride = layers[l, STRIDE]
     output = layers[l, OUTPUT] + start * stride + left
     source, weights = inputs + start * a_stride, layers[l, WEIGHTS] + left
     biases = layers[l, BIASES] + left
@@ -355,13 +368,13 @@ def forward(functions, layers, l, parameters, work, inputs, start, stop, left, r
     finish = RECTIFIED if hidden and layers[l, ACTIVATION] == RELU else PLAIN
     if l == 0 and len(lists) > 0:
         arguments = (
-            work, source, a_stride, parameters, weights, stride, work, output, stride,
+            a, source, a_stride, parameters, weights, stride, work, output, stride,
             stop - start, right - left, layers[l, FAN_IN], biases, finish, lists,
         )  # fmt: skip
         call_product_of_sparse(functions[SPARSE_PRODUCT], arguments)
     else:
         arguments = (
-            work, source, a_stride, 1, parameters, weights, stride, work, output, stride,
+            a, source, a_stride, 1, parameters, weights, stride, work, output, stride,
             stop - start, right - left, layers[l, FAN_IN], FROM_BIASES, biases, finish, 0, one, one,
         )  # fmt: skip
         call_product(functions[PRODUCT], arguments)

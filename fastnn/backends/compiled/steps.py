@@ -21,6 +21,7 @@ from fastnn.backends.compiled.gemm import (
 )
 from fastnn.backends.compiled.jit import serial, unit
 from fastnn.backends.compiled.layers import (
+    ADDRESS,
     BIASES,
     COLUMNS,
     COPY,
@@ -32,20 +33,23 @@ from fastnn.backends.compiled.layers import (
     KIND,
     LINE,
     OUTPUT,
+    ROW_BYTES,
     STRIDE,
     WEIGHTS,
     backward,
     backward_one,
     call_finish,
     call_forward_one,
+    check_inputs,
     forward,
     gather_inputs,
 )
 from fastnn.backends.compiled.vector_ir import FROM_ZERO, SCALED, pointer_to
 
-# What a step does, in this order: an operation, the layer, how it is split over the threads.
+# What a step does, in this order: an operation, the layer, how it is split over the threads. The
+# first says whether inputs are gathered, or read where they are.
 OPERATION, LAYER, SPLIT = range(3)
-GATHERING, FORWARD, FINISH, BACKWARD, UPDATING = range(5)
+GATHERING, IN_PLACE, CHECK, FORWARD, FINISH, BACKWARD, UPDATING = range(7)
 # Each thread takes a share of the rows (when updating those of the weights, else of the batch), or
 # of the units (going backward those below, else the layer's), or everything for itself.
 ROWS, UNITS, EVERYTHING = range(3)
@@ -76,11 +80,16 @@ def phase(
 
     When updating: result = beta * result + alpha * A^T (fan_in, rows) delta (rows, fan_out).
     """
-    line = LINE // work.itemsize
+    itemsize = work.itemsize
     for o in range(begin, end):
         what, l, split = operations[o, OPERATION], operations[o, LAYER], operations[o, SPLIT]
         fan_in, fan_out, stride = layers[l, FAN_IN], layers[l, FAN_OUT], layers[l, STRIDE]
+        a, a_stride = work, layers[l, INPUT_STRIDE]
         inputs = layers[l, INPUT] + thread * layers[l, COPY]
+        if l == 0 and operations[0, OPERATION] == IN_PLACE:
+            a_stride = source[ROW_BYTES] // itemsize
+            address = source[ADDRESS] + first * source[ROW_BYTES]
+            a, inputs = carray(pointer_to(address, parameters.dtype.type(0)), count * a_stride), 0
         rows = fan_in if what == UPDATING else count
         units = fan_in if what == BACKWARD else fan_out
         start, stop, left, right = 0, rows, 0, units
@@ -88,16 +97,21 @@ def phase(
             start = _share(rows, GROUP, thread, threads)
             stop = _share(rows, GROUP, thread + 1, threads)
         elif split == UNITS:
-            left = _share(units, line, thread, threads)
-            right = _share(units, line, thread + 1, threads)
+            left = _share(units, LINE // itemsize, thread, threads)
+            right = _share(units, LINE // itemsize, thread + 1, threads)
         if start == stop or left == right:  # fewer of them than threads
             continue
         if what == GATHERING:
             gather_inputs(
                 functions, layers, work, source, target, order, first, start, stop, inputs
             )
+        elif what == CHECK:
+            check_inputs(a, inputs, a_stride, fan_in, start, stop, losses)
         elif what == FORWARD:
-            forward(functions, layers, l, parameters, work, inputs, start, stop, left, right, lists)
+            forward(
+                functions, layers, l, parameters, a, inputs, a_stride, work, start, stop, left,
+                right, lists,
+            )  # fmt: skip
         elif what == FINISH:
             arguments = (
                 functions, layers, loss, work, target, order, first, start, stop, losses
@@ -110,7 +124,7 @@ def phase(
                         out[there + j] = work[here + j]
         elif what == BACKWARD:
             backward(functions, layers, l, parameters, work, start, stop, left, right, pack)
-        else:
+        elif what == UPDATING:
             _update(
                 functions, layers, l, work, inputs, result, start, stop, left, right, count,
                 lists, ones, alpha, beta,
