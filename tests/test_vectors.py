@@ -70,7 +70,8 @@ def product(a, b, c, start=vector_ir.FROM_ZERO, finish=vector_ir.PLAIN, **option
     strides = (1, a.stride) if transposed else (a.stride, 1)
     gemm.product.dispatcher(
         a.flat, a.start, *strides, b.flat, b.start, b.stride, c.flat, c.start, c.stride,
-        rows, b.values.shape[1], count, start, biases, finish, mask, numbers(alpha), numbers(beta),
+        rows, b.values.shape[1], count, start, biases, finish, mask,
+        numbers(alpha), numbers(beta), 0,
     )  # fmt: skip
 
 

@@ -84,13 +84,13 @@ def across_one(left):
 def _product_types(number):
     vector, index = number[::1], types.int64
     a, b, c = (vector, index, index, index), (vector, index, index), (vector, index, index)
-    return (*a, *b, *c, index, index, index, index, index, index, index, number, number)
+    return (*a, *b, *c, index, index, index, index, index, index, index, number, number, index)
 
 
 @unit(_product_types)
 def product(
     a, a0, a_row, a_k, b, b0, b_row, c, c0, c_row, rows, columns, count, start, biases, finish,
-    mask, alpha, beta,
+    mask, alpha, beta, ahead,
 ):  # fmt: skip
     """Multiply matrices: sums over k of ``A[r, k] * B[k, j]``, written to C.
 
@@ -98,7 +98,8 @@ def product(
     columns) and C (rows, columns) are stored by rows. Whole vectors are read and written: columns
     are rounded up to the vector width, which padding makes room for. For what sums start from and
     what becomes of them see `tile`; `SCALED` sums start from zero, and are added to C after every
-    `GRADIENT_ROWS` of k.
+    `GRADIENT_ROWS` of k. If A is not transposed, rows that begin ``ahead`` elements later are asked
+    for on the way: the next rows to come, or with 0 rows that are near already.
     """
     itemsize = a.itemsize
     width = lanes(itemsize)
@@ -106,7 +107,7 @@ def product(
     scaled = finish == SCALED
     longest = GRADIENT_ROWS if scaled else K_BLOCK
     blocks = max(1, (count + longest - 1) // longest)
-    a_ahead = LINE // itemsize if a_row == 1 else 0
+    transposed = a_row == 1
     one = type(beta)(1)
     row = 0
     for tile_rows in TILE_ROWS:  # the most rows, then fewer for those left over
@@ -136,7 +137,9 @@ def product(
                             b, here, b_row, c, c0 + r * c_row + column, c_row,
                             NO_INDICES, 0, k_stop - k, begin, biases + column, way, mask,
                             alpha, beta if first else one,
-                            a_ahead, then - here + line * width if line < across else 0,
+                            then - here + line * width if line < across else 0,
+                            LINE // itemsize if transposed else ahead + k * (tile_rows - 1),
+                            a_k if transposed else tile_rows,
                         )  # fmt: skip
                     k = k_stop
             row = stop
@@ -170,7 +173,7 @@ def product_transposed(
             arguments = (
                 a, a0 + k, a_row, 1, pack, 0, panel_width, c, c0 + column, c_row,
                 rows, panel_columns, k_stop - k, FROM_ZERO if k == 0 else FROM_C, 0,
-                finish if k_stop == count else PLAIN, mask, one, one,
+                finish if k_stop == count else PLAIN, mask, one, one, 0,
             )  # fmt: skip
             call_product(functions[PRODUCT], arguments)
 
@@ -241,7 +244,7 @@ def product_of_sparse(
                 pair_tile(
                     min(PAIR, rows - r), across, a, a0 + r * a_row, a_row, 1, b, b0 + column, b_row,
                     c, c0 + r * c_row + column, c_row, lists, begin + 1, int64(lists[begin]),
-                    start, biases + column, way, 0, one, one, 0, 0,
+                    start, biases + column, way, 0, one, one, 0, 0, 0,
                 )  # fmt: skip
             vector += across
 
@@ -273,13 +276,13 @@ def product_of_sparse_transposed(
             group_tile(
                 GROUP, across, a, a0 + r, 1, a_k, b, b0 + column, b_row,
                 c, c0 + r * c_row + column, c_row, lists, 0, length, FROM_ZERO, 0, SCALED, 0,
-                alpha, beta, 0, 0,
+                alpha, beta, 0, 0, 0,
             )  # fmt: skip
             vector += across
     r = rows // GROUP * GROUP
     if r < rows:
         arguments = (
             a, a0 + r, 1, a_k, b, b0, b_row, c, c0 + r * c_row, c_row,
-            rows - r, columns, count, FROM_ZERO, 0, SCALED, 0, alpha, beta,
+            rows - r, columns, count, FROM_ZERO, 0, SCALED, 0, alpha, beta, 0,
         )  # fmt: skip
         call_product(functions[PRODUCT], arguments)

@@ -118,6 +118,12 @@ def _caller(argument_types: Callable[[Any], tuple[Any, ...]]) -> Any:
             function_type = context.call_conv.get_function_type(types.none, declared)
             pointer = builder.inttoptr(address, function_type.as_pointer())
             values = cgutils.unpack_tuple(builder, packed, len(declared))
+            for i, kind in enumerate(declared):
+                if isinstance(kind, types.Array):
+                    # The caller owns it. Counting who else does would cost several threads dear.
+                    array = context.make_array(kind)(context, builder, values[i])
+                    array.meminfo = cgutils.get_null_value(array.meminfo.type)
+                    values[i] = array._getvalue()
             context.call_conv.call_function(builder, pointer, types.none, declared, values)
             return context.get_dummy_value()
 

@@ -31,6 +31,7 @@ from fastnn.backends.compiled.vector_ir import (
     PLAIN,
     RECTIFIED,
     REDUCED,
+    finite_groups,
     lanes,
     largest_of_groups,
     list_nonzero,
@@ -141,12 +142,13 @@ def gather_inputs(functions, layers, work, source, target, order, first, start, 
 @serial
 def check_inputs(inputs, begin, stride, columns, start, stop, losses):
     """Set the losses of rows to NaN where an input is not finite, else to 0."""
+    groups = columns // REDUCED
     for r in range(start, stop):
-        row = inputs[begin + r * stride : begin + r * stride + columns]
-        bad = 0
-        for j in range(columns):
-            bad += not math.isfinite(row[j])
-        losses[r] = np.nan if bad else 0.0
+        row = begin + r * stride
+        finite = finite_groups(inputs, row, groups)
+        for j in range(groups * REDUCED, columns):
+            finite = finite and math.isfinite(inputs[row + j])
+        losses[r] = 0.0 if finite else np.nan
 
 
 def _activate_types(number):
@@ -352,12 +354,13 @@ def squared_error(row, target):
 
 @serial
 def forward(
-    functions, layers, l, parameters, a, inputs, a_stride, work, start, stop, left, right, lists
-):
+    functions, layers, l, parameters, a, inputs, a_stride, work, start, stop, left, right, lists,
+    ahead,
+):  # fmt: skip
     """Compute units left .. right of a layer for rows start .. stop.
 
     Z (rows, fan_out) = A (rows, fan_in) W (fan_in, fan_out) + b, where A begins at ``a[inputs]``;
-    in hidden layers the activation follows.
+    in hidden layers the activation follows. For ``ahead`` see `product`.
     """
     one = work.dtype.type(1)
     stride = layers[l, STRIDE]
@@ -376,6 +379,7 @@ def forward(
         arguments = (
             a, source, a_stride, 1, parameters, weights, stride, work, output, stride,
             stop - start, right - left, layers[l, FAN_IN], FROM_BIASES, biases, finish, 0, one, one,
+            ahead,
         )  # fmt: skip
         call_product(functions[PRODUCT], arguments)
     if hidden and finish == PLAIN:
@@ -444,7 +448,7 @@ def forward_one(functions, layers, parameters, work, lists, everything):
             row_tile(
                 1, across, work, source, 0, 1, parameters, layers[l, WEIGHTS] + column,
                 layers[l, STRIDE], work, output + column, 0, lists, begin + 1, length,
-                FROM_BIASES, layers[l, BIASES] + column, finish, 0, one, one, 0, 0,
+                FROM_BIASES, layers[l, BIASES] + column, finish, 0, one, one, 0, 0, 0,
             )  # fmt: skip
             vector += across
         if hidden and finish == PLAIN:

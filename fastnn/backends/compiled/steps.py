@@ -86,10 +86,12 @@ def phase(
         fan_in, fan_out, stride = layers[l, FAN_IN], layers[l, FAN_OUT], layers[l, STRIDE]
         a, a_stride = work, layers[l, INPUT_STRIDE]
         inputs = layers[l, INPUT] + thread * layers[l, COPY]
+        ahead = 0
         if l == 0 and operations[0, OPERATION] == IN_PLACE:
             a_stride = source[ROW_BYTES] // itemsize
             address = source[ADDRESS] + first * source[ROW_BYTES]
             a, inputs = carray(pointer_to(address, parameters.dtype.type(0)), count * a_stride), 0
+            ahead = count * a_stride
         rows = fan_in if what == UPDATING else count
         units = fan_in if what == BACKWARD else fan_out
         start, stop, left, right = 0, rows, 0, units
@@ -110,7 +112,7 @@ def phase(
         elif what == FORWARD:
             forward(
                 functions, layers, l, parameters, a, inputs, a_stride, work, start, stop, left,
-                right, lists,
+                right, lists, ahead,
             )  # fmt: skip
         elif what == FINISH:
             arguments = (
@@ -155,13 +157,13 @@ def _update(
     else:
         arguments = (
             work, a, 1, a_stride, work, delta, stride, result, w, stride,
-            stop - start, right - left, rows, FROM_ZERO, 0, SCALED, 0, alpha, beta,
+            stop - start, right - left, rows, FROM_ZERO, 0, SCALED, 0, alpha, beta, 0,
         )  # fmt: skip
         call_product(functions[PRODUCT], arguments)
     if stop == layers[l, FAN_IN]:  # the biases are the weights of an input that is always 1
         arguments = (
             ones, 0, 0, 0, work, delta, stride, result, layers[l, BIASES] + left, stride,
-            1, right - left, rows, FROM_ZERO, 0, SCALED, 0, alpha, one,
+            1, right - left, rows, FROM_ZERO, 0, SCALED, 0, alpha, one, 0,
         )  # fmt: skip
         call_product(functions[PRODUCT], arguments)
 

@@ -231,7 +231,7 @@ def _tile_intrinsic(tiles: dict[int, tuple[int, ...]], listed: bool) -> Any:
     @intrinsic
     def tile(
         typingctx, rows, across, a, a0, a_row, a_k, b, b0, b_row, c, c0, c_row, indices, i0, count,
-        start, biases, finish, mask, alpha, beta, a_ahead, b_ahead,
+        start, biases, finish, mask, alpha, beta, b_ahead, a_ahead, a_ahead_k,
     ):  # fmt: skip
         """Multiply one register tile: sums over k of ``A[r, k] * B[k]``, written to C.
 
@@ -243,20 +243,20 @@ def _tile_intrinsic(tiles: dict[int, tuple[int, ...]], listed: bool) -> Any:
         The sums start `FROM_ZERO`, `FROM_C`, so that a long sum has the same bits however it is
         cut, or `FROM_BIASES` at ``b[biases]``. ``finish`` says how C is written: `PLAIN`,
         `RECTIFIED`, `MASKED` by the matrix ``mask`` elements after C, or `SCALED` by alpha and
-        beta. If not listed, each k asks for the line so many elements ahead of row k of B, or
-        if ``b_ahead`` is 0 of column k of A.
+        beta. If not listed, each k asks for a line: that of row k of B ``b_ahead`` elements later,
+        or if that is 0 of element ``a[a0 + a_ahead + k * a_ahead_k]``.
         """
         index = types.intp
         matrices = (a, index, index, index, b, index, index, c, index, index)
         signature = types.void(
             index, index, *matrices, types.int32[::1], index, index, index, index, index, index,
-            a.dtype, a.dtype, index, index,
+            a.dtype, a.dtype, index, index, index,
         )  # fmt: skip
 
         def codegen(context, builder, signature, args):
             (
                 rows, across, a, a0, a_row, a_k, b, b0, b_row, c, c0, c_row, indices, i0, count,
-                start, biases, finish, mask, alpha, beta, a_ahead, b_ahead,
+                start, biases, finish, mask, alpha, beta, b_ahead, a_ahead, a_ahead_k,
             ) = args  # fmt: skip
             a_type, indices_type = signature.args[2], signature.args[12]
 
@@ -281,7 +281,7 @@ def _tile_intrinsic(tiles: dict[int, tuple[int, ...]], listed: bool) -> Any:
                 a_pointer, a_row, a_k, b_pointer, b_row, c_pointer, c_row,
                 at(indices_type, indices, i0), count,
                 start_pointer, builder.select(from_biases, ir.Constant(I64, 0), c_row),
-                finish, mask, alpha, beta, ahead, builder.select(of_a, a_k, b_row),
+                finish, mask, alpha, beta, ahead, builder.select(of_a, a_ahead_k, b_row),
             ]  # fmt: skip
             end = builder.append_basic_block("end")
             shape = builder.add(builder.mul(rows, ir.Constant(I64, 16)), across)
@@ -464,6 +464,33 @@ def _larger(builder: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
 
 
 sum_of_groups, largest_of_groups = _reduction(_add), _reduction(_larger)
+
+
+@intrinsic
+def finite_groups(typingctx, a, a0, groups):
+    """Tell whether all of ``a[a0 : a0 + REDUCED * groups]`` are neither infinite nor NaN."""
+
+    def codegen(context, builder, signature, args):
+        a, a0, groups = args
+        a_type = signature.args[0]
+        element = IR_TYPES[a_type.dtype]
+        integers = ir.VectorType(_int_type(element), REDUCED)
+        infinity = (1 << 31) - (1 << 23) if element == ir.FloatType() else (1 << 63) - (1 << 52)
+        exponent = ir.Constant(integers, [infinity] * REDUCED)
+        data = builder.gep(context.make_array(a_type)(context, builder, a).data, [a0])
+        largest = cgutils.alloca_once_value(builder, ir.Constant(integers, [0] * REDUCED))
+        with cgutils.for_range(builder, groups) as loop:
+            pointer = builder.gep(data, [builder.mul(loop.index, ir.Constant(I64, REDUCED))])
+            value = _load(builder, pointer, ir.VectorType(element, REDUCED), 0)
+            bits = builder.and_(builder.bitcast(value, integers), exponent)
+            before = builder.load(largest)
+            above = builder.icmp_unsigned(">", bits, before)
+            builder.store(builder.select(above, bits, before), largest)
+        bad = builder.icmp_unsigned("==", builder.load(largest), exponent)
+        flags = builder.bitcast(bad, ir.IntType(REDUCED))
+        return builder.icmp_unsigned("==", flags, ir.Constant(flags.type, 0))
+
+    return types.boolean(a, types.intp, types.intp), codegen
 
 
 @intrinsic
