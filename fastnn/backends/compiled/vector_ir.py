@@ -332,7 +332,9 @@ def _outer_function(
     deltas = [_load(builder, d, vector, v) for v in range(vectors)]
     betas = _splat(builder, beta, vector)
     with cgutils.for_range(builder, count) as loop:
-        k = builder.sext(builder.load(builder.gep(indices, [loop.index])), I64)
+        # The last ones first: they are those that the way forward left in the nearest cache.
+        last_first = builder.sub(builder.sub(count, ir.Constant(I64, 1)), loop.index)
+        k = builder.sext(builder.load(builder.gep(indices, [last_first])), I64)
         row = builder.mul(k, stride)
         w_row, result_row = builder.gep(w, [row]), builder.gep(result, [row])
         if passing_back:
