@@ -21,6 +21,8 @@ COUNTS = (1, 2, 3, 8)
 def worth_threads(monkeypatch):
     """Let every step use all the threads that a network asks for."""
     monkeypatch.setattr(threads, "WORTH_A_THREAD", 1.0)
+    monkeypatch.setattr(threads, "PREDICTING_WORTH_A_THREAD", 1.0)
+    monkeypatch.setattr(threads.Trial, "enabled", False)
     monkeypatch.setattr(threads, "available", lambda: 8)
 
 
@@ -86,6 +88,44 @@ def test_a_step_takes_no_more_threads_than_it_has_work_for():
     assert threads.choose(8, 2.5 * threads.WORTH_A_THREAD) == 2
 
 
+def times_of_calls(trial, seconds, calls):
+    """Let a trial choose between 1 and 4 threads; return its choices."""
+    choices = []
+    for _ in range(calls):
+        choices.append(trial.choose(4))
+        trial.record(choices[-1], seconds[choices[-1]])
+    return choices
+
+
+@pytest.mark.parametrize("faster", [1, 4])
+def test_what_is_faster_is_taken_and_the_other_tried_ever_more_rarely(faster):
+    seconds = {1: 2.0, 4: 2.0, faster: 1.0}
+    choices = times_of_calls(threads.Trial(), seconds, 1000)
+    assert choices[:3] == [4, 4, 1]
+    others = [i for i, count in enumerate(choices) if count != faster]
+    assert 3 < len(others) < 12
+    assert np.diff(others)[-1] > 5 * np.diff(others)[1]
+
+
+def test_threads_that_become_slow_are_left_and_taken_again_when_they_are_fast():
+    trial = threads.Trial()
+    assert times_of_calls(trial, {1: 2.0, 4: 1.0}, 20).count(4) > 15
+    disturbed = times_of_calls(trial, {1: 2.0, 4: 9.0}, 100)
+    assert disturbed.count(4) < 10
+    assert times_of_calls(trial, {1: 2.0, 4: 1.0}, 300)[-20:].count(4) > 15
+
+
+def test_one_slow_call_changes_nothing():
+    trial = threads.Trial()
+    times_of_calls(trial, {1: 2.0, 4: 1.0}, 5)
+    trial.record(4, 9.0)
+    assert trial.choose(4) == 4
+
+
+def test_a_call_for_one_thread_takes_one():
+    assert threads.Trial().choose(1) == 1
+
+
 def test_a_forked_child_takes_one_thread(monkeypatch):
     monkeypatch.setattr(os, "getpid", lambda: -1)
     assert threads.choose(8, 1e15) == 1
@@ -142,7 +182,8 @@ sys.path.insert(0, "tests")
 import numpy as np
 from cases import WIDE, make_data, make_network
 from fastnn.backends.compiled import threads
-threads.WORTH_A_THREAD = 1.0
+threads.WORTH_A_THREAD = threads.PREDICTING_WORTH_A_THREAD = 1.0
+threads.Trial.enabled = False
 
 def trained(seed=7):
     X, y = make_data(WIDE, np.random.default_rng(3))

@@ -17,7 +17,7 @@ from numba.core import event
 from numba.np.numpy_support import from_dtype
 
 from fastnn.activations import ACTIVATIONS, Array
-from fastnn.backends.compiled import gemm, steps, threads
+from fastnn.backends.compiled import gemm, steps, threads, vector_ir
 from fastnn.backends.compiled import layers as table
 from fastnn.losses import LOSSES
 from fastnn.parameters import Architecture, Layer, aligned_zeros, padded
@@ -93,7 +93,7 @@ def predict(net: Network, X: Array, out: Array) -> bool:
     """Write the outputs for all rows of X into ``out``; see `fastnn.backends`."""
     layers, itemsize = net.architecture.layers, net.architecture.dtype.itemsize
     row = itemsize * (padded(layers[0].fan_in, itemsize) + sum(layer.stride for layer in layers))
-    block = min(BLOCK, max(gemm.GROUP, NEAR // row // gemm.GROUP * gemm.GROUP))
+    block = min(BLOCK, max(vector_ir.GROUP, NEAR // row // vector_ir.GROUP * vector_ir.GROUP))
     losses = np.empty(-(-len(X) // block))  # for each block NaN or 0
     _run(net, X, None, batch_size=block, out=out, losses=losses)
     return bool(np.isfinite(losses).all())
@@ -188,13 +188,15 @@ def _run(
     rows = len(order) or len(X)
     capacity = min(batch_size, rows)
     training = len(alphas) > 0
-    flops = architecture.training_flops if training else architecture.forward_flops
-    count = threads.choose(net.threads, flops * capacity) if capacity > 1 else 1
+    trial = threads.trial(architecture, capacity, training)
+    count = trial.choose(_most_threads(net, capacity, training))
     listed = gemm.lists_size(capacity) if _mostly_zero(X) else 0
     in_place = not (training or listed) and _readable_in_place(X, dtype)
     operations, phases = _plan(architecture, capacity, count, in_place, Y is None, training)
-    layers, work = _workspace(architecture, 0 if in_place else capacity, capacity, count)
+    layers, buffer = _workspace(architecture, 0 if in_place else capacity, capacity, count)
     size = gemm.pack_size(dtype.itemsize) if training else 0
+    steps_to_take = -(-rows // batch_size)
+    start = time.perf_counter()
     with threads.region(count):
         taken: int = steps.run.dispatcher(
             _functions(dtype),
@@ -204,7 +206,7 @@ def _run(
             LOSSES[architecture.loss],
             net.parameters,
             result.astype(dtype, copy=False),
-            work,
+            buffer,
             aligned_zeros(count * size, dtype).reshape(count, size),
             _source(X, pixels=True),
             np.full(4, table.NONE) if Y is None else _source(Y),
@@ -221,7 +223,18 @@ def _run(
             np.ones(1, dtype),
             count,
         )
+    trial.record(count, (time.perf_counter() - start) / steps_to_take)
     return taken
+
+
+def _most_threads(net: Network, rows: int, training: bool) -> int:
+    """Return the most threads that may pay for steps of so many rows."""
+    if rows == 1:
+        return 1
+    if training:
+        return threads.choose(net.threads, net.architecture.training_flops * rows)
+    work = net.architecture.forward_flops * rows
+    return threads.choose(net.threads, work, threads.PREDICTING_WORTH_A_THREAD)
 
 
 def _lists_of_one(architecture: Architecture) -> Array:

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import os
 import threading
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numba
 
-# Work per thread, in floating-point operations of one step, from which a further thread pays: the
-# two parallel regions of a step cost a few microseconds each, and cache lines move between cores.
-# [784, 128, 10] on two cores: 0.65 times the speed of one at batch 8, 1.1 at 32, 1.5 at 128.
-WORTH_A_THREAD = 1e7
+if TYPE_CHECKING:
+    from fastnn.parameters import Architecture
 
-# GNU OpenMP lets threads spin for milliseconds before they sleep. Beside a busy process that made a
-# step up to 75 times slower; with about ten microseconds of it, 2 to 3 times, and no slower alone.
+# Work per thread, in floating-point operations of one step, from which a further thread may pay:
+# the two parallel regions of a step cost a few microseconds each, and cache lines move between
+# cores. [784, 128, 10] on two cores: 0.65 times the speed of one at batch 8, 1.1 at 32, 1.5 at 128.
+WORTH_A_THREAD = 1e7
+# The same of one block of predictions: nothing is written that another thread reads.
+PREDICTING_WORTH_A_THREAD = 1e6
+
+# GNU OpenMP lets threads spin for milliseconds before they sleep, which beside a busy process made
+# steps up to 75 times slower. About a tenth of a millisecond outlasts one thread's wait for another
+# within a step; with a hundredth, two threads made 1.2 to 1.4 times the speed of one, not 1.5.
 if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
-    os.environ["GOMP_SPINCOUNT"] = "2000"
+    os.environ["GOMP_SPINCOUNT"] = "20000"
 
 CGROUP = Path("/sys/fs/cgroup")
 
@@ -49,14 +58,60 @@ def _cgroup_quota() -> float | None:
         return None
 
 
-def choose(asked: int | None, flops: float) -> int:
-    """Return the threads for a step of so many operations: as many as pay, at most those asked."""
+def choose(asked: int | None, flops: float, worth_a_thread: float | None = None) -> int:
+    """Return the most threads for a step of so many operations: as many as may pay."""
     if os.getpid() != _process:
         return 1  # a forked child: GNU OpenMP ends a process that uses its threads after a fork
-    worth = int(flops / WORTH_A_THREAD)
+    worth = int(flops / (worth_a_thread or WORTH_A_THREAD))
     if worth <= 1:  # asking the system takes longer than a small step
         return 1
     return min(worth, available() if asked is None else asked)
+
+
+class Trial:
+    """Which of one thread and many is faster for some kind of call, as measured again and again.
+
+    Many are slower than one beside another busy process, or where a core is not as fast as the
+    others. Results do not depend on the number, so each call may take another.
+    """
+
+    enabled = True
+    # Calls until what was slower is tried once more; doubled each time that it still is.
+    PATIENCE, MOST_PATIENCE = 8, 256
+
+    def __init__(self) -> None:
+        self._seconds: dict[int, collections.deque[float]] = {}
+        self._patience = self._left = self.PATIENCE
+
+    def choose(self, most: int) -> int:
+        """Return how many threads the next call is to take: one, or ``most``."""
+        if most == 1 or not self.enabled:
+            return most
+        if len(self._seconds.get(most, ())) < 2:  # the first call is slower: caches are cold
+            return most
+        if 1 not in self._seconds:
+            return 1
+        faster, slower = sorted((most, 1), key=self._best)
+        self._left -= 1
+        return faster if self._left > 0 else slower
+
+    def record(self, count: int, seconds: float) -> None:
+        """Take note of what a step took in a call."""
+        self._seconds.setdefault(count, collections.deque(maxlen=3)).append(seconds)
+        if self._left <= 0:
+            won = self._best(count) <= min(map(self._best, self._seconds))
+            self._patience = self.PATIENCE if won else min(2 * self._patience, self.MOST_PATIENCE)
+            self._left = self._patience
+
+    def _best(self, count: int) -> float:
+        """Return the shortest of the last times: single calls may be disturbed."""
+        return min(self._seconds[count])
+
+
+@lru_cache(maxsize=256)
+def trial(architecture: Architecture, rows: int, training: bool) -> Trial:
+    """Return the trial of calls that take so many rows a step."""
+    return Trial()
 
 
 @contextlib.contextmanager
