@@ -315,16 +315,19 @@ def _fastnn_reset(net: Any, task: Task) -> None:
 
 def fastnn_training(task: Task) -> Training:
     net = _fastnn(task)
-    from fastnn import backends
+    from fastnn import backends, loop
 
     backend = backends.get(net.backend)
     backend.prepare(net.architecture.dtype)
+    losses = np.empty(len(task.order) // task.batch)
+    rates = np.full(len(losses), LEARNING_RATE)
 
     def epoch() -> float:
-        losses = np.empty(len(task.order) // task.batch)
-        rates = np.full(len(losses), LEARNING_RATE)
-        taken = backend.train_steps(net, task.X, task.y, task.order, task.batch, rates, 0.0, losses)
-        return float(losses.mean()) if taken == len(losses) else float("nan")
+        for part in loop._slices(net, len(losses), task.batch):  # the calls that `train` makes
+            order = task.order[part.start * task.batch : part.stop * task.batch]
+            data = (task.X, task.y, order, task.batch, rates[part], 0.0, losses[part])
+            backend.train_steps(net, *data)
+        return float(losses.mean())
 
     return lambda: _fastnn_reset(net, task), epoch
 
