@@ -1,6 +1,8 @@
-"""Write the README's generated blocks: ``python bench/report.py``.
+"""Write the generated parts of the documentation: ``python bench/report.py``.
 
-A block lies between ``<!-- name -->`` and ``<!-- /name -->``. Nothing in it is typed by hand.
+Figures are measured into ``bench/results`` (``--measure``) and written from there: tables into
+blocks between ``<!-- name -->`` and ``<!-- /name -->`` of README.md and docs/performance.md, and
+pictures into docs/images. Nothing in them is typed by hand.
 """
 
 from __future__ import annotations
@@ -10,68 +12,159 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import peers_report
+import pictures
 import roofline
+import startup
+import to_accuracy
 
 ROOT = Path(__file__).resolve().parents[1]
-README = ROOT / "README.md"
+RESULTS = ROOT / "bench" / "results"
+README, PERFORMANCE = ROOT / "README.md", ROOT / "docs" / "performance.md"
+# What is measured, and how long that takes in minutes on two cores.
+MINUTES = {
+    "main_job": 1, "roofline": 2, "peers": 40, "to_accuracy": 2, "startup": 1, "scaling": 5
+}  # fmt: skip
+
+
+def measure(name: str) -> None:
+    """Run a benchmark, and keep what it found."""
+    RESULTS.mkdir(exist_ok=True)
+    if name == "main_job":
+        command = [sys.executable, "-m", "fastnn.train", "--backend", "numba"]
+        done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+        (RESULTS / "main_job.txt").write_text(done.stdout)
+        return
+    command = [sys.executable, str(ROOT / "bench" / f"{name}.py")]
+    subprocess.run([*command, "--json", str(RESULTS / f"{name}.json")], check=True)
+
+
+def result(name: str) -> Any:
+    """Return what a benchmark found."""
+    return json.loads((RESULTS / f"{name}.json").read_text())
+
+
+def markdown(cells: list[list[str]]) -> str:
+    """Return cells, the headings first, as a table."""
+    heading, *rows = cells
+    lines = [heading, ["---:"] * len(heading), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def described(machine: dict[str, Any]) -> str:
+    """Return what the machine is."""
+    return (
+        f"{machine['system']}, {machine['cpu']}, {machine['cpus']} CPUs, vectors of "
+        f"{machine['vector_bits']} bits; Python {machine['python']}, NumPy {machine['numpy']}, "
+        f"Numba {machine['numba']}"
+    )
 
 
 def main_job() -> str:
-    """Return what the main job prints, as Markdown."""
-    command = [sys.executable, "-m", "fastnn.train", "--backend", "numba"]
-    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
-    return f"```text\n{done.stdout.strip()}\n```"
+    """Return what the main job printed."""
+    return f"```text\n{(RESULTS / 'main_job.txt').read_text().strip()}\n```"
 
 
-def roofline_tables(results: dict[str, Any]) -> str:
-    """Return the roofline's tables and the machine that they are from, as Markdown."""
-    machine = results["machine"]
-    parts = [
-        f"Network {results['sizes']}, float32, measured with `python bench/roofline.py` on "
-        f"{machine['system']}, {machine['cpu']}, {machine['cpus']} CPUs, vectors of "
-        f"{machine['vector_bits']} bits; Python {machine['python']}, NumPy {machine['numpy']}, "
-        f"Numba {machine['numba']}."
-    ]
-    for section in results["sections"]:
-        heading, *rows = roofline.table(section)
-        rule = ["---:"] * len(heading)
-        lines = ["| " + " | ".join(cells) + " |" for cells in (heading, rule, *rows)]
-        title = roofline.title(section)
-        parts += [title[0].upper() + title[1:] + ":", "\n".join(lines)]
-    if text := roofline.warning(results["sections"]):
-        parts.append(text)
+def roofline_tables() -> str:
+    """Return the roofline's tables and the machine that they are from."""
+    networks = result("roofline")
+    parts = [f"Measured with `python bench/roofline.py` on {described(networks[0]['machine'])}."]
+    for network in networks:
+        for section in network["sections"]:
+            parts += [f"{network['sizes']}, {roofline.title(section)}:"]
+            parts += [markdown(roofline.table(section))]
+        if text := roofline.warning(network["sections"]):
+            parts.append(text)
     return "\n\n".join(parts)
 
 
-def write_block(name: str, content: str) -> None:
-    """Replace a block of the README."""
-    text = README.read_text(encoding="utf-8")
+def contest_summary() -> str:
+    """Return how many times the fastest peer's time fastnn takes less, for every cell."""
+    results = result("peers")
+    versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
+    parts = [f"{described(results['machine'])}; {versions}."]
+    training = [cell for cell in results["cells"] if cell["cell"] == "training"]
+    for cores, chosen in groupby(training, lambda cell: cell["cores"]):
+        rows = [list(cells) for _, cells in groupby(chosen, lambda cell: cell["network"])]
+        table = [["network", *(f"batch {cell['batch']}" for cell in rows[0])]]
+        for cells in rows:
+            ratios = [next(peers_report.rows_of(cell)) for cell in cells]
+            name = f"{cells[0]['sizes']} `{cells[0]['network']}`"
+            table.append([name, *(f"{ratio:.2f} ({peer})" for *_, peer, ratio in ratios)])
+        where = "one core" if cores == 1 else f"{cores} cores"
+        parts += [f"Training on {where}:", markdown(table)]
+    table = [["cores", "network and rows", "fastnn", "fastest peer", "ratio"]]
+    for cell in results["cells"]:
+        if cell["cell"] == "prediction":
+            for name, figures, peer, ratio in peers_report.rows_of(cell):
+                there = f"{figures[peer]} ({peer})"
+                table.append([f"{cell['cores']}", name, figures["fastnn"], there, f"{ratio:.2f}"])
+    parts += ["Prediction, microseconds a call:", markdown(table)]
+    parts += [peers_report.means(results["cells"])]
+    return "\n\n".join(parts)
+
+
+def contest_tables() -> str:
+    """Return all figures of the contest."""
+    return peers_report.report(result("peers"))
+
+
+def to_accuracy_table() -> str:
+    """Return how long it takes to reach an accuracy."""
+    return markdown(to_accuracy.table(result("to_accuracy")))
+
+
+def startup_table() -> str:
+    """Return how long a process takes to get going."""
+    return markdown(startup.table(result("startup")))
+
+
+def write_block(file: Path, name: str, content: str) -> None:
+    """Replace a block of a file."""
+    text = file.read_text(encoding="utf-8")
     block = re.compile(f"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
     text, count = block.subn(lambda found: f"{found[1]}{content}\n{found[2]}", text)
     if count != 1:
-        raise ValueError(f"{README.name} must have one block {name!r}; it has {count}")
-    README.write_text(text, encoding="utf-8")
+        raise ValueError(f"{file.name} must have one block {name!r}; it has {count}")
+    file.write_text(text, encoding="utf-8")
+
+
+BLOCKS: list[tuple[str, Path, str, Callable[[], str]]] = [
+    ("main_job", README, "main-job", main_job),
+    ("peers", README, "contest", contest_summary),
+    ("to_accuracy", README, "to-accuracy", to_accuracy_table),
+    ("roofline", PERFORMANCE, "roofline", roofline_tables),
+    ("peers", PERFORMANCE, "contest", contest_tables),
+    ("startup", PERFORMANCE, "startup", startup_table),
+]
+PICTURES = {
+    "peers": ("throughput", pictures.throughput),
+    "roofline": ("roofline", pictures.roofline),
+    "scaling": ("scaling", pictures.scaling),
+}
 
 
 def main() -> None:
-    """Write the blocks that are asked for, or all."""
+    """Measure what is asked for, then write everything that there are results for."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--main-job", action="store_true", help="only this block, and others named")
-    parser.add_argument("--roofline", action="store_true", help="only this block, and others named")
-    parser.add_argument("--json", type=Path, help="take the roofline from this file of roofline.py")
+    minutes = ", ".join(f"{name} ({count} min)" for name, count in MINUTES.items())
+    add = parser.add_argument
+    add("--measure", nargs="+", default=[], choices=["all", *MINUTES], help=f"first: {minutes}")
     options = parser.parse_args()
-    everything = not (options.main_job or options.roofline)
-    if options.roofline or everything:
-        if options.json:
-            results = json.loads(options.json.read_text())
-        else:
-            results = roofline.run(roofline.parser().parse_args([]))
-        write_block("roofline", roofline_tables(results))
-    if options.main_job or everything:
-        write_block("main-job", main_job())
+    for name in MINUTES if "all" in options.measure else options.measure:
+        measure(name)
+    present = {path.stem for path in RESULTS.iterdir()}
+    for name, file, block, content in BLOCKS:
+        if name in present:
+            write_block(file, block, content())
+    for name, (picture, draw) in PICTURES.items():
+        if name in present:
+            draw(result(name), ROOT / "docs" / "images" / f"{picture}.png")
 
 
 if __name__ == "__main__":

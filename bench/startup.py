@@ -50,22 +50,39 @@ def measure(dtype: str, what: str, cache: str) -> dict[str, float]:
     return json.loads(done.stdout)
 
 
+def run(dtype: str, rounds: int) -> dict[str, dict[str, float]]:
+    """Return the seconds of each stage, cold and as the median of warm processes."""
+    stages: dict[str, dict[str, float]] = {}
+    for what in ("train", "predict"):
+        with tempfile.TemporaryDirectory() as cache:
+            cold = measure(dtype, what, cache)
+            warm = [measure(dtype, what, cache) for _ in range(rounds)]
+        for name in cold:
+            if what == "train" or name == "first prediction":
+                median = statistics.median(times[name] for times in warm)
+                stages[name] = {"cold": cold[name], "warm": median}
+    return stages
+
+
+def table(stages: dict[str, dict[str, float]]) -> list[list[str]]:
+    """Return the cells of a table, the headings first."""
+    rows = [[name, f"{s['cold']:.2f}", f"{s['warm']:.2f}"] for name, s in stages.items()]
+    return [["seconds until", "cold", "warm"], *rows]
+
+
 def main() -> None:
     """Print a table of medians."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=5, help="warm processes (default: 5)")
     parser.add_argument("--dtype", default="float32", choices=["float32", "float64"])
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     options = parser.parse_args()
-    print(f"{options.dtype}, seconds from the first line of the program\n")
-    print(f"{'':24}{'cold':>8}{'warm':>8}")
-    for what in ("train", "predict"):
-        with tempfile.TemporaryDirectory() as cache:
-            cold = measure(options.dtype, what, cache)
-            warm = [measure(options.dtype, what, cache) for _ in range(options.rounds)]
-        for name in cold:
-            if what == "train" or name == "first prediction":
-                median = statistics.median(times[name] for times in warm)
-                print(f"{name:24}{cold[name]:8.2f}{median:8.2f}")
+    stages = run(options.dtype, options.rounds)
+    print(f"{options.dtype}, from the first line of the program\n")
+    for cells in table(stages):
+        print(f"{cells[0]:24}{cells[1]:>8}{cells[2]:>8}")
+    if options.json:
+        options.json.write_text(json.dumps(stages, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -61,33 +61,35 @@ def fit(net: Network, X: Array, Y: Array, run: Run) -> History:
         for epoch in range(run.epochs):
             number = net.epochs_trained + 1
             bar.set_description_str(f"epoch {number}")
-            step = np.arange(epoch * steps, (epoch + 1) * steps)
-            rates = run.learning_rate * SCHEDULES[run.schedule](step, run.epochs * steps)
-            losses = np.empty(steps)
             start = time.perf_counter()
             order = _order(net.seed, number, len(X), run.shuffle)
+            total, first_rate = 0.0, 0.0
+            # Whatever a step needs is made for one part at a time, as rows may be very many.
             for part in _slices(net, steps, run.batch_size):
-                rows = slice(part.start * run.batch_size, part.stop * run.batch_size)
+                rows = order[part.start * run.batch_size : part.stop * run.batch_size]
+                step = np.arange(epoch * steps + part.start, epoch * steps + part.stop)
+                rates = run.learning_rate * SCHEDULES[run.schedule](step, run.epochs * steps)
+                losses = np.empty(len(rates))
                 before = net.parameters.copy()
-                taken = backend.train_steps(
-                    net, X, Y, order[rows], run.batch_size, rates[part], run.l2, losses[part]
-                )
-                stopped = taken < part.stop - part.start
+                taken = backend.train_steps(net, X, Y, rows, run.batch_size, rates, run.l2, losses)
+                stopped = taken < len(rates)
                 if stopped or not np.isfinite(net.parameters).all():
                     net.parameters[:] = before
-                    last = part.start + taken - (not stopped)
-                    raise _divergence(number, last, rates)
-                bar.update(len(order[rows]))
+                    last = taken - (not stopped)
+                    raise _divergence(number, part.start + last, rates[last])
+                bar.update(len(rows))
+                sizes = np.full(len(losses), run.batch_size)
+                sizes[-1] = len(rows) - run.batch_size * (len(losses) - 1)
+                total += float(losses @ sizes)
+                first_rate = first_rate or float(rates[0])
             seconds = time.perf_counter() - start
             net.epochs_trained = number
-            sizes = np.full(steps, run.batch_size)
-            sizes[-1] = len(X) - run.batch_size * (steps - 1)
             history.append(
                 {
                     "epoch": number,
-                    "loss": float(np.average(losses, weights=sizes)),
+                    "loss": total / len(X),
                     **run.evaluate(),
-                    "learning_rate": float(rates[0]),
+                    "learning_rate": first_rate,
                     "seconds": seconds,
                     "samples_per_second": len(X) / seconds,
                 }
@@ -99,9 +101,10 @@ def fit(net: Network, X: Array, Y: Array, run: Run) -> History:
 
 def _order(seed: int, epoch: int, rows: int, shuffle: bool) -> Array:
     """Return the order of the rows in an epoch, which depends on nothing but its arguments."""
-    if not shuffle:
-        return np.arange(rows)
-    return np.random.default_rng([seed, 1, epoch]).permutation(rows)
+    order = np.arange(rows, dtype=np.uint32 if rows < 2**32 else np.int64)  # half the memory
+    if shuffle:
+        np.random.default_rng([seed, 1, epoch]).shuffle(order)
+    return order
 
 
 def _slices(net: Network, steps: int, batch_size: int) -> Iterator[slice]:
@@ -125,9 +128,9 @@ def _bar(run: Run, rows: int):  # type: ignore[no-untyped-def]
     )
 
 
-def _divergence(epoch: int, step: int, rates: Array) -> DivergenceError:
+def _divergence(epoch: int, step: int, rate: float) -> DivergenceError:
     return DivergenceError(
         f"the loss or a parameter is no longer finite in epoch {epoch}, step {step + 1}, at a "
-        f"learning rate of {rates[step]:g}; the parameters from before were restored. "
+        f"learning rate of {rate:g}; the parameters from before were restored. "
         "Try a lower learning_rate, or inputs scaled to about -1 .. 1"
     )

@@ -367,3 +367,19 @@ def test_arrays_of_other_classes_are_read_as_plain_ones(backend, dtype, subclass
     assert loss == want_loss
     np.testing.assert_array_equal(gradient.vector, want.vector)
     assert type(net.predict(other)) is np.ndarray
+
+
+@pytest.mark.parametrize("backend", ["numba", "numpy"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("zeros", [False, True])
+@pytest.mark.parametrize("columns", [3, 16, 37])
+def test_predictions_find_what_is_not_finite_wherever_it_is(columns, zeros, dtype, backend):
+    net = fastnn.Network([columns, 4, 2], seed=0, backend=backend)
+    X = np.zeros((600, columns), dtype) if zeros else np.ones((600, columns), dtype)
+    for row, column in ((0, 0), (0, columns - 1), (511, 1), (599, columns - 1)):
+        for value in (np.nan, np.inf, -np.inf):
+            X[row, column] = value
+            with pytest.raises(ValueError, match=f"X must be finite.*row {row}, column {column}"):
+                net.predict_proba(X)
+        X[row, column] = 0
+    assert np.isfinite(net.predict_proba(X)).all()

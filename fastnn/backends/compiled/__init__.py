@@ -103,8 +103,8 @@ def single(net: Network) -> Callable[[Array, Array], int]:
     """Return the function that predicts one row of the network; see `fastnn.backends`."""
     functions = _functions(net.architecture.dtype)
     layers, work = _workspace(net.architecture, 1, 1)
-    lists, no_target = _lists_of_one(net.architecture), np.full(4, table.NONE)
-    arrays = (functions, layers, net.parameters, work, lists, no_target)
+    lists = _lists_of_one(net.architecture)
+    arrays = (functions, layers, net.parameters, work, lists, NO_TARGET)
     plan = np.array([array.ctypes.data for array in arrays] + [len(layers)])
     dispatcher = steps.single.dispatcher
 
@@ -168,6 +168,7 @@ def train_steps(
 
 
 NOTHING = np.empty(0)
+NO_TARGET = np.full(4, table.NONE, np.int64)
 
 
 def _run(
@@ -209,7 +210,7 @@ def _run(
             buffer,
             aligned_zeros(count * size, dtype).reshape(count, size),
             _source(X, pixels=True),
-            np.full(4, table.NONE) if Y is None else _source(Y),
+            NO_TARGET if Y is None else _source(Y),
             order.astype(np.int64, copy=False),
             rows,
             batch_size,
@@ -244,8 +245,9 @@ def _lists_of_one(architecture: Architecture) -> Array:
 
 def _readable_in_place(X: Array, dtype: np.dtype) -> bool:
     """Tell whether the products can read the rows where they are."""
-    size = dtype.itemsize
-    return X.dtype == dtype and X.strides[1] == size and X.strides[0] % size == 0
+    between_rows, size = X.strides[0], dtype.itemsize
+    adjacent = X.dtype == dtype and X.strides[1] == size
+    return adjacent and between_rows >= 0 and between_rows % size == 0
 
 
 def _mostly_zero(X: Array) -> bool:
@@ -285,7 +287,7 @@ def _plan(
         together = before[2] == steps.EVERYTHING or before[2] == after[2] == steps.ROWS
         if not (all(updates) or (together and not any(updates))):
             ends.append(i)
-    return np.array(operations), np.array([*ends, len(operations)])
+    return np.array(operations, np.int64), np.array([*ends, len(operations)], np.int64)
 
 
 def _workspace(
