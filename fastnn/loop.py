@@ -52,11 +52,12 @@ def fit(net: Network, X: Array, Y: Array, run: Run) -> History:
     """Train a network; return what was recorded. Interrupted, it leaves the last whole step."""
     backend = backends.get(net.backend)
     with _bar(run, len(X)) as bar:
-        history = History(
-            compile_seconds=backend.prepare(
-                net.architecture.dtype, lambda: bar.set_description_str("compiling (once)")
-            )
+        seconds = backend.prepare(
+            net.architecture.dtype,
+            lambda: bar.set_description_str("compiling (once)"),
+            one_row=1 in (run.batch_size, len(X) % run.batch_size),
         )
+        history = History(compile_seconds=seconds)
         steps = -(-len(X) // run.batch_size)
         for epoch in range(run.epochs):
             number = net.epochs_trained + 1

@@ -18,9 +18,11 @@ net = make_network(WIDE)
 announced = []
 with event.install_recorder("numba:compile") as compilations:
     from fastnn import backends
-    backends.get("numba").prepare(np.dtype("f4"), lambda: announced.append(True))
+    prepare = backends.get("numba").prepare
+    prepare(np.dtype("f4"), lambda: announced.append(True), one_row=True)
     net.train(X, y, epochs=1)
-    outputs = net.predict_proba(X)
+    net.train(X, y, epochs=1, batch_size=1)
+    outputs = np.concatenate([net.predict_proba(X), [net.predict_one(X[0])]])
 digest = hashlib.sha256(net.parameters.tobytes() + outputs.tobytes()).hexdigest()
 print(json.dumps([len(compilations.buffer), len(announced), digest]))
 """
@@ -80,3 +82,23 @@ def test_cold_and_warm_processes_give_the_same_bits(two_processes):
 def test_numba_is_not_imported_before_it_is_needed(run_python, statement):
     printed = run_python("-c", f"{statement}; import sys; print('numba' in sys.modules)")
     assert printed.split() == ["False"]
+
+
+def test_preparing_leaves_nothing_to_compile(run_python, tmp_path):
+    script = """
+import fastnn, numpy as np
+from numba.core import event
+net = fastnn.Network([3, 4, 2], activation="tanh", seed=0)
+X, y = np.ones((9, 3), "f4"), np.ones(9, int)
+{prepare}
+with event.install_recorder("numba:compile") as compilations:
+    {use}
+print(len(compilations.buffer))
+"""
+    uses = {
+        "fastnn.warmup()": "net.train(X, y, epochs=1, batch_size=1); net.predict_one(X[0])",
+        "fastnn.backends.get('numba').prepare(X.dtype)": "net.train(X, y, batch_size=3)",
+    }
+    for number, (prepare, use) in enumerate(uses.items()):
+        code = script.format(prepare=prepare, use=use)
+        assert run_python("-c", code, NUMBA_CACHE_DIR=str(tmp_path / str(number))).split() == ["0"]

@@ -7,9 +7,10 @@ pixels, to be scaled from 0..255 to 0..1; Y is either int64 labels (n,) or targe
 float32, float64 or uint8. No argument but ``out``, ``losses``, ``gradient`` and, in `train_steps`,
 the network's parameters is changed.
 
-``prepare(dtype, announce) -> float``
-    Make ready for networks of that dtype; return the seconds that it took. ``announce()`` is called
-    if anything has to be compiled.
+``prepare(dtype, announce, one_row) -> float``
+    Make ready for networks of that dtype, and for steps of a single row and `single` if ``one_row``
+    (they work in any case, but the first may take its time); return the seconds that it took.
+    ``announce()`` is called if anything has to be compiled.
 ``predict(net, X, out) -> bool``
     Write the outputs of the last layer into ``out`` (n, outputs), C-contiguous, of the net's dtype.
     Return whether all inputs were finite in that dtype; here X may hold others.
@@ -57,7 +58,8 @@ def warmup(*dtypes: npt.DTypeLike) -> float:
     float
         Seconds that it took.
     """
-    return float(sum(get("numba").prepare(np.dtype(dtype)) for dtype in dtypes or ("float32",)))
+    prepare = get("numba").prepare
+    return float(sum(prepare(np.dtype(dtype), one_row=True) for dtype in dtypes or ("float32",)))
 
 
 def get(name: str) -> ModuleType:

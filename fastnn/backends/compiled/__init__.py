@@ -34,10 +34,10 @@ UNITS = {
     gemm.ACTIVATE: table.activate,
     gemm.DERIVE: table.apply_derivative,
     gemm.FINISHING: table.finish,
-    gemm.FORWARD_ONE: table.forward_one,
     gemm.PHASE: steps.phase,
-    gemm.ONE_ROW: steps.one_row,
 }
+# Compiled when first needed, as few need them: steps of a single row, and its prediction.
+ONE_ROW_UNITS = {gemm.FORWARD_ONE: table.forward_one, gemm.ONE_ROW: steps.one_row}
 _preparing = threading.Lock()
 # The units for which a thread that splits units is worth it.
 UNITS_WORTH_A_THREAD = 32
@@ -47,30 +47,37 @@ NEAR = 512 * 1024
 BLOCK = 512
 
 
-def prepare(dtype: np.dtype, announce: Callable[[], object] = lambda: None) -> float:
+def prepare(
+    dtype: np.dtype, announce: Callable[[], object] = lambda: None, one_row: bool = False
+) -> float:
     """Compile the kernels for a dtype, or load them from the cache; see `fastnn.backends`."""
     start = time.perf_counter()
     with event.install_listener("numba:compile", _Announcer(announce)):
-        _functions(dtype)
+        _functions(dtype, one_row)
     return time.perf_counter() - start
 
 
-def _functions(dtype: np.dtype) -> Array:
+def _functions(dtype: np.dtype, one_row: bool = False) -> Array:
     """Return the table of the units' addresses, compiled for a dtype."""
     with _preparing:  # the first of several threads compiles, the others wait
-        return _compiled(dtype)
+        addresses = _compiled(dtype)
+        if one_row and not addresses[gemm.ONE_ROW]:
+            number = from_dtype(dtype)
+            steps.single.dispatcher.disable_compile(False)
+            steps.single.prepare(number)
+            steps.single.dispatcher.disable_compile()  # other types are a TypeError
+            for place, function in ONE_ROW_UNITS.items():
+                addresses[place] = function.address(number)
+        return addresses
 
 
 @cache
 def _compiled(dtype: np.dtype) -> Array:
     number = from_dtype(dtype)
-    addresses = np.zeros(len(UNITS), np.int64)
+    addresses = np.zeros(len(UNITS) + len(ONE_ROW_UNITS), np.int64)
     for place, function in UNITS.items():
         addresses[place] = function.address(number)
     steps.run.prepare(number)
-    steps.single.dispatcher.disable_compile(False)
-    steps.single.prepare(number)
-    steps.single.dispatcher.disable_compile()  # other types are a TypeError, not a compilation
     return addresses
 
 
@@ -101,7 +108,7 @@ def predict(net: Network, X: Array, out: Array) -> bool:
 
 def single(net: Network) -> Callable[[Array, Array], int]:
     """Return the function that predicts one row of the network; see `fastnn.backends`."""
-    functions = _functions(net.architecture.dtype)
+    functions = _functions(net.architecture.dtype, one_row=True)
     layers, work = _workspace(net.architecture, 1, 1)
     lists = _lists_of_one(net.architecture)
     arrays = (functions, layers, net.parameters, work, lists, NO_TARGET)
@@ -200,7 +207,7 @@ def _run(
     start = time.perf_counter()
     with threads.region(count):
         taken: int = steps.run.dispatcher(
-            _functions(dtype),
+            _functions(dtype, one_row=training and 1 in (capacity, rows % batch_size)),
             layers,
             operations,
             phases,
