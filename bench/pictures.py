@@ -44,6 +44,7 @@ def throughput(results: dict[str, Any], path: Path) -> None:
         for column, name in enumerate(names):
             ax = axes[row, column]
             chosen = [c for c in cells if (c["cores"], c["network"]) == (count, name)]
+            ax.set_visible(bool(chosen))
             for contender, (colour, marker) in STYLES.items():
                 points = [
                     (c["batch"], c["rows"] / median(t["seconds"] for t in c["turns"][contender]))
