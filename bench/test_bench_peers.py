@@ -7,6 +7,7 @@ import pytest
 from contenders import CONTENDERS, Task
 
 ROWS = 4_096
+pytestmark = pytest.mark.filterwarnings("default")  # those of other libraries are not ours
 
 
 @pytest.fixture(scope="module")
