@@ -99,7 +99,8 @@ class Trial:
         """Take note of what a step took in a call."""
         self._seconds.setdefault(count, collections.deque(maxlen=3)).append(seconds)
         if self._left <= 0:
-            won = self._best(count) <= min(map(self._best, self._seconds))
+            # A copy, as another Python thread may record at the same time.
+            won = self._best(count) <= min(map(self._best, list(self._seconds)))
             self._patience = self.PATIENCE if won else min(2 * self._patience, self.MOST_PATIENCE)
             self._left = self._patience
 
