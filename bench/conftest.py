@@ -32,8 +32,8 @@ def labels(mnist) -> Array:
 @pytest.fixture(scope="session")
 def compile_seconds() -> dict[str, float]:
     """Seconds that each backend took to compile or load, by name; only the first call takes any."""
-    dtype = fastnn.Network(SIZES).architecture.dtype
-    return {name: backends.get(name).prepare(dtype) for name in backends.BACKENDS}
+    net = fastnn.Network(SIZES)
+    return {name: backends.get(name).prepare(net) for name in backends.BACKENDS}
 
 
 @pytest.fixture(params=["numba", "numpy"])

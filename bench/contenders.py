@@ -316,17 +316,22 @@ def _fastnn_reset(net: Any, task: Task) -> None:
 def fastnn_training(task: Task) -> Training:
     net = _fastnn(task)
     from fastnn import backends, loop
+    from fastnn.dropout import NO_KEYS
+    from fastnn.rules import Rule
 
     backend = backends.get(net.backend)
-    backend.prepare(net.architecture.dtype)
+    backend.prepare(net)
+    rule, state = Rule(), net.optimizer_state(Rule().optimizer)
     losses = np.empty(len(task.order) // task.batch)
     rates = np.full(len(losses), LEARNING_RATE)
 
     def epoch() -> float:
         for part in loop._slices(net, len(losses), task.batch):  # the calls that `train` makes
             order = task.order[part.start * task.batch : part.stop * task.batch]
-            data = (task.X, task.y, order, task.batch, rates[part], 0.0, losses[part])
-            backend.train_steps(net, *data)
+            backend.train_steps(
+                net, task.X, task.y, None, order, task.batch, rates[part], rule, NO_KEYS, state,
+                losses[part],
+            )  # fmt: skip
         return float(losses.mean())
 
     return lambda: _fastnn_reset(net, task), epoch

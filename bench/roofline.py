@@ -42,6 +42,8 @@ from fastnn import backends
 from fastnn.activations import Array
 from fastnn.backends.compiled import threads as cpu_threads
 from fastnn.backends.compiled.vector_ir import I32, I64, MACHINE, lanes
+from fastnn.dropout import NO_KEYS
+from fastnn.rules import Rule
 
 # Enough independent sums to hide the latency of a multiply-add (about 4 cycles, 2 a cycle), and few
 # enough to stay in registers.
@@ -137,7 +139,7 @@ def measure(sizes: list[int], batches: list[int], threads: int, seconds: float) 
     images, y = _data(sizes)
     net = fastnn.Network(sizes, seed=0, backend="numba", threads=threads)
     backend = backends.get(net.backend)
-    backend.prepare(net.architecture.dtype)
+    backend.prepare(net)
     if threads > 1:
         numba.set_num_threads(threads)
     peak(threads)  # compiles
@@ -180,13 +182,16 @@ def _measure_batch(
     initial = net.parameters.copy()
     rng = np.random.default_rng(0)
     flops = net.architecture.training_flops * batch
+    rule, state = Rule(), net.optimizer_state(Rule().optimizer)
 
     def seconds_per_step(steps: int) -> float:
         net.parameters[:] = initial
         order = rng.permutation(len(X))[: steps * batch]
         rates, losses = np.full(steps, 0.01), np.empty(steps)
         start = time.perf_counter()
-        taken = backend.train_steps(net, X, labels, order, batch, rates, 0.0, losses)
+        taken = backend.train_steps(
+            net, X, labels, None, order, batch, rates, rule, NO_KEYS, state, losses
+        )
         elapsed = time.perf_counter() - start
         if taken < steps:
             raise ArithmeticError(f"training diverged at step {taken} of {steps}")

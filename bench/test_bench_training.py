@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 
 from fastnn import backends
+from fastnn.dropout import NO_KEYS
+from fastnn.optimizers import SGD
+from fastnn.rules import Rule, State
 
 ROUNDS = 10
 
@@ -29,11 +32,13 @@ def _train(benchmark, net, X, labels, batch_size, rows, rate):
     orders = _orders(len(X), rows)
     rates = np.full(rows // batch_size, rate)
     losses = np.empty(len(rates))
+    rule, state = Rule(), State(SGD(), net.architecture)
     train_steps = backends.get(net.backend).train_steps
 
     def setup():
         net.parameters[:] = start
-        return (net, X, labels, next(orders), batch_size, rates, 0.0, losses), {}
+        data = (net, X, labels, None, next(orders), batch_size, rates, rule, NO_KEYS, state, losses)
+        return data, {}
 
     taken = benchmark.pedantic(train_steps, setup=setup, rounds=ROUNDS, warmup_rounds=1)
     assert taken == len(rates)

@@ -1,11 +1,24 @@
 """fastnn: train and run multi-layer perceptrons on a CPU at the speed of the hardware."""
 
-from fastnn import datasets
+from fastnn import datasets, optimizers, schedules
 from fastnn.backends import warmup
 from fastnn.history import History
+from fastnn.inspection import check_gradients, compare_backends
 from fastnn.loop import DivergenceError
 from fastnn.network import Network
+from fastnn.stopping import EarlyStopping
 
 __version__ = "0.1.0"
 
-__all__ = ["DivergenceError", "History", "Network", "datasets", "warmup"]
+__all__ = [
+    "DivergenceError",
+    "EarlyStopping",
+    "History",
+    "Network",
+    "check_gradients",
+    "compare_backends",
+    "datasets",
+    "optimizers",
+    "schedules",
+    "warmup",
+]

@@ -21,6 +21,9 @@ _LAYOUT = {
     "validation_loss": ("val loss", 8, ".4f"),
     "validation_accuracy": ("val acc", 8, ".4f"),
     "validation_macro_f1": ("val F1", 8, ".4f"),
+    "validation_r2": ("val R2", 8, ".4f"),
+    "validation_mae": ("val MAE", 9, ".4g"),
+    "validation_rmse": ("val RMSE", 9, ".4g"),
 }
 
 
@@ -39,9 +42,15 @@ class History:
     rows : list of dict
         One a epoch, from column name to int or float. Training records ``epoch``, ``loss``,
         ``learning_rate``, ``seconds`` and ``samples_per_second``, and with validation data
-        ``validation_loss``, ``validation_accuracy`` and ``validation_macro_f1``.
+        ``validation_loss`` and, as fits the targets, ``validation_accuracy`` and
+        ``validation_macro_f1``, or ``validation_r2``, ``validation_mae`` and ``validation_rmse``.
     compile_seconds : float
         As given.
+    stopped : str
+        What ended training before its last epoch: "early stopping", "max_seconds", "a callback", or
+        nothing.
+    best_epoch : int or None
+        With early stopping, the epoch whose metric was the best.
     """
 
     def __init__(
@@ -51,6 +60,8 @@ class History:
     ) -> None:
         self.rows: list[Row] = []
         self.compile_seconds = compile_seconds
+        self.stopped = ""
+        self.best_epoch: int | None = None
         for row in rows or ():
             self.append(row)
 

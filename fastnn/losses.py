@@ -3,13 +3,18 @@
 For one row, with ``z`` the weighted inputs of the last layer, ``a`` its outputs, ``t`` the targets
 and ``m`` the number of outputs:
 
-- ``cross_entropy`` with ``softmax``: ``-sum_j t_j log a_j``, in nats, where ``sum_j t_j = 1``;
-- ``cross_entropy`` with ``sigmoid``: ``-sum_j (t_j log a_j + (1 - t_j) log(1 - a_j))``;
-- ``mse``: ``1/m sum_j (a_j - t_j)^2``.
+- ``cross_entropy``, with softmax: ``-sum_j t_j log a_j``, in nats, where ``sum_j t_j = 1``;
+- ``binary_cross_entropy``, with sigmoid: ``-sum_j (t_j log a_j + (1 - t_j) log(1 - a_j))``;
+- ``poisson``, for counts: ``sum_j (r_j - t_j log r_j)`` with the rates ``r_j = exp(z_j)``. With the
+  output "exponential" the network gives the rates, with "identity" their logarithms;
+- ``mse``: ``1/m sum_j e_j^2`` with the errors ``e = a - t``;
+- ``mae``: ``1/m sum_j |e_j|``, whose slope at 0 is taken to be 0;
+- ``huber``: ``1/m sum_j h(e_j)``, ``h(e) = e^2 / 2`` where ``|e| <= 1``, else ``|e| - 1/2`` (Huber,
+  1964).
 
-The loss of a batch is the mean over its rows. ``delta`` is the gradient of a row's loss with
-respect to ``z``. Cross-entropy is computed from ``z``, so that it stays finite where ``a`` rounds
-to 0 or 1.
+The loss of a batch is the mean over its rows, each times its weight, if there are any. ``delta`` is
+the gradient of a row's loss with respect to ``z``. The first three are computed from ``z``, so that
+they stay finite where ``a`` rounds to 0 or 1.
 """
 
 from __future__ import annotations
@@ -21,8 +26,22 @@ import numpy as np
 
 from fastnn.activations import Array
 
-CROSS_ENTROPY, MSE = range(2)
-LOSSES = {"cross_entropy": CROSS_ENTROPY, "mse": MSE}
+CROSS_ENTROPY, BINARY_CROSS_ENTROPY, POISSON, MSE, MAE, HUBER = range(6)
+LOSSES = {
+    "cross_entropy": CROSS_ENTROPY,
+    "binary_cross_entropy": BINARY_CROSS_ENTROPY,
+    "poisson": POISSON,
+    "mse": MSE,
+    "mae": MAE,
+    "huber": HUBER,
+}
+# The loss that each output has if none is named: that of the distribution it is the mean of.
+NATURAL = {
+    "softmax": "cross_entropy",
+    "sigmoid": "binary_cross_entropy",
+    "identity": "mse",
+    "exponential": "poisson",
+}
 
 
 class Pair(NamedTuple):
@@ -32,16 +51,21 @@ class Pair(NamedTuple):
     delta: Callable[[Array, Array], Array]
 
 
-def softmax_cross_entropy(z: Array, a: Array, t: Array) -> Array:
+def cross_entropy(z: Array, a: Array, t: Array) -> Array:
     """Return ``sum_j t_j (log sum_k exp(z_k) - z_j)`` of each row."""
     peak = z.max(axis=1, keepdims=True)
     log_sum = peak + np.log(np.exp(z - peak).sum(axis=1, keepdims=True))
     return (t * (log_sum - z)).sum(axis=1)
 
 
-def sigmoid_cross_entropy(z: Array, a: Array, t: Array) -> Array:
+def binary_cross_entropy(z: Array, a: Array, t: Array) -> Array:
     """Return ``sum_j max(z_j, 0) - t_j z_j + log(1 + exp(-|z_j|))`` of each row."""
     return (np.maximum(z, 0) - t * z + np.log1p(np.exp(-np.abs(z)))).sum(axis=1)
+
+
+def poisson(z: Array, a: Array, t: Array) -> Array:
+    """Return ``sum_j exp(z_j) - t_j z_j`` of each row."""
+    return (np.exp(z) - t * z).sum(axis=1)
 
 
 def squared_error(z: Array, a: Array, t: Array) -> Array:
@@ -49,20 +73,47 @@ def squared_error(z: Array, a: Array, t: Array) -> Array:
     return ((a - t) ** 2).mean(axis=1)
 
 
-def _slope(a: Array, t: Array) -> Array:
-    """Return the gradient of the squared error with respect to ``a``."""
-    return 2 / a.shape[1] * (a - t)
+def absolute_error(z: Array, a: Array, t: Array) -> Array:
+    """Return ``1/m sum_j |a_j - t_j|`` of each row."""
+    return np.abs(a - t).mean(axis=1)
 
 
-def _softmax_mse_delta(a: Array, t: Array) -> Array:
-    slope = _slope(a, t)
-    return a * (slope - (slope * a).sum(axis=1, keepdims=True))
+def huber(z: Array, a: Array, t: Array) -> Array:
+    """Return ``1/m sum_j h(a_j - t_j)`` of each row."""
+    e = np.abs(a - t)
+    return np.where(e <= 1, e * e / 2, e - 0.5).mean(axis=1)
+
+
+# The losses of errors, with their gradient with respect to the outputs.
+ERRORS: dict[str, tuple[Callable[[Array, Array, Array], Array], Callable[[Array], Array]]] = {
+    "mse": (squared_error, lambda e: 2 * e),
+    "mae": (absolute_error, np.sign),
+    "huber": (huber, lambda e: np.clip(e, -1, 1)),
+}
+# From the gradient with respect to the outputs of a row to that with respect to ``z``.
+BACK: dict[str, Callable[[Array, Array], Array]] = {
+    "softmax": lambda a, slope: a * (slope - (slope * a).sum(axis=1, keepdims=True)),
+    "sigmoid": lambda a, slope: slope * a * (1 - a),
+    "identity": lambda a, slope: slope,
+    "exponential": lambda a, slope: slope * a,
+}
+
+
+def _pair(output: str, loss: str) -> Pair:
+    value, slope = ERRORS[loss]
+    return Pair(value, lambda a, t: BACK[output](a, slope(a - t) / a.shape[1]))
 
 
 PAIRS: dict[tuple[str, str], Pair] = {
-    ("softmax", "cross_entropy"): Pair(softmax_cross_entropy, lambda a, t: a - t),
-    ("sigmoid", "cross_entropy"): Pair(sigmoid_cross_entropy, lambda a, t: a - t),
-    ("softmax", "mse"): Pair(squared_error, _softmax_mse_delta),
-    ("sigmoid", "mse"): Pair(squared_error, lambda a, t: _slope(a, t) * a * (1 - a)),
-    ("identity", "mse"): Pair(squared_error, _slope),
+    ("softmax", "cross_entropy"): Pair(cross_entropy, lambda a, t: a - t),
+    ("sigmoid", "binary_cross_entropy"): Pair(binary_cross_entropy, lambda a, t: a - t),
+    ("exponential", "poisson"): Pair(poisson, lambda a, t: a - t),
+    ("identity", "poisson"): Pair(poisson, lambda a, t: np.exp(a) - t),
+    **{(output, loss): _pair(output, loss) for output in BACK for loss in ERRORS},
 }
+
+
+def smoothed(t: Array, label_smoothing: float, output: str) -> Array:
+    """Return targets moved towards the uniform distribution (Szegedy et al., 2016)."""
+    classes = t.shape[1] if output == "softmax" else 2
+    return (1 - label_smoothing) * t + label_smoothing / classes

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastnn.activations import HIDDEN, OUTPUT, Array
-from fastnn.losses import LOSSES, PAIRS
+from fastnn.losses import LOSSES, NATURAL, PAIRS
 from fastnn.parameters import Architecture
 
 DTYPES = ("float32", "float64")
@@ -40,27 +40,59 @@ def integer(name: str, value: Any, low: int, high: int | None = None, why: str =
     return number
 
 
-def real(name: str, value: Any, *, above: float | None = None, least: float | None = None) -> float:
-    """Return the value as a float if it is finite and above or at least a bound."""
+def real(
+    name: str,
+    value: Any,
+    *,
+    above: float | None = None,
+    least: float | None = None,
+    most: float | None = None,
+    below: float | None = None,
+) -> float:
+    """Return the value as a float if it is finite and within the bounds."""
     if isinstance(value, str | bool | np.bool_):
         raise TypeError(f"{name} must be a number, got {value!r}")
     try:
         number = float(value)
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a number, got {value!r}") from None
-    if above is not None and not (math.isfinite(number) and number > above):
-        raise ValueError(f"{name} must be finite and greater than {above:g}; got {value!r}")
-    if least is not None and not (math.isfinite(number) and number >= least):
-        raise ValueError(f"{name} must be finite and at least {least:g}; got {value!r}")
+    bounds = {
+        "greater than": (above, above is None or number > above),
+        "at least": (least, least is None or number >= least),
+        "at most": (most, most is None or number <= most),
+        "less than": (below, below is None or number < below),
+    }
+    if not (math.isfinite(number) and all(holds for _, holds in bounds.values())):
+        needs = [f"{word} {bound:g}" for word, (bound, _) in bounds.items() if bound is not None]
+        raise ValueError(f"{name} must be finite and {' and '.join(needs)}; got {value!r}")
     return number
 
 
-def pair(name: str, value: Any) -> tuple[Any, Any]:
-    """Return the value if it is a pair of inputs and targets."""
-    if not isinstance(value, tuple | list) or len(value) != 2:
+def limit(name: str, value: Any) -> float | None:
+    """Return the value as a float greater than 0, or None."""
+    return None if value is None else real(name, value, above=0)
+
+
+def label_smoothing(value: Any, architecture: Architecture) -> float:
+    """Return the value as a share, if the loss is of labels."""
+    share = real("label_smoothing", value, least=0, below=1)
+    if share and architecture.loss not in ("cross_entropy", "binary_cross_entropy"):
+        raise ValueError(
+            "label_smoothing needs the loss 'cross_entropy' or 'binary_cross_entropy'; got "
+            f"{architecture.loss!r}"
+        )
+    return share
+
+
+def held_out(name: str, value: Any) -> tuple[Any, Any, Any]:
+    """Return the value if it is inputs and targets, perhaps with weights, else None for those."""
+    if not isinstance(value, tuple | list) or len(value) not in (2, 3):
         size = f" of {len(value)}" if isinstance(value, tuple | list) else ""
-        raise TypeError(f"{name} must be a pair (X, y), got a {type(value).__name__}{size}")
-    return value[0], value[1]
+        raise TypeError(
+            f"{name} must be a share of the rows, (X, y) or (X, y, sample_weight); "
+            f"got a {type(value).__name__}{size}"
+        )
+    return value[0], value[1], value[2] if len(value) == 3 else None
 
 
 def functions(name: str, values: Any) -> tuple[Callable[..., Any], ...]:
@@ -94,21 +126,67 @@ def architecture(sizes: Any, activation: Any, output: Any, loss: Any, dtype: Any
         )
     for i, name in enumerate(names):
         one_of(f"activation[{i}]", name, HIDDEN)
+    if output is None:
+        output = "softmax" if units[-1] > 1 else "sigmoid"
     one_of("output", output, OUTPUT)
-    one_of("loss", loss, LOSSES)
-    if (output, loss) not in PAIRS:
-        losses = ", ".join(sorted(name for out, name in PAIRS if out == output))
-        raise ValueError(f"loss must be one of {losses} with output {output!r}; got {loss!r}")
     if output == "softmax" and units[-1] == 1:
         raise ValueError(
             "output 'softmax' of a single unit is always 1; for one output use 'sigmoid' or "
             "'identity', for two classes also two outputs"
+        )
+    if loss is None:
+        loss = NATURAL[output]
+    one_of("loss", loss, LOSSES)
+    if (output, loss) not in PAIRS:
+        outputs = " or ".join(repr(out) for out, name in PAIRS if name == loss)
+        losses = ", ".join(sorted(name for out, name in PAIRS if out == output))
+        raise ValueError(
+            f"loss {loss!r} is {MEANING[loss]}: it needs the output {outputs}, got {output!r}, "
+            f"for which the loss must be one of {losses}"
         )
     try:
         name = "None" if dtype is None else np.dtype(dtype).name
     except TypeError:
         name = str(dtype)
     return Architecture(units, (*names, output), loss, np.dtype(one_of("dtype", name, DTYPES)))
+
+
+MEANING = {
+    "cross_entropy": "of probabilities of classes that exclude each other",
+    "binary_cross_entropy": "of independent probabilities",
+    "poisson": "of rates of counts, which have no upper limit",
+}
+
+
+def rates_of_dropout(dropout: Any, architecture: Architecture) -> tuple[float, ...]:
+    """Return the rate for the inputs of each layer, or nothing if all are 0."""
+    depth = len(architecture.layers)
+    if isinstance(dropout, str) or not isinstance(dropout, Iterable):
+        rates = (0.0, *[real("dropout", dropout, least=0, below=1)] * (depth - 1))
+    else:
+        rates = tuple(
+            real(f"dropout[{i}]", rate, least=0, below=1) for i, rate in enumerate(dropout)
+        )
+    if len(rates) != depth:
+        raise ValueError(
+            f"dropout must be one rate for all hidden layers, or {depth}, for the inputs and each "
+            f"of the {depth - 1} hidden layers; got {len(rates)}"
+        )
+    return rates if any(rates) else ()
+
+
+def layer_numbers(name: str, values: Any, architecture: Architecture) -> frozenset[int]:
+    """Return the numbers of some layers, of which at least one must be left."""
+    if not isinstance(values, Iterable) or isinstance(values, str):
+        raise TypeError(f"{name} must be a list of layer numbers, got {values!r}")
+    depth = len(architecture.layers)
+    numbers = frozenset(
+        integer(f"{name}[{i}]", value, 0, depth - 1, ", the last layer")
+        for i, value in enumerate(values)
+    )
+    if len(numbers) == depth:
+        raise ValueError(f"{name} must leave a layer to train; got all {depth}")
+    return numbers
 
 
 def features(name: str, X: Any, architecture: Architecture, finite: bool = True) -> Array:
@@ -153,6 +231,18 @@ class Targets(NamedTuple):
     values: Array  # int64 labels (n,) or targets (n, outputs)
     labels: Array | None  # int64 (n,)
 
+    def at(self, rows: Array | None) -> Targets:
+        """Return the targets of some rows, or all."""
+        if rows is None:
+            return self
+        return Targets(self.values[rows], None if self.labels is None else self.labels[rows])
+
+    def as_matrix(self, architecture: Architecture) -> Array:
+        """Return targets (n, outputs); a label becomes a 1 in its place."""
+        if self.values.ndim == 2:
+            return self.values
+        return np.eye(architecture.sizes[-1])[self.values]
+
 
 def targets(name: str, y: Any, rows: int, architecture: Architecture) -> Targets:
     """Return y as a backend reads it.
@@ -166,6 +256,11 @@ def targets(name: str, y: Any, rows: int, architecture: Architecture) -> Targets
         inputs = name[:-1] + "X"
         raise ValueError(f"{name} must have as many rows as {inputs}, {rows}; got {len(y)}")
     if y.ndim == 1 and outputs > 1:
+        if output == "exponential":
+            raise ValueError(
+                f"{name} must have shape ({rows}, {outputs}), a count for each of the {outputs} "
+                f"outputs; got {y.shape}"
+            )
         return _labels(name, y, outputs)
     if y.ndim == 1:
         y = y[:, None]
@@ -178,9 +273,13 @@ def targets(name: str, y: Any, rows: int, architecture: Architecture) -> Targets
             f"{outputs} outputs; got {y.shape}.{hint}"
         )
     values = _readable(name, y, architecture)
-    if architecture.loss == "cross_entropy":
+    if architecture.loss in ("cross_entropy", "binary_cross_entropy"):
         _probabilities(name, values, output)
-    return Targets(values, _labels_in(values) if output != "identity" else None)
+    if architecture.loss == "poisson" and values.min() < 0:
+        raise ValueError(
+            f"{name} must hold counts of 0 or more for the Poisson loss; got {values.min():g}"
+        )
+    return Targets(values, _labels_in(values) if output in ("softmax", "sigmoid") else None)
 
 
 def _labels(name: str, y: Array, outputs: int) -> Targets:
@@ -204,7 +303,7 @@ def _probabilities(name: str, values: Array, output: str) -> None:
     low, high = float(values.min()), float(values.max())
     if low < 0 or high > 1:
         raise ValueError(
-            f"{name} must hold probabilities from 0 to 1 for the cross-entropy loss; "
+            f"{name} must hold probabilities from 0 to 1 for a cross-entropy loss; "
             f"got values from {low:g} to {high:g}"
         )
     if output == "softmax":
@@ -224,6 +323,54 @@ def _labels_in(values: Array) -> Array | None:
         return column.astype(np.int64) if np.isin(column, (0, 1)).all() else None
     one_hot = np.isin(values, (0, 1)).all() and (values.sum(axis=1) == 1).all()
     return values.argmax(axis=1) if one_hot else None
+
+
+def sample_weights(name: str, weights: Any, rows: int) -> Array:
+    """Return weights (rows,) as float64."""
+    values = _numbers(name, weights).astype(np.float64)
+    if values.shape != (rows,):
+        raise ValueError(f"{name} must have shape ({rows},), one a row; got {values.shape}")
+    if not np.isfinite(values).all() or values.min() < 0:
+        bad = int(np.flatnonzero(~(np.isfinite(values) & (values >= 0)))[0])
+        raise ValueError(f"{name} must be finite and at least 0; got {values[bad]} in row {bad}")
+    if not values.any():
+        raise ValueError(f"{name} must not all be 0")
+    return values
+
+
+def class_weights(weights: Any, labels: Array | None, architecture: Architecture) -> Array:
+    """Return a weight for each class, from a mapping, a sequence or "balanced".
+
+    Balanced weights are inverse to how often the classes occur (King and Zeng, 2001).
+    """
+    output, outputs = architecture.activations[-1], architecture.sizes[-1]
+    classes = max(2, outputs)
+    if output not in ("softmax", "sigmoid"):
+        raise ValueError(
+            f"class_weight needs classes, and the output {output!r} is for regression; "
+            "sample_weight gives each row a weight"
+        )
+    if labels is None:
+        raise ValueError("class_weight needs a y that names one class in each row")
+    if isinstance(weights, str):
+        one_of("class_weight", weights, ("balanced",))
+        counts = np.bincount(labels, minlength=classes)
+        return len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    if isinstance(weights, Mapping):
+        values = np.ones(classes)
+        for label, weight in weights.items():
+            place = integer("a label of class_weight", label, 0, classes - 1)
+            values[place] = real(f"class_weight[{label}]", weight, least=0)
+        return values
+    values = _numbers("class_weight", weights).astype(np.float64)
+    if values.shape != (classes,):
+        raise ValueError(
+            f"class_weight must be a mapping, 'balanced', or a weight for each of {classes} "
+            f"classes; got an array of shape {values.shape}"
+        )
+    for label, weight in enumerate(values.tolist()):
+        real(f"class_weight[{label}]", weight, least=0)
+    return values
 
 
 def _numbers(name: str, array: Any) -> Array:

@@ -10,9 +10,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fastnn import Network
+from fastnn import Network, backends
 from fastnn.activations import HIDDEN
-from fastnn.losses import PAIRS
+from fastnn.dropout import NO_KEYS
+from fastnn.losses import NATURAL, PAIRS
+from fastnn.optimizers import SGD
+from fastnn.rules import Objective, Rule, State
 
 BACKENDS = ("numba", "numpy")
 DTYPES = ("float32", "float64")
@@ -31,17 +34,18 @@ class Case:
     sizes: tuple[int, ...]
     activation: str | tuple[str, ...] = "tanh"
     output: str = "softmax"
-    loss: str = "cross_entropy"
+    loss: str | None = None  # by default the one that goes with the output
     dtype: str = "float32"
     batch: int = 5
     inputs: str = ""  # dtype of X; by default the network's
-    targets: str = "labels"  # or "probabilities", "one_hot", "numbers"
+    targets: str = "labels"  # or "probabilities", "one_hot", "numbers", "counts"
     zeros: float = 0.0  # share of the inputs that is zero, in runs as in images
 
     @property
     def id(self) -> str:
         names = (self.activation,) if isinstance(self.activation, str) else self.activation
-        parts = ["-".join(map(str, self.sizes)), *names, self.output, self.loss, self.dtype]
+        parts = ["-".join(map(str, self.sizes)), *names, self.output, self.loss or "natural"]
+        parts += [self.dtype]
         parts += [f"batch{self.batch}", self.inputs or self.dtype, self.targets]
         return "_".join([*parts, f"zeros{self.zeros}"] if self.zeros else parts)
 
@@ -90,12 +94,24 @@ def make_data(
     return X, _make_targets(case, rng, shape[0])
 
 
+def take_steps(net, X, y, order, batch, rates, l2, losses) -> int:
+    """Take steps of plain gradient descent in a call of the network's backend."""
+    rule, state = Rule(Objective(l2=l2)), State(SGD(), net.architecture)
+    taken = backends.get(net.backend).train_steps(
+        net, X, y, None, order, batch, rates, rule, NO_KEYS, state, losses
+    )
+    assert state.steps == taken
+    return taken
+
+
 def _make_targets(case: Case, rng: np.random.Generator, rows: int) -> np.ndarray:
     outputs = case.sizes[-1]
     if case.targets == "labels":
         return rng.integers(0, outputs, rows)
     if case.targets == "one_hot":
         return np.eye(outputs, dtype=np.uint8)[rng.integers(0, outputs, rows)]
+    if case.targets == "counts":
+        return rng.poisson(2.0, (rows, outputs)).astype(case.dtype)
     if case.targets == "numbers":
         return rng.normal(size=(rows, outputs)).astype(case.dtype)
     values = rng.uniform(0, 1, (rows, outputs))
@@ -106,8 +122,10 @@ def _make_targets(case: Case, rng: np.random.Generator, rows: int) -> np.ndarray
 
 def fitting(case: Case) -> Case:
     """Return the case with targets that its output can have."""
-    kind = {"softmax": "labels", "sigmoid": "probabilities", "identity": "numbers"}[case.output]
-    return replace(case, targets=kind)
+    if (case.loss or NATURAL[case.output]) == "poisson":
+        return replace(case, targets="counts")
+    kinds = {"softmax": "labels", "sigmoid": "probabilities"}
+    return replace(case, targets=kinds.get(case.output, "numbers"))
 
 
 def _edges(dtype: str) -> list[Case]:
@@ -131,13 +149,15 @@ def _depths(dtype: str) -> list[Case]:
 
 
 def _formulas(dtype: str) -> list[Case]:
-    return [
-        fitting(Case((9, 20, 12, outputs), activation, output, loss, dtype, batch=11))
-        for activation in HIDDEN
-        for output, loss in PAIRS
-        for outputs in (5, 1)
-        if (output, outputs) != ("softmax", 1)
-    ]
+    """Every activation, and every pair of output and loss."""
+    case = Case((9, 20, 12, 5), dtype=dtype, batch=11)
+    cases = [replace(case, activation=activation) for activation in HIDDEN]
+    for output, loss in PAIRS:
+        cases.append(fitting(replace(case, output=output, loss=loss)))
+        if output != "softmax":
+            single = replace(case, sizes=(9, 20, 12, 1), output=output, loss=loss)
+            cases.append(fitting(single))
+    return cases
 
 
 def _data_kinds(dtype: str) -> list[Case]:

@@ -19,7 +19,7 @@ announced = []
 with event.install_recorder("numba:compile") as compilations:
     from fastnn import backends
     prepare = backends.get("numba").prepare
-    prepare(np.dtype("f4"), lambda: announced.append(True), one_row=True)
+    prepare(net, lambda: announced.append(True), one_row=True)
     net.train(X, y, epochs=1)
     net.train(X, y, epochs=1, batch_size=1)
     outputs = np.concatenate([net.predict_proba(X), [net.predict_one(X[0])]])
@@ -97,7 +97,7 @@ print(len(compilations.buffer))
 """
     uses = {
         "fastnn.warmup()": "net.train(X, y, epochs=1, batch_size=1); net.predict_one(X[0])",
-        "fastnn.backends.get('numba').prepare(X.dtype)": "net.train(X, y, batch_size=3)",
+        "fastnn.backends.get('numba').prepare(net)": "net.train(X, y, batch_size=3)",
     }
     for number, (prepare, use) in enumerate(uses.items()):
         code = script.format(prepare=prepare, use=use)

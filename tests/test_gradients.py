@@ -107,7 +107,7 @@ class TestByHand:
         np.testing.assert_array_equal(net.predict(self.X), [[0.75], [-1.25]])
 
     def test_loss(self, net):
-        assert net.evaluate(self.X, self.y) == {"loss": self.loss}
+        assert net.evaluate(self.X, self.y)["loss"] == self.loss
 
     def test_gradient(self, net):
         loss, gradient = net.loss_and_gradient(self.X, self.y)
@@ -140,10 +140,16 @@ class TestByHand:
     ("output", "loss", "targets", "value", "delta"),
     [
         ("softmax", "cross_entropy", [[1, 0]], math.log(2), [-0.5, 0.5]),
-        ("sigmoid", "cross_entropy", [[1, 0]], 2 * math.log(2), [-0.5, 0.5]),
+        ("sigmoid", "binary_cross_entropy", [[1, 0]], 2 * math.log(2), [-0.5, 0.5]),
+        ("exponential", "poisson", [[3, 0]], 2, [-2, 1]),
+        ("identity", "poisson", [[3, 0]], 2, [-2, 1]),
         ("softmax", "mse", [[1, 0]], 0.25, [-0.25, 0.25]),
         ("sigmoid", "mse", [[1, 0]], 0.25, [-0.125, 0.125]),
         ("identity", "mse", [[1, 0]], 0.5, [-1, 0]),
+        ("identity", "mae", [[3, 0]], 1.5, [-0.5, 0]),
+        ("identity", "huber", [[3, 0]], 1.25, [-0.5, 0]),
+        ("identity", "huber", [[0.5, 0]], 0.0625, [-0.25, 0]),
+        ("exponential", "mse", [[2, 1]], 0.5, [-1, 0]),
     ],
 )
 def test_loss_and_delta_of_two_outputs_at_zero(output, loss, targets, value, delta, dtype, backend):

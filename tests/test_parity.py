@@ -20,10 +20,13 @@ from cases import (
     Case,
     make_data,
     make_network,
+    take_steps,
 )
 
 from fastnn import backends
+from fastnn.dropout import NO_KEYS
 from fastnn.parameters import Parameters
+from fastnn.rules import Objective
 
 BOTH = [backends.get(name) for name in BACKENDS]
 REDUCED = {*DEPTHS, *FORMULAS, *DATA_KINDS, *EDGES[::4], *SPARSE[::4]}
@@ -60,7 +63,7 @@ def prepared(case, rows=None):
     """Return the module and the network of each backend, and X and y."""
     X, y = make_data(case, np.random.default_rng(3), rows)
     for module in BOTH:
-        module.prepare(np.dtype(case.dtype), lambda: None)
+        module.prepare(make_network(case))
     return (
         [(module, make_network(case, name)) for module, name in zip(BOTH, BACKENDS, strict=True)],
         X,
@@ -76,11 +79,11 @@ def padding(net):
     return used.vector == 0
 
 
-def train(module, net, X, y, order, batch, l2=0.01):
+def train(net, X, y, order, batch, l2=0.01):
     """Take a step a batch; return the losses."""
     losses = np.full(math.ceil(len(order) / batch), np.nan)
     rates = np.linspace(0.1, 0.05, len(losses))
-    assert module.train_steps(net, X, y, order, batch, rates, l2, losses) == len(losses)
+    assert take_steps(net, X, y, order, batch, rates, l2, losses) == len(losses)
     return losses
 
 
@@ -116,7 +119,7 @@ def test_losses_agree_and_their_outputs_are_the_predictions(case):
     losses = []
     for module, net in nets:
         out, predictions = np.full((2, len(X), case.sizes[-1]), np.nan, case.dtype)
-        losses.append(module.loss(net, X, y, out))
+        losses.append(module.loss(net, X, y, None, out))
         module.predict(net, X, predictions)
         assert out.tobytes() == predictions.tobytes()
     assert_close(case, *losses)
@@ -129,7 +132,9 @@ def test_losses_and_gradients_agree(case):
     for module, net in nets:
         gradient = Parameters(net.architecture)
         gradient.vector[:] = np.nan
-        losses.append(module.loss_and_gradient(net, X, y, 0.01, gradient))
+        losses.append(
+            module.loss_and_gradient(net, X, y, None, Objective(l2=0.01), NO_KEYS, gradient)
+        )
         gradients.append(gradient.vector)
         assert not gradient.vector[padding(net)].any()
     assert_close(case, *losses)
@@ -142,9 +147,9 @@ def test_training_steps_agree_and_leave_padding_zero(case, l2):
     nets, X, y = prepared(case)
     order = np.random.default_rng(5).permutation(len(X))
     losses = []
-    for module, net in nets:
+    for _, net in nets:
         before = net.parameters.copy()
-        losses.append(train(module, net, X, y, order, case.batch, l2))
+        losses.append(train(net, X, y, order, case.batch, l2))
         assert np.abs(net.parameters - before).max() > 1e-4  # else the next line says little
         assert not net.parameters[padding(net)].any()
     assert_close(case, *losses)
@@ -154,23 +159,23 @@ def test_training_steps_agree_and_leave_padding_zero(case, l2):
 @each_dtype
 @each_backend
 def test_order_picks_the_rows(case, backend):
-    module, net, other = backends.get(backend), *(make_network(case, backend) for _ in range(2))
+    net, other = (make_network(case, backend) for _ in range(2))
     X, y = make_data(case, np.random.default_rng(3))
     order = np.array([4, 0, 4, 30, 7, 7, 2])
-    losses = train(module, net, X, y, order, 3)
-    assert losses.tobytes() == train(module, other, X[order], y[order], np.arange(7), 3).tobytes()
+    losses = train(net, X, y, order, 3)
+    assert losses.tobytes() == train(other, X[order], y[order], np.arange(7), 3).tobytes()
     assert net.parameters.tobytes() == other.parameters.tobytes()
 
 
 @each_dtype
 @each_backend
 def test_steps_stop_before_a_loss_that_is_not_finite(case, backend):
-    module, net, other = backends.get(backend), *(make_network(case, backend) for _ in range(2))
+    net, other = (make_network(case, backend) for _ in range(2))
     X, y = make_data(case, np.random.default_rng(3), rows=9)
     order, rates = np.arange(9), np.full(3, 0.1)
-    train(module, other, X[:3], y[:3], np.arange(3), 3)
+    train(other, X[:3], y[:3], np.arange(3), 3)
     X[5] = np.nan
-    assert module.train_steps(net, X, y, order, 3, rates, 0.01, np.empty(3)) == 1
+    assert take_steps(net, X, y, order, 3, rates, 0.01, np.empty(3)) == 1
     assert net.parameters.tobytes() == other.parameters.tobytes()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import BACKENDS, DTYPES, Case, make_data, make_network
+from cases import BACKENDS, DTYPES, Case, make_data, make_network, take_steps
 
 import fastnn
 from fastnn import DivergenceError, Network, backends
@@ -38,9 +38,7 @@ def test_ten_steps_go_the_same_way_in_both_backends(dtype, l2):
     trajectories = []
     for backend in BACKENDS:
         net, losses = make_network(case, backend), np.empty(10)
-        backends.get(backend).train_steps(
-            net, X, y, np.arange(95), 10, np.full(10, 0.3), l2, losses
-        )
+        take_steps(net, X, y, np.arange(95), 10, np.full(10, 0.3), l2, losses)
         trajectories.append(losses)
     # Ten steps of two layers, each rounding sums of about ten numbers near 1: 10 * 2 * sqrt(10).
     np.testing.assert_allclose(*trajectories, rtol=0, atol=60 * np.finfo(dtype).eps)
@@ -105,9 +103,9 @@ class Orders:
     def __getattr__(self, name):
         return getattr(self.module, name)
 
-    def train_steps(self, net, X, Y, order, *rest):
+    def train_steps(self, net, X, Y, weights, order, *rest):
         self.orders.append(order.tolist())
-        return self.module.train_steps(net, X, Y, order, *rest)
+        return self.module.train_steps(net, X, Y, weights, order, *rest)
 
 
 @pytest.fixture

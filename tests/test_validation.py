@@ -9,7 +9,7 @@ import pytest
 from cases import BACKENDS, DTYPES
 
 import fastnn
-from fastnn import Network
+from fastnn import Network, optimizers, schedules
 
 ROWS = 6
 
@@ -48,14 +48,14 @@ BAD_NETWORKS = {
     "sizes in a string": ({"sizes": "784"}, TypeError, ["sizes", "sequence", "'784'"]),
     "sizes that are a number": ({"sizes": 784}, TypeError, ["sizes", "sequence", "784"]),
     "an unknown activation": (
-        {"activation": "swish"},
+        {"activation": "softsign"},
         ValueError,
-        ["activation", "'swish'", "identity", "relu", "sigmoid", "tanh"],
+        ["activation", "'softsign'", "identity", "relu", "sigmoid", "tanh"],
     ),
     "an unknown activation in a list": (
-        {"activation": ["swish"]},
+        {"activation": ["softsign"]},
         ValueError,
-        ["activation[0]", "'swish'", "identity", "relu", "sigmoid", "tanh"],
+        ["activation[0]", "'softsign'", "identity", "relu", "sigmoid", "tanh"],
     ),
     "softmax in a hidden layer": (
         {"activation": "softmax"},
@@ -74,13 +74,27 @@ BAD_NETWORKS = {
         ValueError,
         ["output", "'relu'", "identity", "sigmoid", "softmax"],
     ),
-    "an unknown loss": ({"loss": "mae"}, ValueError, ["loss", "'mae'", "cross_entropy", "mse"]),
+    "an unknown loss": ({"loss": "log"}, ValueError, ["loss", "'log'", "cross_entropy", "mse"]),
     "identity with cross-entropy": (
         {"output": "identity", "loss": "cross_entropy"},
         ValueError,
         ["loss", "'identity'", "'cross_entropy'", "mse"],
     ),
-    "softmax of one unit": ({"sizes": [3, 1]}, ValueError, ["softmax", "single", "sigmoid"]),
+    "softmax of one unit": (
+        {"sizes": [3, 1], "output": "softmax"},
+        ValueError,
+        ["softmax", "single", "sigmoid"],
+    ),
+    "softmax with Poisson": (
+        {"output": "softmax", "loss": "poisson"},
+        ValueError,
+        ["'poisson'", "rates of counts", "'exponential' or 'identity'", "'softmax'"],
+    ),
+    "standardised classes": (
+        {"standardize_targets": True},
+        ValueError,
+        ["standardize_targets", "'identity'", "'softmax'"],
+    ),
     "an unknown init": (
         {"init": "zeros"},
         ValueError,
@@ -288,7 +302,6 @@ BAD_SETTINGS = {
     "a rate of NaN": ({"learning_rate": np.nan}, ValueError, ["learning_rate", "finite", "nan"]),
     "an infinite rate": ({"learning_rate": np.inf}, ValueError, ["learning_rate", "finite", "inf"]),
     "a rate in a string": ({"learning_rate": "0.1"}, TypeError, ["learning_rate", "'0.1'"]),
-    "a rate that is None": ({"learning_rate": None}, TypeError, ["learning_rate", "None"]),
     "a rate that is a bool": ({"learning_rate": True}, TypeError, ["learning_rate", "True"]),
     "a complex rate": ({"learning_rate": 1j}, TypeError, ["learning_rate", "number", "1j"]),
     "a negative penalty": ({"l2": -1e-4}, ValueError, ["l2", "at least 0", "-0.0001"]),
@@ -296,20 +309,80 @@ BAD_SETTINGS = {
     "an infinite penalty": ({"l2": np.inf}, ValueError, ["l2", "finite", "inf"]),
     "a penalty in a string": ({"l2": "0"}, TypeError, ["l2", "number", "'0'"]),
     "an unknown schedule": (
-        {"schedule": "cosine"},
+        {"schedule": "sine"},
         ValueError,
-        ["schedule", "'cosine'", "constant", "linear"],
+        ["schedule", "'sine'", "constant", "cosine", "linear", "one_cycle"],
     ),
-    "no schedule": ({"schedule": None}, ValueError, ["schedule", "None", "constant", "linear"]),
+    "no schedule": ({"schedule": None}, TypeError, ["schedule", "None", "name", "function"]),
+    "an unknown optimizer": (
+        {"optimizer": "lbfgs"},
+        ValueError,
+        ["optimizer", "'lbfgs'", "adam", "adamw", "momentum", "nesterov", "rmsprop", "sgd"],
+    ),
+    "an optimizer that is a class": (
+        {"optimizer": optimizers.Adam},
+        TypeError,
+        ["optimizer", "name", "fastnn.optimizers", "Adam"],
+    ),
+    "a negative l1": ({"l1": -1}, ValueError, ["l1", "at least 0", "-1"]),
+    "a dropout of 1": ({"dropout": 1.0}, ValueError, ["dropout", "less than 1", "1.0"]),
+    "too few dropouts": ({"dropout": [0.1]}, ValueError, ["dropout", "2", "got 1"]),
+    "a maximal norm of 0": ({"max_norm": 0}, ValueError, ["max_norm", "greater than 0", "0"]),
+    "a negative clip": ({"clip_norm": -1}, ValueError, ["clip_norm", "greater than 0", "-1"]),
+    "an infinite clip": ({"clip_value": np.inf}, ValueError, ["clip_value", "finite", "inf"]),
+    "smoothing of 1": (
+        {"label_smoothing": 1},
+        ValueError,
+        ["label_smoothing", "less than 1", "1"],
+    ),
+    "no seconds": ({"max_seconds": 0}, ValueError, ["max_seconds", "greater than 0"]),
+    "an unknown layer": ({"frozen": [2]}, ValueError, ["frozen[0]", "from 0 to 1", "2"]),
+    "nothing to train": ({"frozen": [0, 1]}, ValueError, ["frozen", "leave a layer", "2"]),
+    "an unknown class weight": (
+        {"class_weight": "equal"},
+        ValueError,
+        ["class_weight", "'equal'", "balanced"],
+    ),
+    "a weight of an unknown class": (
+        {"class_weight": {7: 1.0}},
+        ValueError,
+        ["class_weight", "7"],
+    ),
+    "a negative class weight": (
+        {"class_weight": {1: -1.0}},
+        ValueError,
+        ["class_weight[1]", "at least 0", "-1"],
+    ),
+    "weights of too few rows": (
+        {"sample_weight": [1.0]},
+        ValueError,
+        ["sample_weight", "one a row", "(1,)"],
+    ),
+    "stopping by a string": (
+        {"early_stopping": "loss"},
+        TypeError,
+        ["early_stopping", "EarlyStopping", "'loss'"],
+    ),
+    "stopping by validation without any": (
+        {"early_stopping": True, "validation": None},
+        ValueError,
+        ["early_stopping", "loss", "validation", "'validation_loss'"],
+    ),
+    "everything set aside": ({"validation": 1.0}, ValueError, ["validation", "less than 1"]),
+    "a warm-up as long as the run": (
+        {"epochs": 3, "schedule": schedules.Cosine(warmup=3)},
+        ValueError,
+        ["Cosine", "warmup", "3 epochs"],
+    ),
     "validation that is an array": (
         {"validation": VALID_X},
         TypeError,
-        ["validation", "pair (X, y)", "ndarray"],
+        ["validation", "(X, y)", "ndarray"],
     ),
-    "validation of three": (
-        {"validation": (VALID_X, VALID_Y, 1)},
+    "validation of four": (
+        {"validation": (VALID_X, VALID_Y, None, 1)},
         TypeError,
-        ["validation", "pair (X, y)", "3"],
+        ["validation", "(X, y, sample_weight)", "4"],
     ),
     "validation with a wrong width": (
         {"validation": (VALID_X[:, :2], VALID_Y)},
@@ -383,3 +456,48 @@ def test_predictions_find_what_is_not_finite_wherever_it_is(columns, zeros, dtyp
                 net.predict_proba(X)
         X[row, column] = 0
     assert np.isfinite(net.predict_proba(X)).all()
+
+
+REGRESSION = {"output": "identity", "loss": "mse"}
+BAD_REGRESSION = {
+    "class weights": ({"class_weight": "balanced"}, ["class_weight", "'identity'", "regression"]),
+    "label smoothing": ({"label_smoothing": 0.1}, ["label_smoothing", "cross_entropy", "'mse'"]),
+    "labels that no one-hot can be made of": ({"y": np.arange(ROWS)}, ["y", "0 to 3", "0 to 5"]),
+}
+
+
+@pytest.mark.parametrize(("changes", "parts"), BAD_REGRESSION.values(), ids=BAD_REGRESSION)
+def test_what_makes_no_sense_for_regression_is_refused(changes, parts):
+    net = network(**REGRESSION)
+    before = net.parameters.tobytes()
+    with pytest.raises(ValueError, match=parts[0]) as error:
+        net.train(**{**good(), "y": np.zeros((ROWS, 4)), **changes})
+    assert all(part in str(error.value) for part in parts)
+    assert net.parameters.tobytes() == before
+
+
+@pytest.mark.parametrize("output", ["exponential", "identity"])
+def test_counts_are_not_negative(output):
+    net = network(output=output, loss="poisson")
+    with pytest.raises(ValueError, match=r"y must hold counts of 0 or more .* got -1"):
+        net.train(**{**good(), "y": np.full((ROWS, 4), -1.0)})
+
+
+BAD_OPTIMIZERS = {
+    "a rate of 0": (lambda: optimizers.SGD(0), "SGD's learning_rate .* greater than 0"),
+    "a momentum of 1": (lambda: optimizers.SGD(momentum=1), "SGD's momentum .* less than 1"),
+    "nesterov alone": (lambda: optimizers.SGD(nesterov=True), "nesterov needs a momentum"),
+    "a decay of 1": (lambda: optimizers.RMSprop(decay=1), "RMSprop's decay .* less than 1"),
+    "a negative beta": (lambda: optimizers.Adam(beta1=-0.1), "Adam's beta1 .* at least 0"),
+    "an epsilon of 0": (lambda: optimizers.Adam(epsilon=0), "Adam's epsilon .* greater than 0"),
+    "a negative decay": (
+        lambda: optimizers.AdamW(weight_decay=-1),
+        "AdamW's weight_decay .* at least 0",
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "message"), BAD_OPTIMIZERS.values(), ids=BAD_OPTIMIZERS)
+def test_bad_numbers_of_an_optimizer_are_refused_by_name(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

@@ -1,29 +1,33 @@
 """The reference backend: NumPy, written to be read. Each function is its formula.
 
-For a network with layers ``l = 1 .. L``, inputs ``A_0 = X`` (n, fan_in) and weights ``W_l``
-(fan_in, fan_out):
+For a network with layers ``l = 1 .. L``, inputs ``A_0 = X`` (n, fan_in), weights ``W_l`` (fan_in,
+fan_out) and the weights ``v`` (n,) of the rows, with mean 1:
 
-    forward     Z_l = A_(l-1) W_l + b_l            A_l = f_l(Z_l)
-    backward    D_L = dloss/dZ_L                   D_(l-1) = D_l W_l^T * f'_(l-1)(A_(l-1))
+    forward     Z_l = A_(l-1) W_l + b_l            A_l = f_l(Z_l) * M_l
+    backward    D_L = v dloss/dZ_L                 D_(l-1) = D_l W_l^T * f'_(l-1)(Z_(l-1)) * M_(l-1)
     gradient    dloss/dW_l = A_(l-1)^T D_l / n     dloss/db_l = sum of the rows of D_l / n
 
 as in Rumelhart, Hinton and Williams, "Learning representations by back-propagating errors" (1986).
+M is 1, or in training with dropout 0 for units left out and more than 1 for the others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastnn import dropout
 from fastnn.activations import ACTIVATIONS, Array
 from fastnn.backends import FINE, NOT_FINITE, WRONG_LENGTH
-from fastnn.losses import PAIRS, Pair
+from fastnn.losses import PAIRS, Pair, smoothed
+from fastnn.optimizers import AdamW
+from fastnn.parameters import Parameters
 
 if TYPE_CHECKING:
     from fastnn.network import Network
-    from fastnn.parameters import Parameters
+    from fastnn.rules import Objective, Rule, State
 
 # Numbers that overflow are the caller's to notice, as with the compiled backend.
 quietly = np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore")
@@ -33,7 +37,10 @@ BLOCK = 512
 
 
 def prepare(
-    dtype: np.dtype, announce: Callable[[], object] = lambda: None, one_row: bool = False
+    net: Network,
+    announce: Callable[[], object] = lambda: None,
+    rule: Rule | None = None,
+    one_row: bool = False,
 ) -> float:
     """Do nothing: there is nothing to compile."""
     return 0.0
@@ -64,38 +71,63 @@ def single(net: Network) -> Callable[[Array, Array], int]:
             return WRONG_LENGTH
         if not np.isfinite(x).all():
             return NOT_FINITE
-        out[:] = forward(net, x[None])[1][-1][0]
+        out[:] = forward(net, inputs(net, x[None], slice(None)))[1][-1][0]
         return FINE
 
     return predict_one
 
 
 @quietly
-def loss(net: Network, X: Array, Y: Array, out: Array) -> float:
+def activations(net: Network, X: Array, outs: Sequence[Array]) -> None:
+    """Write the activations of each layer into ``outs``; see `fastnn.backends`."""
+    for rows in _blocks(len(X)):
+        for out, a in zip(outs, forward(net, inputs(net, X, rows))[1][1:], strict=True):
+            out[rows] = a
+
+
+@quietly
+def loss(net: Network, X: Array, Y: Array, weights: Array | None, out: Array) -> float:
     """Return the mean loss, and write the outputs into ``out``; see `fastnn.backends`."""
     total = 0.0
     for rows in _blocks(len(X)):
         z, a = forward(net, inputs(net, X, rows))
         out[rows] = a[-1]
-        total += _pair(net).value(z, a[-1], targets(net, Y, rows)).sum(dtype=np.float64)
+        losses = _pair(net).value(z[-1], a[-1], targets(net, Y, rows))
+        total += (losses if weights is None else losses * weights[rows]).sum(dtype=np.float64)
     return total / len(X)
 
 
 @quietly
-def loss_and_gradient(net: Network, X: Array, Y: Array, l2: float, gradient: Parameters) -> float:
+def input_gradient(net: Network, X: Array, Y: Array, out: Array) -> None:
+    """Write the gradients with respect to the inputs into ``out``; see `fastnn.backends`."""
+    for rows in _blocks(len(X)):
+        t = targets(net, Y, rows)
+        deltas = backpropagate(net, inputs(net, X, rows), t, None, [])[2]
+        out[rows] = deltas[0] @ net.weights[0].T
+
+
+@quietly
+def loss_and_gradient(
+    net: Network,
+    X: Array,
+    Y: Array,
+    weights: Array | None,
+    objective: Objective,
+    keys: Array,
+    gradient: Parameters,
+) -> float:
     """Return the loss with its penalty and fill ``gradient``; see `fastnn.backends`."""
     total = 0.0
     gradient.vector[:] = 0
     for rows in _blocks(len(X)):
-        losses, a, deltas = backpropagate(net, inputs(net, X, rows), targets(net, Y, rows))
-        total += losses.sum(dtype=np.float64)
-        for l, delta in enumerate(deltas):
-            gradient.weights[l][...] += a[l].T @ delta / len(X)
-            gradient.biases[l][...] += delta.sum(axis=0) / len(X)
+        total += _add_gradient(net, X, Y, weights, rows, objective, keys[:, rows], gradient)
     penalty = 0.0
-    for weights, g in zip(net.weights, gradient.weights, strict=True):
-        g += l2 * weights
-        penalty += l2 / 2 * np.square(weights, dtype=np.float64).sum()
+    for w, g in zip(net.weights, gradient.weights, strict=True):
+        g[...] = g / len(X) + objective.l2 * w + objective.l1 * np.sign(w)
+        penalty += objective.l2 / 2 * np.square(w, dtype=np.float64).sum()
+        penalty += objective.l1 * np.abs(w).sum(dtype=np.float64)
+    for g in gradient.biases:
+        g /= len(X)
     return total / len(X) + penalty
 
 
@@ -104,53 +136,126 @@ def train_steps(
     net: Network,
     X: Array,
     Y: Array,
+    weights: Array | None,
     order: Array,
     batch_size: int,
     rates: Array,
-    l2: float,
+    rule: Rule,
+    keys: Array,
+    state: State,
     losses: Array,
 ) -> int:
-    """Take a step of gradient descent a batch; see `fastnn.backends`."""
+    """Take a step a batch; see `fastnn.backends`."""
+    objective, gradient = rule.objective, Parameters(net.architecture)
+    layers = [l for l in range(len(net.weights)) if l not in rule.frozen]
     for step, rate in enumerate(rates.tolist()):
-        rows = order[step * batch_size : (step + 1) * batch_size]
-        row_losses, a, deltas = backpropagate(net, inputs(net, X, rows), targets(net, Y, rows))
-        losses[step] = row_losses.mean(dtype=np.float64)
+        batch = slice(step * batch_size, min((step + 1) * batch_size, len(order)))
+        rows = order[batch]
+        gradient.vector[:] = 0
+        total = _add_gradient(net, X, Y, weights, rows, objective, keys[:, batch], gradient)
+        losses[step] = total / len(rows)
         if not np.isfinite(losses[step]):
             return step
-        for l, delta in enumerate(deltas):
-            net.weights[l][...] *= 1 - rate * l2
-            net.weights[l][...] -= rate / len(rows) * (a[l].T @ delta)
-            net.biases[l][...] -= rate / len(rows) * delta.sum(axis=0)
+        gradient.vector[:] /= len(rows)
+        for l in layers:
+            w = net.weights[l]
+            gradient.weights[l][...] += objective.l2 * w + objective.l1 * np.sign(w)
+        _clip(gradient, layers, rule)
+        state.steps += 1
+        for l in layers:
+            if isinstance(rule.optimizer, AdamW):
+                net.weights[l][...] *= 1 - rate * rule.optimizer.weight_decay
+            for values, slopes, slots in (
+                (net.weights[l], gradient.weights[l], [slot.weights[l] for slot in state.slots]),
+                (net.biases[l], gradient.biases[l], [slot.biases[l] for slot in state.slots]),
+            ):
+                rule.optimizer.update(values, slopes, slots, rate, state.steps)
+            if rule.max_norm is not None:
+                norms = np.sqrt(np.square(net.weights[l]).sum(axis=0))
+                net.weights[l][...] *= np.minimum(1, rule.max_norm / np.maximum(norms, 1e-30))
     return len(rates)
 
 
-def forward(net: Network, x: Array) -> tuple[Array, list[Array]]:
-    """Return the weighted inputs of the last layer, and the activations from the inputs on."""
-    activations = [x]
-    for name, weights, biases in zip(
-        net.architecture.activations, net.weights, net.biases, strict=True
-    ):
-        z = activations[-1] @ weights + biases
-        activations.append(ACTIVATIONS[name].function(z))
-    return z, activations
+def _add_gradient(
+    net: Network,
+    X: Array,
+    Y: Array,
+    weights: Array | None,
+    rows: slice | Array,
+    objective: Objective,
+    keys: Array,
+    gradient: Parameters,
+) -> float:
+    """Add the gradients of some rows' losses to ``gradient``; return the sum of the losses."""
+    t = targets(net, Y, rows)
+    if objective.label_smoothing:
+        t = smoothed(t, objective.label_smoothing, net.architecture.activations[-1])
+    masks = [
+        dropout.multipliers(keys[l], layer.fan_in, objective.dropout[l], net.architecture.dtype)
+        for l, layer in enumerate(net.architecture.layers)
+        if objective.drops
+    ]
+    v = None if weights is None else weights[rows]
+    losses, a, deltas = backpropagate(net, inputs(net, X, rows), t, v, masks)
+    for l, delta in enumerate(deltas):
+        gradient.weights[l][...] += a[l].T @ delta
+        gradient.biases[l][...] += delta.sum(axis=0)
+    return float(losses.sum(dtype=np.float64))
 
 
-def backpropagate(net: Network, x: Array, t: Array) -> tuple[Array, list[Array], list[Array]]:
+def _clip(gradient: Parameters, layers: Sequence[int], rule: Rule) -> None:
+    """Limit the norm of the gradient of these layers, and then each number (Pascanu, 2013)."""
+    arrays = [array[l] for l in layers for array in (gradient.weights, gradient.biases)]
+    if rule.clip_norm is not None:
+        norm = np.sqrt(sum(np.square(g, dtype=np.float64).sum() for g in arrays))
+        if norm > rule.clip_norm:
+            for g in arrays:
+                g *= rule.clip_norm / norm
+    if rule.clip_value is not None:
+        for g in arrays:
+            np.clip(g, -rule.clip_value, rule.clip_value, out=g)
+
+
+def forward(net: Network, x: Array, masks: Sequence[Array] = ()) -> tuple[list[Array], list[Array]]:
+    """Return the weighted inputs Z_1 .. Z_L, and the activations A_0 .. A_L."""
+    z: list[Array] = []
+    a = [x * masks[0] if masks else x]
+    for l, name in enumerate(net.architecture.activations):
+        z.append(a[-1] @ net.weights[l] + net.biases[l])
+        a.append(ACTIVATIONS[name].function(z[-1]))
+        if l + 1 < len(masks):
+            a[-1] = a[-1] * masks[l + 1]
+    return z, a
+
+
+def backpropagate(
+    net: Network, x: Array, t: Array, weights: Array | None, masks: Sequence[Array]
+) -> tuple[Array, list[Array], list[Array]]:
     """Return the rows' losses (n,), the activations A_0 .. A_L and the deltas D_1 .. D_L."""
-    z, a = forward(net, x)
-    deltas = [_pair(net).delta(a[-1], t)]
+    z, a = forward(net, x, masks)
+    losses, deltas = _pair(net).value(z[-1], a[-1], t), [_pair(net).delta(a[-1], t)]
+    if weights is not None:
+        losses, deltas = losses * weights, [deltas[0] * weights[:, None]]
     for l in range(len(net.weights) - 1, 0, -1):
         derivative = ACTIVATIONS[net.architecture.activations[l - 1]].derivative
         assert derivative is not None
-        deltas.insert(0, deltas[0] @ net.weights[l].T * derivative(a[l]))
-    return _pair(net).value(z, a[-1], t), a, deltas
+        delta = deltas[0] @ net.weights[l].T * derivative(z[l - 1])
+        deltas.insert(0, delta * masks[l] if masks else delta)
+    return losses, a, deltas
 
 
 def inputs(net: Network, X: Array, rows: slice | Array) -> Array:
-    """Return some rows in the network's dtype; bytes are pixels, scaled from 0..255 to 0..1."""
+    """Return some rows in the network's dtype; bytes are pixels, scaled from 0..255 to 0..1.
+
+    Inputs are standardised if the network does so.
+    """
     dtype = net.architecture.dtype
     x = X[rows].astype(dtype)
-    return x * (dtype.type(1) / dtype.type(255)) if X.dtype == np.uint8 else x
+    if X.dtype == np.uint8:
+        x *= dtype.type(1) / dtype.type(255)
+    if net.input_scaler is not None:
+        x = (x - net.input_scaler.mean) * net.input_scaler.scale
+    return x
 
 
 def targets(net: Network, Y: Array, rows: slice | Array) -> Array:

@@ -7,38 +7,61 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numba.core import event
 from numba.np.numpy_support import from_dtype
 
+from fastnn import dropout
 from fastnn.activations import ACTIVATIONS, Array
-from fastnn.backends.compiled import gemm, steps, threads, vector_ir
-from fastnn.backends.compiled import layers as table
+from fastnn.backends.compiled import (
+    further,
+    gemm,
+    layers,
+    moving,
+    one_row,
+    outputs,
+    steps,
+    table,
+    threads,
+    vector_ir,
+)
 from fastnn.losses import LOSSES
-from fastnn.parameters import Architecture, Layer, aligned_zeros, padded
+from fastnn.optimizers import PLAIN, SGD, Adam, AdamW, RMSprop
+from fastnn.parameters import Architecture, Layer, Parameters, aligned_zeros, padded
+from fastnn.rules import Objective
 
 if TYPE_CHECKING:
     from fastnn.network import Network
-    from fastnn.parameters import Parameters
+    from fastnn.rules import Rule, State
 
 KINDS = {np.dtype("f4"): table.FLOAT32, np.dtype("f8"): table.FLOAT64, np.dtype("u1"): table.UINT8}
 UNITS = {
-    gemm.PRODUCT: gemm.product,
-    gemm.SPARSE_PRODUCT: gemm.product_of_sparse,
-    gemm.GATHER: table.gather,
-    gemm.ACTIVATE: table.activate,
-    gemm.DERIVE: table.apply_derivative,
-    gemm.FINISHING: table.finish,
-    gemm.PHASE: steps.phase,
+    table.PRODUCT: gemm.product,
+    table.SPARSE_PRODUCT: gemm.product_of_sparse,
+    table.GATHER: layers.gather,
+    table.FINISHING: outputs.finish,
+    table.PHASE: steps.phase,
+    # Compiled when first needed, as not all need them.
+    table.ACTIVATE: layers.activate,
+    table.FORWARD_ONE: one_row.forward_one,
+    table.ONE_ROW: one_row.one_row,
+    table.MOVE: moving.move,
+    table.MEASURE: moving.measure,
+    table.LIMIT: moving.limit,
+    table.FURTHER: further.further,
 }
-# Compiled when first needed, as few need them: steps of a single row, and its prediction.
-ONE_ROW_UNITS = {gemm.FORWARD_ONE: table.forward_one, gemm.ONE_ROW: steps.one_row}
+ALWAYS = (table.PRODUCT, table.SPARSE_PRODUCT, table.GATHER, table.FINISHING, table.PHASE)
+OF_ONE_ROW = (table.FORWARD_ONE, table.ONE_ROW)
+WITHOUT_KERNEL = ("relu", "identity")
 _preparing = threading.Lock()
+# The table of the units' addresses for each dtype; 0 where one is not yet compiled.
+_tables = {np.dtype(name): np.zeros(table.PHASE + 1, np.int64) for name in ("f4", "f8")}
+# Rows of weights that have room in the buffer in which a gradient is made part by part.
+STEPPED_ROWS = 64
 # The units for which a thread that splits units is worth it.
 UNITS_WORTH_A_THREAD = 32
 # Bytes of inputs and activations that a block of predictions takes in the second-level cache.
@@ -48,36 +71,61 @@ BLOCK = 512
 
 
 def prepare(
-    dtype: np.dtype, announce: Callable[[], object] = lambda: None, one_row: bool = False
+    net: Network,
+    announce: Callable[[], object] = lambda: None,
+    rule: Rule | None = None,
+    one_row: bool = False,
 ) -> float:
-    """Compile the kernels for a dtype, or load them from the cache; see `fastnn.backends`."""
+    """Compile the kernels for a network, or load them from the cache; see `fastnn.backends`."""
     start = time.perf_counter()
     with event.install_listener("numba:compile", _Announcer(announce)):
-        _functions(dtype, one_row)
+        objective = rule.objective if rule else NO_PENALTY
+        needed = _needed(net, objective, rule, one_row and _singly(rule))
+        _functions(net.architecture.dtype, needed)
     return time.perf_counter() - start
 
 
-def _functions(dtype: np.dtype, one_row: bool = False) -> Array:
-    """Return the table of the units' addresses, compiled for a dtype."""
-    with _preparing:  # the first of several threads compiles, the others wait
-        addresses = _compiled(dtype)
-        if one_row and not addresses[gemm.ONE_ROW]:
+def warmup(dtype: np.dtype) -> float:
+    """Compile all kernels for a dtype, or load them from the cache; return the seconds it took."""
+    start = time.perf_counter()
+    _functions(dtype, UNITS)
+    return time.perf_counter() - start
+
+
+def _needed(net: Network, objective: Objective, rule: Rule | None, one_row: bool) -> set[int]:
+    """Return the places of the units that a call needs."""
+    places = {*ALWAYS}
+    if _adjusts(net, objective):
+        places.add(table.FURTHER)
+    hidden = net.architecture.activations[:-1]
+    if any(name not in WITHOUT_KERNEL for name in hidden) or objective.drops:
+        places.add(table.ACTIVATE)
+    if one_row:
+        places.update(OF_ONE_ROW)
+    if rule is not None:
+        if not _plain(rule):
+            places.add(table.MOVE)
+        if rule.clip_norm is not None:
+            places.update((table.MEASURE, table.FURTHER))
+        if rule.max_norm is not None:
+            places.update((table.LIMIT, table.FURTHER))
+    return places
+
+
+def _functions(dtype: np.dtype, places: Iterable[int] = ALWAYS) -> Array:
+    """Return the table of the units' addresses, with those at these places, for a dtype."""
+    addresses = _tables[dtype]
+    if not all(addresses[place] for place in places):
+        with _preparing:  # the first of several threads compiles, the others wait
             number = from_dtype(dtype)
-            steps.single.dispatcher.disable_compile(False)
-            steps.single.prepare(number)
-            steps.single.dispatcher.disable_compile()  # other types are a TypeError
-            for place, function in ONE_ROW_UNITS.items():
-                addresses[place] = function.address(number)
-        return addresses
-
-
-@cache
-def _compiled(dtype: np.dtype) -> Array:
-    number = from_dtype(dtype)
-    addresses = np.zeros(len(UNITS) + len(ONE_ROW_UNITS), np.int64)
-    for place, function in UNITS.items():
-        addresses[place] = function.address(number)
-    steps.run.prepare(number)
+            steps.run.prepare(number)
+            if table.ONE_ROW in places:
+                one_row.single.dispatcher.disable_compile(False)
+                one_row.single.prepare(number)
+                one_row.single.dispatcher.disable_compile()  # other types are a TypeError
+            for place in places:
+                if not addresses[place]:
+                    addresses[place] = UNITS[place].address(number)
     return addresses
 
 
@@ -108,12 +156,14 @@ def predict(net: Network, X: Array, out: Array) -> bool:
 
 def single(net: Network) -> Callable[[Array, Array], int]:
     """Return the function that predicts one row of the network; see `fastnn.backends`."""
-    functions = _functions(net.architecture.dtype, one_row=True)
+    needed = _needed(net, NO_PENALTY, None, one_row=True)
+    functions = _functions(net.architecture.dtype, needed)
     layers, work = _workspace(net.architecture, 1, 1)
-    lists = _lists_of_one(net.architecture)
-    arrays = (functions, layers, net.parameters, work, lists, NO_TARGET)
-    plan = np.array([array.ctypes.data for array in arrays] + [len(layers)])
-    dispatcher = steps.single.dispatcher
+    lists, scaler = _lists_of_one(net.architecture), _scaler(net)
+    arrays = (functions, layers, net.parameters, work, lists, NO_TARGET, scaler)
+    addresses = [array.ctypes.data for array in arrays]
+    plan = np.array([*addresses, len(layers), len(scaler)])
+    dispatcher = one_row.single.dispatcher
 
     def predict_one(x: Array, out: Array, keep: Any = arrays) -> int:
         return dispatcher(plan, x, out)
@@ -121,24 +171,62 @@ def single(net: Network) -> Callable[[Array, Array], int]:
     return predict_one
 
 
-def loss(net: Network, X: Array, Y: Array, out: Array) -> float:
+def activations(net: Network, X: Array, outs: Sequence[Array]) -> None:
+    """Write the activations of each layer into ``outs``; see `fastnn.backends`."""
+    for first in range(0, len(X), BLOCK):
+        rows = slice(first, min(first + BLOCK, len(X)))
+        work, layers = _run(net, X[rows], None, alone=True).work
+        for out, layer in zip(outs, layers, strict=True):
+            out[rows] = _block(work, layer[table.OUTPUT], layer[table.STRIDE], out[rows])
+
+
+def input_gradient(net: Network, X: Array, Y: Array, out: Array) -> None:
+    """Write the gradients with respect to the inputs into ``out``; see `fastnn.backends`."""
+    for first in range(0, len(X), BLOCK):
+        rows = slice(first, min(first + BLOCK, len(X)))
+        work, layers = _run(net, X[rows], Y[rows], alone=True, to_inputs=True).work
+        out[rows] = _block(work, layers[0, table.INPUT], layers[0, table.INPUT_STRIDE], out[rows])
+
+
+def _block(work: Array, start: int, stride: int, like: Array) -> Array:
+    """Return a view of rows in the work array, as many and as long as those of an array."""
+    rows, columns = like.shape
+    return work[start : start + rows * stride].reshape(rows, stride)[:, :columns]
+
+
+def loss(net: Network, X: Array, Y: Array, weights: Array | None, out: Array) -> float:
     """Return the mean loss, and write the outputs into ``out``; see `fastnn.backends`."""
     losses = np.empty(-(-len(X) // BLOCK))
-    _run(net, X, Y, out=out, losses=losses)
+    _run(net, X, Y, weights, out=out, losses=losses)
     return _mean(losses, len(X))
 
 
-def loss_and_gradient(net: Network, X: Array, Y: Array, l2: float, gradient: Parameters) -> float:
+def loss_and_gradient(
+    net: Network,
+    X: Array,
+    Y: Array,
+    weights: Array | None,
+    objective: Objective,
+    keys: Array,
+    gradient: Parameters,
+) -> float:
     """Return the loss with its penalty and fill ``gradient``; see `fastnn.backends`."""
     gradient.vector[:] = 0
     losses = np.empty(-(-len(X) // BLOCK))
-    alphas, betas = np.full(len(losses), 1 / len(X)), np.ones(len(losses))
-    _run(net, X, Y, losses=losses, result=gradient.vector, alphas=alphas, betas=betas)
+    numbers = _numbers(objective)
+    numbers[table.ALPHA] = 1 / len(X)
+    _run(
+        net, X, Y, weights, losses=losses, numbers=numbers, objective=objective, keys=keys,
+        result=gradient.vector,
+    )  # fmt: skip
     value = _mean(losses, len(X))
-    if l2:
-        for weights, g in zip(net.weights, gradient.weights, strict=True):
-            g += l2 * weights
-            value += l2 / 2 * float(np.sum(np.square(weights, dtype=np.float64)))
+    for w, g in zip(net.weights, gradient.weights, strict=True):
+        if objective.l2:
+            g += objective.l2 * w
+            value += objective.l2 / 2 * float(np.sum(np.square(w, dtype=np.float64)))
+        if objective.l1:
+            g += objective.l1 * np.sign(w)
+            value += objective.l1 * float(np.abs(w).sum(dtype=np.float64))
     return value
 
 
@@ -152,87 +240,214 @@ def train_steps(
     net: Network,
     X: Array,
     Y: Array,
+    weights: Array | None,
     order: Array,
     batch_size: int,
     rates: Array,
-    l2: float,
+    rule: Rule,
+    keys: Array,
+    state: State,
     losses: Array,
 ) -> int:
-    """Take a step of gradient descent a batch; see `fastnn.backends`."""
+    """Take a step a batch; see `fastnn.backends`."""
     sizes = np.full(len(rates), batch_size)
     sizes[-1] = len(order) - batch_size * (len(rates) - 1)
-    return _run(
-        net,
-        X,
-        Y,
-        order=order,
-        batch_size=batch_size,
-        losses=losses,
-        result=net.parameters,
-        alphas=-rates / sizes,
-        betas=1 - rates * l2,
+    numbers = _numbers(rule.objective, rule)
+    if _plain(rule):
+        changing = np.empty((len(rates), table.BETA + 1), net.architecture.dtype)
+        changing[:, table.ALPHA] = -rates / sizes
+        changing[:, table.BETA] = 1 - rates * rule.objective.l2
+    else:
+        changing = _changing(rates, sizes, rule, state.steps)
+    result = net.parameters if rule.clip_norm is None else Parameters(net.architecture).vector
+    taken = _run(
+        net, X, Y, weights, order=order, batch_size=batch_size, losses=losses, numbers=numbers,
+        changing=changing, objective=rule.objective, rule=rule, state=state, keys=keys,
+        result=result,
+    ).taken  # fmt: skip
+    state.steps += taken
+    return taken
+
+
+def _plain(rule: Rule) -> bool:
+    """Tell whether a step is a sum that goes right into the parameters."""
+    return rule.optimizer.code == PLAIN and not (
+        rule.objective.l1 or rule.clip_norm is not None or rule.clip_value is not None
     )
 
 
+def _numbers(objective: Objective, rule: Rule | None = None) -> Array:
+    """Return the numbers of a step; see table.py."""
+    numbers = np.zeros(table.NUMBERS)
+    numbers[[table.BETA, table.BIAS_BETA, table.DECAY]] = 1
+    numbers[[table.NORM_LIMIT, table.VALUE_LIMIT, table.UNIT_LIMIT]] = np.inf
+    numbers[table.SMOOTHING] = objective.label_smoothing
+    numbers[table.L1], numbers[table.L2] = objective.l1, objective.l2
+    if rule is None:
+        return numbers
+    for place, limit in (
+        (table.NORM_LIMIT, rule.clip_norm),
+        (table.VALUE_LIMIT, rule.clip_value),
+        (table.UNIT_LIMIT, rule.max_norm),
+    ):
+        if limit is not None:
+            numbers[place] = limit
+    if not _plain(rule):
+        numbers[table.BIAS_BETA] = 0  # the gradient of each step is made anew
+    optimizer = rule.optimizer
+    if isinstance(optimizer, SGD):
+        numbers[table.FIRST] = optimizer.momentum
+    elif isinstance(optimizer, RMSprop):
+        numbers[table.FIRST], numbers[table.EPSILON] = optimizer.decay, optimizer.epsilon
+    else:
+        numbers[table.FIRST], numbers[table.SECOND] = optimizer.beta1, optimizer.beta2
+        numbers[table.EPSILON] = optimizer.epsilon
+    return numbers
+
+
+def _changing(rates: Array, sizes: Array, rule: Rule, before: int) -> Array:
+    """Return the numbers that change from step to step, so many of which were taken before."""
+    optimizer = rule.optimizer
+    t = before + 1 + np.arange(len(rates))
+    numbers = np.ones((len(rates), table.DECAY + 1))
+    numbers[:, table.ALPHA], numbers[:, table.BETA] = 1 / sizes, 0
+    numbers[:, table.RATE] = rates
+    numbers[:, table.LOOK_AHEAD] = rates if isinstance(optimizer, SGD) and optimizer.nesterov else 0
+    if isinstance(optimizer, Adam):
+        numbers[:, table.RATE] = rates / (1 - optimizer.beta1**t)
+        numbers[:, table.CORRECTION] = 1 / np.sqrt(1 - optimizer.beta2**t)
+    if isinstance(optimizer, AdamW):
+        numbers[:, table.DECAY] = 1 - rates * optimizer.weight_decay
+    return numbers
+
+
 NOTHING = np.empty(0)
+NO_CHANGE = np.empty((0, 0))
+NO_PENALTY = Objective()
 NO_TARGET = np.full(4, table.NONE, np.int64)
+
+
+class _Done(NamedTuple):
+    """How many batches were taken, and the work array with the table of layers."""
+
+    taken: int
+    work: tuple[Array, Array]
 
 
 def _run(
     net: Network,
     X: Array,
     Y: Array | None,
+    weights: Array | None = None,
     *,
     order: Array = NOTHING,
     batch_size: int = BLOCK,
     losses: Array | None = None,
+    numbers: Array | None = None,
+    changing: Array = NO_CHANGE,
+    objective: Objective = NO_PENALTY,
+    rule: Rule | None = None,
+    state: State | None = None,
+    keys: Array = dropout.NO_KEYS,
     result: Array = NOTHING,
-    alphas: Array = NOTHING,
-    betas: Array = NOTHING,
     out: Array = NOTHING,
-) -> int:
+    to_inputs: bool = False,
+    alone: bool = False,
+) -> _Done:
+    """Go through all rows, or those of the order, in batches; see `steps.run`.
+
+    ``alone``: in memory of its own and on one thread, so that it can be looked at afterwards.
+    """
     architecture = net.architecture
     dtype = architecture.dtype
     rows = len(order) or len(X)
     capacity = min(batch_size, rows)
-    training = len(alphas) > 0
-    trial = threads.trial(architecture, capacity, training)
-    count = trial.choose(_most_threads(net, capacity, training))
-    listed = gemm.lists_size(capacity) if _mostly_zero(X) else 0
-    in_place = not (training or listed) and _readable_in_place(X, dtype)
-    operations, phases = _plan(architecture, capacity, count, in_place, Y is None, training)
-    layers, buffer = _workspace(architecture, 0 if in_place else capacity, capacity, count)
-    size = gemm.pack_size(dtype.itemsize) if training else 0
+    updating = len(result) > 0
+    trial = threads.trial(architecture, capacity, updating)
+    count = 1 if alone else trial.choose(_most_threads(net, capacity, updating))
+    listed = gemm.lists_size(capacity) if net.input_scaler is None and _mostly_zero(X) else 0
+    backward = updating or to_inputs
+    in_place = not (backward or listed or alone or net.input_scaler) and _in_place(X, dtype)
+    adjust = _adjusts(net, objective)
+    depth = len(architecture.layers)
+    updated = [l for l in range(depth) if updating and not (rule and l in rule.frozen)]
+    operations, phases, update = _plan(
+        architecture, capacity, count, in_place, adjust, Y is None, updated, to_inputs, rule
+    )
+    layers, work = _workspace(
+        architecture, 0 if in_place else capacity, capacity, count, backward, objective
+    )
+    singly = updating and rule is not None and _singly(rule) and not adjust
+    one_row = singly and 1 in (capacity, rows % batch_size)
+    slots = [slot.vector for slot in state.slots] if state else []
+    first, second = [*slots, *[NOTHING.astype(dtype)] * 2][:2]
+    pack = gemm.pack_size(dtype.itemsize) if backward else 0
+    if updating and rule is not None and not _plain(rule):
+        pack = max(pack, STEPPED_ROWS * max(layer.stride for layer in architecture.layers))
     steps_to_take = -(-rows // batch_size)
     start = time.perf_counter()
     with threads.region(count):
         taken: int = steps.run.dispatcher(
-            _functions(dtype, one_row=training and 1 in (capacity, rows % batch_size)),
+            _functions(dtype, _needed(net, objective, rule, one_row)),
             layers,
             operations,
             phases,
+            update,
             LOSSES[architecture.loss],
             net.parameters,
             result.astype(dtype, copy=False),
-            buffer,
-            aligned_zeros(count * size, dtype).reshape(count, size),
+            rule.optimizer.code if rule else PLAIN,
+            first,
+            second,
+            work,
+            aligned_zeros(count * pack, dtype).reshape(count, pack),
             _source(X, pixels=True),
+            _scaler(net),
             NO_TARGET if Y is None else _source(Y),
+            NOTHING.astype(dtype) if weights is None else weights,
             order.astype(np.int64, copy=False),
             rows,
             batch_size,
+            np.ascontiguousarray(keys).reshape(-1),
             np.empty((count, listed), np.int32),
             _lists_of_one(architecture),
-            alphas.astype(dtype),
-            betas.astype(dtype),
+            (_numbers(objective) if numbers is None else numbers).astype(dtype),
+            changing.astype(dtype, copy=False),
             np.zeros(capacity),
-            np.empty(-(-rows // batch_size)) if losses is None else losses,
+            np.zeros(int(layers[-1, table.MEASURED]) + _measures(architecture.layers[-1])),
+            np.empty(steps_to_take) if losses is None else losses,
             out.reshape(-1).astype(dtype, copy=False),
             np.ones(1, dtype),
+            singly,
             count,
         )
     trial.record(count, (time.perf_counter() - start) / steps_to_take)
-    return taken
+    return _Done(taken, (work, layers))
+
+
+def _singly(rule: Rule | None) -> bool:
+    """Tell whether a step of one row may take the way of its own."""
+    if rule is None:
+        return True
+    return _plain(rule) and not (rule.objective.drops or rule.frozen or rule.max_norm)
+
+
+def _adjusts(net: Network, objective: Objective) -> bool:
+    """Tell whether inputs are standardised, or some left out."""
+    return net.input_scaler is not None or (objective.drops and objective.dropout[0] > 0)
+
+
+def _scaler(net: Network) -> Array:
+    """Return means and factors of the inputs in one vector, or none."""
+    scaler = net.input_scaler
+    if scaler is None:
+        return np.empty(0, net.architecture.dtype)
+    return np.concatenate([scaler.mean, scaler.scale])
+
+
+def _measures(layer: Layer) -> int:
+    """Return the sums of squares that are taken of a layer's gradient: of weights, of biases."""
+    return -(-layer.fan_in // moving.MEASURED_ROWS) + 1
 
 
 def _most_threads(net: Network, rows: int, training: bool) -> int:
@@ -250,7 +465,7 @@ def _lists_of_one(architecture: Architecture) -> Array:
     return np.empty(sum(layer.fan_in + 1 for layer in architecture.layers), np.int32)
 
 
-def _readable_in_place(X: Array, dtype: np.dtype) -> bool:
+def _in_place(X: Array, dtype: np.dtype) -> bool:
     """Tell whether the products can read the rows where they are."""
     between_rows, size = X.strides[0], dtype.itemsize
     adjacent = X.dtype == dtype and X.strides[1] == size
@@ -273,43 +488,78 @@ def _by_units(layer: Layer, rows: int, threads: int) -> bool:
 
 
 def _plan(
-    architecture: Architecture, rows: int, threads: int, in_place: bool, check: bool, training: bool
-) -> tuple[Array, Array]:
-    """Return the operations of a step, and where each phase ends; see `steps.run`."""
+    architecture: Architecture,
+    rows: int,
+    threads: int,
+    in_place: bool,
+    adjust: bool,
+    check: bool,
+    changing: list[int],
+    to_inputs: bool,
+    rule: Rule | None,
+) -> tuple[Array, Array, int]:
+    """Return the operations of a step, where each phase ends, and the first phase of updates.
+
+    ``changing`` are the layers that are updated; backward it goes no further than needed.
+    """
     by_units = [_by_units(layer, rows, threads) for layer in architecture.layers]
-    splits = [steps.UNITS if wide else steps.ROWS for wide in by_units]
-    layers = range(len(splits))
-    inputs = steps.EVERYTHING if by_units[0] else steps.ROWS
-    operations = [(steps.IN_PLACE if in_place else steps.GATHERING, 0, inputs)]
+    splits = [table.UNITS if wide else table.ROWS for wide in by_units]
+    depth = len(splits)
+    inputs = table.EVERYTHING if by_units[0] else table.ROWS
+    operations = [(table.IN_PLACE if in_place else table.GATHERING, 0, inputs)]
+    if adjust:
+        operations += [(table.ADJUSTING, 0, inputs)]
     if check:
-        operations += [(steps.CHECK, 0, inputs)]
-    operations += [(steps.FORWARD, l, splits[l]) for l in layers]
-    operations += [(steps.FINISH, layers[-1], steps.ROWS)]
-    if training:
-        operations += [(steps.BACKWARD, l, splits[l]) for l in layers[:0:-1]]
-        operations += [(steps.UPDATING, l, splits[l]) for l in layers]
+        operations += [(table.CHECK, 0, inputs)]
+    operations += [(table.FORWARD, l, splits[l]) for l in range(depth)]
+    operations += [(table.FINISH, depth - 1, table.ROWS)]
+    lowest = -1 if to_inputs else min(changing, default=depth)
+    operations += [(table.BACKWARD, l, splits[l]) for l in range(depth - 1, lowest, -1)]
+    computing = len(operations)
+    stepping = rule is not None and not _plain(rule) and rule.clip_norm is None
+    way = table.STEPPING if stepping else table.UPDATING
+    operations += [(way, l, splits[l]) for l in changing]
+    groups = [len(operations)]
+    if rule is not None and rule.clip_norm is not None:
+        operations += [(table.MEASURING, l, table.ROWS) for l in changing]
+        groups.append(len(operations))
+        operations += [(table.MOVING, l, table.ROWS) for l in changing]
+        groups.append(len(operations))
+    if rule is not None and rule.max_norm is not None:
+        operations += [(table.LIMITING, l, table.UNITS) for l in changing]
+        groups.append(len(operations))
     ends = []
-    for i, (before, after) in enumerate(pairwise(operations), 1):
-        updates = [operation[0] == steps.UPDATING for operation in (before, after)]
-        together = before[2] == steps.EVERYTHING or before[2] == after[2] == steps.ROWS
-        if not (all(updates) or (together and not any(updates))):
+    for i, (before, after) in enumerate(pairwise(operations[:computing]), 1):
+        if not (before[2] == table.EVERYTHING or before[2] == after[2] == table.ROWS):
             ends.append(i)
-    return np.array(operations, np.int64), np.array([*ends, len(operations)], np.int64)
+    ends.append(computing)
+    update = len(ends)
+    if changing:
+        ends += groups
+    return np.array(operations, np.int64), np.array(ends, np.int64), update
 
 
 def _workspace(
-    architecture: Architecture, gathered: int, rows: int, threads: int = 1
+    architecture: Architecture,
+    gathered: int,
+    rows: int,
+    threads: int = 1,
+    slopes: bool = False,
+    objective: Objective = NO_PENALTY,
 ) -> tuple[Array, Array]:
     """Return the table of layers, and the work array that it describes.
 
-    It holds so many rows, and in each thread's copy of the inputs so many that were gathered.
+    It holds so many rows, and in each thread's copy of the inputs so many that were gathered; with
+    ``slopes`` room for the derivatives of activations.
     """
     layers = np.zeros((len(architecture.layers), table.COLUMNS), np.int64)
     below = padded(architecture.sizes[0], architecture.dtype.itemsize)
-    source, size = 0, gathered * below
+    source, size, measured = 0, gathered * below, 0
     if _by_units(architecture.layers[0], rows, threads):
         layers[0, table.COPY] = size
         size *= threads
+    if objective.drops:
+        layers[:, table.DROP] = [dropout.threshold(rate) for rate in objective.dropout]
     for l, (layer, name) in enumerate(
         zip(architecture.layers, architecture.activations, strict=True)
     ):
@@ -324,7 +574,13 @@ def _workspace(
         layers[l, table.INPUT_STRIDE] = below
         layers[l, table.OUTPUT] = source = size
         layers[l, table.DELTA] = size + block
+        layers[l, table.MEASURED] = measured
         below, size = layer.stride, size + 2 * block
+        measured += _measures(layer)
+        hidden = l + 1 < len(layers)
+        if slopes and hidden and (name not in WITHOUT_KERNEL or layers[l + 1, table.DROP]):
+            layers[l, table.SLOPE] = size
+            size += block
     return layers, aligned_zeros(size, architecture.dtype)
 
 

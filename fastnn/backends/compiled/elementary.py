@@ -1,9 +1,10 @@
-"""exp, tanh and sigmoid as branch-free polynomials, which LLVM vectorises.
+"""exp, log1p, erf and what is made of them, as branch-free polynomials, which LLVM vectorises.
 
 ``exp(x) = 2^n exp(r)`` with ``n = round(x / ln 2)`` and ``|r| <= ln(2) / 2``; ``r`` is computed
 with ln 2 in two parts (Cody and Waite, 1980), and ``exp(r)`` is its Taylor polynomial, whose
 remainder is below a tenth of a rounding error. NaN passes through; results below the smallest
-normal number are right.
+normal number are right. ``log1p(x) = 2 artanh(x / (2 + x))`` is that function's Taylor series, for
+x from 0 to 1.
 """
 
 from __future__ import annotations
@@ -53,6 +54,16 @@ def _constants(dtype: type[np.floating], high_bits: int) -> Constants:
 
 CONSTANTS = {types.float32: _constants(np.float32, 15), types.float64: _constants(np.float64, 32)}
 DEGREE = {types.float32: 7, types.float64: 13}
+ERF_P = (
+    1.1283791462501205, 0.19037594681979925, 0.05274535294077059, 0.003764481111872609,
+    0.00028488797628608013, 2.0507366799062735e-06,
+)  # fmt: skip
+ERF_Q = (
+    1.0, 0.5020490330020989, 0.11409710035732804, 0.014966928651296493, 0.0011623166019941137,
+    3.8098687508844986e-05,
+)  # fmt: skip
+ERF_END = 3.9192059
+ARTANH_TERMS = {types.float32: 8, types.float64: 17}  # the rest is below 1/9 to that power
 
 
 def _expm1_parts(x):
@@ -106,3 +117,87 @@ def tanh(x):
     m = power * p + (power - one)
     y = -m / (one + one + m)
     return -y if x < 0 else y
+
+
+@serial
+def sigmoid_and_slope(x):
+    """Return the sigmoid and its derivative ``e**-|x| / (1 + e**-|x|)**2``."""
+    e = exp(-abs(x))
+    one = type(e)(1)
+    share = one / (one + e)
+    return (e if x < 0 else one) * share, e * share * share
+
+
+@serial
+def expm1(x):
+    """Return ``e**x - 1`` without cancellation."""
+    p, shifted, one = _expm1_parts(x)
+    power = scale_by_power(one, shifted)
+    return power * p + (power - one)
+
+
+def log1p(x):
+    """Return ``log(1 + x)`` for x from 0 to 1."""
+    raise NotImplementedError
+
+
+@overload(log1p, jit_options={"fastmath": {"contract", "nsz"}})
+def _log1p_of(x):
+    terms = ARTANH_TERMS[x]
+    taylor = tuple(x.cast_python_value(2 / (2 * i + 1)) for i in range(terms - 1, -1, -1))
+    two = x.cast_python_value(2)
+
+    def implementation(x):
+        s = x / (two + x)
+        square = s * s
+        p = taylor[0]
+        for i in range(1, len(taylor)):
+            p = p * square + taylor[i]
+        return p * s
+
+    return implementation
+
+
+@serial
+def softplus(x):
+    """Return ``log(1 + e**x)``."""
+    zero = type(x)(0)
+    return max(x, zero) + log1p(exp(-abs(x)))
+
+
+def normal_cdf(x):
+    """Return the distribution function of the standard normal."""
+    raise NotImplementedError
+
+
+@overload(normal_cdf, jit_options={"fastmath": {"contract", "nsz"}})
+def _normal_cdf_of(x):
+    if x == types.float64:
+        root = math.sqrt(0.5)
+        return lambda x: 0.5 * math.erfc(-x * root)
+    # erf(x) = x P(x^2) / Q(x^2), fitted for the least relative error, 2e-8, up to where a float32
+    # rounds to 1.
+    p = tuple(np.float32(value) for value in reversed(ERF_P))
+    q = tuple(np.float32(value) for value in reversed(ERF_Q))
+    root, end, half = np.float32(math.sqrt(0.5)), np.float32(ERF_END), np.float32(0.5)
+
+    def implementation(x):
+        u = x * root
+        u = end if u > end else u
+        u = -end if u < -end else u
+        square = u * u
+        above, below = p[0], q[0]
+        for i in range(1, len(p)):
+            above = above * square + p[i]
+        for i in range(1, len(q)):
+            below = below * square + q[i]
+        return half + half * (u * above / below)
+
+    return implementation
+
+
+@serial
+def normal_density(x):
+    """Return the density of the standard normal."""
+    kind = type(x)
+    return exp(-x * x * kind(0.5)) * kind(1 / math.sqrt(2 * math.pi))

@@ -12,6 +12,7 @@ import numpy as np
 from numba import int64, types
 
 from fastnn.backends.compiled.jit import serial, unit
+from fastnn.backends.compiled.table import PRODUCT
 from fastnn.backends.compiled.vector_ir import (
     FROM_BIASES,
     FROM_C,
@@ -43,19 +44,6 @@ LINE = 64
 
 # Share of inputs that are not zero below which it pays to list those that are not.
 WORTH_LISTING = 0.35
-
-# Places in the table of units' addresses that is handed to every kernel that calls one.
-(
-    PRODUCT,
-    SPARSE_PRODUCT,
-    GATHER,
-    ACTIVATE,
-    DERIVE,
-    FINISHING,
-    FORWARD_ONE,
-    ONE_ROW,
-    PHASE,
-) = range(9)
 
 TILE_ROWS = tuple(TILES)
 # WIDTHS[rows, n] is the widest tile of at most n vectors; WIDTHS[rows, 0] the widest of all.

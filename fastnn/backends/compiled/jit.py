@@ -38,7 +38,8 @@ serial = numba.njit(**OPTIONS, inline="always")
 
 def _fingerprint() -> str:
     here = Path(__file__).parent
-    codes = [here.parents[1] / "activations.py", here.parents[1] / "losses.py"]
+    names = ("activations.py", "dropout.py", "losses.py", "optimizers.py")
+    codes = [here.parents[1] / name for name in names]
     digest = hashlib.sha256(repr(MACHINE).encode())
     for path in [*sorted(here.glob("*.py")), *codes]:
         digest.update(path.read_bytes())

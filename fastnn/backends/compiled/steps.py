@@ -1,58 +1,63 @@
-"""The kernels that are called from Python: many batches in one call, and one row."""
+"""The kernel that is called from Python: many batches in one call."""
 
 from __future__ import annotations
 
 import math
 
-import numpy as np
 from numba import carray, int64, prange, types
 
-from fastnn.backends import FINE, NOT_FINITE, WRONG_LENGTH
+from fastnn.backends.compiled.further import call_further
 from fastnn.backends.compiled.gemm import (
-    FINISHING,
-    FORWARD_ONE,
     GRADIENT_ROWS,
     GROUP,
-    ONE_ROW,
-    PHASE,
-    PRODUCT,
     call_product,
     product_of_sparse_transposed,
 )
 from fastnn.backends.compiled.jit import serial, unit
-from fastnn.backends.compiled.layers import (
+from fastnn.backends.compiled.layers import LINE, backward, check_inputs, forward, gather_inputs
+from fastnn.backends.compiled.moving import MEASURED_ROWS, call_move
+from fastnn.backends.compiled.one_row import call_one_row
+from fastnn.backends.compiled.outputs import call_finish
+from fastnn.backends.compiled.table import (
     ADDRESS,
+    ALPHA,
+    BACKWARD,
+    BETA,
+    BIAS_BETA,
     BIASES,
-    COLUMNS,
+    CHECK,
     COPY,
     DELTA,
     FAN_IN,
     FAN_OUT,
+    FINISH,
+    FINISHING,
+    FORWARD,
+    FURTHER,
+    GATHERING,
+    IN_PLACE,
     INPUT,
     INPUT_STRIDE,
-    KIND,
-    LINE,
+    LAYER,
+    LIMITING,
+    MEASURING,
+    MOVE,
+    ONE_ROW,
+    OPERATION,
     OUTPUT,
+    PHASE,
+    PRODUCT,
     ROW_BYTES,
+    ROWS,
+    SMOOTHING,
+    SPLIT,
+    STEPPING,
     STRIDE,
+    UNITS,
+    UPDATING,
     WEIGHTS,
-    backward,
-    backward_one,
-    call_finish,
-    call_forward_one,
-    check_inputs,
-    forward,
-    gather_inputs,
 )
 from fastnn.backends.compiled.vector_ir import FROM_ZERO, SCALED, pointer_to
-
-# What a step does, in this order: an operation, the layer, how it is split over the threads. The
-# first says whether inputs are gathered, or read where they are.
-OPERATION, LAYER, SPLIT = range(3)
-GATHERING, IN_PLACE, CHECK, FORWARD, FINISH, BACKWARD, UPDATING = range(7)
-# Each thread takes a share of the rows (when updating those of the weights, else of the batch), or
-# of the units (going backward those below, else the layer's), or everything for itself.
-ROWS, UNITS, EVERYTHING = range(3)
 
 
 @serial
@@ -64,21 +69,24 @@ def _share(total, group, thread, threads):
 
 def _phase_types(number):
     index, integers, vector = types.int64, types.int64[::1], number[::1]
+    reals = types.float64[::1]
     return (
         integers, types.int64[:, ::1], types.int64[:, ::1], index, index, index, vector, vector,
-        vector, integers, integers, integers, index, index, index, index, vector,
-        types.int32[::1], types.float64[::1], vector, vector, number, number,
+        index, vector, vector, vector, integers, vector, integers, vector, integers, index, index,
+        index, index, types.uint32[::1], index, vector, types.int32[::1], reals, reals, vector,
+        vector, vector,
     )  # fmt: skip
 
 
 @unit(_phase_types)
 def phase(
-    functions, layers, operations, begin, end, loss, parameters, result, work, source, target,
-    order, first, count, thread, threads, pack, lists, losses, out, ones, alpha, beta,
+    functions, layers, operations, begin, end, loss, parameters, result, optimizer, slot, second,
+    work, source, scaler, target, weights, order, first, count, thread, threads, keys, rows_keyed,
+    pack, lists, losses, squares, out, ones, numbers,
 ):  # fmt: skip
     """Do a thread's share of some operations for the batch of ``count`` rows at order[first].
 
-    When updating: result = beta * result + alpha * A^T (fan_in, rows) delta (rows, fan_out).
+    The rows' keys for dropout are ``keys[l * rows_keyed + first + r]`` for the inputs of layer l.
     """
     itemsize = work.itemsize
     for o in range(begin, end):
@@ -92,12 +100,13 @@ def phase(
             address = source[ADDRESS] + first * source[ROW_BYTES]
             a, inputs = carray(pointer_to(address, parameters.dtype.type(0)), count * a_stride), 0
             ahead = count * a_stride
-        rows = fan_in if what == UPDATING else count
+        rows = fan_in if UPDATING <= what <= LIMITING else count
         units = fan_in if what == BACKWARD else fan_out
+        group = MEASURED_ROWS if what == MEASURING else GROUP
         start, stop, left, right = 0, rows, 0, units
         if split == ROWS:
-            start = _share(rows, GROUP, thread, threads)
-            stop = _share(rows, GROUP, thread + 1, threads)
+            start = _share(rows, group, thread, threads)
+            stop = _share(rows, group, thread + 1, threads)
         elif split == UNITS:
             left = _share(units, LINE // itemsize, thread, threads)
             right = _share(units, LINE // itemsize, thread + 1, threads)
@@ -112,11 +121,12 @@ def phase(
         elif what == FORWARD:
             forward(
                 functions, layers, l, parameters, a, inputs, a_stride, work, start, stop, left,
-                right, lists, ahead,
+                right, lists, ahead, keys, (l + 1) * rows_keyed + first,
             )  # fmt: skip
         elif what == FINISH:
             arguments = (
-                functions, layers, loss, work, target, order, first, start, stop, losses
+                functions, layers, loss, numbers[SMOOTHING], work, target, weights, order, first,
+                start, stop, losses,
             )  # fmt: skip
             call_finish(functions[FINISHING], arguments)
             if len(out) > 0:
@@ -125,12 +135,18 @@ def phase(
                     for j in range(fan_out):
                         out[there + j] = work[here + j]
         elif what == BACKWARD:
-            backward(functions, layers, l, parameters, work, start, stop, left, right, pack)
-        elif what == UPDATING:
+            backward(functions, layers, l, parameters, work, inputs, start, stop, left, right, pack)
+        elif what in (UPDATING, STEPPING):
             _update(
-                functions, layers, l, work, inputs, result, start, stop, left, right, count,
-                lists, ones, alpha, beta,
+                functions, layers, l, work, inputs, parameters, result, optimizer, slot, second,
+                start, stop, left, right, count, lists, pack, ones, numbers, what == STEPPING,
             )  # fmt: skip
+        elif what != IN_PLACE:
+            arguments = (
+                functions, layers, what, l, parameters, result, optimizer, slot, second, work,
+                scaler, inputs, first, start, stop, left, right, keys, pack, squares, numbers,
+            )  # fmt: skip
+            call_further(functions[FURTHER], arguments)
 
 
 call_phase = phase.call
@@ -138,154 +154,100 @@ call_phase = phase.call
 
 @serial
 def _update(
-    functions, layers, l, work, inputs, result, start, stop, left, right, rows, lists, ones, alpha,
-    beta,
+    functions, layers, l, work, inputs, parameters, result, optimizer, slot, second, start, stop,
+    left, right, rows, lists, pack, ones, numbers, stepping,
 ):  # fmt: skip
-    """Update rows start .. stop and columns left .. right of a layer's weights, and its biases."""
-    one = type(alpha)(1)
-    stride, a_stride = layers[l, STRIDE], layers[l, INPUT_STRIDE]
-    a, delta = inputs + start, layers[l, DELTA] + left
-    w = layers[l, WEIGHTS] + start * stride + left
-    if l == 0 and len(lists) > 0:
-        for first in range(0, rows, GRADIENT_ROWS):
-            product_of_sparse_transposed(
-                functions, work, a + first * a_stride, a_stride,
-                work, delta + first * stride, stride, result, w, stride,
-                stop - start, right - left, min(GRADIENT_ROWS, rows - first),
-                alpha, beta if first == 0 else one, lists,
-            )  # fmt: skip
-    else:
-        arguments = (
-            work, a, 1, a_stride, work, delta, stride, result, w, stride,
-            stop - start, right - left, rows, FROM_ZERO, 0, SCALED, 0, alpha, beta, 0,
-        )  # fmt: skip
-        call_product(functions[PRODUCT], arguments)
-    if stop == layers[l, FAN_IN]:  # the biases are the weights of an input that is always 1
-        arguments = (
-            ones, 0, 0, 0, work, delta, stride, result, layers[l, BIASES] + left, stride,
-            1, right - left, rows, FROM_ZERO, 0, SCALED, 0, alpha, one, 0,
-        )  # fmt: skip
-        call_product(functions[PRODUCT], arguments)
+    """Update rows start .. stop and columns left .. right of a layer's weights, and its biases.
 
-
-def _one_row_types(number):
-    index, integers, vector = types.int64, types.int64[::1], number[::1]
-    return (
-        integers, types.int64[:, ::1], index, vector, vector, vector, integers, integers, integers,
-        index, types.int32[::1], types.float64[::1], number, number,
-    )  # fmt: skip
-
-
-@unit(_one_row_types)
-def one_row(
-    functions, layers, loss, parameters, result, work, source, target, order, first, lists, losses,
-    alpha, beta,
-):  # fmt: skip
-    """Take a whole step for a batch of one row, if its loss is finite."""
-    inputs = layers[0, INPUT]
-    gather_inputs(functions, layers, work, source, target, order, first, 0, 1, inputs)
-    arguments = (functions, layers, parameters, work, lists, beta != 1)
-    call_forward_one(functions[FORWARD_ONE], arguments)
-    arguments = (functions, layers, loss, work, target, order, first, 0, 1, losses)
-    call_finish(functions[FINISHING], arguments)
-    if math.isfinite(losses[0]):
-        backward_one(functions, layers, parameters, result, work, lists, alpha, beta)
-
-
-call_one_row = one_row.call
-
-
-# Where things are that a prediction of one row needs: addresses, and the number of layers.
-(
-    SINGLE_FUNCTIONS,
-    SINGLE_LAYERS,
-    SINGLE_PARAMETERS,
-    SINGLE_WORK,
-    SINGLE_LISTS,
-    SINGLE_TARGET,
-    SINGLE_DEPTH,
-) = range(7)
-
-
-def _single_types(number):
-    return types.int64[::1], number[::1], number[::1]
-
-
-@unit(_single_types, nogil=False)
-def single(plan, x, out):
-    """Predict one row; return `FINE`, or why not.
-
-    The work array belongs to the network, which is safe only as long as the interpreter's lock is
-    held: this does not release it.
+    When ``stepping``, the gradient of as many rows as have room in ``pack`` is made there, and the
+    parameters are moved by it; else it goes to the result.
     """
-    depth = plan[SINGLE_DEPTH]
-    layers = carray(pointer_to(plan[SINGLE_LAYERS], np.int64(0)), (depth, COLUMNS))
-    last = depth - 1
-    fan_in, fan_out, stride = layers[0, FAN_IN], layers[last, FAN_OUT], layers[last, STRIDE]
-    if len(x) != fan_in or len(out) != fan_out:
-        return WRONG_LENGTH
-    zero = out.dtype.type(0)
-    functions = carray(pointer_to(plan[SINGLE_FUNCTIONS], np.int64(0)), PHASE + 1)
-    parameters = carray(pointer_to(plan[SINGLE_PARAMETERS], zero), layers[last, BIASES] + stride)
-    work = carray(pointer_to(plan[SINGLE_WORK], zero), layers[last, DELTA])
-    lists = carray(pointer_to(plan[SINGLE_LISTS], np.int32(0)), 1)
-    target = carray(pointer_to(plan[SINGLE_TARGET], np.int64(0)), KIND + 1)
-    losses = carray(pointer_to(plan[SINGLE_TARGET], 0.0), 0)
-    start = layers[0, INPUT]
-    row = work[start : start + fan_in]
-    bad = 0
-    for j in range(fan_in):
-        row[j] = x[j]
-        bad += not math.isfinite(x[j])
-    if bad:
-        return NOT_FINITE
-    arguments = (functions, layers, parameters, work, lists, False)
-    call_forward_one(functions[FORWARD_ONE], arguments)
-    no_order = target[:0]
-    arguments = (functions, layers, 0, work, target, no_order, 0, 0, 1, losses)
-    call_finish(functions[FINISHING], arguments)
-    start = layers[last, OUTPUT]
-    for j in range(fan_out):
-        out[j] = work[start + j]
-    return FINE
+    one = parameters.dtype.type(1)
+    alpha, beta = numbers[ALPHA], numbers[BETA]
+    stride, a_stride = layers[l, STRIDE], layers[l, INPUT_STRIDE]
+    delta, columns = layers[l, DELTA] + left, right - left
+    c, c_stride = result, stride
+    part = stop - start
+    if stepping:
+        line = LINE // work.itemsize
+        c, c_stride = pack, (columns + line - 1) // line * line
+        part = len(pack) // c_stride // GROUP * GROUP
+    for begin in range(start, stop, part):
+        end = min(begin + part, stop)
+        a, w = inputs + begin, layers[l, WEIGHTS] + begin * stride + left
+        c0 = 0 if stepping else w
+        if l == 0 and len(lists) > 0:
+            for first in range(0, rows, GRADIENT_ROWS):
+                product_of_sparse_transposed(
+                    functions, work, a + first * a_stride, a_stride,
+                    work, delta + first * stride, stride, c, c0, c_stride,
+                    end - begin, columns, min(GRADIENT_ROWS, rows - first),
+                    alpha, beta if first == 0 else one, lists,
+                )  # fmt: skip
+        else:
+            arguments = (
+                work, a, 1, a_stride, work, delta, stride, c, c0, c_stride,
+                end - begin, columns, rows, FROM_ZERO, 0, SCALED, 0, alpha, beta, 0,
+            )  # fmt: skip
+            call_product(functions[PRODUCT], arguments)
+        if stepping:
+            arguments = (
+                optimizer, parameters, w, stride, c, 0, c_stride, slot, second, end - begin,
+                columns, one, numbers, True, False,
+            )  # fmt: skip
+            call_move(functions[MOVE], arguments)
+    if stop == layers[l, FAN_IN]:  # the biases are the weights of an input that is always 1
+        w = layers[l, BIASES] + left
+        arguments = (
+            ones, 0, 0, 0, work, delta, stride, c, 0 if stepping else w, c_stride,
+            1, columns, rows, FROM_ZERO, 0, SCALED, 0, alpha, numbers[BIAS_BETA], 0,
+        )  # fmt: skip
+        call_product(functions[PRODUCT], arguments)
+        if stepping:
+            arguments = (
+                optimizer, parameters, w, stride, c, 0, c_stride, slot, second, 1, columns,
+                one, numbers, False, False,
+            )  # fmt: skip
+            call_move(functions[MOVE], arguments)
 
 
 def _run_types(number):
     index, integers, vector = types.int64, types.int64[::1], number[::1]
     table, reals = types.int64[:, ::1], types.float64[::1]
     return (
-        integers, table, table, integers, index, vector, vector, vector, number[:, ::1],
-        integers, integers, integers, index, index, types.int32[:, ::1], types.int32[::1],
-        vector, vector, reals, reals, vector, vector, index,
+        integers, table, table, integers, index, index, vector, vector, index, vector, vector,
+        vector, number[:, ::1], integers, vector, integers, vector, integers, index, index,
+        types.uint32[::1], types.int32[:, ::1], types.int32[::1], vector, number[:, ::1], reals,
+        reals, reals, vector, vector, types.boolean, index,
     )  # fmt: skip
 
 
 @unit(_run_types, parallel=True)
 def run(
-    functions, layers, operations, phases, loss, parameters, result, work, packs, source, target,
-    order, rows, batch_size, lists, taken, alphas, betas, row_losses, losses, out, ones, threads,
+    functions, layers, operations, phases, update, loss, parameters, result, optimizer, slot,
+    second, work, packs, source, scaler, target, weights, order, rows, batch_size, keys, lists,
+    taken, numbers, changing, row_losses, squares, losses, out, ones, singly, threads,
 ):  # fmt: skip
     """Take the rows in batches; return how many batches before a loss was not finite.
 
     The rows are those of ``order``, or the first ones of the source where it is empty. For each
     batch this does the operations, phase by phase: phase p ends before operation phases[p], and
-    begins when all threads have done the one before. The last phase is the update, where there are
-    ``alphas``: ``result = beta * result + alpha * g`` for the weights and ``result + alpha * g``
-    for the biases, where g is the gradient of the sum of the batch's losses: with ``result`` the
-    parameters themselves, that is gradient descent. With room in ``lists``, inputs that are zero
-    are left out of the sums. A step of one row has a way of its own, on one thread.
+    begins when all threads have done the one before. Phase ``update`` is the first that changes
+    anything, and is reached only if the loss is finite. ``numbers`` are those of table.py, of which
+    the first are a row of ``changing`` in each step, if it has any. With room in ``lists``, inputs
+    that are zero are left out of the sums. If ``singly``, steps of one row have a way of their own,
+    on one thread.
     """
-    alpha = beta = parameters.dtype.type(1)
     for step in range(len(losses)):
         first = step * batch_size
         count = min(batch_size, rows - first)
-        training = len(alphas) > 0
-        if training:
-            alpha, beta = alphas[step], betas[step]
-        if training and count == 1:
+        if len(changing) > 0:
+            for i in range(changing.shape[1]):
+                numbers[i] = changing[step, i]
+        if singly and count == 1:
             arguments = (
-                functions, layers, loss, parameters, result, work, source, target, order, first,
-                taken, row_losses, alpha, beta,
+                functions, layers, loss, parameters, result, work, source, target, weights, order,
+                first, taken, row_losses, numbers,
             )  # fmt: skip
             call_one_row(functions[ONE_ROW], arguments)
             losses[step] = row_losses[0]
@@ -294,34 +256,37 @@ def run(
             continue
         begin = 0
         for p in range(len(phases)):
-            if training and p == len(phases) - 1:
-                total = 0.0
-                for r in range(count):
-                    total += row_losses[r]
-                losses[step] = total / count
-                if not math.isfinite(total):
+            if p == update:
+                losses[step] = _mean(row_losses, count)
+                if not math.isfinite(losses[step]):
                     return step
             end = phases[p]
             if threads == 1:
                 arguments = (
-                    functions, layers, operations, begin, end, loss, parameters, result, work,
-                    source, target, order, first, count, 0, 1, packs[0], lists[0], row_losses, out,
-                    ones, alpha, beta,
+                    functions, layers, operations, begin, end, loss, parameters, result, optimizer,
+                    slot, second, work, source, scaler, target, weights, order, first, count, 0, 1,
+                    keys, rows, packs[0], lists[0], row_losses, squares, out, ones, numbers,
                 )  # fmt: skip
                 call_phase(functions[PHASE], arguments)
             else:
                 for t in prange(threads):
                     thread = int64(t)
                     arguments = (
-                        functions, layers, operations, begin, end, loss, parameters, result, work,
-                        source, target, order, first, count, thread, threads, packs[thread],
-                        lists[thread], row_losses, out, ones, alpha, beta,
+                        functions, layers, operations, begin, end, loss, parameters, result,
+                        optimizer, slot, second, work, source, scaler, target, weights, order,
+                        first, count, thread, threads, keys, rows, packs[thread],
+                        lists[thread], row_losses, squares, out, ones, numbers,
                     )  # fmt: skip
                     call_phase(functions[PHASE], arguments)
             begin = end
-        if not training:
-            total = 0.0
-            for r in range(count):
-                total += row_losses[r]
-            losses[step] = total / count
+        if update >= len(phases):
+            losses[step] = _mean(row_losses, count)
     return len(losses)
+
+
+@serial
+def _mean(losses, count):
+    total = 0.0
+    for r in range(count):
+        total += losses[r]
+    return total / count
