@@ -12,6 +12,10 @@ and ``m`` the number of outputs:
 - ``huber``: ``1/m sum_j h(e_j)``, ``h(e) = e^2 / 2`` where ``|e| <= 1``, else ``|e| - 1/2`` (Huber,
   1964).
 
+A function may take the place of a name: ``loss(a, t)`` gets outputs and targets (rows, m), labels
+as a 1 in their place, and returns the loss of each row (rows,) and its gradient with respect to the
+outputs (rows, m).
+
 The loss of a batch is the mean over its rows, each times its weight, if there are any. ``delta`` is
 the gradient of a row's loss with respect to ``z``. The first three are computed from ``z``, so that
 they stay finite where ``a`` rounds to 0 or 1.
@@ -27,6 +31,7 @@ import numpy as np
 from fastnn.activations import Array
 
 CROSS_ENTROPY, BINARY_CROSS_ENTROPY, POISSON, MSE, MAE, HUBER = range(6)
+GIVEN = 6  # a function's: what the kernels get as targets is the gradient
 LOSSES = {
     "cross_entropy": CROSS_ENTROPY,
     "binary_cross_entropy": BINARY_CROSS_ENTROPY,
@@ -42,6 +47,9 @@ NATURAL = {
     "identity": "mse",
     "exponential": "poisson",
 }
+
+
+Custom = Callable[[Array, Array], tuple[Array, Array]]
 
 
 class Pair(NamedTuple):
@@ -111,6 +119,40 @@ PAIRS: dict[tuple[str, str], Pair] = {
     ("identity", "poisson"): Pair(poisson, lambda a, t: np.exp(a) - t),
     **{(output, loss): _pair(output, loss) for output in BACK for loss in ERRORS},
 }
+
+
+def pair(output: str, loss: str | Custom) -> Pair:
+    """Return the formulas of an output with a loss, by name or of the user's own."""
+    if isinstance(loss, str):
+        return PAIRS[output, loss]
+    return Pair(
+        lambda z, a, t: evaluated(loss, a, t)[0],
+        lambda a, t: BACK[output](a, evaluated(loss, a, t)[1]),
+    )
+
+
+def evaluated(loss: Custom, a: Array, t: Array) -> tuple[Array, Array]:
+    """Return losses and gradient of a user's function, if they are of the right shape.
+
+    Raises
+    ------
+    ValueError
+        If they are not.
+    """
+    values, gradient = (np.asarray(array, a.dtype) for array in loss(a, t))
+    if values.shape != a.shape[:1] or gradient.shape != a.shape:
+        raise ValueError(
+            f"loss must return the losses of {a.shape[:1]} rows and a gradient of shape {a.shape}; "
+            f"got shapes {values.shape} and {gradient.shape}"
+        )
+    return values, gradient
+
+
+def matrix(targets: Array, outputs: int, dtype: np.dtype) -> Array:
+    """Return targets (n, outputs); a label becomes a 1 in its place."""
+    if targets.ndim == 2:
+        return targets.astype(dtype)
+    return (targets[:, None] == np.arange(outputs)).astype(dtype)
 
 
 def smoothed(t: Array, label_smoothing: float, output: str) -> Array:

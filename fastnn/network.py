@@ -17,6 +17,7 @@ from fastnn import validation as check  # `validation` is an argument of train
 from fastnn.activations import Array
 from fastnn.dropout import NO_KEYS, row_keys
 from fastnn.history import History
+from fastnn.losses import Custom
 from fastnn.optimizers import Optimizer, named
 from fastnn.parameters import INITIALISERS, Initialiser, Parameters, Views
 from fastnn.rules import Objective, Rule, State
@@ -41,11 +42,12 @@ class Network:
         Of the last layer: "softmax" (classes that exclude each other), "sigmoid" (independent
         probabilities: two classes, or several labels), "identity" (numbers) or "exponential"
         (rates). By default softmax, and sigmoid for a single output.
-    loss : str, optional
+    loss : str or callable, optional
         "cross_entropy" (with softmax), "binary_cross_entropy" (with sigmoid), "poisson" (with
         exponential or identity), or with any output "mse", "mae" or "huber"; the formulas are in
         `fastnn.losses`. By default the one that goes with the output: in this order, and "mse" with
-        identity.
+        identity. Or a function of your own, see `fastnn.losses`, which costs a call from Python and
+        a second pass forward in every step.
     init : str or callable
         How weights start: "glorot" or "xavier" (Glorot and Bengio, 2010), "he" (He et al., 2015),
         "normal" (standard normal), "uniform" (in +-0.05), or a function ``init(rng, fan_in,
@@ -99,7 +101,7 @@ class Network:
         sizes: Sequence[int],
         activation: str | Sequence[str] = "relu",
         output: str | None = None,
-        loss: str | None = None,
+        loss: str | Custom | None = None,
         init: str | Initialiser = "glorot",
         seed: int | None = None,
         dtype: npt.DTypeLike = "float32",
@@ -524,9 +526,10 @@ class Network:
 
     def __repr__(self) -> str:
         a = self.architecture
+        name = a.loss if isinstance(a.loss, str) else getattr(a.loss, "__name__", repr(a.loss))
         return (
             f"Network({list(a.sizes)}, activation={list(a.activations[:-1])}, "
-            f"output={a.activations[-1]!r}, loss={a.loss!r}, dtype={a.dtype.name!r}, "
+            f"output={a.activations[-1]!r}, loss={name!r}, dtype={a.dtype.name!r}, "
             f"backend={self.backend!r}, parameters: {a.parameter_count:,})"
         )
 

@@ -16,6 +16,7 @@ from typing import Any, overload
 import numpy as np
 
 from fastnn.activations import Array
+from fastnn.losses import Custom
 
 CACHE_LINE = 64  # bytes
 
@@ -57,14 +58,14 @@ class Architecture:
         Units of each layer, inputs first.
     activations : tuple of str
         One name for each layer after the inputs; the last is the output's.
-    loss : str
+    loss : str or callable
     dtype : numpy.dtype
         float32 or float64.
     """
 
     sizes: tuple[int, ...]
     activations: tuple[str, ...]
-    loss: str
+    loss: str | Custom
     dtype: np.dtype
     layers: tuple[Layer, ...] = field(init=False, compare=False, repr=False)
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastnn.activations import HIDDEN, OUTPUT, Array
-from fastnn.losses import LOSSES, NATURAL, PAIRS
+from fastnn.losses import LOSSES, NATURAL, PAIRS, matrix
 from fastnn.parameters import Architecture
 
 DTYPES = ("float32", "float64")
@@ -136,8 +136,9 @@ def architecture(sizes: Any, activation: Any, output: Any, loss: Any, dtype: Any
         )
     if loss is None:
         loss = NATURAL[output]
-    one_of("loss", loss, LOSSES)
-    if (output, loss) not in PAIRS:
+    if not callable(loss):
+        one_of("loss", loss, LOSSES)
+    if not callable(loss) and (output, loss) not in PAIRS:
         outputs = " or ".join(repr(out) for out, name in PAIRS if name == loss)
         losses = ", ".join(sorted(name for out, name in PAIRS if out == output))
         raise ValueError(
@@ -239,9 +240,7 @@ class Targets(NamedTuple):
 
     def as_matrix(self, architecture: Architecture) -> Array:
         """Return targets (n, outputs); a label becomes a 1 in its place."""
-        if self.values.ndim == 2:
-            return self.values
-        return np.eye(architecture.sizes[-1])[self.values]
+        return matrix(self.values, architecture.sizes[-1], np.dtype(np.float64))
 
 
 def targets(name: str, y: Any, rows: int, architecture: Architecture) -> Targets:
@@ -256,7 +255,7 @@ def targets(name: str, y: Any, rows: int, architecture: Architecture) -> Targets
         inputs = name[:-1] + "X"
         raise ValueError(f"{name} must have as many rows as {inputs}, {rows}; got {len(y)}")
     if y.ndim == 1 and outputs > 1:
-        if output == "exponential":
+        if architecture.loss == "poisson":
             raise ValueError(
                 f"{name} must have shape ({rows}, {outputs}), a count for each of the {outputs} "
                 f"outputs; got {y.shape}"

@@ -44,7 +44,7 @@ class Case:
     @property
     def id(self) -> str:
         names = (self.activation,) if isinstance(self.activation, str) else self.activation
-        parts = ["-".join(map(str, self.sizes)), *names, self.output, self.loss or "natural"]
+        parts = ["-".join(map(str, self.sizes)), *names, self.output, str(self.loss)]
         parts += [self.dtype]
         parts += [f"batch{self.batch}", self.inputs or self.dtype, self.targets]
         return "_".join([*parts, f"zeros{self.zeros}"] if self.zeros else parts)

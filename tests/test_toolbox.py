@@ -293,6 +293,47 @@ def test_the_default_output_and_loss_follow_from_the_sizes():
         assert fastnn.Network([3, 2], output=output).architecture.loss == loss
 
 
+def own_squared_error(a, t):
+    e = a - t
+    return (e * e).mean(axis=1), 2 / a.shape[1] * e
+
+
+OPTIONS_OF_OWN_LOSS = {
+    "plain": {},
+    "batches of one": {"batch_size": 1},
+    "everything": {"optimizer": "adam", "dropout": [0.1, 0.2, 0.3], "clip_norm": 1.0, "l1": 0.01},
+    "weights": {"sample_weight": np.linspace(0, 1, 60), "validation": 0.2},
+}
+
+
+@each_backend
+@each_dtype
+@pytest.mark.parametrize("options", OPTIONS_OF_OWN_LOSS.values(), ids=OPTIONS_OF_OWN_LOSS)
+@pytest.mark.parametrize("output", ["softmax", "sigmoid", "identity", "exponential"])
+def test_a_loss_of_ones_own_trains_like_a_named_one(output, options, dtype, backend):
+    X, y, _ = data_and_weights(CASE, 60)
+    results = []
+    for loss in ("mse", own_squared_error):
+        net = make_network(replace(CASE, output=output, loss=loss, dtype=dtype), backend)
+        history = net.train(X, y, epochs=2, **{"learning_rate": 0.02, "batch_size": 13, **options})
+        results.append([history["loss"], net.parameters, net.input_gradient(X, y)])
+        results[-1].append(list(net.evaluate(X, y).values()))
+        results[-1].append(net.loss_and_gradient(X, y, dropout=0.1)[1].vector)
+    bound = np.finfo(dtype).eps * 1e4  # as in `assert_same_training`
+    for got, want in zip(*results, strict=True):
+        np.testing.assert_allclose(got, want, rtol=bound, atol=bound)
+
+
+@each_backend
+def test_a_loss_of_the_wrong_shape_is_refused_and_changes_nothing(backend):
+    X, y, _ = data_and_weights(CASE, 60)
+    net = make_network(replace(CASE, loss=lambda a, t: (a, a)), backend)
+    before = net.parameters.tobytes()
+    with pytest.raises(ValueError, match=r"loss must return .* \(32,\) rows .* \(32, 5\)"):
+        net.train(X, y)
+    assert net.parameters.tobytes() == before
+
+
 @each_backend
 def test_one_output_does_binary_classification(backend):
     rng = np.random.default_rng(0)

@@ -21,7 +21,7 @@ import numpy as np
 from fastnn import dropout
 from fastnn.activations import ACTIVATIONS, Array
 from fastnn.backends import FINE, NOT_FINITE, WRONG_LENGTH
-from fastnn.losses import PAIRS, Pair, smoothed
+from fastnn.losses import Pair, matrix, pair, smoothed
 from fastnn.optimizers import AdamW
 from fastnn.parameters import Parameters
 
@@ -94,7 +94,7 @@ def loss(net: Network, X: Array, Y: Array, weights: Array | None, out: Array) ->
         out[rows] = a[-1]
         losses = _pair(net).value(z[-1], a[-1], targets(net, Y, rows))
         total += (losses if weights is None else losses * weights[rows]).sum(dtype=np.float64)
-    return total / len(X)
+    return float(total / len(X))
 
 
 @quietly
@@ -128,7 +128,7 @@ def loss_and_gradient(
         penalty += objective.l1 * np.abs(w).sum(dtype=np.float64)
     for g in gradient.biases:
         g /= len(X)
-    return total / len(X) + penalty
+    return float(total / len(X) + penalty)
 
 
 @quietly
@@ -260,14 +260,11 @@ def inputs(net: Network, X: Array, rows: slice | Array) -> Array:
 
 def targets(net: Network, Y: Array, rows: slice | Array) -> Array:
     """Return the targets of some rows (n, outputs); a label becomes a 1 in its place."""
-    dtype = net.architecture.dtype
-    if Y.ndim == 2:
-        return Y[rows].astype(dtype)
-    return (Y[rows][:, None] == np.arange(net.architecture.sizes[-1])).astype(dtype)
+    return matrix(Y[rows], net.architecture.sizes[-1], net.architecture.dtype)
 
 
 def _pair(net: Network) -> Pair:
-    return PAIRS[net.architecture.activations[-1], net.architecture.loss]
+    return pair(net.architecture.activations[-1], net.architecture.loss)
 
 
 def _blocks(rows: int) -> Iterator[slice]:

@@ -29,7 +29,7 @@ from fastnn.backends.compiled import (
     threads,
     vector_ir,
 )
-from fastnn.losses import LOSSES
+from fastnn.losses import GIVEN, LOSSES, evaluated, matrix
 from fastnn.optimizers import PLAIN, SGD, Adam, AdamW, RMSprop
 from fastnn.parameters import Architecture, Layer, Parameters, aligned_zeros, padded
 from fastnn.rules import Objective
@@ -68,6 +68,12 @@ UNITS_WORTH_A_THREAD = 32
 NEAR = 512 * 1024
 # Rows whose gradients are summed in one go.
 BLOCK = 512
+
+
+NOTHING = np.empty(0)
+NO_CHANGE = np.empty((0, 0))
+NO_PENALTY = Objective()
+NO_TARGET = np.full(4, table.NONE, np.int64)
 
 
 def prepare(
@@ -184,7 +190,8 @@ def input_gradient(net: Network, X: Array, Y: Array, out: Array) -> None:
     """Write the gradients with respect to the inputs into ``out``; see `fastnn.backends`."""
     for first in range(0, len(X), BLOCK):
         rows = slice(first, min(first + BLOCK, len(X)))
-        work, layers = _run(net, X[rows], Y[rows], alone=True, to_inputs=True).work
+        y = _learnt(net, X[rows], Y[rows])[1]
+        work, layers = _run(net, X[rows], y, alone=True, to_inputs=True).work
         out[rows] = _block(work, layers[0, table.INPUT], layers[0, table.INPUT_STRIDE], out[rows])
 
 
@@ -196,6 +203,9 @@ def _block(work: Array, start: int, stride: int, like: Array) -> Array:
 
 def loss(net: Network, X: Array, Y: Array, weights: Array | None, out: Array) -> float:
     """Return the mean loss, and write the outputs into ``out``; see `fastnn.backends`."""
+    if not isinstance(net.architecture.loss, str):
+        _run(net, X, None, out=out)
+        return _weighted(evaluated(net.architecture.loss, out, _matrix(net, Y))[0], weights)
     losses = np.empty(-(-len(X) // BLOCK))
     _run(net, X, Y, weights, out=out, losses=losses)
     return _mean(losses, len(X))
@@ -213,13 +223,14 @@ def loss_and_gradient(
     """Return the loss with its penalty and fill ``gradient``; see `fastnn.backends`."""
     gradient.vector[:] = 0
     losses = np.empty(-(-len(X) // BLOCK))
+    own, Y = _learnt(net, X, Y, objective=objective, keys=keys)
     numbers = _numbers(objective)
     numbers[table.ALPHA] = 1 / len(X)
     _run(
         net, X, Y, weights, losses=losses, numbers=numbers, objective=objective, keys=keys,
         result=gradient.vector,
     )  # fmt: skip
-    value = _mean(losses, len(X))
+    value = _mean(losses, len(X)) if own is None else _weighted(own, weights)
     for w, g in zip(net.weights, gradient.weights, strict=True):
         if objective.l2:
             g += objective.l2 * w
@@ -250,6 +261,15 @@ def train_steps(
     losses: Array,
 ) -> int:
     """Take a step a batch; see `fastnn.backends`."""
+    if len(rates) > 1 and not isinstance(net.architecture.loss, str):
+        return _steps_one_by_one(
+            net, X, Y, weights, order, batch_size, rates, rule, keys, state, losses
+        )
+    own, Y = _learnt(net, X, Y, order=order, objective=rule.objective, keys=keys)
+    if own is not None:
+        losses[0] = _weighted(own, None if weights is None else weights[order])
+        if not np.isfinite(losses[0]):
+            return 0
     sizes = np.full(len(rates), batch_size)
     sizes[-1] = len(order) - batch_size * (len(rates) - 1)
     numbers = _numbers(rule.objective, rule)
@@ -261,12 +281,73 @@ def train_steps(
         changing = _changing(rates, sizes, rule, state.steps)
     result = net.parameters if rule.clip_norm is None else Parameters(net.architecture).vector
     taken = _run(
-        net, X, Y, weights, order=order, batch_size=batch_size, losses=losses, numbers=numbers,
-        changing=changing, objective=rule.objective, rule=rule, state=state, keys=keys,
+        net,
+        X,
+        Y,
+        weights,
+        order=order,
+        batch_size=batch_size,
+        losses=losses if own is None else None,
+        numbers=numbers,
+        changing=changing,
+        objective=rule.objective,
+        rule=rule,
+        state=state,
+        keys=keys,
         result=result,
-    ).taken  # fmt: skip
+    ).taken
     state.steps += taken
     return taken
+
+
+def _steps_one_by_one(
+    net: Network, X: Array, Y: Array, weights: Array | None, order: Array, batch_size: int,
+    rates: Array, rule: Rule, keys: Array, state: State, losses: Array,
+) -> int:  # fmt: skip
+    """Take the steps of a loss that is a function of the user's: it comes between two kernels."""
+    for step in range(len(rates)):
+        part = slice(step * batch_size, min((step + 1) * batch_size, len(order)))
+        one = slice(step, step + 1)
+        if not train_steps(
+            net, X, Y, weights, order[part], batch_size, rates[one], rule, keys[:, part], state,
+            losses[one],
+        ):  # fmt: skip
+            return step
+    return len(rates)
+
+
+def _learnt(
+    net: Network,
+    X: Array,
+    Y: Array,
+    order: Array = NOTHING,
+    objective: Objective = NO_PENALTY,
+    keys: Array = dropout.NO_KEYS,
+) -> tuple[Array | None, Array]:
+    """Return what the kernels learn from, and the losses of the rows if that is a gradient.
+
+    Named losses are the kernels' own: they learn from the targets. A function of the user's gives
+    the gradients with respect to the outputs instead.
+    """
+    loss = net.architecture.loss
+    if isinstance(loss, str):
+        return None, Y
+    rows = order.astype(np.int64) if len(order) else np.arange(len(X))
+    out = np.empty((len(rows), net.architecture.sizes[-1]), net.architecture.dtype)
+    _run(net, X, None, order=order, objective=objective, keys=keys, out=out)
+    values, slopes = evaluated(loss, out, _matrix(net, Y[rows]))
+    given = np.empty((len(X), out.shape[1]), out.dtype)  # but for these rows it is not touched
+    given[rows] = slopes
+    return values, given
+
+
+def _matrix(net: Network, Y: Array) -> Array:
+    return matrix(Y, net.architecture.sizes[-1], net.architecture.dtype)
+
+
+def _weighted(losses: Array, weights: Array | None) -> float:
+    """Return the mean of the losses times their weights."""
+    return float(np.mean(losses if weights is None else losses * weights, dtype=np.float64))
 
 
 def _plain(rule: Rule) -> bool:
@@ -321,12 +402,6 @@ def _changing(rates: Array, sizes: Array, rule: Rule, before: int) -> Array:
     return numbers
 
 
-NOTHING = np.empty(0)
-NO_CHANGE = np.empty((0, 0))
-NO_PENALTY = Objective()
-NO_TARGET = np.full(4, table.NONE, np.int64)
-
-
 class _Done(NamedTuple):
     """How many batches were taken, and the work array with the table of layers."""
 
@@ -366,16 +441,20 @@ def _run(
     trial = threads.trial(architecture, capacity, updating)
     count = 1 if alone else trial.choose(_most_threads(net, capacity, updating))
     listed = gemm.lists_size(capacity) if net.input_scaler is None and _mostly_zero(X) else 0
-    backward = updating or to_inputs
-    in_place = not (backward or listed or alone or net.input_scaler) and _in_place(X, dtype)
-    adjust = _adjusts(net, objective)
+    backward, adjust = updating or to_inputs, _adjusts(net, objective)
+    in_place = not (backward or listed or alone or adjust or len(order)) and _in_place(X, dtype)
     depth = len(architecture.layers)
     updated = [l for l in range(depth) if updating and not (rule and l in rule.frozen)]
     operations, phases, update = _plan(
         architecture, capacity, count, in_place, adjust, Y is None, updated, to_inputs, rule
     )
     layers, work = _workspace(
-        architecture, 0 if in_place else capacity, capacity, count, backward, objective
+        architecture,
+        0 if in_place else capacity,
+        capacity,
+        count,
+        backward or objective.drops,
+        objective,
     )
     singly = updating and rule is not None and _singly(rule) and not adjust
     one_row = singly and 1 in (capacity, rows % batch_size)
@@ -393,7 +472,7 @@ def _run(
             operations,
             phases,
             update,
-            LOSSES[architecture.loss],
+            LOSSES[architecture.loss] if isinstance(architecture.loss, str) else GIVEN,
             net.parameters,
             result.astype(dtype, copy=False),
             rule.optimizer.code if rule else PLAIN,

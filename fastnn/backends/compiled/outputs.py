@@ -30,7 +30,7 @@ from fastnn.backends.compiled.vector_ir import (
     pointer_to,
     sum_of_groups,
 )
-from fastnn.losses import BINARY_CROSS_ENTROPY, CROSS_ENTROPY, MAE, MSE, POISSON
+from fastnn.losses import BINARY_CROSS_ENTROPY, CROSS_ENTROPY, GIVEN, MAE, MSE, POISSON
 
 
 def _finish_types(number):
@@ -108,7 +108,7 @@ def finish(
             for j in range(outputs):
                 deltas[j] = row[j] - deltas[j]
         elif loss != CROSS_ENTROPY and loss != POISSON:
-            losses[r] = error(loss, row, deltas)
+            losses[r] = error(loss, row, deltas) if loss != GIVEN else 0
             if activation == SOFTMAX:
                 mean = dot(deltas, row)
                 for j in range(outputs):
