@@ -13,7 +13,7 @@ BLOCK = 1 << 20
 
 
 class Scaler(NamedTuple):
-    """Standardises: ``(x - mean) * scale``; a column that is constant has the scale 1."""
+    """Standardises: ``(x - mean) * scale``; a column without a spread has the scale 1."""
 
     mean: Array
     scale: Array
@@ -26,23 +26,26 @@ class Scaler(NamedTuple):
 def learn(X: Array, rows: Array | None, dtype: np.dtype) -> Scaler:
     """Return the scaler of the columns of X, or of some of its rows; bytes are pixels.
 
-    The blocks' means and squares are put together as in Chan et al. (1979).
+    The blocks' means and squares are put together as in Chan et al. (1979), counted from the first
+    row, so that rounding leaves no spread of a constant.
     """
     count, mean, squares = 0, np.zeros(X.shape[1]), np.zeros(X.shape[1])
     total = len(X) if rows is None else len(rows)
+    origin = X[0 if rows is None else rows[0]].astype(np.float64)
     step = max(1, BLOCK // X.shape[1])
     for first in range(0, total, step):
         part = slice(first, min(first + step, total))
         block = X[part if rows is None else rows[part]].astype(np.float64)
-        if X.dtype == np.uint8:
-            block /= 255
+        block -= origin
         added = len(block)
         shift = block.mean(axis=0) - mean
         squares += block.var(axis=0) * added + shift**2 * (count * added / (count + added))
         mean += shift * (added / (count + added))
         count += added
-    deviation = np.sqrt(squares / count)
-    # What rounding leaves of a constant column is no spread.
-    constant = deviation <= 1e-7 * np.abs(mean)
-    scale = 1 / np.where(constant | (deviation == 0), 1, deviation)
+    mean, deviation = mean + origin, np.sqrt(squares / count)
+    if X.dtype == np.uint8:
+        mean, deviation = mean / 255, deviation / 255
+    # What the dtype cannot tell from a constant has no spread, nor has what it cannot divide by.
+    least = np.maximum(np.finfo(dtype).eps * np.abs(mean), np.finfo(dtype).tiny)
+    scale = 1 / np.where(deviation <= least, 1, deviation)
     return Scaler(mean.astype(dtype), scale.astype(dtype))

@@ -1,4 +1,4 @@
-"""The scores, against a hand-worked example, a naive oracle and scikit-learn."""
+"""The scores, against hand-worked examples, a naive oracle and scikit-learn."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastnn.metrics import accuracy, confusion_matrix, macro_f1, precision_recall_f1
+from fastnn.metrics import (
+    accuracy,
+    confusion_matrix,
+    macro_f1,
+    mae,
+    multilabel_scores,
+    precision_recall_f1,
+    r2,
+    rmse,
+)
 
 # Worked by hand; class 2 is never predicted and class 3 never occurs but is predicted once.
 Y_TRUE = [0, 0, 0, 1, 1, 2]
@@ -103,21 +112,6 @@ def test_narrow_counts_do_not_overflow():
     assert f1.tolist() == [1, 1]
 
 
-def test_agrees_with_scikit_learn():
-    sklearn_metrics = pytest.importorskip("sklearn.metrics")
-    rng = np.random.default_rng(0)
-    y_true, y_pred = rng.integers(0, 10, (2, 1000))
-    assert accuracy(y_true, y_pred) == pytest.approx(
-        sklearn_metrics.accuracy_score(y_true, y_pred), abs=TOLERANCE
-    )
-    np.testing.assert_array_equal(
-        confusion_matrix(y_true, y_pred), sklearn_metrics.confusion_matrix(y_true, y_pred)
-    )
-    assert macro_f1(y_true, y_pred) == pytest.approx(
-        sklearn_metrics.f1_score(y_true, y_pred, average="macro"), abs=TOLERANCE
-    )
-
-
 @pytest.mark.parametrize("score", [accuracy, confusion_matrix, macro_f1])
 @pytest.mark.parametrize(
     ("y_true", "y_pred", "error", "message"),
@@ -147,7 +141,8 @@ def test_classes_must_be_an_integer_greater_than_every_label(score, classes, err
 @pytest.mark.parametrize(
     ("confusion", "error", "message"),
     [
-        ([[1.0]], TypeError, "dtype float64"),
+        ([["1"]], TypeError, "dtype <U1"),
+        ([[1.0, np.nan], [0.0, 1.0]], ValueError, "holds nan"),
         ([1, 2], ValueError, r"shape \(2,\)"),
         ([[1, 2]], ValueError, r"shape \(1, 2\)"),
         ([[1, -2], [0, 1]], ValueError, "holds -2"),
@@ -156,3 +151,202 @@ def test_classes_must_be_an_integer_greater_than_every_label(score, classes, err
 def test_a_bad_confusion_matrix_is_refused(confusion, error, message):
     with pytest.raises(error, match=message):
         precision_recall_f1(confusion)
+
+
+# Weights
+
+# Of the worked example: each row so many times.
+TIMES = [1, 2, 3, 0, 1, 4]
+WEIGHTED = [[3, 3, 0, 0], [0, 0, 0, 1], [4, 0, 0, 0], [0, 0, 0, 0]]
+WEIGHTED_F1 = [6 / 13, 0, 0, 0]
+
+
+def test_weighted_accuracy_of_the_worked_example():
+    assert accuracy(Y_TRUE, Y_PRED, TIMES) == pytest.approx(3 / 11, abs=TOLERANCE)
+
+
+def test_weighted_confusion_matrix_of_the_worked_example():
+    matrix = confusion_matrix(Y_TRUE, Y_PRED, weights=np.array(TIMES) / 2)
+    assert matrix.dtype == np.float64
+    assert (matrix * 2).tolist() == WEIGHTED
+
+
+def test_weighted_macro_f1_of_the_worked_example():
+    f1 = macro_f1(Y_TRUE, Y_PRED, weights=TIMES)
+    assert f1 == pytest.approx(sum(WEIGHTED_F1) / 4, abs=TOLERANCE)
+
+
+@pytest.mark.parametrize("score", [accuracy, macro_f1])
+def test_integer_weights_are_repeated_rows(score):
+    repeated = (np.repeat(labels, TIMES) for labels in (Y_TRUE, Y_PRED))
+    assert score(Y_TRUE, Y_PRED, weights=TIMES) == pytest.approx(score(*repeated), abs=TOLERANCE)
+
+
+def test_precision_recall_f1_of_sums_of_weights():
+    halves = precision_recall_f1(np.array(WEIGHTED) / 2)  # shares do not change by a half
+    np.testing.assert_array_equal(halves, precision_recall_f1(WEIGHTED))
+
+
+# Several labels a row
+
+LABELS_TRUE = [[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 0]]
+LABELS_PRED = [[1, 0, 0], [1, 0, 0], [1, 1, 0], [0, 0, 0]]
+
+
+def test_multilabel_scores_of_a_worked_example():
+    # Two rows are right; the labels' F1 are 2*2/(2+3), 2*1/(2+1), and 0 of what never occurs.
+    expected = 2 / 4, (4 / 5 + 2 / 3 + 0) / 3
+    assert multilabel_scores(LABELS_TRUE, LABELS_PRED) == pytest.approx(expected, abs=TOLERANCE)
+
+
+def test_weighted_multilabel_scores_of_a_worked_example():
+    # Label 0: hits 1 + 2, predicted 1 + 2 + 3, true 1 + 2. Label 1: hits 3, predicted 3, true 5.
+    expected = 1 / 6, (2 * 3 / 9 + 2 * 3 / 8 + 0) / 3
+    scores = multilabel_scores(LABELS_TRUE, LABELS_PRED, [1, 2, 3, 0])
+    assert scores == pytest.approx(expected, abs=TOLERANCE)
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.float32])
+def test_multilabel_scores_take_any_type(dtype):
+    arrays = np.array(LABELS_TRUE, dtype), np.array(LABELS_PRED, dtype)
+    assert multilabel_scores(*arrays) == multilabel_scores(LABELS_TRUE, LABELS_PRED)
+
+
+# Numbers
+
+NUMBERS_TRUE = [[1.0, 10.0], [2.0, 10.0], [3.0, 40.0]]
+NUMBERS_PRED = [[1.0, 14.0], [2.0, 10.0], [5.0, 37.0]]
+# By output: errors 0, 0, 2 and 4, 0, -3; squares about the means 2 and 20 add up to 2 and 600.
+NUMBER_SCORES = [
+    (r2, ((1 - 4 / 2) + (1 - 25 / 600)) / 2),
+    (mae, (2 / 3 + 7 / 3) / 2),
+    (rmse, (np.sqrt(4 / 3) + np.sqrt(25 / 3)) / 2),
+]
+# With the weights 2, 1, 1: means 7/4 and 35/2, squares about them 11/4 and 675.
+WEIGHTED_SCORES = [
+    (r2, ((1 - 4 / (11 / 4)) + (1 - 41 / 675)) / 2),
+    (mae, (2 / 4 + 11 / 4) / 2),
+    (rmse, (np.sqrt(4 / 4) + np.sqrt(41 / 4)) / 2),
+]
+each_number_score = pytest.mark.parametrize("score", [r2, mae, rmse])
+
+
+@pytest.mark.parametrize(("score", "expected"), NUMBER_SCORES)
+def test_scores_of_numbers_of_a_worked_example(score, expected):
+    assert score(NUMBERS_TRUE, NUMBERS_PRED) == pytest.approx(expected, rel=TOLERANCE)
+
+
+@pytest.mark.parametrize(("score", "expected"), WEIGHTED_SCORES)
+def test_weighted_scores_of_numbers_of_a_worked_example(score, expected):
+    assert score(NUMBERS_TRUE, NUMBERS_PRED, [2, 1, 1]) == pytest.approx(expected, rel=TOLERANCE)
+
+
+@each_number_score
+def test_one_column_scores_as_a_vector_does(score):
+    true, pred = np.array(NUMBERS_TRUE)[:, 0], np.array(NUMBERS_PRED)[:, 0]
+    assert score(true, pred) == score(true[:, None], pred[:, None])
+
+
+@each_number_score
+def test_integers_are_numbers_that_do_not_wrap(score):
+    true, pred = np.array([0, 200, 100], np.uint8), np.array([200, 0, 101], np.uint8)
+    assert score(true, pred) == score(true.astype(float), pred.astype(float))
+
+
+@pytest.mark.parametrize("constant", [0.0, 0.1, 1e9 + 0.1])
+@pytest.mark.parametrize("weights", [None, [0.1, 0.2, 0.7], [0, 0.3, 0.3]])
+@pytest.mark.parametrize(("error", "expected"), [(0.0, 1.0), (1.0, 0.0)])
+def test_r2_of_a_constant_is_1_without_an_error_and_else_0(constant, weights, error, expected):
+    true = np.full(3, constant)
+    if weights and not weights[0]:
+        true[0] += 1  # in a row that does not count
+    assert r2(true, true + error, weights) == expected
+
+
+@pytest.mark.parametrize("weights", [None, "random"])
+def test_scores_agree_with_scikit_learn(weights):
+    sklearn_metrics = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(0)
+    weights = weights and rng.uniform(0.1, 3, 1000)
+    more = {"sample_weight": weights}
+    y_true, y_pred = rng.integers(0, 10, (2, 1000))
+    of_labels = rng.integers(0, 2, (2, 1000, 4))
+    numbers = rng.normal([5, -2, 0], size=(2, 1000, 3))
+    theirs = [
+        sklearn_metrics.accuracy_score(y_true, y_pred, **more),
+        sklearn_metrics.f1_score(y_true, y_pred, average="macro", **more),
+        sklearn_metrics.accuracy_score(*of_labels, **more),
+        sklearn_metrics.f1_score(*of_labels, average="macro", **more),
+        sklearn_metrics.r2_score(*numbers, **more),
+        sklearn_metrics.mean_absolute_error(*numbers, **more),
+        sklearn_metrics.root_mean_squared_error(*numbers, **more),
+    ]
+    ours = [
+        accuracy(y_true, y_pred, weights),
+        macro_f1(y_true, y_pred, weights=weights),
+        *multilabel_scores(*of_labels, weights),
+        *(score(*numbers, weights) for score in (r2, mae, rmse)),
+    ]
+    # Sums of a thousand numbers in another order: an ulp for each of about sqrt(1000) / 2.
+    np.testing.assert_allclose(ours, theirs, rtol=2 * TOLERANCE, atol=0)
+    np.testing.assert_allclose(
+        confusion_matrix(y_true, y_pred, weights=weights),
+        sklearn_metrics.confusion_matrix(y_true, y_pred, **more),
+        rtol=TOLERANCE,
+    )
+
+
+@pytest.mark.parametrize(
+    "score", [accuracy, confusion_matrix, macro_f1, multilabel_scores, r2, mae, rmse]
+)
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ([1, 1], r"weights has shape \(2,\); need \(3,\) of numbers"),
+        (1.0, r"weights has shape \(\)"),
+        ([["1"], ["1"], ["1"]], r"weights has shape \(3, 1\)"),
+        (["1", "1", "1"], "need .* of numbers"),
+        ([1, -1, 1], "weights must be finite, 0 or more"),
+        ([1, np.nan, 1], "weights must be finite"),
+        ([1, np.inf, 1], "weights must be finite"),
+        ([0, 0, 0], "not all 0"),
+    ],
+)
+def test_bad_weights_are_refused(score, weights, message):
+    y = np.zeros((3, 1), int) if score is multilabel_scores else np.zeros(3, int)
+    with pytest.raises(ValueError, match=message):
+        score(y, y, weights=weights)
+
+
+@each_number_score
+@pytest.mark.parametrize(
+    ("y_true", "y_pred", "error", "message"),
+    [
+        (["a"], [1.0], TypeError, "y_true has dtype <U1; need numbers"),
+        ([1.0], [1j], TypeError, "y_pred has dtype complex128; need numbers"),
+        ([], [], ValueError, r"y_true has shape \(0,\)"),
+        (1.0, 1.0, ValueError, r"y_true has shape \(\)"),
+        ([1.0, np.nan], [1.0, 2.0], ValueError, "y_true must be finite"),
+        ([1.0, 2.0], [1.0, np.inf], ValueError, "y_pred must be finite"),
+        ([1.0, 2.0], [1.0], ValueError, r"y_pred has shape \(1,\); need \(2,\), as y_true"),
+        ([1.0, 2.0], [[1.0], [2.0]], ValueError, r"y_pred has shape \(2, 1\); need \(2,\)"),
+    ],
+)
+def test_bad_numbers_are_refused_by_name(score, y_true, y_pred, error, message):
+    with pytest.raises(error, match=message):
+        score(y_true, y_pred)
+
+
+@pytest.mark.parametrize(
+    ("y_true", "y_pred", "message"),
+    [
+        ([0, 1], [0, 1], r"y_true has shape \(2,\); need \(n, labels\)"),
+        (np.empty((0, 2)), np.empty((0, 2)), r"y_true has shape \(0, 2\)"),
+        ([[0, 2]], [[0, 1]], "y_true has shape .* of 0 and 1"),
+        ([[0, 1]], [[0, 0.5]], "y_pred has shape .* of 0 and 1"),
+        ([[0, 1]], [[0, 1], [1, 1]], r"y_pred has shape \(2, 2\); need \(1, 2\), as y_true"),
+    ],
+)
+def test_bad_arrays_of_labels_are_refused_by_name(y_true, y_pred, message):
+    with pytest.raises(ValueError, match=message):
+        multilabel_scores(y_true, y_pred)

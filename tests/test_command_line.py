@@ -1,0 +1,436 @@
+"""The command line: each option is what it says in Python, refusals, and what is printed."""
+
+from __future__ import annotations
+
+import csv
+import inspect
+from dataclasses import fields
+
+import numpy as np
+import pytest
+from test_mnist import NAMES, encode, fill
+
+from fastnn import EarlyStopping, Network, train
+from fastnn.activations import HIDDEN
+from fastnn.backends import reference
+from fastnn.datasets import load_mnist
+from fastnn.optimizers import OPTIMIZERS, SGD, Adam, AdamW, RMSprop
+from fastnn.parameters import INITIALISERS
+from fastnn.schedules import (
+    SCHEDULES,
+    Cosine,
+    Exponential,
+    InverseScaling,
+    Linear,
+    OneCycle,
+    ReduceOnPlateau,
+    Step,
+)
+
+# Names of what is so by default, and plateau, which needs more than its name.
+DEFAULT = ("relu", "glorot", "xavier", "sgd", "linear", "plateau")
+SHORT = "--backend numpy --hidden 6 --epochs 2"
+# An option, and what it is in Python: arguments of Network, and of Network.train.
+OPTIONS = [
+    ("--hidden 5", {"sizes": [784, 5, 10]}, {}),
+    ("--hidden 5 4", {"sizes": [784, 5, 4, 10]}, {}),
+    ("--hidden", {"sizes": [784, 10]}, {}),
+    *[(f"--activation {name}", {"activation": name}, {}) for name in HIDDEN if name not in DEFAULT],
+    (
+        "--hidden 5 4 --activation tanh elu",
+        {"sizes": [784, 5, 4, 10], "activation": ["tanh", "elu"]},
+        {},
+    ),
+    ("--output sigmoid", {"output": "sigmoid"}, {}),
+    ("--output identity", {"output": "identity"}, {}),
+    ("--loss mse", {"loss": "mse"}, {}),
+    ("--loss mae", {"loss": "mae"}, {}),
+    ("--loss huber", {"loss": "huber"}, {}),
+    ("--output identity --loss mae", {"output": "identity", "loss": "poisson"}, {}),
+    *[(f"--init {name}", {"init": name}, {}) for name in INITIALISERS if name not in DEFAULT],
+    ("--dtype float64", {"dtype": "float64"}, {}),
+    ("--seed 1", {"seed": 1}, {}),
+    ("--standardize-inputs", {"standardize_inputs": True}, {}),
+    ("--epochs 1", {}, {"epochs": 1}),
+    ("--batch-size 7", {}, {"batch_size": 7}),
+    ("--learning-rate 0.1", {}, {"learning_rate": 0.1}),
+    ("--no-shuffle", {}, {"shuffle": False}),
+    *[
+        (f"--optimizer {name}", {}, {"optimizer": name})
+        for name in OPTIMIZERS
+        if name not in DEFAULT
+    ],
+    ("--momentum 0.5", {}, {"optimizer": SGD(momentum=0.5)}),
+    ("--momentum 0.5 --nesterov", {}, {"optimizer": SGD(momentum=0.5, nesterov=True)}),
+    ("--optimizer rmsprop --decay 0.5", {}, {"optimizer": RMSprop(decay=0.5)}),
+    ("--optimizer rmsprop --epsilon 0.1", {}, {"optimizer": RMSprop(epsilon=0.1)}),
+    ("--optimizer adam --beta1 0.5", {}, {"optimizer": Adam(beta1=0.5)}),
+    ("--optimizer adam --beta2 0.5", {}, {"optimizer": Adam(beta2=0.5)}),
+    ("--optimizer adamw --weight-decay 9", {}, {"optimizer": AdamW(weight_decay=9)}),
+    *[(f"--schedule {name}", {}, {"schedule": name}) for name in SCHEDULES if name not in DEFAULT],
+    ("--end 0.5", {}, {"schedule": Linear(end=0.5)}),
+    ("--by epoch", {}, {"schedule": Linear(by="epoch")}),
+    (
+        "--schedule exponential --decay-per-epoch 0.2",
+        {},
+        {"schedule": Exponential(decay=0.2)},
+    ),
+    ("--schedule step --every 1", {}, {"schedule": Step(every=1)}),
+    ("--schedule step --every 1 --factor 0.1", {}, {"schedule": Step(every=1, factor=0.1)}),
+    ("--schedule inverse_scaling --power 3", {}, {"schedule": InverseScaling(power=3)}),
+    ("--schedule cosine --warmup 0.7", {}, {"schedule": Cosine(warmup=0.7)}),
+    ("--schedule one_cycle --peak 0.8", {}, {"schedule": OneCycle(peak=0.8)}),
+    ("--schedule one_cycle --start 0.9", {}, {"schedule": OneCycle(start=0.9)}),
+    (
+        "--epochs 4 --validation 0.3 --schedule plateau --factor 0.2 --plateau-patience 1"
+        " --plateau-min-change 9",
+        {},
+        {
+            "epochs": 4,
+            "validation": 0.3,
+            "schedule": ReduceOnPlateau(factor=0.2, patience=1, min_change=9),
+        },
+    ),
+    ("--l2 0.1", {}, {"l2": 0.1}),
+    ("--l1 0.01", {}, {"l1": 0.01}),
+    ("--dropout 0.5", {}, {"dropout": 0.5}),
+    ("--dropout 0.2 0.5", {}, {"dropout": [0.2, 0.5]}),
+    ("--max-norm 0.5", {}, {"max_norm": 0.5}),
+    ("--clip-norm 0.1", {}, {"clip_norm": 0.1}),
+    ("--clip-value 0.01", {}, {"clip_value": 0.01}),
+    ("--label-smoothing 0.2", {}, {"label_smoothing": 0.2}),
+    ("--class-weight balanced", {}, {"class_weight": "balanced"}),
+    ("--class-weight 3=2.5 8=0", {}, {"class_weight": {3: 2.5, 8: 0.0}}),
+    ("--validation 0.3", {}, {"validation": 0.3}),
+    ("--freeze 0", {}, {"frozen": [0]}),
+    ("--freeze 1", {}, {"frozen": [1]}),
+]
+STOPPING = "--epochs 9 --validation 0.3 --optimizer rmsprop --learning-rate 0.01"
+# Early stopping, as options and in Python.
+EARLY = [
+    ("--early-stopping --patience 1 --min-change 9", EarlyStopping(patience=1, min_change=9)),
+    (
+        "--early-stopping validation_accuracy --patience 2",
+        EarlyStopping("validation_accuracy", patience=2),
+    ),
+    (
+        "--early-stopping validation_accuracy --patience 2 --no-restore-best",
+        EarlyStopping("validation_accuracy", patience=2, restore_best=False),
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder of small files in the form of MNIST: one picture a digit, under much noise."""
+    rng = np.random.default_rng(5)
+    pictures = rng.integers(0, 40, (10, 28, 28))
+    arrays = []
+    for count in (90, 40):
+        labels = rng.integers(0, 10, count, np.uint8)
+        images = pictures[labels] + rng.integers(0, 200, (count, 28, 28))
+        arrays += [images.astype(np.uint8), labels]
+    files = {name: encode(array) for name, array in zip(NAMES, arrays, strict=True)}
+    return fill(tmp_path_factory.mktemp("images"), files)
+
+
+@pytest.fixture
+def run(folder, tmp_path, capsys):
+    """Run the command line; return what it printed, and the columns that it recorded."""
+
+    def run(options, short=SHORT):
+        file = tmp_path / "history.csv"
+        words = f"{short} {options} --data {folder} --history {file}".split()
+        assert train.main(words) == 0
+        with open(file, encoding="utf-8") as lines:
+            rows = list(csv.DictReader(lines))
+        columns = {name: [float(row[name]) for row in rows] for name in rows[0]}
+        return capsys.readouterr().out, without_times(columns)
+
+    return run
+
+
+def without_times(columns):
+    return {
+        name: columns[name] for name in columns if "seconds" not in name and "per_s" not in name
+    }
+
+
+@pytest.fixture
+def refusal(folder, capsys):
+    """Run the command line, which must refuse; return what it says."""
+
+    def refusal(options):
+        with pytest.raises(SystemExit) as stop:
+            train.main(f"{SHORT} --data {folder} {options}".split())
+        assert stop.value.code == 2
+        said = capsys.readouterr().err
+        assert said.startswith("fastnn-train: error: ")
+        assert said.count("\n") == 1
+        return said
+
+    return refusal
+
+
+@pytest.fixture(scope="module")
+def python(folder):
+    """Do in Python what the command line does; return the network, history and test data."""
+    X, y, test_X, test_y = load_mnist(folder)
+
+    def python(network=None, training=None):
+        network = {"sizes": [784, 6, 10], "seed": 0, "backend": "numpy", **(network or {})}
+        training = {"epochs": 2, "validation": (test_X, test_y), **(training or {})}
+        net = Network(**network)
+        history = net.train(X, y, **training)
+        return net, history, (test_X, test_y)
+
+    return python
+
+
+def columns(history):
+    return without_times({name: history[name] for name in history.columns})
+
+
+@pytest.fixture(scope="module")
+def plain(python):
+    return columns(python()[1])
+
+
+def test_without_options_the_defaults_of_the_library_hold(run, python):
+    _, recorded = run("", "--backend numpy")
+    _, history, _ = python({"sizes": [784, 128, 10]}, {"epochs": 10})
+    assert recorded == columns(history)
+
+
+@pytest.mark.parametrize(
+    ("options", "network", "training"), OPTIONS, ids=[option for option, *_ in OPTIONS]
+)
+def test_an_option_is_what_it_says_in_python(run, python, options, network, training):
+    _, recorded = run(options)
+    _, history, _ = python(network, training)
+    assert recorded == columns(history)
+
+
+@pytest.mark.parametrize("options", [option for option, *_ in OPTIONS])
+def test_an_option_changes_the_run(run, plain, options):
+    _, recorded = run(options)
+    assert recorded != plain
+
+
+@pytest.mark.parametrize(("options", "rule"), EARLY, ids=[option for option, _ in EARLY])
+def test_early_stopping_is_what_it_is_in_python(run, python, options, rule):
+    printed, recorded = run(f"{STOPPING} {options}")
+    training = {"epochs": 9, "validation": 0.3, "optimizer": "rmsprop", "learning_rate": 0.01}
+    net, history, (X, y) = python(training={**training, "early_stopping": rule})
+    assert recorded == columns(history)
+    assert history.best_epoch < len(history) < 9
+    assert f"\nstopped after {len(history)} of 9 epochs: early stopping\n" in printed
+    assert f"\nbest epoch: {history.best_epoch}\n" in printed
+    assert f"\ntest accuracy  {net.evaluate(X, y)['accuracy']:.4f}\n" in printed
+
+
+def test_restoring_the_best_epoch_changes_the_report(run):
+    options = f"{STOPPING} --early-stopping --patience 2 --min-change 9 --standardize-inputs"
+    best, _ = run(options)
+    last, _ = run(f"{options} --no-restore-best")
+    best, last = (shown[shown.index("test") : shown.rindex("\n\n")] for shown in (best, last))
+    assert best != last
+
+
+def test_early_stopping_on_the_training_loss_needs_nothing_set_aside(run):
+    printed, recorded = run("--early-stopping loss --patience 1 --min-change 9")
+    assert len(recorded["loss"]) == 2
+    assert "stopped after 2 of 2 epochs: early stopping" in printed
+
+
+def test_a_run_that_is_out_of_time_says_so(run):
+    printed, recorded = run("--max-seconds 0.0001")
+    assert len(recorded["loss"]) == 1
+    assert "\nstopped after 1 of 2 epochs: max_seconds\n" in printed
+
+
+def test_a_whole_run_names_no_reason_to_end_and_no_best_epoch(run):
+    printed, _ = run("")
+    assert "stopped" not in printed
+    assert "best epoch" not in printed
+
+
+def test_every_argument_of_the_library_has_an_option():
+    parser = train._parser()
+    ours = {action.dest for action in parser._actions}
+    library = inspect.signature(Network).parameters | inspect.signature(Network.train).parameters
+    # Data are MNIST's, whose targets are classes; sizes are --hidden; the rest is for programs.
+    without = {"self", "X", "y", "sizes", "sample_weight", "standardize_targets"}
+    without |= {"progress", "callbacks"}
+    assert set(library) - ours == without
+
+
+@pytest.mark.parametrize(
+    ("kind", "choices"),
+    [
+        ("optimizer", OPTIMIZERS.values()),
+        ("schedule", SCHEDULES.values()),
+        ("early_stopping", [EarlyStopping()]),
+    ],
+)
+def test_every_number_has_an_option(kind, choices):
+    numbers = {field.name for choice in choices for field in fields(choice)}
+    ours = [setting.field for setting in train.SETTINGS[kind]]
+    assert sorted(ours) == sorted(numbers - {"learning_rate", "metric"})
+
+
+@pytest.mark.parametrize(
+    "group",
+    [
+        "network",
+        "training",
+        "optimizer",
+        "schedule",
+        "regularisation",
+        "class weights",
+        "control",
+        "running",
+    ],
+)
+def test_help_has_a_group(capsys, group):
+    with pytest.raises(SystemExit) as stop:
+        train.main(["--help"])
+    assert stop.value.code == 0
+    assert f"\n{group}:\n" in capsys.readouterr().out
+
+
+def test_help_says_which_optimizers_and_schedules_have_a_number(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit):
+        train.main(["--help"])
+    printed = capsys.readouterr().out
+    assert "(rmsprop, adam, adamw)" in printed
+    assert "(linear, cosine, one_cycle)" in printed
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            "--beta1 0.5",
+            "--beta1 is not a number of the optimizer 'sgd', which has: --momentum, --nesterov",
+        ),
+        (
+            "--schedule cosine --every 2",
+            "--every is not a number of the schedule 'cosine', which has: --by, --warmup, --end",
+        ),
+        (
+            "--schedule constant --end 0.1",
+            "--end is not a number of the schedule 'constant', which has: none",
+        ),
+        ("--patience 3", "--patience needs --early-stopping"),
+        ("--no-restore-best", "--no-restore-best needs --early-stopping"),
+        (
+            "--early-stopping",
+            "--early-stopping validation_loss needs --validation: "
+            "test images must not choose anything",
+        ),
+        (
+            "--early-stopping validation_accuracy",
+            "--early-stopping validation_accuracy needs --validation: "
+            "test images must not choose anything",
+        ),
+        (
+            "--schedule plateau",
+            "--schedule plateau needs --validation: test images must not choose anything",
+        ),
+        ("--validation 0.2 --early-stopping rate", "early_stopping's metric must be one of loss"),
+        ("--validation 2", "validation must be finite and greater than 0 and less than 1"),
+        (
+            "--class-weight 3:2",
+            "--class-weight must be balanced, or pairs such as 3=2.0 8=1.5; got 3:2",
+        ),
+        ("--class-weight balanced 3=2", "--class-weight must be balanced, or pairs"),
+        ("--class-weight 10=2", "a label of class_weight must be from 0 to 9; got 10"),
+        ("--nesterov", "nesterov needs a momentum greater than 0"),
+        ("--optimizer adam --beta2 1", "Adam's beta2 must be finite"),
+        ("--optimizer adagrad", "argument --optimizer: invalid choice: 'adagrad'"),
+        ("--output exponential", "y must have shape"),
+        ("--output sigmoid --loss cross_entropy", "loss 'cross_entropy' is"),
+        ("--output identity --label-smoothing 0.1", "label_smoothing needs the loss"),
+        ("--activation relu tanh", "activation must be one name, or one for each"),
+        ("--dropout 0.1 0.2 0.3", "dropout must be one rate"),
+        ("--dropout 1", "dropout must be"),
+        ("--freeze 0 1", "frozen must leave a layer to train"),
+        ("--max-norm 0", "max_norm must be finite and greater than 0"),
+        ("--max-seconds -1", "max_seconds must be finite and greater than 0"),
+        ("--threads 0", "threads must be at least 1"),
+        ("--batch-size 91", "batch_size must be from 1 to 90, the number of rows"),
+        ("--epochs 0", "epochs must be at least 1"),
+        ("--data nowhere", "'nowhere' needs train-images-idx3-ubyte"),
+        ("--history nowhere/history.csv", "--history: no folder nowhere"),
+        ("--learning-rate 1e30", "the loss or a parameter is no longer finite"),
+        ("--no-such-option", "unrecognized arguments: --no-such-option"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_one_line(refusal, options, message):
+    assert message in refusal(options)
+
+
+def test_without_a_share_set_aside_nothing_is_chosen_by_the_test_images(run):
+    printed, _ = run("")
+    assert "\nafter each epoch, validation on the test images; nothing is chosen by it\n" in printed
+
+
+def test_a_share_that_is_set_aside_is_named(run):
+    printed, _ = run("--validation 0.3")
+    share = "a share of 0.3 of the training images, which is set aside"
+    assert f"\nafter each epoch, validation on {share}\n" in printed
+    assert "nothing is chosen" not in printed
+
+
+def test_sigmoids_are_reported_on_by_the_largest(run, python):
+    printed, _ = run("--output sigmoid")
+    net, _, (X, y) = python({"output": "sigmoid"})
+    accuracy = np.mean(net.predict_proba(X).argmax(axis=1) == y)
+    assert f"\ntest accuracy  {accuracy:.4f}\n" in printed
+
+
+def test_quiet_prints_the_final_report_only(run):
+    printed, _ = run("--quiet")
+    assert printed.startswith("\ntest accuracy")
+
+
+def test_the_confusion_matrix_counts_every_test_image(run):
+    printed, _ = run("")
+    _, matrix = printed.split("the predicted ones\n")
+    rows = [line.split()[1:] for line in matrix.splitlines()[1:11]]
+    assert sum(int(cell) for row in rows for cell in row if cell != ".") == 40
+
+
+def test_a_first_run_says_that_it_compiles_before_it_does(run, monkeypatch):
+    def prepare(net, announce=lambda: None, rule=None, one_row=False):
+        announce()
+        return 0.25
+
+    monkeypatch.setattr(reference, "prepare", prepare)
+    printed, _ = run("")
+    place = printed.index("compiling the kernels for this machine, once: about ten seconds")
+    assert place < printed.index("epoch")
+    assert printed.endswith("0.5 s of it compiling kernels\n")  # before training, and in it
+
+
+def test_ctrl_c_ends_with_a_report_of_whole_epochs(folder, tmp_path, monkeypatch, capsys):
+    def interrupt(row):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "format_row", interrupt)
+    file = tmp_path / "history.csv"
+    code = train.main(f"{SHORT} --data {folder} --history {file}".split())
+    printed = capsys.readouterr().out
+    assert code == 130
+    assert "\nstopped after 1 of 2 epochs: Ctrl-C\n" in printed
+    assert "\ntest accuracy" in printed
+    assert len(file.read_text().splitlines()) == 2
+
+
+def test_the_module_runs_on_the_compiled_backend(run_python, folder):
+    options = "-m fastnn.train --hidden 6 --epochs 1 --optimizer adam --backend numba --data"
+    printed = run_python(*options.split(), str(folder))
+    assert "backend='numba'" in printed
+    assert "\ntest accuracy" in printed
