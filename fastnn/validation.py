@@ -163,7 +163,12 @@ def rates_of_dropout(dropout: Any, architecture: Architecture) -> tuple[float, .
     """Return the rate for the inputs of each layer, or nothing if all are 0."""
     depth = len(architecture.layers)
     if isinstance(dropout, str) or not isinstance(dropout, Iterable):
-        rates = (0.0, *[real("dropout", dropout, least=0, below=1)] * (depth - 1))
+        rate = real("dropout", dropout, least=0, below=1)
+        if rate and depth == 1:
+            raise ValueError(
+                f"dropout is of hidden layers, and there are none; dropout=[{rate:g}] is of inputs"
+            )
+        rates = (0.0, *[rate] * (depth - 1))
     else:
         rates = tuple(
             real(f"dropout[{i}]", rate, least=0, below=1) for i, rate in enumerate(dropout)

@@ -8,7 +8,6 @@ from cases import BACKENDS, DTYPES
 
 from fastnn import EarlyStopping, Network, loop, metrics, optimizers
 from fastnn.network import _split
-from fastnn.stopping import HIGHER_IS_BETTER
 
 each_backend = pytest.mark.parametrize("backend", BACKENDS)
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
@@ -165,9 +164,11 @@ def test_early_stopping_is_that_of_a_real_run(backend):
     assert net.parameters.tobytes() == copies[np.argmin(losses)]
 
 
-@pytest.mark.parametrize("name", [*HIGHER_IS_BETTER, "loss", "mae", "rmse"])
-def test_the_direction_is_that_of_the_metric(name):
-    sign = 1 if name in ("accuracy", "macro_f1", "r2") else -1
+@pytest.mark.parametrize(
+    ("name", "sign"),
+    [("accuracy", 1), ("macro_f1", 1), ("r2", 1), ("loss", -1), ("mae", -1), ("rmse", -1)],
+)
+def test_the_direction_is_that_of_the_metric(name, sign):
     assert EarlyStopping(f"validation_{name}").sign == sign
 
 
@@ -314,6 +315,18 @@ def test_two_epochs_are_one_and_another(optimizer, backend):
     parts = [twice.train(X, y, 1, **options)["loss"] for _ in range(2)]
     assert once.parameters.tobytes() == twice.parameters.tobytes()
     assert losses == parts[0] + parts[1]
+
+
+@each_backend
+@pytest.mark.parametrize("options", [*({"optimizer": o} for o in OPTIMIZERS), {"dropout": 0.3}])
+def test_an_epoch_in_slices_is_an_epoch_in_one_call(options, backend, monkeypatch):
+    X, y = blobs()
+    whole, sliced = network(backend), network(backend)
+    losses = whole.train(X, y, 2, 20, **options)["loss"]
+    monkeypatch.setattr(loop, "SLICE", 1)  # a step
+    # Sums of losses are added up in another order.
+    assert sliced.train(X, y, 2, 20, **options)["loss"] == pytest.approx(losses, rel=1e-15)
+    assert sliced.parameters.tobytes() == whole.parameters.tobytes()
 
 
 def continued(backend, before, after):

@@ -254,12 +254,12 @@ def test_integers_are_numbers_that_do_not_wrap(score):
 
 
 @pytest.mark.parametrize("constant", [0.0, 0.1, 1e9 + 0.1])
-@pytest.mark.parametrize("weights", [None, [0.1, 0.2, 0.7], [0, 0.3, 0.3]])
+@pytest.mark.parametrize("weights", [None, [0.4, 0.1, 0.2, 0.7], [0, 0.1, 0.2, 0.7]])
 @pytest.mark.parametrize(("error", "expected"), [(0.0, 1.0), (1.0, 0.0)])
 def test_r2_of_a_constant_is_1_without_an_error_and_else_0(constant, weights, error, expected):
-    true = np.full(3, constant)
+    true = np.full(4, constant)
     if weights and not weights[0]:
-        true[0] += 1  # in a row that does not count
+        true[0] += 1e-7 + 3 * constant  # in a row that does not count
     assert r2(true, true + error, weights) == expected
 
 

@@ -476,6 +476,11 @@ def test_what_makes_no_sense_for_regression_is_refused(changes, parts):
     assert net.parameters.tobytes() == before
 
 
+def test_dropout_of_hidden_layers_needs_some():
+    with pytest.raises(ValueError, match=r"there are none; dropout=\[0.2\] is of inputs"):
+        Network([3, 4], backend="numpy").train(**good(dropout=0.2))
+
+
 @pytest.mark.parametrize("output", ["exponential", "identity"])
 def test_counts_are_not_negative(output):
     net = network(output=output, loss="poisson")
