@@ -260,7 +260,7 @@ class Network:
         """
         features, targets = self._data("X", X, "y", y)
         rows = aside = None
-        if isinstance(validation, float | int):
+        if isinstance(validation, float | int | np.number):
             share = check.real("validation", validation, above=0, below=1)
             rows, aside = _split(share, len(features), targets.labels, self.seed)
         count = len(features) if rows is None else len(rows)

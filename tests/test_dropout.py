@@ -70,6 +70,7 @@ def test_neither_rows_nor_units_next_to_each_other_are_correlated(lag, rate):
     assert correlation(whole[lag:], whole[:-lag]) < 5
     assert correlation(whole[:, lag:], whole[:, :-lag]) < 5
     assert correlation(whole[lag:, lag:], whole[:-lag, :-lag]) < 5
+    assert correlation(whole[lag:, :-lag], whole[:-lag, lag:]) < 5
 
 
 def test_no_two_rows_and_no_two_units_are_correlated():

@@ -284,6 +284,18 @@ def test_the_gradient_of_inputs_is_that_of_the_loss_in_deviations(dtype):
 
 
 @each_backend
+def test_targets_of_bytes_are_numbers_and_no_pixels(backend):
+    X = np.arange(4.0)[:, None]
+    nets = [
+        Network([1, 1], output="identity", seed=1, standardize_targets=True, backend=backend)
+        for _ in range(2)
+    ]
+    for net, dtype in zip(nets, (np.uint8, np.float64), strict=True):
+        net.train(X, np.array([10, 20, 30, 60], dtype), epochs=3, learning_rate=0.1)
+    np.testing.assert_array_equal(nets[0].predict(X), nets[1].predict(X))
+
+
+@each_backend
 def test_a_pickled_copy_predicts_the_same_bits(backend):
     X, y = line()
     net = line_network(backend, standardize_inputs=True)

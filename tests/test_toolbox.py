@@ -119,7 +119,8 @@ def test_ten_steps_of_every_combination_agree(optimizer, schedule, regulariser, 
 @pytest.mark.parametrize("sizes", [(5, 3), (90, 17, 6), (300, 70, 33, 2)])
 def test_odd_sizes_agree(sizes, optimizer, batch, dtype):
     case = Case(sizes, "selu", dtype=dtype, batch=batch, zeros=0.6)
-    options = {"optimizer": optimizer, "dropout": 0.25, "clip_norm": 1.0, "max_norm": 2.0}
+    rates = [0.25] * (len(sizes) - 1)
+    options = {"optimizer": optimizer, "dropout": rates, "clip_norm": 1.0, "max_norm": 2.0}
     assert_same_training(case, steps=4, learning_rate=0.01, l1=1e-3, **options)
     assert_same_training(case, steps=4, learning_rate=0.01, l2=1e-3, optimizer=optimizer)
 
