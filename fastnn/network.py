@@ -307,9 +307,9 @@ class Network:
         )
         if stopping is not None:
             self._check_metric(stopping, held_out and held_out[1])
+        normalised = self._normalised(weights, rows)
         self._learn_scales(features, targets, rows)
-        data = features, self._scaled(targets), self._normalised(weights, rows), rows
-        return loop.fit(self, loop.Data(*data), run)
+        return loop.fit(self, loop.Data(features, self._scaled(targets), normalised, rows), run)
 
     def predict_proba(self, X: npt.ArrayLike) -> Array:
         """Return the outputs of the last layer.
@@ -659,7 +659,7 @@ def _weights(
 
 def _split(share: float, rows: int, labels: Array | None, seed: int) -> tuple[Array, Array]:
     """Return the rows to train on, and a share of rows to set aside, of each class the same."""
-    aside = math.ceil(share * rows)
+    aside = math.ceil(round(share * rows, 6))  # 7 of 100 rows are a share of 0.07
     if aside == rows:
         raise ValueError(f"validation must leave a row to train on; got {share:g} of {rows} rows")
     rng = np.random.default_rng([seed, 3])

@@ -46,6 +46,7 @@ UNITS = {
     table.FINISHING: outputs.finish,
     table.PHASE: steps.phase,
     # Compiled when first needed, as not all need them.
+    table.ERROR: outputs.error,
     table.ACTIVATE: layers.activate,
     table.FORWARD_ONE: one_row.forward_one,
     table.ONE_ROW: one_row.one_row,
@@ -71,6 +72,10 @@ BLOCK = 512
 
 
 NOTHING = np.empty(0)
+# The numbers of a step that does nothing.
+UNCHANGING = np.zeros(table.NUMBERS)
+UNCHANGING[[table.BETA, table.BIAS_BETA, table.DECAY]] = 1
+UNCHANGING[[table.NORM_LIMIT, table.VALUE_LIMIT, table.UNIT_LIMIT]] = np.inf
 NO_CHANGE = np.empty((0, 0))
 NO_PENALTY = Objective()
 NO_TARGET = np.full(4, table.NONE, np.int64)
@@ -106,6 +111,8 @@ def _needed(net: Network, objective: Objective, rule: Rule | None, one_row: bool
     hidden = net.architecture.activations[:-1]
     if any(name not in WITHOUT_KERNEL for name in hidden) or objective.drops:
         places.add(table.ACTIVATE)
+    if net.architecture.loss not in ("cross_entropy", "binary_cross_entropy", "poisson"):
+        places.add(table.ERROR)
     if one_row:
         places.update(OF_ONE_ROW)
     if rule is not None:
@@ -359,9 +366,7 @@ def _plain(rule: Rule) -> bool:
 
 def _numbers(objective: Objective, rule: Rule | None = None) -> Array:
     """Return the numbers of a step; see table.py."""
-    numbers = np.zeros(table.NUMBERS)
-    numbers[[table.BETA, table.BIAS_BETA, table.DECAY]] = 1
-    numbers[[table.NORM_LIMIT, table.VALUE_LIMIT, table.UNIT_LIMIT]] = np.inf
+    numbers = UNCHANGING.copy()
     numbers[table.SMOOTHING] = objective.label_smoothing
     numbers[table.L1], numbers[table.L2] = objective.l1, objective.l2
     if rule is None:

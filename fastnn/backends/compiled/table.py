@@ -55,6 +55,7 @@ NUMBERS = 16
     GATHER,
     ACTIVATE,
     FINISHING,
+    ERROR,
     FORWARD_ONE,
     ONE_ROW,
     MOVE,
@@ -62,7 +63,7 @@ NUMBERS = 16
     LIMIT,
     FURTHER,
     PHASE,
-) = range(12)
+) = range(13)
 
 # What a step does, in this order: an operation, the layer, how it is split over the threads. The
 # first says whether inputs are gathered, or read where they are.
