@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from cases import DTYPES
 
-from fastnn.backends import compiled
-from fastnn.backends.compiled import elementary, gemm, vector_ir
+from fastnn.backends.compiled import elementary, gemm, units, vector_ir
 from fastnn.backends.compiled.jit import serial
 from fastnn.parameters import aligned_zeros, padded
 
@@ -64,7 +63,7 @@ def product(a, b, c, start=vector_ir.FROM_ZERO, finish=vector_ir.PLAIN, **option
         }.items()
     )
     numbers = a.flat.dtype.type
-    number = compiled.units.from_dtype(a.flat.dtype)
+    number = units.from_dtype(a.flat.dtype)
     gemm.product.prepare(number)
     rows, count = a.values.shape[::-1] if transposed else a.values.shape
     strides = (1, a.stride) if transposed else (a.stride, 1)
@@ -204,7 +203,7 @@ def test_product_with_a_transposed_matrix(dtype, count):
             c = Matrix(np.full((rows, columns), np.nan), dtype)
             pack[:] = np.nan  # what it holds must not matter
             gemm.product_transposed(
-                compiled.units.functions(kind), a.flat, a.start, a.stride, b.flat, b.start, b.stride,
+                units.functions(kind), a.flat, a.start, a.stride, b.flat, b.start, b.stride,
                 c.flat, c.start, c.stride, rows, columns, count, vector_ir.PLAIN, 0, pack,
             )  # fmt: skip
             want = a.values.astype(np.float64) @ b.values.astype(np.float64).T
