@@ -1,7 +1,6 @@
 """The operations of a step that plain gradient descent does without, in a unit of their own.
 
-That keeps the way of plain gradient descent short: with these in it, a step of 32 rows took 1.02
-times as long.
+Plain gradient descent then need not compile them.
 """
 
 from __future__ import annotations

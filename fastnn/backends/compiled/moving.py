@@ -75,11 +75,8 @@ def move(
                 velocity[j] = memory * velocity[j] + g[j]
                 values[j] -= along * velocity[j] + ahead * g[j]
         elif code == RMSPROP:
-            squares, memory, epsilon = (
-                first[here : here + columns],
-                numbers[FIRST],
-                numbers[EPSILON],
-            )
+            squares, memory = first[here : here + columns], numbers[FIRST]
+            epsilon = numbers[EPSILON]
             for j in range(columns):
                 squares[j] = memory * squares[j] + (one - memory) * g[j] * g[j]
                 values[j] -= rate * g[j] / (math.sqrt(squares[j]) + epsilon)
