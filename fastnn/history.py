@@ -18,6 +18,12 @@ _LAYOUT = {
     "learning_rate": ("rate", 8, ".3g"),
     "seconds": ("seconds", 8, ".2f"),
     "samples_per_second": ("samples/s", 11, ",.0f"),
+    "training_loss": ("train loss", 10, ".4f"),
+    "training_accuracy": ("train acc", 9, ".4f"),
+    "training_macro_f1": ("train F1", 8, ".4f"),
+    "training_r2": ("train R2", 8, ".4f"),
+    "training_mae": ("train MAE", 9, ".4g"),
+    "training_rmse": ("train RMSE", 10, ".4g"),
     "validation_loss": ("val loss", 8, ".4f"),
     "validation_accuracy": ("val acc", 8, ".4f"),
     "validation_macro_f1": ("val F1", 8, ".4f"),
@@ -43,7 +49,8 @@ class History:
         One a epoch, from column name to int or float. Training records ``epoch``, ``loss``,
         ``learning_rate``, ``seconds`` and ``samples_per_second``, and with validation data
         ``validation_loss`` and, as fits the targets, ``validation_accuracy`` and
-        ``validation_macro_f1``, or ``validation_r2``, ``validation_mae`` and ``validation_rmse``.
+        ``validation_macro_f1``, or ``validation_r2``, ``validation_mae`` and ``validation_rmse``;
+        with training metrics the same of ``training_``.
     compile_seconds : float
         As given.
     stopped : str

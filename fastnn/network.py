@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,15 @@ from fastnn.scaling import Scaler, learn
 from fastnn.stopping import EarlyStopping
 
 ClassWeight = str | Mapping[int, float] | npt.ArrayLike
+
+
+class _Known(NamedTuple):
+    """Data to evaluate on: all rows, or those that ``rows`` names, with weights of mean 1."""
+
+    X: Array
+    targets: check.Targets
+    weights: Array | None = None
+    rows: Array | None = None
 
 
 class Network:
@@ -178,6 +187,7 @@ class Network:
         early_stopping: bool | EarlyStopping = False,
         max_seconds: float | None = None,
         frozen: Iterable[int] = (),
+        training_metrics: bool = False,
     ) -> History:
         """Train by mini-batch gradient descent; called again, it goes on.
 
@@ -240,13 +250,16 @@ class Network:
             Stop after that time, in the middle of an epoch if need be; compiling does not count.
         frozen : iterable of int
             Layers whose parameters stay as they are; the first is 0.
+        training_metrics : bool
+            Also record, after each epoch, the metrics of the rows that are trained on.
 
         Returns
         -------
         History
             A row for each epoch: ``loss``, the mean over the epoch's rows, each before the step
-            that used it, without the penalty; validation metrics; ``learning_rate`` at the epoch's
-            start; ``seconds`` and ``samples_per_second`` of training.
+            that used it, without the penalty; training and validation metrics, as `evaluate` gives
+            them, if asked for; ``learning_rate`` at the epoch's start; ``seconds`` and
+            ``samples_per_second`` of training.
 
         Raises
         ------
@@ -266,15 +279,21 @@ class Network:
         count = len(features) if rows is None else len(rows)
         by_class = self._by_class(class_weight, targets.at(rows))
         weights = _weights("sample_weight", sample_weight, targets, by_class)
-        held_out: tuple[Array, check.Targets, Array | None] | None = None
+        held_out: _Known | None = None
         if aside is not None:
             part = None if weights is None else weights[aside]
-            held_out = features[aside], targets.at(aside), self._normalised(part)
+            held_out = _Known(features[aside], targets.at(aside), self._normalised(part))
         elif validation is not None:
             held_out_X, held_out_y, given = check.held_out("validation", validation)
             others = self._data("validation X", held_out_X, "validation y", held_out_y)
             part = _weights("validation sample_weight", given, others[1], by_class)
-            held_out = *others, self._normalised(part)
+            held_out = _Known(*others, self._normalised(part))
+        normalised = self._normalised(weights, rows)
+        recorded: dict[str, _Known] = {}
+        if training_metrics:
+            recorded["training"] = _Known(features, targets, normalised, rows)
+        if held_out is not None:
+            recorded["validation"] = held_out
         method = named(optimizer)
         if learning_rate is None:
             learning_rate = method.learning_rate
@@ -297,8 +316,9 @@ class Network:
             ),
             shuffle=bool(shuffle),
             evaluate=lambda: {
-                f"validation_{name}": value
-                for name, value in (self._evaluate(*held_out) if held_out else {}).items()
+                f"{part}_{name}": value
+                for part, known in recorded.items()
+                for name, value in self._evaluate(known).items()
             },
             early_stopping=stopping,
             max_seconds=check.limit("max_seconds", max_seconds),
@@ -306,8 +326,7 @@ class Network:
             callbacks=check.functions("callbacks", callbacks),
         )
         if stopping is not None:
-            self._check_metric(stopping, held_out and held_out[1])
-        normalised = self._normalised(weights, rows)
+            self._check_metric(stopping, recorded)
         self._learn_scales(features, targets, rows)
         return loop.fit(self, loop.Data(features, self._scaled(targets), normalised, rows), run)
 
@@ -422,7 +441,7 @@ class Network:
         features, targets = self._data("X", X, "y", y)
         by_class = self._by_class(class_weight, targets)
         weights = _weights("sample_weight", sample_weight, targets, by_class)
-        return self._evaluate(features, targets, self._normalised(weights))
+        return self._evaluate(_Known(features, targets, self._normalised(weights)))
 
     def loss_and_gradient(
         self,
@@ -564,17 +583,19 @@ class Network:
             raise ValueError("the weights of the rows to train on, or to validate on, are all 0")
         return (weights / mean).astype(self.architecture.dtype)
 
-    def _evaluate(
-        self, X: Array, targets: check.Targets, weights: Array | None
-    ) -> dict[str, float]:
+    def _evaluate(self, known: _Known) -> dict[str, float]:
         backend = backends.get(self.backend)
-        out = self._outputs(len(X))
+        targets, weights = known.targets.at(known.rows), known.weights
+        if weights is not None and known.rows is not None:
+            weights = weights[known.rows]
+        out = self._outputs(len(targets.values))
         scaled = self._scaled(targets)
         total = 0.0
-        for rows in self._slices(len(X)):
+        for rows in self._slices(len(out)):
+            X = known.X[rows if known.rows is None else known.rows[rows]]
             part = None if weights is None else weights[rows]
-            total += backend.loss(self, X[rows], scaled[rows], part, out[rows]) * len(out[rows])
-        values = {"loss": total / len(X)}
+            total += backend.loss(self, X, scaled[rows], part, out[rows]) * len(X)
+        values = {"loss": total / len(out)}
         self._unscaled(out)
         names = self._metrics(targets)
         if targets.labels is not None:
@@ -595,15 +616,15 @@ class Network:
         several = self._output == "sigmoid" and np.isin(targets.values, (0, 1)).all()
         return ("accuracy", "macro_f1") if targets.labels is not None or several else ()
 
-    def _check_metric(self, stopping: EarlyStopping, held_out: check.Targets | None) -> None:
+    def _check_metric(self, stopping: EarlyStopping, recorded: Mapping[str, _Known]) -> None:
         """Refuse early stopping on what this run does not record."""
         if not isinstance(stopping, EarlyStopping):
             raise TypeError(f"early_stopping must be a bool or an EarlyStopping, got {stopping!r}")
         names = ["loss"]
-        if held_out is not None:
-            names += [f"validation_{name}" for name in ("loss", *self._metrics(held_out))]
+        for part, known in recorded.items():
+            names += [f"{part}_{name}" for name in ("loss", *self._metrics(known.targets))]
         if stopping.metric not in names:
-            hint = "" if held_out is not None else "; others need validation data"
+            hint = "" if "validation" in recorded else "; others need validation data"
             raise ValueError(
                 f"early_stopping's metric must be one of {', '.join(names)}{hint}; "
                 f"got {stopping.metric!r}"

@@ -124,6 +124,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--early-stopping", nargs="?", const=EarlyStopping.metric, metavar="METRIC", help=text)
     _add_settings(group, "early_stopping", {})
     add("--max-seconds", **NUMBER, help="limit of the time to train")
+    text = "also record the metrics of the training images after each epoch"
+    add("--training-metrics", action="store_true", help=text)
     add("--freeze", dest="frozen", type=int, nargs="+", metavar="LAYER", help="the first is 0")
     add = parser.add_argument_group("running").add_argument
     add("--backend", default="numba", choices=backends.BACKENDS, help="what computes")

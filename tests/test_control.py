@@ -291,6 +291,34 @@ def test_the_rows_set_aside_are_those_of_the_validation_metrics(make, backend):
         assert history[-1][f"validation_{name}"] == pytest.approx(value, rel=1e-6)  # float32
 
 
+# Metrics of the rows that are trained on
+
+
+@each_backend
+@pytest.mark.parametrize("make", [network, regression])
+@pytest.mark.parametrize("validation", [None, 0.25])
+def test_training_metrics_are_of_the_rows_trained_on(make, backend, validation):
+    X, y = blobs()
+    weights = np.random.default_rng(0).uniform(0, 2, 70)
+    net, other = make(backend), make(backend)
+    options = {"epochs": 2, "learning_rate": 0.05, "validation": validation}
+    history = net.train(X, y, sample_weight=weights, training_metrics=True, **options)
+    rows = np.arange(70)
+    if validation:
+        rows, _ = _split(0.25, 70, y if make is network else None, net.seed)
+    for name, value in net.evaluate(X[rows], y[rows], weights[rows]).items():
+        assert history[-1][f"training_{name}"] == pytest.approx(value, rel=1e-6)  # float32
+    without = other.train(X, y, sample_weight=weights, **options)
+    assert net.parameters.tobytes() == other.parameters.tobytes()
+    assert not [name for name in without.columns if name.startswith("training")]
+
+
+def test_early_stopping_may_follow_a_training_metric():
+    stopping = EarlyStopping("training_accuracy", patience=1)
+    history = network().train(*blobs(), epochs=40, early_stopping=stopping, training_metrics=True)
+    assert history.best_epoch == 1 + int(np.argmax(history["training_accuracy"]))
+
+
 @pytest.mark.parametrize("share", [0, 0.0, 1, 1.0, 1.5, -0.25, np.nan, True])
 def test_a_bad_share_is_refused(share):
     with pytest.raises((TypeError, ValueError), match="validation must be"):

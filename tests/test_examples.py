@@ -15,6 +15,7 @@ PROMISES = {
     "imbalanced": (r"class weights balanced +eights found (0\.\d+)", 0.75),
     "multilabel": (r"all labels right (0\.\d+)", 0.95),
     "early_stopping": (r"test accuracy (0\.\d+)", 0.89),
+    "scikit_learn": (r"cross-validation accuracy (0\.\d+)", 0.97),
 }
 
 
@@ -24,7 +25,7 @@ def test_every_example_is_tested():
 
 @pytest.mark.parametrize("name", PROMISES)
 def test_an_example_keeps_its_promise(name, run_python):
-    if name == "regression":
+    if name in ("regression", "scikit_learn"):
         pytest.importorskip("sklearn")
     pattern, least = PROMISES[name]
     found = re.search(pattern, run_python(str(EXAMPLES / f"{name}.py")))

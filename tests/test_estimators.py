@@ -1,0 +1,395 @@
+"""The estimators in scikit-learn: its checks, and what they add to it."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from cases import BACKENDS
+
+pytest.importorskip("sklearn")
+
+from sklearn import neural_network
+from sklearn.base import clone
+from sklearn.datasets import load_diabetes, load_iris
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.model_selection import (
+    GridSearchCV,
+    HalvingGridSearchCV,
+    RandomizedSearchCV,
+    StratifiedKFold,
+    cross_validate,
+    train_test_split,
+)
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import compute_sample_weight
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from fastnn import Network, optimizers
+from fastnn.estimators import MLPClassifier, MLPRegressor
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+each_backend = pytest.mark.parametrize("backend", BACKENDS)
+each_estimator = pytest.mark.parametrize("Estimator", [MLPClassifier, MLPRegressor])
+X_IRIS, Y_IRIS = load_iris(return_X_y=True)
+
+
+@parametrize_with_checks([MLPClassifier(), MLPRegressor(), MLPClassifier(backend="numpy")])
+@pytest.mark.filterwarnings("ignore")  # theirs are about the data that they pass
+def test_scikit_learns_checks_pass(estimator, check):
+    check(estimator)
+
+
+# What they are: thin fronts of Network
+
+
+@each_backend
+def test_the_classifier_is_the_network_it_stands_for(backend):
+    classifier = MLPClassifier(
+        (7,),
+        ["tanh"],
+        solver=optimizers.RMSprop(decay=0.8),
+        alpha=0.32,
+        batch_size=32,
+        learning_rate="cosine",
+        learning_rate_init=0.01,
+        max_iter=5,
+        random_state=3,
+        dropout=0.1,
+        label_smoothing=0.05,
+        l1=1e-4,
+        max_norm=2,
+        clip_norm=1,
+        backend=backend,
+        threads=1,
+        tol=0,
+    ).fit(X_IRIS, Y_IRIS)
+    seed = np.random.RandomState(3).randint(np.iinfo(np.int32).max)
+    net = Network([4, 7, 3], "tanh", seed=seed, dtype="float64", backend=backend)
+    history = net.train(
+        X_IRIS, Y_IRIS, 5, 32, 0.01, 0.01, schedule="cosine", dropout=0.1, label_smoothing=0.05,
+        l1=1e-4, max_norm=2, clip_norm=1, optimizer=optimizers.RMSprop(decay=0.8),
+    )  # fmt: skip
+    assert np.array_equal(classifier.predict_proba(X_IRIS), net.predict_proba(X_IRIS))
+    assert classifier.loss_curve_[-1] == pytest.approx(
+        history["loss"][-1] + 0.01 / 2 * sum((weights**2).sum() for weights in net.weights)
+    )
+    assert classifier.network_.threads == 1
+
+
+@each_backend
+@pytest.mark.parametrize("outputs", [1, 3])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"solver": "adam", "epsilon": 1e-15},  # theirs adds it before the correction of the mean
+        {"solver": "sgd"},
+        {"solver": "sgd", "nesterovs_momentum": False},
+        {"solver": "sgd", "momentum": 0, "learning_rate": "invscaling"},
+        # Without a penalty, which their tolerance includes.
+        {
+            "solver": "sgd",
+            "momentum": 0,
+            "learning_rate": "adaptive",
+            "n_iter_no_change": 2,
+            "alpha": 0,
+        },
+    ],
+)
+@pytest.mark.parametrize("kind", ["squared_error", "log_loss", "poisson"])
+def test_steps_of_the_whole_batch_are_those_of_scikit_learn(backend, outputs, options, kind):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(40, 5)), rng.normal(size=(40, outputs))
+    Ours, Theirs = MLPRegressor, neural_network.MLPRegressor
+    if kind == "log_loss":
+        Ours, Theirs = MLPClassifier, neural_network.MLPClassifier
+        y = y[:, 0] > 0 if outputs == 1 else y.argmax(axis=1)
+    else:
+        options = {"loss": kind, **options}
+        y = y[:, 0] if outputs == 1 else y
+    if kind == "poisson":
+        y = np.floor(np.exp(y))
+    weights = rng.uniform(0.5, 2, 40)
+    options = {
+        "hidden_layer_sizes": (6, 4), "activation": "tanh", "alpha": 0.5, "tol": 0.005,
+        "random_state": 0,
+        "max_iter": 12, "learning_rate_init": 0.05, **options,
+    }  # fmt: skip
+    theirs = Theirs(**options, warm_start=True).fit(X, y, weights)
+    start = iter([coefs.copy() for coefs in theirs.coefs_])
+    ours = Ours(**options, init=lambda *_: next(start), backend=backend).fit(X, y, weights)
+    for intercepts in theirs.intercepts_:
+        intercepts[...] = 0
+    theirs.t_, theirs.best_loss_, theirs._no_improvement_count = 0, np.inf, 0
+    theirs.fit(X, y, weights)
+    ours, theirs = ([*each.coefs_, *each.intercepts_] for each in (ours, theirs))
+    for mine, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-7, atol=1e-9)  # rounding, carried on
+
+
+@each_backend
+@each_estimator
+def test_partial_fit_goes_on_where_it_stopped(Estimator, backend):
+    options = {"random_state": 0, "hidden_layer_sizes": 5, "backend": backend, "tol": 0}
+    whole = Estimator(max_iter=4, **options).fit(X_IRIS, Y_IRIS)
+    parts = Estimator(**options)
+    for _ in range(4):
+        parts.partial_fit(X_IRIS, Y_IRIS, **CLASSES[Estimator])
+    assert parts.loss_curve_ == whole.loss_curve_
+    assert np.array_equal(parts.predict(X_IRIS), whole.predict(X_IRIS))
+
+
+CLASSES = {MLPClassifier: {"classes": [0, 1, 2]}, MLPRegressor: {}}
+
+
+def test_sgd_lowers_its_rate_as_scikit_learn_says():
+    options = {"solver": "sgd", "batch_size": 50, "random_state": 0, "tol": 1e9}
+    classifier = MLPClassifier(learning_rate="adaptive", n_iter_no_change=1, **options)
+    classifier.fit(X_IRIS, Y_IRIS)
+    # The first epoch is always better, then every third one (two waited for) divides by five,
+    # until the rate is at most a millionth: five times from a thousandth.
+    assert classifier.n_iter_ == 1 + 2 * 6
+    rates = []
+    classifier = MLPClassifier(learning_rate="invscaling", power_t=0.25, max_iter=3, **options)
+    classifier.verbose = True
+    net_train = Network.train
+
+    def spy(net, *arguments, callbacks, **keywords):
+        callbacks = [*callbacks, lambda row: rates.append(row["learning_rate"])]
+        return net_train(net, *arguments, callbacks=callbacks, **keywords)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Network, "train", spy)
+        classifier.fit(X_IRIS, Y_IRIS)
+    assert rates == pytest.approx([0.001, 0.001 / 151**0.25, 0.001 / 301**0.25])
+
+
+# Data
+
+
+def test_labels_may_be_strings():
+    names = np.array(["setosa", "versicolor", "virginica"])
+    classifier = MLPClassifier(learning_rate_init=0.02, random_state=0).fit(X_IRIS, names[Y_IRIS])
+    assert list(classifier.classes_) == list(names)
+    assert classifier.score(X_IRIS, names[Y_IRIS]) > 0.95
+    assert set(classifier.predict(X_IRIS)) == set(names)
+
+
+def test_two_classes_have_two_probabilities():
+    X, y = X_IRIS[:100], np.array(["b", "a"])[Y_IRIS[:100]]
+    classifier = MLPClassifier(learning_rate_init=0.02, random_state=0).fit(X, y)
+    probabilities = classifier.predict_proba(X)
+    assert probabilities.shape == (100, 2)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    assert (classifier.classes_[probabilities.argmax(axis=1)] == y).all()
+    np.testing.assert_allclose(np.exp(classifier.predict_log_proba(X)), probabilities)
+    assert classifier.n_outputs_ == 1
+
+
+def test_rows_may_have_several_labels():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 4))
+    Y = (X[:, :3] > 0).astype(int)
+    classifier = MLPClassifier(learning_rate_init=0.02, random_state=0).fit(X, Y)
+    assert classifier.predict(X).shape == Y.shape
+    assert classifier.score(X, Y) > 0.9
+    assert not np.allclose(classifier.predict_proba(X).sum(axis=1), 1)
+    MLPClassifier(early_stopping=True, random_state=0).fit(X, Y)
+
+
+def test_a_single_class_is_always_predicted():
+    classifier = MLPClassifier(max_iter=3).fit(X_IRIS, ["only"] * 150)
+    assert set(classifier.predict(X_IRIS)) == {"only"}
+    assert classifier.predict_proba(X_IRIS).tolist() == [[1.0]] * 150
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@each_estimator
+def test_the_network_has_the_dtype_of_the_data(Estimator, dtype):
+    estimator = Estimator(max_iter=2).fit(X_IRIS.astype(dtype), Y_IRIS)
+    assert estimator.network_.architecture.dtype == dtype
+    assert all(coefs.dtype == dtype for coefs in estimator.coefs_)
+
+
+@each_estimator
+def test_bytes_are_numbers_and_not_pixels(Estimator):
+    both = np.round(X_IRIS * 10), np.round(X_IRIS * 10).astype(np.uint8)
+    fits = [Estimator(max_iter=3, random_state=0).fit(X, Y_IRIS) for X in both]
+    assert fits[0].loss_curve_ == fits[1].loss_curve_
+
+
+def test_a_data_frame_keeps_the_names_of_its_columns():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X_IRIS, columns=list("abcd"))
+    classifier = MLPClassifier(max_iter=3).fit(frame, pandas.Series(Y_IRIS))
+    assert list(classifier.feature_names_in_) == list("abcd")
+    with pytest.raises(ValueError, match="feature names"):
+        classifier.predict(frame[list("dcba")])
+
+
+@each_estimator
+def test_sparse_data_give_what_dense_data_give(Estimator):
+    sparse = pytest.importorskip("scipy.sparse")
+    X = np.where(X_IRIS > 2, X_IRIS, 0)
+    dense = Estimator(max_iter=3, random_state=0).fit(X, Y_IRIS)
+    for kind in (sparse.csr_array, sparse.csc_matrix):
+        other = Estimator(max_iter=3, random_state=0).fit(kind(X), Y_IRIS)
+        assert np.array_equal(other.predict(kind(X)), dense.predict(X))
+
+
+@pytest.mark.parametrize("weights", ["balanced", {"a": 3.0, "b": 0.5}])
+def test_weights_of_classes_are_weights_of_their_rows(weights):
+    y = np.array(list("abc"))[np.minimum(np.arange(150) // 20, 2)]
+    of_rows = compute_sample_weight(weights, y)
+    options = {"max_iter": 4, "random_state": 0, "alpha": 0}  # divided by the sum of weights
+    one = MLPClassifier(class_weight=weights, **options).fit(X_IRIS, y)
+    two = MLPClassifier(**options).fit(X_IRIS, y, of_rows)
+    three = MLPClassifier(class_weight=weights, **options).fit(X_IRIS, y, np.full(150, 2.0))
+    for other in (two, three):
+        np.testing.assert_allclose(one.loss_curve_, other.loss_curve_, rtol=1e-9)  # rounding
+
+
+# Life of an estimator
+
+
+@each_estimator
+def test_pickled_clones_and_copies_go_on(Estimator):
+    estimator = Estimator(
+        solver=optimizers.AdamW(weight_decay=0.1), max_iter=3, random_state=0, warm_start=True
+    ).fit(X_IRIS, Y_IRIS)
+    others = [pickle.loads(pickle.dumps(estimator)), copy.deepcopy(estimator)]
+    for other in (estimator, *others):
+        other.fit(X_IRIS, Y_IRIS)
+    assert others[0].loss_curve_ == others[1].loss_curve_ == estimator.loss_curve_
+    assert len(estimator.loss_curve_) == 6
+    assert clone(estimator).get_params() == estimator.get_params()
+    assert not hasattr(clone(estimator), "network_")
+
+
+@each_backend
+def test_early_stopping_keeps_the_best_epoch(backend):
+    classifier = MLPClassifier(
+        early_stopping=True, learning_rate_init=0.05, random_state=1, backend=backend, tol=0,
+        n_iter_no_change=5, max_iter=60,
+    ).fit(X_IRIS, Y_IRIS)  # fmt: skip
+    scores = classifier.validation_scores_
+    assert len(scores) == classifier.n_iter_ == len(classifier.loss_curve_)
+    assert classifier.best_validation_score_ == max(scores)
+    _, aside = train_test_split(
+        np.arange(150), test_size=0.1, random_state=classifier.network_.seed, stratify=Y_IRIS
+    )
+    assert classifier.score(X_IRIS[aside], Y_IRIS[aside]) == max(scores)
+
+
+def test_verbose_prints_a_line_an_epoch(capsys):
+    MLPRegressor(max_iter=3, verbose=True, early_stopping=True).fit(X_IRIS, Y_IRIS)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert all("loss = " in line and "validation score = " in line for line in lines)
+
+
+def test_a_run_that_has_not_converged_warns():
+    with pytest.warns(ConvergenceWarning, match=r"Maximum iterations \(2\)"):
+        MLPClassifier(max_iter=2).fit(X_IRIS, Y_IRIS)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"solver": "lbfgs"}, "solver must be a stochastic one"),
+        ({"solver": "sdg"}, "solver must be one of"),
+        ({"activation": "rleu"}, "activation"),
+        ({"activation": ["relu", "tanh"]}, "activation must be one name, or one for each of the 1"),
+        ({"hidden_layer_sizes": (5, 0)}, r"hidden_layer_sizes\[1\] must be at least 1"),
+        ({"alpha": -1}, "alpha must be"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"batch_size": "all"}, "batch_size must be one of auto"),
+        ({"learning_rate": "falling"}, "learning_rate must be one of"),
+        ({"learning_rate_init": 0}, "learning_rate_init must be"),
+        ({"max_iter": 0}, "max_iter must be at least 1"),
+        ({"tol": -1}, "tol must be"),
+        ({"n_iter_no_change": 0}, "n_iter_no_change must be"),
+        ({"validation_fraction": 1.5, "early_stopping": True}, "validation_fraction must be"),
+        ({"dropout": 2}, "dropout must be"),
+        ({"loss": "hinge"}, "loss must be one of"),
+        ({"l1": -1}, "l1 must be"),
+        ({"backend": "torch"}, "backend must be one of"),
+        ({"momentum": 2, "solver": "sgd"}, "momentum must be"),
+        ({"beta_1": 2}, "beta1 must be"),
+    ],
+)
+@each_estimator
+def test_a_bad_parameter_is_named(Estimator, options, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        Estimator(**options).fit(X_IRIS, Y_IRIS)
+
+
+def test_data_of_other_classes_are_refused():
+    classifier = MLPClassifier(max_iter=2).partial_fit(X_IRIS, Y_IRIS, classes=[0, 1, 2])
+    with pytest.raises(ValueError, match="classes not in"):
+        classifier.partial_fit(X_IRIS, Y_IRIS + 1)
+    with pytest.raises(ValueError, match="not the same as on last call"):
+        classifier.partial_fit(X_IRIS, Y_IRIS, classes=[0, 1])
+    with pytest.raises(ValueError, match="classes must be passed"):
+        MLPClassifier().partial_fit(X_IRIS, Y_IRIS)
+    with pytest.raises(ValueError, match="Unknown label type"):
+        MLPClassifier().fit(X_IRIS, X_IRIS[:, 0])
+
+
+def test_another_hidden_layer_needs_another_start():
+    classifier = MLPClassifier(5, max_iter=2, warm_start=True).fit(X_IRIS, Y_IRIS)
+    with pytest.raises(ValueError, match="training goes on with a network of sizes"):
+        classifier.set_params(hidden_layer_sizes=6).fit(X_IRIS, Y_IRIS)
+
+
+@each_estimator
+def test_divergence_is_an_error_that_says_what_to_try(Estimator):
+    with pytest.raises(ValueError, match=r"non-finite parameter weights.* Try a lower"):
+        Estimator(activation="identity", solver="sgd", learning_rate_init=1e30).fit(X_IRIS, Y_IRIS)
+
+
+# In scikit-learn's company
+
+
+def test_searches_and_cross_validation_work():
+    pipeline = make_pipeline(StandardScaler(), MLPClassifier(8, random_state=0, max_iter=30))
+    grid = {"mlpclassifier__alpha": [1e-4, 1.0], "mlpclassifier__learning_rate_init": [0.02, 1e-6]}
+    folds = StratifiedKFold(3, shuffle=True, random_state=0)
+    search = GridSearchCV(pipeline, grid, cv=folds, n_jobs=2).fit(X_IRIS, Y_IRIS)
+    assert search.best_params_["mlpclassifier__learning_rate_init"] == 0.02
+    assert search.best_score_ > 0.9
+    some = RandomizedSearchCV(pipeline, grid, n_iter=2, cv=3, random_state=0)
+    assert len(some.fit(X_IRIS, Y_IRIS).cv_results_["params"]) == 2
+    scores = cross_validate(pipeline, X_IRIS, Y_IRIS, cv=folds, scoring=("accuracy", "f1_macro"))
+    assert scores["test_f1_macro"].shape == (3,)
+    halving = HalvingGridSearchCV(pipeline, grid, cv=3, random_state=0, min_resources=60)
+    assert halving.fit(X_IRIS, Y_IRIS).best_params_["mlpclassifier__learning_rate_init"] == 0.02
+
+
+def test_regression_is_as_good_as_scikit_learns():
+    X, y = load_diabetes(return_X_y=True)
+    X = StandardScaler().fit_transform(X)
+    scores = [
+        np.mean(
+            cross_validate(
+                kind(hidden_layer_sizes=20, learning_rate_init=0.01, max_iter=150, random_state=0),
+                X,
+                y,
+                cv=5,
+            )["test_score"]
+        )
+        for kind in (MLPRegressor, neural_network.MLPRegressor)
+    ]
+    assert scores[0] > scores[1] - 0.02
+
+
+def test_without_scikit_learn_the_error_says_what_to_install():
+    code = "import sys; sys.modules['sklearn'] = None; import fastnn.estimators"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "pip install 'fastnn-cpu[sklearn]'" in done.stderr
