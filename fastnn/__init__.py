@@ -7,6 +7,7 @@ from fastnn.inspection import check_gradients, compare_backends
 from fastnn.loop import DivergenceError
 from fastnn.network import Network
 from fastnn.stopping import EarlyStopping
+from fastnn.tuning import Tuning, tune
 
 __version__ = "0.1.0"
 
@@ -15,10 +16,12 @@ __all__ = [
     "EarlyStopping",
     "History",
     "Network",
+    "Tuning",
     "check_gradients",
     "compare_backends",
     "datasets",
     "optimizers",
     "schedules",
+    "tune",
     "warmup",
 ]

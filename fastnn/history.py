@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from numbers import Integral, Real
 from typing import SupportsFloat, overload
+
+from fastnn.atomic import replacing
 
 Row = dict[str, float]
 
@@ -128,18 +129,9 @@ class History:
         OSError
             If the file cannot be written.
         """
-        # A link stays a link: the file that it names is replaced.
-        folder, name = os.path.split(os.path.realpath(path))
-        if not os.path.isdir(folder):
-            raise FileNotFoundError(
-                f"no folder {folder!r} to write {name!r} in; need one that exists"
-            )
-        with tempfile.TemporaryDirectory(prefix=".csv-", dir=folder) as scratch:
-            partial = os.path.join(scratch, name)
-            with open(partial, "w", encoding="utf-8", newline="") as file:
-                writer = csv.writer(file, lineterminator="\n")
-                writer.writerows([self.columns, *(row.values() for row in self.rows)])
-            os.replace(partial, os.path.join(folder, name))
+        with replacing(path) as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerows([self.columns, *(row.values() for row in self.rows)])
 
 
 def format_header(columns: Iterable[str]) -> str:
