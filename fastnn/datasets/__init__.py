@@ -1,6 +1,26 @@
-"""Readers of data sets: the IDX file format, and MNIST in it."""
+"""Data sets: readers of CSV, NPZ, IDX and MNIST, a description, Kaggle's submission."""
 
+from fastnn.datasets.arrays import read_npz
+from fastnn.datasets.delimited import read_csv
+from fastnn.datasets.description import ClassCount, Description, Statistics, describe
 from fastnn.datasets.idx import read_idx
+from fastnn.datasets.loading import load
 from fastnn.datasets.mnist import Mnist, load_mnist
+from fastnn.datasets.submission import write_submission
+from fastnn.datasets.table import Split, Table
 
-__all__ = ["Mnist", "load_mnist", "read_idx"]
+__all__ = [
+    "ClassCount",
+    "Description",
+    "Mnist",
+    "Split",
+    "Statistics",
+    "Table",
+    "describe",
+    "load",
+    "load_mnist",
+    "read_csv",
+    "read_idx",
+    "read_npz",
+    "write_submission",
+]

@@ -1,0 +1,200 @@
+"""Tables from files of arrays: NumPy's .npz, and IDX."""
+
+from __future__ import annotations
+
+import os
+import re
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from fastnn.datasets.idx import read_idx
+from fastnn.datasets.table import Array, Split, Table, fill, whole
+from fastnn.validation import BLOCK, DTYPES, one_of
+
+_NAMES = ("x", "y", "x_train", "y_train", "x_test", "y_test")
+_BROKEN = (ValueError, EOFError, zlib.error, zipfile.BadZipFile)
+
+
+def read_npz(path: str | os.PathLike[str], *, dtype: str = "float32") -> Split:
+    """Read tables from a file that `numpy.savez` wrote.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        It holds ``X`` and, if there are labels, ``y``; or ``x_train`` and ``y_train`` and, if there
+        is a test set, ``x_test`` and perhaps ``y_test``, as the ``mnist.npz`` of Keras. Upper and
+        lower case are the same. Other arrays are not read.
+    dtype : "float32" or "float64", default "float32"
+        Of the features, unless these are uint8 as images are.
+
+    Returns
+    -------
+    Split
+        ``X`` of each table has shape (rows, features), with images flattened; ``y`` has shape
+        (rows,). The features are called by their positions, after "pixel" if they are uint8; the
+        label is called after its array.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened (``FileNotFoundError`` if there is none).
+    ValueError
+        If it is not an intact .npz file; if an array is missing; if one is of objects, which would
+        take pickle to read, of another type or shape than needed, or not finite.
+    """
+    one_of("dtype", dtype, DTYPES)
+    name = repr(os.fspath(path))
+    with open(path, "rb") as file:
+        arrays, held = _members(file, name)
+    if "x" in arrays:
+        return Split(_pair(arrays, "x", "y", name, dtype))
+    for needed in ("x_train", "y_train"):
+        if needed not in arrays:
+            raise ValueError(
+                f"{name} holds {', '.join(held) or 'no array'}; need X and perhaps y, or x_train,"
+                " y_train and perhaps x_test, y_test"
+            )
+    train = _pair(arrays, "x_train", "y_train", name, dtype)
+    if "x_test" not in arrays:
+        return Split(train)
+    test = _pair(arrays, "x_test", "y_test", name, dtype)
+    if train.X.shape[1] != test.X.shape[1]:
+        raise ValueError(
+            f"{name}: a row of x_train has {train.X.shape[1]} features, one of x_test"
+            f" {test.X.shape[1]}; need as many"
+        )
+    return Split(train, test)
+
+
+def idx_table(
+    path: str | os.PathLike[str],
+    labels: str | os.PathLike[str] | None = None,
+    *,
+    dtype: str = "float32",
+) -> Table:
+    """Read a table from an IDX file, and its labels from another.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        Features of shape (rows, ...).
+    labels : str or os.PathLike, optional
+        Labels of shape (rows,). By default, the file in the same folder that has "labels" for
+        "images" in its name, and "idx1" for another rank; if there is none, there are no labels.
+    dtype : "float32" or "float64", default "float32"
+        Of the features, unless these are uint8.
+
+    Returns
+    -------
+    Table
+        As of `read_npz`.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be opened (``FileNotFoundError`` if there is none).
+    ValueError
+        If a file is not valid IDX, or not of the shape needed, or not finite.
+    """
+    one_of("dtype", dtype, DTYPES)
+    X = features_of(repr(os.fspath(path)), read_idx(path), dtype)
+    if labels is None:
+        labels = _labels_beside(Path(path))
+    if labels is None:
+        return Table(X, None, names_of(X), None)
+    y = labels_of_rows(repr(os.fspath(labels)), read_idx(labels), len(X))
+    return Table(X, y, names_of(X), "label")
+
+
+def features_of(name: str, array: Array, dtype: str) -> Array:
+    """Return an array as features: (rows, features) in uint8 or the dtype."""
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{name} holds {array.dtype}; need numbers")
+    if array.ndim < 2 or array.size == 0:
+        raise ValueError(
+            f"{name} has shape {array.shape}; need features of shape (rows, features) or images"
+        )
+    values = array.reshape(len(array), -1)
+    if values.dtype == np.uint8:
+        return values
+    X = np.empty(values.shape, dtype)
+    step = max(1, BLOCK // X.shape[1])
+    for first in range(0, len(X), step):
+        rows = slice(first, first + step)
+        bad = np.argwhere(~fill(X[rows], values[rows]))
+        if len(bad):
+            row, column = first + bad[0, 0], bad[0, 1]
+            raise ValueError(
+                f"{name} holds {values[row, column]} in row {row}, feature {column}; need numbers"
+                f" finite in {dtype}"
+            )
+    return X
+
+
+def labels_of_rows(name: str, array: Array, rows: int) -> Array:
+    """Return an array as labels: (rows,) in int64, float64 or str."""
+    if array.shape not in ((rows,), (rows, 1)):
+        raise ValueError(f"{name} has shape {array.shape}; need ({rows},), a label for each row")
+    y = array.reshape(rows)
+    if y.dtype.kind == "U":
+        return y
+    if y.dtype.kind not in "biuf":
+        raise ValueError(f"{name} holds {y.dtype}; need numbers or text")
+    if y.dtype.kind == "f":
+        if not np.isfinite(y).all():
+            raise ValueError(f"{name} holds {y[~np.isfinite(y)][0]}; need finite labels")
+        return whole(y.astype(np.float64))
+    if y.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"{name} holds {y.max()}; need labels that fit int64")
+    return y.astype(np.int64)
+
+
+def names_of(X: Array) -> tuple[str, ...]:
+    """Return names for features that have none."""
+    prefix = "pixel" if X.dtype == np.uint8 else ""
+    return tuple(f"{prefix}{i}" for i in range(X.shape[1]))
+
+
+def _members(file: BinaryIO, name: str) -> tuple[dict[str, tuple[str, Array]], list[str]]:
+    """Return the arrays that are needed, by their names in lower case, and the names of all."""
+    if not zipfile.is_zipfile(file):
+        raise ValueError(f"{name} is not an intact .npz file; need one that numpy.savez wrote")
+    file.seek(0)
+    arrays: dict[str, tuple[str, Array]] = {}
+    with np.load(file, allow_pickle=False) as archive:
+        for key in archive.files:
+            if key.lower() in arrays:
+                raise ValueError(f"{name} holds {arrays[key.lower()][0]} and {key}; need one")
+            if key.lower() in _NAMES:
+                arrays[key.lower()] = key, _array(archive, key, name)
+        return arrays, list(archive.files)
+
+
+def _array(archive: Any, key: str, name: str) -> Array:
+    try:
+        array = archive[key]
+    except _BROKEN as error:
+        raise ValueError(f"{name}: {key} cannot be read ({error}); need an array") from None
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"{name}: {key} is not an array; need one")
+    return array
+
+
+def _pair(arrays: dict[str, tuple[str, Array]], x: str, y: str, name: str, dtype: str) -> Table:
+    key, array = arrays[x]
+    X = features_of(f"{name}: {key}", array, dtype)
+    if y not in arrays:
+        return Table(X, None, names_of(X), None)
+    key, array = arrays[y]
+    return Table(X, labels_of_rows(f"{name}: {key}", array, len(X)), names_of(X), key)
+
+
+def _labels_beside(path: Path) -> Path | None:
+    stem = path.name.removesuffix(".gz")
+    name = re.sub("idx[0-9]+", "idx1", stem.replace("images", "labels"))
+    candidates = (path.with_name(name + end) for end in ("", ".gz") if "images" in stem)
+    return next((candidate for candidate in candidates if candidate.is_file()), None)

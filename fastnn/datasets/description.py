@@ -1,0 +1,267 @@
+"""What a data set is like: the balance of its classes, and statistics of its features."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fastnn.atomic import replacing
+from fastnn.datasets.table import Array
+from fastnn.validation import BLOCK
+
+_HEADER = ("count", "mean", "std", "min", "max")
+_IN_FULL = 30  # lines of a table, or it is cut
+_ENDS = 5  # lines at each end of a table that is cut
+_RUNS = 12  # of constant features, that are named
+_BAR = 40  # characters
+
+
+class ClassCount(NamedTuple):
+    """How many rows have a label, and the share that they are of all."""
+
+    label: int | str
+    rows: int
+    share: float
+
+
+@dataclass(frozen=True, eq=False)
+class Statistics:
+    """Statistics of some columns; each array has shape (columns,).
+
+    Attributes
+    ----------
+    names : tuple of str
+        Of the columns.
+    count : ndarray of int64
+        Of the values in each.
+    mean, std, min, max : ndarray of float64
+        ``std`` is that of a sample, with count - 1 in the denominator, as in
+        `pandas.DataFrame.describe`; it is 0 if all values are the same, even if there is but one.
+    """
+
+    names: tuple[str, ...]
+    count: Array
+    mean: Array
+    std: Array
+    min: Array
+    max: Array
+
+    def __iter__(self) -> Iterator[tuple[str, int, float, float, float, float]]:
+        """Yield name, count, mean, std, min and max of each column."""
+        columns = (self.count, self.mean, self.std, self.min, self.max)
+        return zip(self.names, *(column.tolist() for column in columns), strict=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Description:
+    """What `describe` found; as text, tables of it.
+
+    Attributes
+    ----------
+    rows : int
+        Of ``X``.
+    features : Statistics
+        Of the columns of ``X``.
+    classes : tuple of ClassCount, or None
+        Of labels, in their order.
+    target : Statistics or None
+        Of a ``y`` of floats, in one column.
+    """
+
+    rows: int
+    features: Statistics
+    classes: tuple[ClassCount, ...] | None
+    target: Statistics | None
+
+    @property
+    def constant(self) -> tuple[str, ...]:
+        """Names of the features that hold one value only."""
+        same = self.features.min == self.features.max
+        return tuple(
+            name for name, is_same in zip(self.features.names, same, strict=True) if is_same
+        )
+
+    def to_csv(self, path: str | os.PathLike[str]) -> None:
+        """Write a header and one line a feature, every float in full precision.
+
+        The file appears complete or not at all, replacing one of that name.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the folder of ``path`` does not exist.
+        OSError
+            If the file cannot be written.
+        """
+        with replacing(path) as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerows([("feature", *_HEADER), *self.features])
+
+    def __str__(self) -> str:
+        count = len(self.features.names)
+        parts = [f"{self.rows:,} rows, {count:,} features"]
+        if self.classes is not None:
+            parts.append(_class_table(self.classes))
+        if self.target is not None:
+            parts.append(_statistics_table("target", self.target))
+        parts.append(_statistics_table("feature", self.features))
+        low, high, mean = self.features.min, self.features.max, self.features.mean
+        parts.append(
+            f"all features: min {low.min():.6g}, mean {mean.mean():.6g}, max {high.max():.6g}"
+        )
+        if self.constant:
+            parts[-1] += (
+                f"\nconstant: {len(self.constant):,} ({_runs(low == high, self.features.names)})"
+            )
+        return "\n\n".join(parts)
+
+
+def describe(
+    X: npt.ArrayLike, y: npt.ArrayLike | None = None, features: Sequence[str] | None = None
+) -> Description:
+    """Describe a data set.
+
+    Parameters
+    ----------
+    X : array_like of numbers, shape (rows, features)
+        Finite. It is read in blocks: a memory map is never in memory whole.
+    y : array_like, shape (rows,), optional
+        Integers, bool or str are labels, and are counted; floats are numbers to predict.
+    features : sequence of str, optional
+        Names of the columns of ``X``; by default, their positions.
+
+    Returns
+    -------
+    Description
+        Computed in float64.
+
+    Raises
+    ------
+    TypeError
+        If ``X`` is not of numbers, or ``y`` neither of numbers nor of text.
+    ValueError
+        If ``X`` is not 2-D, is empty or not finite; if ``y`` or ``features`` has not its length, or
+        ``y`` is not finite.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> description = fastnn.datasets.describe([[0, 1], [0, 2], [0, 6]], [1, 0, 1])
+    >>> description.features.mean.tolist(), description.constant
+    ([0.0, 3.0], ('0',))
+    >>> [(label, rows) for label, rows, share in description.classes]
+    [(0, 1), (1, 2)]
+    """
+    X = np.asarray(X)
+    if X.dtype.kind not in "biuf":
+        raise TypeError(f"X has dtype {X.dtype}; need numbers")
+    if X.ndim != 2 or X.size == 0:
+        raise ValueError(f"X has shape {X.shape}; need (rows, features), at least one of each")
+    names = tuple(map(str, range(X.shape[1]))) if features is None else tuple(features)
+    if len(names) != X.shape[1]:
+        raise ValueError(f"features has {len(names)} names; need {X.shape[1]}, one a column of X")
+    classes, target = None, None
+    if y is not None:
+        y = np.asarray(y)
+        if y.dtype.kind not in "biufU":
+            raise TypeError(f"y has dtype {y.dtype}; need numbers or text")
+        if y.shape != (len(X),):
+            raise ValueError(f"y has shape {y.shape}; need ({len(X)},), as X has {len(X)} rows")
+        if y.dtype.kind == "f":
+            target = _statistics("y", y[:, None], ("y",))
+        else:
+            classes = _count(y)
+    return Description(len(X), _statistics("X", X, names), classes, target)
+
+
+def _count(y: Array) -> tuple[ClassCount, ...]:
+    labels, counts = np.unique(y, return_counts=True)
+    return tuple(
+        ClassCount(label, rows, rows / len(y))
+        for label, rows in zip(labels.tolist(), counts.tolist(), strict=True)
+    )
+
+
+def _statistics(name: str, X: Array, names: tuple[str, ...]) -> Statistics:
+    """Merge means and sums of squares of blocks (Chan, Golub and LeVeque, 1983)."""
+    count = 0
+    mean, squares = np.zeros(len(names)), np.zeros(len(names))
+    low, high = np.full(len(names), np.inf), np.full(len(names), -np.inf)
+    step = max(1, BLOCK // len(names))
+    for first in range(0, len(X), step):
+        block = X[first : first + step].astype(np.float64)
+        _check_finite(name, block, first, names)
+        low, high = np.minimum(low, block.min(axis=0)), np.maximum(high, block.max(axis=0))
+        rows = len(block)
+        own = block.mean(axis=0)
+        block -= own
+        change = own - mean
+        share = rows / (count + rows)
+        mean += change * share
+        squares += np.einsum("ij,ij->j", block, block) + change**2 * count * share
+        count += rows
+    same = low == high
+    mean[same] = low[same]  # free of rounding
+    squares[same] = 0
+    std = np.sqrt(squares / max(1, count - 1))
+    return Statistics(names, np.full(len(names), count), mean, std, low, high)
+
+
+def _check_finite(name: str, block: Array, first: int, names: tuple[str, ...]) -> None:
+    bad = np.argwhere(~np.isfinite(block))
+    if len(bad):
+        row, column = bad[0]
+        raise ValueError(
+            f"{name} holds {block[row, column]} in row {first + row}, column {names[column]!r};"
+            " need finite numbers"
+        )
+
+
+def _class_table(classes: tuple[ClassCount, ...]) -> str:
+    most = max(entry.rows for entry in classes)
+    lines = [
+        (str(label), f"{rows:,}", f"{share:.2%}", "#" * round(_BAR * rows / most))
+        for label, rows, share in classes
+    ]
+    least = min(entry.rows for entry in classes)
+    note = f"{len(classes):,} classes of {least:,} to {most:,} rows"
+    return f"{_table(('class', 'rows', 'share', ''), lines)}\n{note}"
+
+
+def _statistics_table(heading: str, statistics: Statistics) -> str:
+    lines = [(name, f"{n:,}", *(f"{x:.6g}" for x in numbers)) for name, n, *numbers in statistics]
+    return _table((heading, *_HEADER), lines)
+
+
+def _table(header: tuple[str, ...], lines: Sequence[tuple[str, ...]]) -> str:
+    """Align columns: the first and that of bars to the left, the others to the right."""
+    if len(lines) > _IN_FULL:
+        lines = [*lines[:_ENDS], ("...",) * len(header), *lines[-_ENDS:]]
+    lines = [header, *lines]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if i == 0 or not header[i] else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def _runs(chosen: Array, names: tuple[str, ...]) -> str:
+    """Name the columns that are chosen, neighbours as first-last."""
+    runs = []
+    for is_chosen, group in groupby(range(len(names)), chosen.__getitem__):
+        places = list(group)
+        if is_chosen:
+            ends = [names[places[0]], names[places[-1]]]
+            runs.append("-".join(ends) if len(places) > 2 else ", ".join(ends[: len(places)]))
+    shown = ", ".join(runs[:_RUNS])
+    return shown + ", ..." * (len(runs) > _RUNS)

@@ -1,0 +1,96 @@
+"""Data sets in whatever form: a file or a folder in, tables out."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from fastnn.datasets.arrays import names_of, idx_table, read_npz
+from fastnn.datasets.delimited import read_csv
+from fastnn.datasets.idx import open_content
+from fastnn.datasets.mnist import load_mnist
+from fastnn.datasets.table import Split, Table
+
+_TEXT = (".csv", ".tsv", ".txt", ".data")
+_ZIP = b"PK"
+_READABLE = (
+    "a folder with the four files of MNIST or of a data set in its form; text in"
+    f" {', '.join(_TEXT)}, also with .gz; .npz; IDX"
+)
+
+
+def load(
+    path: str | os.PathLike[str],
+    label: str | int | None = None,
+    *,
+    header: bool | None = None,
+    dtype: str = "float32",
+    pixels: bool | None = None,
+) -> Split:
+    """Load a data set from a file or a folder.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        A folder as for `load_mnist`; an .npz file as for `read_npz`; an IDX file of features of
+        shape (rows, ...), plain or gzip; or text as for `read_csv`, in a file whose name ends in
+        .csv, .tsv, .txt or .data, perhaps with .gz. The content tells .npz and IDX, not the name.
+    label : str or int, optional
+        Of text, the column of the labels, as for `read_csv`. Of an IDX file, the path of the IDX
+        file of labels; by default, the file beside it that has "labels" for "images" in its name
+        and "idx1" for another rank, if there is one.
+    header, pixels : bool, optional
+        Of text, as for `read_csv`.
+    dtype : "float32" or "float64", default "float32"
+        Of the features, unless these are uint8.
+
+    Returns
+    -------
+    Split
+        ``train`` and, of a folder or an .npz file with a test set, ``test``.
+
+    Raises
+    ------
+    OSError
+        If the path cannot be opened (``FileNotFoundError`` if there is none).
+    TypeError
+        If ``label`` is neither a name nor a position.
+    ValueError
+        If this is none of the above, or as the function that reads it says; if ``label``,
+        ``header`` or ``pixels`` is given where it has no meaning.
+    """
+    name = repr(os.fspath(path))
+    if os.path.isdir(path):
+        _refuse(name, "a folder", label=label, header=header, pixels=pixels)
+        return _mnist(path)
+    with open_content(path) as stream:
+        start = stream.read(4)
+    if start.startswith(_ZIP):
+        _refuse(name, "an .npz file", label=label, header=header, pixels=pixels)
+        return read_npz(path, dtype=dtype)
+    if len(start) == 4 and start.startswith(b"\0\0"):
+        _refuse(name, "an IDX file", header=header, pixels=pixels)
+        if isinstance(label, int):
+            raise ValueError(f"{name} is an IDX file; label must be the path of one, got {label}")
+        return Split(idx_table(path, label, dtype=dtype))
+    if Path(os.fspath(path).removesuffix(".gz")).suffix.lower() in _TEXT:
+        return Split(read_csv(path, label, header=header, dtype=dtype, pixels=pixels))
+    raise ValueError(f"{name} starts with {start!r}, which is not known; need {_READABLE}")
+
+
+def _refuse(name: str, what: str, **options: object) -> None:
+    """Refuse options that have no meaning for what is loaded."""
+    for option, value in options.items():
+        if value is not None:
+            raise ValueError(f"{name} is {what}; {option} must be None, got {value!r}")
+
+
+def _mnist(folder: str | os.PathLike[str]) -> Split:
+    train_images, train_labels, test_images, test_labels = load_mnist(folder)
+    names = names_of(train_images)
+    return Split(
+        Table(train_images, train_labels.astype(np.int64), names, "label"),
+        Table(test_images, test_labels.astype(np.int64), names, "label"),
+    )

@@ -1,0 +1,205 @@
+"""Three readers of delimited text, which give the same numbers: pandas, NumPy, and cell by cell.
+
+What a file means, `by_cell` defines. The others are fast, and may fail or give what does not fit a
+table wherever it would not; where both give numbers that fit, these are the same. Each reads from
+an open stream, past the header, and yields blocks of numbers of shape (rows, columns). Where
+``labels`` is given, the last column that it numbers holds places in `Labels`, not numbers.
+"""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import math
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple, TextIO, TypeAlias
+
+import numpy as np
+
+from fastnn.datasets.table import Array, fill, is_number, number
+
+_LARGE = 1 << 25  # bytes that take NumPy about as long as importing pandas
+_CELLS = 1 << 18  # in a block, to stay in the cache
+_ROWS = 1024  # in a block at least: pandas takes some microseconds a column and block
+
+_SHOWN = 40  # characters of a cell, in an error
+_MISSING = frozenset(("", "NA", "N/A", "#N/A", "<NA>", "NULL", "null"))
+
+
+class Form(NamedTuple):
+    """How the lines of a file are laid out."""
+
+    name: str  # of the file, as in errors
+    delimiter: str
+    columns: tuple[str, ...]  # names of all
+    features: tuple[str, ...]  # names of those but the label
+    header: int  # lines before the first row
+    named: bool  # by a header
+    label: int | None  # its column
+    dtype: np.dtype[Any]  # of the features
+
+    def where(self, line: int, column: int) -> str:
+        """Say where a cell is."""
+        place = repr(self.columns[column]) if self.named else str(column)
+        return f"{self.name}, line {line}, column {place}"
+
+
+class Labels(dict[str, int]):
+    """Labels as text, numbered in the order in which they first occur."""
+
+    def __missing__(self, text: str) -> int:
+        if "\n" in text or "\r" in text:
+            raise ValueError("a line break within quotes; need a label")
+        if text in _MISSING or (is_number(text) and not math.isfinite(number(text))):
+            raise ValueError(f"{text!r}; need a label" if text else "empty; need a label")
+        self[text] = len(self)
+        return self[text]
+
+    def place(self, text: str) -> int:
+        """Return the number of a label."""
+        return self[text.strip()]
+
+
+Reader: TypeAlias = Callable[[TextIO, Form, Labels | None], Iterator[Array]]
+
+
+def fast_reader(form: Form, size: int) -> Reader:
+    """Return the reader that takes the least time for so many bytes.
+
+    Before 3.1, pandas rounds some floats wrongly, or if asked not to is slower than NumPy. Pixels
+    take NumPy two thirds of the time of pandas.
+    """
+    if form.dtype != np.uint8 and (size >= _LARGE or "pandas" in sys.modules):
+        try:
+            pandas = importlib.import_module("pandas")
+        except ImportError:
+            return by_numpy
+        if tuple(map(int, pandas.__version__.split(".")[:2])) >= (3, 1):
+            return by_pandas
+    return by_numpy
+
+
+def by_pandas(stream: TextIO, form: Form, labels: Labels | None) -> Iterator[Array]:
+    """Read with `pandas.read_csv`, whose types are not asked for: that would take longer."""
+    with importlib.import_module("pandas").read_csv(
+        stream,
+        sep=form.delimiter,
+        header=None,
+        converters=_converters(form, labels),
+        low_memory=False,
+        chunksize=_rows(form),
+    ) as frames:
+        for frame in frames:
+            block = frame.to_numpy()
+            yield block if block.dtype.kind in "iuf" else block.astype(np.float64)
+    if "\r" in (stream.newlines or ()) and stream.newlines != "\r\n":
+        raise ValueError("after a blank line that a CR ends, pandas loses a delimiter")
+    _refuse_quotes(labels)
+
+
+def by_numpy(stream: TextIO, form: Form, labels: Labels | None) -> Iterator[Array]:
+    """Read with `numpy.loadtxt`."""
+    lines = iter(stream)
+    rows = _rows(form)
+    length = rows
+    while length == rows:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of blank lines
+            block: Array = np.loadtxt(  # type: ignore[call-overload] # Keys are int, not int | str.
+                lines,
+                np.float64,
+                comments=None,
+                delimiter=form.delimiter,
+                converters=_converters(form, labels),
+                ndmin=2,
+                encoding=None,
+                max_rows=rows,
+                quotechar='"',
+            )
+        length = len(block)
+        if length:
+            yield block
+    _refuse_quotes(labels)
+
+
+def by_cell(stream: TextIO, form: Form, labels: Labels | None) -> Iterator[Array]:
+    """Read with the `csv` module; each error tells the line and the column."""
+    rows: list[Array] = []
+    for line, cells in records(stream, form.delimiter, form.name, before=form.header):
+        if len(cells) != len(form.columns):
+            raise ValueError(
+                f"{form.name}, line {line}: {len(cells)} cells; need {len(form.columns)}"
+            )
+        rows.append(_numbers(cells, line, form, labels))
+        if len(rows) == _rows(form):
+            yield np.stack(rows)
+            rows.clear()
+    if rows:
+        yield np.stack(rows)
+
+
+def records(
+    lines: Iterable[str], delimiter: str, name: str, before: int = 0
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield the number of the first line and the cells of each record that is not blank.
+
+    ``before`` is the number of lines before those given.
+    """
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
+    line = before + 1
+    try:
+        for cells in reader:
+            if len(cells) > 1 or (cells and cells[0].strip()):
+                yield line, cells
+            line = before + 1 + reader.line_num
+    except csv.Error as error:
+        raise ValueError(f"{name}, line {line}: {error}") from None
+
+
+def _numbers(cells: list[str], line: int, form: Form, labels: Labels | None) -> Array:
+    if labels is not None and form.label is not None:
+        try:
+            cells[form.label] = str(labels.place(cells[form.label]))
+        except ValueError as error:
+            raise ValueError(f"{form.where(line, form.label)}: {error}") from None
+    try:
+        values = np.array(list(map(float, cells)))
+    except ValueError:
+        values = np.array([_number(cells, i, line, form) for i in range(len(cells))])
+    unfit = ~fill(np.empty(len(values), form.dtype), values)
+    if form.label is not None:
+        unfit[form.label] = False
+    if unfit.any():
+        column = int(unfit.argmax())
+        need = "a whole number from 0 to 255" if form.dtype == np.uint8 else "a finite number"
+        need += " in float32" * (form.dtype == np.float32)
+        raise ValueError(f"{form.where(line, column)}: {cells[column].strip()!r}; need {need}")
+    return values
+
+
+def _number(cells: list[str], column: int, line: int, form: Form) -> float:
+    text = cells[column].strip()
+    if is_number(text):
+        return number(text)
+    shown = repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "...") if text else "empty"
+    hint = ""
+    if form.label is None and text not in _MISSING:
+        label = form.columns[column] if form.named else column
+        hint = f", or label={label!r} if this is the label"
+    raise ValueError(f"{form.where(line, column)}: {shown}; need a number{hint}")
+
+
+def _refuse_quotes(labels: Labels | None) -> None:
+    """Leave to `by_cell` what may be a quote after a space, which others take for text."""
+    if labels is not None and any('"' in text for text in labels):
+        raise ValueError("labels with quotes")
+
+
+def _converters(form: Form, labels: Labels | None) -> dict[int, Callable[[str], int]] | None:
+    return None if labels is None or form.label is None else {form.label: labels.place}
+
+
+def _rows(form: Form) -> int:
+    return max(_ROWS, _CELLS // len(form.columns))
