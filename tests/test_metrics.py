@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastnn.metrics import (
     accuracy,
+    calibration_bins,
     confusion_matrix,
+    f1,
+    log_loss,
     macro_f1,
     mae,
     multilabel_scores,
+    precision,
     precision_recall_f1,
     r2,
+    recall,
     rmse,
+    top_k_accuracy,
+    winners,
 )
 
 # Worked by hand; class 2 is never predicted and class 3 never occurs but is predicted once.
@@ -28,6 +35,8 @@ F1 = [2 / 3, 1 / 2, 0, 0]
 
 # A score is one quotient of exact integers, and a mean adds at most a few: some ulps of 1.
 TOLERANCE = 8 * np.finfo(np.float64).eps
+
+slow_to_import = settings(deadline=None)  # scikit-learn, in the first case
 
 labels = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=40).map(
     lambda pairs: tuple(np.array(column) for column in zip(*pairs, strict=True))
@@ -112,7 +121,7 @@ def test_narrow_counts_do_not_overflow():
     assert f1.tolist() == [1, 1]
 
 
-@pytest.mark.parametrize("score", [accuracy, confusion_matrix, macro_f1])
+@pytest.mark.parametrize("score", [accuracy, confusion_matrix, macro_f1, precision, recall, f1])
 @pytest.mark.parametrize(
     ("y_true", "y_pred", "error", "message"),
     [
@@ -185,6 +194,252 @@ def test_integer_weights_are_repeated_rows(score):
 def test_precision_recall_f1_of_sums_of_weights():
     halves = precision_recall_f1(np.array(WEIGHTED) / 2)  # shares do not change by a half
     np.testing.assert_array_equal(halves, precision_recall_f1(WEIGHTED))
+
+
+# Means over classes
+
+# Of the worked example, whose true counts are 3, 2, 1, 0.
+MEANS = [
+    (precision, "macro", (2 / 3 + 1 / 2) / 4),
+    (precision, "micro", 3 / 6),
+    (precision, "weighted", (3 * 2 / 3 + 2 * 1 / 2) / 6),
+    (precision, None, PRECISION),
+    (recall, None, RECALL),
+    (recall, "weighted", 3 / 6),
+    (f1, None, F1),
+    (f1, "macro", sum(F1) / 4),
+]
+each_class_score = pytest.mark.parametrize("score", [precision, recall, f1])
+
+
+@pytest.mark.parametrize(("score", "average", "expected"), MEANS)
+def test_means_over_classes_of_the_worked_example(score, average, expected):
+    result = score(Y_TRUE, Y_PRED, average)
+    np.testing.assert_allclose(result, expected, rtol=0, atol=TOLERANCE)
+
+
+@each_class_score
+def test_scores_of_each_class_are_as_many_as_asked_for(score):
+    assert score(Y_TRUE, Y_PRED, None, 7).shape == (7,)
+
+
+@each_class_score
+def test_the_micro_mean_is_the_accuracy(score):
+    assert score(Y_TRUE, Y_PRED, "micro", weights=TIMES) == accuracy(Y_TRUE, Y_PRED, TIMES)
+
+
+@each_class_score
+def test_a_class_without_weight_does_not_occur(score):
+    assert score([0, 1], [0, 2], weights=[1, 0]) == 1.0
+
+
+@each_class_score
+@pytest.mark.parametrize("average", ["binary", "Macro", 1])
+def test_an_unknown_mean_is_refused(score, average):
+    with pytest.raises(ValueError, match=r"average is .*; need 'macro', 'micro', 'weighted'"):
+        score(Y_TRUE, Y_PRED, average)
+
+
+@slow_to_import
+@given(labels, st.sampled_from(["macro", "micro", "weighted", None]), st.booleans())
+def test_means_over_classes_agree_with_scikit_learn(pair, average, weighted):
+    theirs = pytest.importorskip("sklearn.metrics")
+    weights = np.random.default_rng(0).uniform(0.1, 3, len(pair[0])) if weighted else None
+    more = {"average": average, "sample_weight": weights, "zero_division": 0}
+    if average is None:
+        more["labels"] = range(8)
+    for ours, name in ((precision, "precision"), (recall, "recall"), (f1, "f1")):
+        np.testing.assert_allclose(
+            ours(*pair, average, None if average else 8, weights),
+            getattr(theirs, f"{name}_score")(*pair, **more),
+            rtol=0,
+            atol=TOLERANCE,
+        )
+
+
+# Probabilities
+
+PROBABILITIES = [[0.5, 0.25, 0.25], [0.25, 0.5, 0.25], [0.125, 0.75, 0.125], [0.25, 0.25, 0.5]]
+OF_CLASSES = [0, 0, 1, 1]
+each_of_probabilities = pytest.mark.parametrize(
+    "score", [top_k_accuracy, log_loss, calibration_bins]
+)
+
+
+@st.composite
+def guesses(draw, single=False):
+    """Labels and probabilities of 3 to 5 classes or of one column, with ties, 0 and 1."""
+    classes = 1 if single else draw(st.integers(3, 5))
+    rows = draw(st.integers(1, 12))
+    cells = st.lists(st.integers(0, 3), min_size=classes * rows, max_size=classes * rows)
+    parts = np.array(draw(cells)).reshape(rows, classes)
+    parts[parts.sum(axis=1) == 0] = 1
+    y_true = draw(st.lists(st.integers(0, max(1, classes - 1)), min_size=rows, max_size=rows))
+    whole = np.full(rows, 3) if single else parts.sum(axis=1)
+    return np.array(y_true), parts / whole[:, None]
+
+
+def weights_for(rows, weighted):
+    return np.random.default_rng(1).uniform(0.1, 3, rows) if weighted else None
+
+
+def test_winners_of_a_worked_example():
+    classes, confidence = winners(PROBABILITIES)
+    assert classes.tolist() == [0, 1, 1, 2]
+    assert confidence.tolist() == [0.5, 0.5, 0.75, 0.5]
+
+
+def test_of_equal_probabilities_the_first_wins():
+    assert winners([[0.5, 0.5], [0.0, 0.0]])[0].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 1)])
+def test_a_single_column_is_of_class_1(shape):
+    classes, confidence = winners(np.reshape([0.25, 0.5, 0.75], shape))
+    assert classes.tolist() == [0, 0, 1]
+    assert confidence.tolist() == [0.75, 0.5, 0.75]
+
+
+@pytest.mark.parametrize(("k", "expected"), [(1, 2 / 4), (2, 3 / 4), (3, 1)])
+def test_top_k_accuracy_of_a_worked_example(k, expected):
+    # Rows 1 and 3 tie for the second place, which the last class takes.
+    assert top_k_accuracy(OF_CLASSES, PROBABILITIES, k) == expected
+
+
+def test_log_loss_of_a_worked_example():
+    expected = -np.log([0.5, 0.25, 0.75, 0.25]).mean()
+    assert log_loss(OF_CLASSES, PROBABILITIES) == pytest.approx(expected, rel=TOLERANCE)
+
+
+def test_weighted_scores_of_probabilities_of_a_worked_example():
+    expected = -np.log([0.5, 0.75, 0.75, 0.75]).mean()
+    weights = [2, 0, 6, 0]
+    assert log_loss(OF_CLASSES, PROBABILITIES, weights) == pytest.approx(expected, rel=TOLERANCE)
+    assert top_k_accuracy(OF_CLASSES, PROBABILITIES, 1, [1, 1, 4, 2]) == 5 / 8
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_log_loss_of_what_was_impossible_is_that_of_eps(dtype):
+    expected = -np.log(np.finfo(dtype).eps)
+    assert log_loss([1], np.array([[1, 0]], dtype)) == pytest.approx(expected, rel=TOLERANCE)
+
+
+@slow_to_import
+@given(guesses(), st.integers(1, 2), st.booleans())
+def test_top_k_accuracy_agrees_with_scikit_learn(case, k, weighted):
+    theirs = pytest.importorskip("sklearn.metrics").top_k_accuracy_score
+    (y_true, guess), weights = case, weights_for(len(case[0]), weighted)
+    expected = theirs(y_true, guess, k=k, labels=range(guess.shape[1]), sample_weight=weights)
+    assert top_k_accuracy(y_true, guess, k, weights) == pytest.approx(expected, abs=TOLERANCE)
+
+
+@slow_to_import
+@given(guesses(single=True), st.booleans())
+def test_top_1_accuracy_of_a_single_column_agrees_with_scikit_learn(case, weighted):
+    theirs = pytest.importorskip("sklearn.metrics").top_k_accuracy_score
+    (y_true, guess), weights = case, weights_for(len(case[0]), weighted)
+    expected = theirs(y_true, guess[:, 0], k=1, labels=[0, 1], sample_weight=weights)
+    assert top_k_accuracy(y_true, guess, 1, weights) == pytest.approx(expected, abs=TOLERANCE)
+
+
+@slow_to_import
+@given(
+    st.one_of(guesses(), guesses(single=True)),
+    st.booleans(),
+    st.sampled_from([np.float32, np.float64]),
+)
+def test_log_loss_agrees_with_scikit_learn(case, weighted, dtype):
+    theirs = pytest.importorskip("sklearn.metrics").log_loss
+    (y_true, guess), weights = case, weights_for(len(case[0]), weighted)
+    guess = guess.astype(dtype)
+    labels = range(max(2, guess.shape[1]))
+    expected = theirs(y_true, guess, labels=labels, sample_weight=weights)
+    # It takes logarithms in the type of the probabilities.
+    eps = float(np.finfo(dtype).eps)
+    assert log_loss(y_true, guess, weights) == pytest.approx(expected, rel=8 * eps, abs=2 * eps)
+
+
+def test_calibration_bins_of_a_worked_example():
+    # Two bins: confidences of 0.5 in the first, of which one in three is right, 0.75 in the other.
+    bins = calibration_bins(OF_CLASSES, PROBABILITIES, bins=2)
+    np.testing.assert_allclose(bins.confidence, [0.5, 0.75], rtol=TOLERANCE)
+    np.testing.assert_allclose(bins.accuracy, [1 / 3, 1], rtol=TOLERANCE)
+    assert bins.counts.dtype == np.int64
+    assert bins.counts.tolist() == [3, 1]
+    assert bins.error == pytest.approx((3 * (0.5 - 1 / 3) + 0.25) / 4, rel=TOLERANCE)
+
+
+def test_weighted_calibration_bins_of_a_worked_example():
+    bins = calibration_bins(OF_CLASSES, PROBABILITIES, 2, [3, 1, 2, 0])
+    np.testing.assert_allclose(bins.accuracy, [3 / 4, 1], rtol=TOLERANCE)
+    assert bins.counts.tolist() == [4, 2]
+    assert bins.error == pytest.approx((4 * 0.25 + 2 * 0.25) / 6, rel=TOLERANCE)
+
+
+def test_an_empty_bin_has_no_mean():
+    bins = calibration_bins([1, 0], [1.0, 0.0], bins=4)
+    assert np.isnan(bins.accuracy).tolist() == [True, True, True, False]
+    assert bins.error == 0
+
+
+def test_calibration_bins_agree_with_scikit_learn():
+    theirs = pytest.importorskip("sklearn.calibration").calibration_curve
+    rng = np.random.default_rng(0)
+    guess = rng.dirichlet(np.ones(4), 500)
+    y_true = rng.integers(0, 4, 500)
+    bins = calibration_bins(y_true, guess, bins=12)
+    classes, confidence = winners(guess)
+    expected = theirs(classes == y_true, confidence, n_bins=12)
+    filled = bins.counts > 0
+    # Sums of a few hundred numbers in another order.
+    means = bins.accuracy[filled], bins.confidence[filled]
+    np.testing.assert_allclose(means, expected, rtol=2 * TOLERANCE)
+
+
+@each_of_probabilities
+@pytest.mark.parametrize(
+    ("y_true", "probabilities", "error", "message"),
+    [
+        ([0], [["a", "b"]], TypeError, "probabilities has dtype <U1; need numbers"),
+        ([0], 0.5, ValueError, r"probabilities has shape \(\); need \(n, classes\), or \(n,\)"),
+        ([0], [[]], ValueError, r"probabilities has shape \(1, 0\)"),
+        ([0], [[1.5, 0.5]], ValueError, "probabilities holds 0.5 to 1.5; need 0 to 1"),
+        ([0], [[-0.5, 1]], ValueError, "probabilities holds -0.5 to 1"),
+        ([0], [[np.nan, 1]], ValueError, "probabilities holds nan"),
+        ([0, 1], [[1, 0]], ValueError, "probabilities has 1 rows; need 2, as y_true"),
+        ([2], [[1, 0]], ValueError, "y_true holds 2; need 0 to 1, as probabilities are of 2"),
+        ([2], [0.5], ValueError, "y_true holds 2; need 0 to 1"),
+        ([-1], [[1, 0]], ValueError, "y_true holds -1 to -1"),
+        ([0.0], [[1, 0]], TypeError, "y_true has dtype float64; need integers"),
+    ],
+)
+def test_bad_probabilities_are_refused_by_name(score, y_true, probabilities, error, message):
+    with pytest.raises(error, match=message):
+        score(y_true, probabilities)
+
+
+def test_log_loss_refuses_rows_that_do_not_sum_to_1():
+    with pytest.raises(ValueError, match=r"probabilities of row 1 sum to 0\.9; need 1"):
+        log_loss([0, 0], [[0.5, 0.5], [0.5, 0.4]])
+
+
+@pytest.mark.parametrize(
+    ("k", "error", "message"),
+    [
+        (0, ValueError, "k is 0; need 1 to 3, the number of classes"),
+        (4, ValueError, "k is 4"),
+        (1.0, TypeError, "integer"),
+    ],
+)
+def test_k_must_be_an_integer_of_at_most_the_classes(k, error, message):
+    with pytest.raises(error, match=message):
+        top_k_accuracy(OF_CLASSES, PROBABILITIES, k)
+
+
+@pytest.mark.parametrize(("bins", "error"), [(0, ValueError), (2.0, TypeError)])
+def test_bins_must_be_a_positive_integer(bins, error):
+    with pytest.raises(error):
+        calibration_bins(OF_CLASSES, PROBABILITIES, bins)
 
 
 # Several labels a row
@@ -297,7 +552,11 @@ def test_scores_agree_with_scikit_learn(weights):
 
 
 @pytest.mark.parametrize(
-    "score", [accuracy, confusion_matrix, macro_f1, multilabel_scores, r2, mae, rmse]
+    "score",
+    [
+        *[accuracy, confusion_matrix, macro_f1, precision, recall, f1, multilabel_scores],
+        *[top_k_accuracy, log_loss, calibration_bins, r2, mae, rmse],
+    ],
 )
 @pytest.mark.parametrize(
     ("weights", "message"),

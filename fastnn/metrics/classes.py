@@ -1,0 +1,247 @@
+"""Scores of classes, from the true and the predicted ones; and of several labels."""
+
+from __future__ import annotations
+
+from operator import index
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from fastnn.metrics.checks import Counts, Shares, check_classes, check_same_shape, check_weights
+
+_Average: TypeAlias = Literal["macro", "micro", "weighted"]
+
+
+def accuracy(
+    y_true: npt.ArrayLike, y_pred: npt.ArrayLike, weights: npt.ArrayLike | None = None
+) -> float:
+    """Share of samples whose predicted class is the true one.
+
+    Parameters
+    ----------
+    y_true, y_pred : array_like of integers, shape (n,)
+        True and predicted classes: n is 1 or more, labels are 0 to 2**31 - 1.
+    weights : array_like, shape (n,), optional
+        Of the samples: finite, 0 or more, not all 0.
+
+    Returns
+    -------
+    float
+        From 0 to 1.
+
+    Raises
+    ------
+    TypeError
+        If a label array is not of integers.
+    ValueError
+        If a label array is empty, not 1-D or out of range, or if the lengths differ.
+    """
+    true, pred = _check_labels(y_true, y_pred)
+    return float(np.average(true == pred, weights=check_weights(weights, len(true))))
+
+
+def confusion_matrix(
+    y_true: npt.ArrayLike,
+    y_pred: npt.ArrayLike,
+    classes: int | None = None,
+    weights: npt.ArrayLike | None = None,
+) -> Counts | Shares:
+    """Count the samples of each pair of true and predicted class, or add up their weights.
+
+    Parameters
+    ----------
+    y_true, y_pred : array_like of integers, shape (n,)
+        As in `accuracy`.
+    classes : int, optional
+        Number of classes; by default, the largest label plus one.
+    weights : array_like, shape (n,), optional
+        As in `accuracy`.
+
+    Returns
+    -------
+    ndarray of int64 or with weights float64, shape (classes, classes)
+        Rows are true classes, columns predicted ones.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `accuracy`; if ``classes`` is not an integer greater than every label.
+    """
+    true, pred = _check_labels(y_true, y_pred)
+    least = int(max(true.max(), pred.max())) + 1
+    count = least if classes is None else index(classes)
+    if count < least:
+        raise ValueError(f"classes is {count}; need {least} or more for the label {least - 1}")
+    shares = check_weights(weights, len(true))
+    pairs = np.bincount(true * count + pred, shares, minlength=count**2).reshape(count, count)
+    return pairs.astype(np.int64, copy=False) if shares is None else pairs
+
+
+def precision_recall_f1(confusion: npt.ArrayLike) -> tuple[Shares, Shares, Shares]:
+    """Precision, recall and F1 of each class; 0 where the denominator is 0.
+
+    Parameters
+    ----------
+    confusion : array_like of numbers, shape (classes, classes)
+        Rows are true classes, columns predicted ones, as `confusion_matrix` gives.
+
+    Returns
+    -------
+    precision, recall, f1 : ndarray of float64, shape (classes,)
+        Of each class: the share of its predictions that are right, the share of its samples that
+        are found, and the harmonic mean of the two.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``confusion`` is not of numbers; if it is not square or holds a negative or NaN.
+    """
+    matrix = np.asarray(confusion)
+    if matrix.dtype.kind not in "iuf":
+        raise TypeError(f"confusion has dtype {matrix.dtype}; need integers, or sums of weights")
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise ValueError(f"confusion has shape {matrix.shape}; need (classes, classes)")
+    if not np.all(matrix >= 0):
+        raise ValueError(f"confusion holds {matrix.min()}; need counts of 0 or more")
+    matrix = matrix.astype(np.float64 if matrix.dtype.kind == "f" else np.int64, copy=False)
+    hits, predicted, actual = np.diagonal(matrix), matrix.sum(axis=0), matrix.sum(axis=1)
+    harmonic = _divide(2 * hits, predicted + actual)
+    return _divide(hits, predicted), _divide(hits, actual), harmonic
+
+
+def precision(
+    y_true: npt.ArrayLike,
+    y_pred: npt.ArrayLike,
+    average: _Average | None = "macro",
+    classes: int | None = None,
+    weights: npt.ArrayLike | None = None,
+) -> Any:
+    """Share of the predictions of a class that are right; 0 of one that is never predicted.
+
+    Parameters
+    ----------
+    y_true, y_pred, classes, weights
+        As in `confusion_matrix`.
+    average : "macro", "micro", "weighted" or None
+        The mean over the classes that occur in ``y_true`` or ``y_pred`` (with a weight above 0); of
+        all predictions together, which is the accuracy; the mean by how often a class is true; or
+        no mean.
+
+    Returns
+    -------
+    float or ndarray of float64, shape (classes,)
+        From 0 to 1; without a mean, that of each class.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `confusion_matrix`; if ``average`` is none of these.
+    """
+    return _averaged(0, y_true, y_pred, average, classes, weights)
+
+
+def recall(
+    y_true: npt.ArrayLike,
+    y_pred: npt.ArrayLike,
+    average: _Average | None = "macro",
+    classes: int | None = None,
+    weights: npt.ArrayLike | None = None,
+) -> Any:
+    """Share of the samples of a class that are found; 0 of one that never occurs.
+
+    Parameters, results and errors are those of `precision`.
+    """
+    return _averaged(1, y_true, y_pred, average, classes, weights)
+
+
+def f1(
+    y_true: npt.ArrayLike,
+    y_pred: npt.ArrayLike,
+    average: _Average | None = "macro",
+    classes: int | None = None,
+    weights: npt.ArrayLike | None = None,
+) -> Any:
+    """Harmonic mean of precision and recall; 0 where both are.
+
+    Parameters, results and errors are those of `precision`.
+    """
+    return _averaged(2, y_true, y_pred, average, classes, weights)
+
+
+def macro_f1(
+    y_true: npt.ArrayLike,
+    y_pred: npt.ArrayLike,
+    classes: int | None = None,
+    weights: npt.ArrayLike | None = None,
+) -> float:
+    """`f1` with the average "macro"."""
+    score: float = f1(y_true, y_pred, "macro", classes, weights)
+    return score
+
+
+def multilabel_scores(
+    y_true: npt.ArrayLike, y_pred: npt.ArrayLike, weights: npt.ArrayLike | None = None
+) -> tuple[float, float]:
+    """Return the share of samples with all labels right, and the mean F1 of the labels.
+
+    Parameters
+    ----------
+    y_true, y_pred : array_like of 0 and 1, shape (n, labels)
+    weights : array_like, shape (n,), optional
+        As in `accuracy`.
+
+    Returns
+    -------
+    accuracy, macro_f1 : float
+        From 0 to 1; the F1 of a label that neither holds is 0.
+
+    Raises
+    ------
+    ValueError
+        If an array holds anything else, or the shapes differ.
+    """
+    true, pred = np.asarray(y_true), np.asarray(y_pred)
+    for name, labels in (("y_true", true), ("y_pred", pred)):
+        if labels.ndim != 2 or not labels.size or not np.isin(labels, (0, 1)).all():
+            raise ValueError(f"{name} has shape {labels.shape}; need (n, labels) of 0 and 1")
+    check_same_shape(true, pred)
+    shares = check_weights(weights, len(true))
+    shares = np.ones(len(true)) if shares is None else shares
+    true, pred = true.astype(bool), pred.astype(bool)
+    whole = shares @ true + shares @ pred
+    scores = _divide(2 * (shares @ (true & pred)), whole)
+    return float(np.average((true == pred).all(axis=1), weights=shares)), float(scores.mean())
+
+
+def _check_labels(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> tuple[Counts, Counts]:
+    true, pred = check_classes("y_true", y_true), check_classes("y_pred", y_pred)
+    if len(true) != len(pred):
+        raise ValueError(f"y_pred has {len(pred)} labels; need {len(true)}, as in y_true")
+    return true, pred
+
+
+def _averaged(
+    place: int,
+    y_true: npt.ArrayLike,
+    y_pred: npt.ArrayLike,
+    average: str | None,
+    classes: int | None,
+    weights: npt.ArrayLike | None,
+) -> Any:
+    """Return one of the three scores of `precision_recall_f1`, or a mean of it."""
+    if average not in ("macro", "micro", "weighted", None):
+        raise ValueError(f"average is {average!r}; need 'macro', 'micro', 'weighted' or None")
+    confusion = confusion_matrix(y_true, y_pred, classes, weights)
+    scores = precision_recall_f1(confusion)[place]
+    if average is None:
+        return scores
+    if average == "micro":
+        return float(confusion.trace() / confusion.sum())
+    actual = confusion.sum(axis=1)
+    occurs = actual + confusion.sum(axis=0) > 0
+    return float(np.average(scores, weights=occurs if average == "macro" else actual))
+
+
+def _divide(part: Counts | Shares, whole: Counts | Shares) -> Shares:
+    return np.divide(part, whole, out=np.zeros(len(whole)), where=whole > 0)

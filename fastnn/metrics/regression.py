@@ -1,0 +1,70 @@
+"""Scores of numbers, from the true and the predicted ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from fastnn.metrics.checks import Shares, check_same_shape, check_weights
+
+
+def r2(y_true: npt.ArrayLike, y_pred: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> float:
+    """Coefficient of determination, 1 minus the squared errors over those of the mean.
+
+    Parameters
+    ----------
+    y_true, y_pred : array_like of numbers, shape (n,) or (n, outputs)
+    weights : array_like, shape (n,), optional
+        As in `metrics.accuracy`.
+
+    Returns
+    -------
+    float
+        At most 1: the mean over the outputs. For an output that is constant it is 1 if all errors
+        are 0, else 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the arrays are not of finite numbers, are empty, or differ in shape.
+    """
+    true, pred, shares = _check_numbers(y_true, y_pred, weights)
+    errors = np.average((true - pred) ** 2, axis=0, weights=shares)
+    # From a row that counts, so that rounding leaves no spread of a constant.
+    true = true - true[0 if shares is None else shares.argmax()]
+    spread = np.average((true - np.average(true, axis=0, weights=shares)) ** 2, 0, shares)
+    scores = 1 - np.divide(errors, spread, out=(errors > 0) * 1.0, where=spread > 0)
+    return float(scores.mean())
+
+
+def mae(
+    y_true: npt.ArrayLike, y_pred: npt.ArrayLike, weights: npt.ArrayLike | None = None
+) -> float:
+    """Mean absolute error, over samples and outputs; parameters and errors are those of `r2`."""
+    true, pred, shares = _check_numbers(y_true, y_pred, weights)
+    return float(np.average(np.abs(true - pred), axis=0, weights=shares).mean())
+
+
+def rmse(
+    y_true: npt.ArrayLike, y_pred: npt.ArrayLike, weights: npt.ArrayLike | None = None
+) -> float:
+    """Root of the mean squared error of each output, their mean; parameters are those of `r2`."""
+    true, pred, shares = _check_numbers(y_true, y_pred, weights)
+    return float(np.sqrt(np.average((true - pred) ** 2, axis=0, weights=shares)).mean())
+
+
+def _check_numbers(
+    y_true: npt.ArrayLike, y_pred: npt.ArrayLike, weights: npt.ArrayLike | None
+) -> tuple[Shares, Shares, Shares | None]:
+    true, pred = np.asarray(y_true), np.asarray(y_pred)
+    for name, values in (("y_true", true), ("y_pred", pred)):
+        if values.dtype.kind not in "biuf":
+            raise TypeError(f"{name} has dtype {values.dtype}; need numbers")
+        if values.ndim not in (1, 2) or not values.size:
+            raise ValueError(f"{name} has shape {values.shape}; need (n,) or (n, outputs)")
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name} must be finite")
+    check_same_shape(true, pred)
+    shares = check_weights(weights, len(true))
+    rows = (len(true), -1)
+    return true.reshape(rows).astype(np.float64), pred.reshape(rows).astype(np.float64), shares

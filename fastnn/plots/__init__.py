@@ -1,0 +1,42 @@
+"""Pictures of data, of a run and of what a network predicts.
+
+Each function returns a `matplotlib.figure.Figure`, which belongs to no window and no global state:
+``plots.curves(history).savefig("curves.png")``. Matplotlib is imported by the first of them.
+"""
+
+from fastnn.plots.arguments import LEAST_PIXELS, LONGEST_NAME, Names, Shape
+from fastnn.plots.data import classes, images
+from fastnn.plots.drawing import BLUE, GREY, RED, SMALL, check_installed
+from fastnn.plots.judging import calibration, confusion, mistakes, predictions
+from fastnn.plots.layers import weights
+from fastnn.plots.runs import DPI, Results, of_run, results, run
+from fastnn.plots.training import SERIES, TITLES, curves, learning_rate, throughput
+
+__all__ = [
+    "BLUE",
+    "DPI",
+    "GREY",
+    "LEAST_PIXELS",
+    "LONGEST_NAME",
+    "RED",
+    "SERIES",
+    "SMALL",
+    "TITLES",
+    "Names",
+    "Results",
+    "Shape",
+    "calibration",
+    "check_installed",
+    "classes",
+    "confusion",
+    "curves",
+    "images",
+    "learning_rate",
+    "mistakes",
+    "of_run",
+    "predictions",
+    "results",
+    "run",
+    "throughput",
+    "weights",
+]

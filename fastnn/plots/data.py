@@ -1,0 +1,108 @@
+"""Pictures of data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from fastnn import metrics
+from fastnn import validation as check
+from fastnn.plots import arguments
+from fastnn.plots.arguments import Names, Shape
+from fastnn.plots.drawing import BLUE, LARGE, SMALL, blank, counted, either, grid, inches
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def images(
+    X: npt.ArrayLike,
+    labels: npt.ArrayLike | None = None,
+    predictions: npt.ArrayLike | None = None,
+    *,
+    names: Names = None,
+    shape: Shape = None,
+    columns: int = 5,
+    count: int = 10,
+) -> Figure:
+    """Draw the first rows as images, with their classes; what was mistaken has a frame.
+
+    Parameters
+    ----------
+    X : array_like of numbers, shape (n, features)
+        uint8 from 0 to 255, or any other: from 0 to 1 if they are, else from least to largest.
+    labels, predictions : array_like of integers, shape (n,), optional
+        True and predicted classes.
+    names : sequence of str, optional
+        Of all classes; by default their numbers.
+    shape : sequence of int, optional
+        (height, width), or (height, width, 3) for colours; by default a square.
+    columns, count : int
+        Images side by side, and the most to draw.
+
+    Raises
+    ------
+    ImportError
+        Without matplotlib.
+    ValueError, TypeError
+        If an argument is not as described; the message says what it must be.
+    """
+    matrix = arguments.matrix("X", X)
+    size = arguments.image_shape(matrix.shape[1], shape)
+    if size is None:
+        raise ValueError(f"X has {matrix.shape[1]} features, no square; need shape=(height, width)")
+    shown = min(check.integer("count", count, 1), len(matrix))
+    given = {"labels": labels, "predictions": predictions}
+    values = [
+        arguments.labels(name, y, len(matrix))[:shown] for name, y in given.items() if y is not None
+    ]
+    texts = [[arguments.names(names, int(v.max()) + 1)[i] for i in v] for v in values]
+    rows = list(zip(*texts, strict=True)) or [("",)] * shown
+    wrong = np.not_equal(*values) if len(values) == 2 else np.zeros(shown, bool)
+    captions = [either(*row) if bad else row[0] for row, bad in zip(rows, wrong, strict=True)]
+    title = "framed: true → predicted" if wrong.any() else ""
+    pictures = matrix[:shown].reshape(shown, *size)
+    return grid(pictures, captions, title, framed=wrong, columns=columns)
+
+
+def classes(y: npt.ArrayLike, names: Names = None) -> Figure:
+    """Draw how often each class occurs; of more than 200, without names and numbers.
+
+    Parameters
+    ----------
+    y : array_like of integers, shape (n,)
+    names : sequence of str, optional
+        As for `images`.
+
+    Raises
+    ------
+    ImportError, ValueError, TypeError
+        As `images`.
+    """
+    labels = metrics.check_classes("y", y)
+    texts = arguments.names(names, int(labels.max()) + 1)
+    counts = np.bincount(labels, minlength=len(texts))
+    title = f"{counted(len(labels), 'row')}, {counted(len(texts), 'class', 'es')}"
+    if len(texts) > 200:
+        figure, (ax,) = blank(8, 3)
+        ax.stairs(counts, np.arange(len(texts) + 1) - 0.5, fill=True, color=BLUE)
+        ax.set(xlabel="class", ylabel="rows")
+        ax.set_title(title, fontsize=LARGE)
+        return figure
+    panels = -(-len(texts) // 40)
+    rows = -(-len(texts) // panels)
+    width = 3.2 + inches(texts, SMALL)
+    figure, axes = blank(panels * width, 1 + 0.24 * rows, 1, panels, sharex=True)
+    room = 1 / (0.9 - inches([f"{n:,}" for n in counts], SMALL) / 2.9)
+    for panel, ax in enumerate(axes):
+        part = slice(panel * rows, (panel + 1) * rows)
+        bars = ax.barh(range(len(counts[part])), counts[part], color=BLUE)
+        ax.bar_label(bars, [f"{n:,}" for n in counts[part]], padding=3, fontsize=SMALL)
+        ax.set_yticks(range(len(counts[part])), texts[part], parse_math=False, fontsize=SMALL)
+        ax.set(ylim=(rows - 0.4, -0.6), xlim=(0, room * counts.max()), xlabel="rows")
+        ax.locator_params(axis="x", nbins=4, integer=True)
+        ax.xaxis.set_major_formatter("{x:,.0f}")
+    figure.suptitle(title, fontsize=LARGE)
+    return figure

@@ -1,0 +1,62 @@
+"""Pictures of what a network has learnt."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn import validation as check
+from fastnn.plots import arguments
+from fastnn.plots.arguments import LEAST_PIXELS, Shape
+from fastnn.plots.drawing import LARGE, blank, grid
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from fastnn.network import Network
+
+
+def weights(net: Network, layer: int = 0, shape: Shape = None, count: int = 25) -> Figure:
+    """Draw the weights of a layer, those of its first units as images if its inputs are images.
+
+    Parameters
+    ----------
+    net : Network
+    layer : int
+        The first is 0.
+    shape : sequence of int, optional
+        Of its inputs, as for `plots.mistakes`; colours lie side by side. Later layers are drawn as
+        a matrix unless a shape is given.
+    count : int
+        The most units to draw as images.
+
+    Raises
+    ------
+    ImportError, ValueError, TypeError
+        As `plots.images`.
+    """
+    place = check.integer("layer", layer, 0, len(net.weights) - 1, ", the last layer")
+    values = np.asarray(net.weights[place])
+    shown = min(check.integer("count", count, 1), values.shape[1])
+    if place and shape is None:
+        shape = ()
+    size = arguments.image_shape(len(values), shape, LEAST_PIXELS)
+    limit = float(np.quantile(np.abs(values), 0.999)) or 1.0
+    limits: dict[str, Any] = {"cmap": "RdBu", "vmin": -limit, "vmax": limit}
+    if size is not None:
+        pictures = values.T[:shown].reshape(shown, *size)
+        if len(size) == 3:
+            pictures = pictures.transpose(0, 1, 3, 2).reshape(shown, size[0], -1)
+        title = f"layer {place}: weights of {shown} of {values.shape[1]} units"
+        captions = [f"unit {i}" for i in range(shown)]
+        figure = grid(pictures, captions, title, right=1, **limits)
+        axes = figure.axes
+        image = axes[0].images[0]
+    else:
+        figure, axes = blank(6.5, 4.5)
+        image = axes[0].imshow(values, aspect="auto", interpolation="nearest", **limits)
+        axes[0].set(xlabel="unit", ylabel="input")
+        axes[0].set_title(f"layer {place}: weights", fontsize=LARGE)
+    figure.colorbar(image, ax=axes, extend="both", label="weight")
+    return figure

@@ -1,0 +1,164 @@
+"""Every picture of a run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy.typing as npt
+
+from fastnn import metrics
+from fastnn import validation as check
+from fastnn.activations import Array
+from fastnn.history import History
+from fastnn.plots import arguments
+from fastnn.plots.arguments import LEAST_PIXELS, Names, Shape
+from fastnn.plots.data import classes, images
+from fastnn.plots.judging import calibration, confusion, mistakes, predictions
+from fastnn.plots.layers import weights
+from fastnn.plots.training import curves, learning_rate, throughput
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from fastnn.network import Network
+
+DPI = 130
+
+
+class Results(NamedTuple):
+    """What is true of some rows, and what a network makes of them.
+
+    Attributes
+    ----------
+    kind : str
+        "classes" where each row has one, "numbers", or "probabilities": soft targets or several
+        labels.
+    true, predicted : ndarray
+        Classes, int64 (n,), else (n, outputs).
+    probabilities : ndarray or None
+        Of classes, (n, classes) or (n, 1), if the outputs are such.
+    """
+
+    kind: str
+    true: Array
+    predicted: Array
+    probabilities: Array | None
+
+
+def results(net: Network, X: npt.ArrayLike, y: npt.ArrayLike) -> Results:
+    """Return what a network makes of rows.
+
+    Parameters
+    ----------
+    net : Network
+    X, y : array
+        As for `Network.train`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `Network.evaluate`.
+    """
+    outputs = net.predict_proba(X)
+    values, labels = check.targets("y", y, len(outputs), net.architecture)
+    probable = net.architecture.activations[-1] in ("softmax", "sigmoid")
+    if labels is None:
+        return Results("probabilities" if probable else "numbers", values, outputs, None)
+    if probable:
+        return Results("classes", labels, metrics.winners(outputs)[0], outputs)
+    return Results("classes", labels, outputs.argmax(axis=1), None)
+
+
+def of_run(
+    net: Network,
+    history: History,
+    X: npt.ArrayLike,
+    y: npt.ArrayLike,
+    *,
+    names: Names = None,
+    shape: Shape = None,
+) -> Iterator[tuple[str, Figure]]:
+    """Draw everything that applies to a run, one picture after the other.
+
+    Parameters
+    ----------
+    net : Network
+    history : History
+        What `Network.train` returned; of one without an epoch nothing is drawn.
+    X, y : array
+        Rows to judge the network by, as for `Network.evaluate`.
+    names : sequence of str, optional
+        Of the classes, or of the outputs that are numbers.
+    shape : sequence of int, optional
+        As for `plots.mistakes`.
+
+    Yields
+    ------
+    str, Figure
+        The name of the function of `plots` that drew it, and what it drew.
+
+    Raises
+    ------
+    ImportError, ValueError, TypeError
+        As `plots.images` and `Network.evaluate`.
+    """
+    kind, true, predicted, chances = results(net, X, y)
+    if len(history):
+        yield "curves", curves(history)
+        yield "learning_rate", learning_rate(history)
+        yield "throughput", throughput(history)
+    if kind == "classes":
+        names = arguments.names(names, max(2, net.architecture.sizes[-1]))
+        yield "confusion", confusion(true, predicted, names)
+        yield "classes", classes(true, names)
+    elif kind == "numbers":
+        yield "predictions", predictions(true, predicted, names)
+    if chances is not None:
+        yield "mistakes", mistakes(X, true, chances, names, shape=shape)
+        yield "calibration", calibration(true, chances)
+    if arguments.image_shape(net.architecture.sizes[0], shape, LEAST_PIXELS) is not None:
+        both = (true, predicted) if kind == "classes" else (None, None)
+        yield "images", images(X, *both, names=names, shape=shape)
+    yield "weights", weights(net, shape=shape)
+
+
+def run(
+    folder: str | os.PathLike[str],
+    net: Network,
+    history: History,
+    X: npt.ArrayLike,
+    y: npt.ArrayLike,
+    *,
+    names: Names = None,
+    shape: Shape = None,
+) -> list[Path]:
+    """Write every picture of `of_run` into a folder, as NAME.png, replacing those of that name.
+
+    Parameters
+    ----------
+    folder : path
+        Is made if there is none.
+    net, history, X, y, names, shape
+        As in `of_run`.
+
+    Returns
+    -------
+    list of Path
+
+    Raises
+    ------
+    OSError
+        If a file cannot be written.
+    ImportError, ValueError, TypeError
+        As `of_run`.
+    """
+    place = Path(folder)
+    place.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name, figure in of_run(net, history, X, y, names=names, shape=shape):
+        paths.append(place / f"{name}.png")
+        figure.savefig(paths[-1], dpi=DPI)
+    return paths
