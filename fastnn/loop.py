@@ -44,7 +44,8 @@ class Run:
     schedule: schedules.Schedule | Callable[[float], float]
     rule: Rule
     shuffle: bool
-    evaluate: Callable[[], dict[str, float]]  # the validation metrics, if any
+    evaluate: Callable[[], dict[str, float]]  # the metrics after an epoch, if any
+    evaluates: bool  # whether there are any
     early_stopping: EarlyStopping | None
     max_seconds: float | None
     progress: bool | None
@@ -88,13 +89,19 @@ def fit(net: Network, data: Data, run: Run) -> History:
         best = net.parameters
         for epoch in range(run.epochs):
             bar.set_description_str(f"epoch {net.epochs_trained + 1}")
+            before = net.parameters.copy() if run.evaluates else net.parameters
             losses, rate, seconds = _epoch(net, data, run, epoch, late, history, bar.update)
+            try:
+                metrics = run.evaluate()
+            except DivergenceError:
+                net.parameters[:] = before
+                raise
             net.epochs_trained += 1
             history.append(
                 {
                     "epoch": net.epochs_trained,
                     "loss": losses.mean,
-                    **run.evaluate(),
+                    **metrics,
                     "learning_rate": rate,
                     "seconds": seconds,
                     "samples_per_second": losses.rows / seconds,

@@ -22,6 +22,7 @@ from fastnn.optimizers import Optimizer, named
 from fastnn.parameters import INITIALISERS, Initialiser, Parameters, Views
 from fastnn.rules import Objective, Rule, State
 from fastnn.scaling import Scaler, learn
+from fastnn.splitting import stratified
 from fastnn.stopping import EarlyStopping
 
 ClassWeight = str | Mapping[int, float] | npt.ArrayLike
@@ -266,7 +267,8 @@ class Network:
         ValueError, TypeError
             If an argument is not as described; nothing has been changed then.
         DivergenceError
-            If the loss is no longer finite; the last good parameters are in place.
+            If the loss, a parameter or an output on validation data is no longer finite; the last
+            good parameters are in place.
         KeyboardInterrupt
             On Ctrl-C. The compiled backend returns within a quarter of a second, and the network is
             as of the last whole step.
@@ -275,7 +277,7 @@ class Network:
         rows = aside = None
         if isinstance(validation, float | int | np.number):
             share = check.real("validation", validation, above=0, below=1)
-            rows, aside = _split(share, len(features), targets.labels, self.seed)
+            rows, aside = stratified(share, len(features), targets.labels, self.seed)
         count = len(features) if rows is None else len(rows)
         by_class = self._by_class(class_weight, targets.at(rows))
         weights = _weights("sample_weight", sample_weight, targets, by_class)
@@ -320,6 +322,7 @@ class Network:
                 for part, known in recorded.items()
                 for name, value in self._evaluate(known).items()
             },
+            evaluates=bool(recorded),
             early_stopping=stopping,
             max_seconds=check.limit("max_seconds", max_seconds),
             progress=progress,
@@ -437,6 +440,13 @@ class Network:
             ``accuracy`` and ``macro_f1``, the mean over the classes of their F1 measures; for
             several labels a row the share of rows with all of them right, and the mean F1 of the
             labels. For numbers ``r2``, ``mae`` and ``rmse``, see `fastnn.metrics`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument is not as described.
+        DivergenceError
+            If outputs are not finite, as weights are too large.
         """
         features, targets = self._data("X", X, "y", y)
         by_class = self._by_class(class_weight, targets)
@@ -597,6 +607,11 @@ class Network:
             total += backend.loss(self, X, scaled[rows], part, out[rows]) * len(X)
         values = {"loss": total / len(out)}
         self._unscaled(out)
+        if not np.isfinite(out).all():
+            raise loop.DivergenceError(
+                "the outputs are no longer finite: weights have become too large; try a lower "
+                "learning_rate, or inputs scaled to about -1 .. 1"
+            )
         names = self._metrics(targets)
         if targets.labels is not None:
             classes = _classes(out)
@@ -676,21 +691,6 @@ def _weights(
         raise ValueError("class_weight needs targets that name one class in each row")
     of_classes: Array = by_class[targets.labels]
     return of_classes if weights is None else of_classes * weights
-
-
-def _split(share: float, rows: int, labels: Array | None, seed: int) -> tuple[Array, Array]:
-    """Return the rows to train on, and a share of rows to set aside, of each class the same."""
-    aside = math.ceil(round(share * rows, 6))  # 7 of 100 rows are a share of 0.07
-    if aside == rows:
-        raise ValueError(f"validation must leave a row to train on; got {share:g} of {rows} rows")
-    rng = np.random.default_rng([seed, 3])
-    mixed = rng.permutation(rows)
-    if labels is not None:  # class by class, so that evenly spaced places take of each its share
-        mixed = mixed[np.argsort(labels[mixed], kind="stable")]
-    places = ((np.arange(aside) + rng.random()) * (rows / aside)).astype(np.int64)
-    chosen = np.zeros(rows, bool)
-    chosen[mixed[places]] = True
-    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
 
 
 def _classes(outputs: Array) -> Array:

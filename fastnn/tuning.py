@@ -22,6 +22,7 @@ from fastnn.atomic import replacing
 from fastnn.history import History
 from fastnn.loop import DivergenceError
 from fastnn.network import Network
+from fastnn.problem import outputs_for
 
 Settings = dict[str, Any]
 OF_NETWORK = set(inspect.signature(Network).parameters) - {"sizes", "seed"}
@@ -85,7 +86,7 @@ class Tuning:
         with replacing(path) as file:
             writer = csv.DictWriter(file, list(self.results[0]), lineterminator="\n")
             writer.writeheader()
-            writer.writerows(self.results)
+            writer.writerows({name: _text(row[name]) for name in row} for row in self.results)
 
 
 def tune(
@@ -159,7 +160,7 @@ def tune(
     >>> found.best["hidden"]
     (64,)
     """  # fmt: skip
-    joblib, selection = _needed()
+    joblib, selection = needed()
     combinations = list(selection.ParameterGrid(_lists(grid)))
     _check_names({*settings, *(name for each in combinations for name in each)})
     folds = check.integer("folds", folds, 2)
@@ -264,7 +265,7 @@ def _trained(
 ) -> tuple[Network, History]:
     """Return a network of these settings, trained on these data."""
     if classes is not None:
-        outputs = len(classes) if len(classes) > 2 or settings.get("output") == "softmax" else 1
+        outputs = outputs_for(len(classes), settings.get("output"))
     else:
         outputs = 1 if data.y.ndim == 1 else data.y.shape[1]
     if data.y.ndim == 1 and classes is None:
@@ -336,11 +337,17 @@ def _shown(scores: Iterable[Any], count: int, progress: bool | None) -> Iterable
     return tqdm(scores, total=count, unit="fits", leave=False, disable=disable)
 
 
+def _text(value: Any) -> str:
+    """Return a value as the command line takes it, with commas between layers."""
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
 def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else _text(value)
 
 
-def _needed() -> tuple[Any, Any]:
+def needed() -> tuple[Any, Any]:
+    """Return joblib and scikit-learn's model selection, or say what to install."""
     try:
         import joblib
         from sklearn import model_selection

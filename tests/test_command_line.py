@@ -15,6 +15,7 @@ from fastnn.activations import HIDDEN
 from fastnn.backends import reference
 from fastnn.datasets import load_mnist
 from fastnn.optimizers import OPTIMIZERS, SGD, Adam, AdamW, RMSprop
+from fastnn.options import SETTINGS
 from fastnn.parameters import INITIALISERS
 from fastnn.schedules import (
     SCHEDULES,
@@ -260,9 +261,8 @@ def test_every_argument_of_the_library_has_an_option():
     parser = train._parser()
     ours = {action.dest for action in parser._actions}
     library = inspect.signature(Network).parameters | inspect.signature(Network.train).parameters
-    # Data are MNIST's, whose targets are classes; sizes are --hidden; the rest is for programs.
-    without = {"self", "X", "y", "sizes", "sample_weight", "standardize_targets"}
-    without |= {"progress", "callbacks"}
+    # Sizes are --hidden, X and y are --data; the rest is for programs.
+    without = {"self", "X", "y", "sizes", "sample_weight", "progress", "callbacks"}
     assert set(library) - ours == without
 
 
@@ -276,13 +276,14 @@ def test_every_argument_of_the_library_has_an_option():
 )
 def test_every_number_has_an_option(kind, choices):
     numbers = {field.name for choice in choices for field in fields(choice)}
-    ours = [setting.field for setting in train.SETTINGS[kind]]
+    ours = [setting.field for setting in SETTINGS[kind]]
     assert sorted(ours) == sorted(numbers - {"learning_rate", "metric"})
 
 
 @pytest.mark.parametrize(
     "group",
     [
+        "data",
         "network",
         "training",
         "optimizer",
@@ -291,6 +292,7 @@ def test_every_number_has_an_option(kind, choices):
         "class weights",
         "control",
         "running",
+        "results",
     ],
 )
 def test_help_has_a_group(capsys, group):
@@ -329,16 +331,16 @@ def test_help_says_which_optimizers_and_schedules_have_a_number(capsys, monkeypa
         (
             "--early-stopping",
             "--early-stopping validation_loss needs --validation: "
-            "test images must not choose anything",
+            "test data must not choose anything",
         ),
         (
             "--early-stopping validation_accuracy",
             "--early-stopping validation_accuracy needs --validation: "
-            "test images must not choose anything",
+            "test data must not choose anything",
         ),
         (
             "--schedule plateau",
-            "--schedule plateau needs --validation: test images must not choose anything",
+            "--schedule plateau needs --validation: test data must not choose anything",
         ),
         ("--validation 0.2 --early-stopping rate", "early_stopping's metric must be one of loss"),
         ("--validation 2", "validation must be finite and greater than 0 and less than 1"),
@@ -347,7 +349,7 @@ def test_help_says_which_optimizers_and_schedules_have_a_number(capsys, monkeypa
             "--class-weight must be balanced, or pairs such as 3=2.0 8=1.5; got 3:2",
         ),
         ("--class-weight balanced 3=2", "--class-weight must be balanced, or pairs"),
-        ("--class-weight 10=2", "a label of class_weight must be from 0 to 9; got 10"),
+        ("--class-weight 10=2", "there is no class '10'; there are 0, 1, 2, 3, 4, 5, 6, 7, 8, 9"),
         ("--nesterov", "nesterov needs a momentum greater than 0"),
         ("--optimizer adam --beta2 1", "Adam's beta2 must be finite"),
         ("--optimizer adagrad", "argument --optimizer: invalid choice: 'adagrad'"),
@@ -364,8 +366,12 @@ def test_help_says_which_optimizers_and_schedules_have_a_number(capsys, monkeypa
         ("--threads 0", "threads must be at least 1"),
         ("--batch-size 91", "batch_size must be from 1 to 90, the number of rows"),
         ("--epochs 0", "epochs must be at least 1"),
-        ("--data nowhere", "'nowhere' needs train-images-idx3-ubyte"),
+        ("--data nowhere", "No such file or directory: 'nowhere'"),
         ("--history nowhere/history.csv", "--history: no folder nowhere"),
+        ("--report nowhere/page.html", "--report: no folder nowhere"),
+        ("--predict some.csv", "--predict, data to label, and --submission, a file, need each"),
+        ("--submission some.csv", "--predict, data to label, and --submission, a file, need each"),
+        ("--test-share 1 --test nowhere.csv", "nowhere.csv"),
         ("--learning-rate 1e30", "the loss or a parameter is no longer finite"),
         ("--no-such-option", "unrecognized arguments: --no-such-option"),
     ],
@@ -376,12 +382,12 @@ def test_what_makes_no_sense_is_refused_in_one_line(refusal, options, message):
 
 def test_without_a_share_set_aside_nothing_is_chosen_by_the_test_images(run):
     printed, _ = run("")
-    assert "\nafter each epoch, validation on the test images; nothing is chosen by it\n" in printed
+    assert "\nafter each epoch, validation on the test rows; nothing is chosen by it\n" in printed
 
 
 def test_a_share_that_is_set_aside_is_named(run):
     printed, _ = run("--validation 0.3")
-    share = "a share of 0.3 of the training images, which is set aside"
+    share = "a share of 0.3 of the training rows, which is set aside"
     assert f"\nafter each epoch, validation on {share}\n" in printed
     assert "nothing is chosen" not in printed
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from cases import BACKENDS, DTYPES
 
-from fastnn import EarlyStopping, Network, loop, optimizers
-from fastnn.network import _split
+from fastnn import DivergenceError, EarlyStopping, Network, loop, optimizers
+from fastnn.splitting import stratified
 
 each_backend = pytest.mark.parametrize("backend", BACKENDS)
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
@@ -250,7 +250,7 @@ def test_early_stopping_must_be_a_bool_or_an_early_stopping(early_stopping):
 @pytest.mark.parametrize("seed", range(3))
 def test_of_each_class_the_same_share_is_set_aside(seed, rows, share):
     _, y = blobs(rows)
-    kept, aside = _split(share, rows, y, seed)
+    kept, aside = stratified(share, rows, y, seed)
     assert sorted([*kept, *aside]) == list(range(rows))
     assert len(aside) == np.ceil(share * rows)
     taken = np.bincount(y[aside], minlength=3)
@@ -259,9 +259,9 @@ def test_of_each_class_the_same_share_is_set_aside(seed, rows, share):
 
 @pytest.mark.parametrize("labels", [None, blobs()[1]])
 def test_what_is_set_aside_is_drawn_by_the_seed(labels):
-    first, again, other = (_split(0.25, 70, labels, seed)[1] for seed in (1, 1, 2))
+    first, again, other = (stratified(0.25, 70, labels, seed)[1] for seed in (1, 1, 2))
     assert first.tolist() == again.tolist() != other.tolist()
-    draws = np.bincount(np.concatenate([_split(0.25, 70, labels, s)[1] for s in range(100)]))
+    draws = np.bincount(np.concatenate([stratified(0.25, 70, labels, s)[1] for s in range(100)]))
     # Each row in 18 of 70 draws, +- 5 sigma.
     assert np.abs(draws - 25.7).max() < 5 * 4.4
 
@@ -272,7 +272,7 @@ def test_the_rows_set_aside_are_never_trained_on(make, backend):
     X, y = blobs()
     options = {"epochs": 2, "batch_size": 8, "learning_rate": 0.05, "shuffle": False}
     net, other = (make(backend, standardize_inputs=True) for _ in range(2))
-    rows, aside = _split(0.25, 70, y if make is network else None, net.seed)
+    rows, aside = stratified(0.25, 70, y if make is network else None, net.seed)
     X[aside] = 1e6
     net.train(X, y, validation=0.25, **options)
     other.train(X[rows], y[rows], **options)
@@ -286,9 +286,24 @@ def test_the_rows_set_aside_are_those_of_the_validation_metrics(make, backend):
     weights = np.random.default_rng(0).uniform(0, 2, 70)
     net = make(backend)
     history = net.train(X, y, 2, None, 0.05, validation=0.25, sample_weight=weights)
-    _, aside = _split(0.25, 70, y if make is network else None, net.seed)
+    _, aside = stratified(0.25, 70, y if make is network else None, net.seed)
     for name, value in net.evaluate(X[aside], y[aside], weights[aside]).items():
         assert history[-1][f"validation_{name}"] == pytest.approx(value, rel=1e-6)  # float32
+
+
+@each_backend
+def test_outputs_that_overflow_on_validation_data_are_divergence(backend):
+    X, y = blobs()
+    net = Network([6, 1], output="identity", backend=backend, init=lambda *_: np.ones((6, 1)))
+    good = net.parameters.tobytes()
+    far = np.full((2, 6), 3e38, np.float32), [0.0, 1.0]
+    with np.errstate(over="ignore", invalid="ignore"):
+        with pytest.raises(DivergenceError, match="outputs are no longer finite"):
+            net.train(X, y, epochs=1, learning_rate=0.01, validation=far)
+        with pytest.raises(DivergenceError, match="outputs are no longer finite"):
+            net.evaluate(*far)
+    assert net.parameters.tobytes() == good
+    assert net.epochs_trained == 0
 
 
 # Metrics of the rows that are trained on
@@ -305,7 +320,7 @@ def test_training_metrics_are_of_the_rows_trained_on(make, backend, validation):
     history = net.train(X, y, sample_weight=weights, training_metrics=True, **options)
     rows = np.arange(70)
     if validation:
-        rows, _ = _split(0.25, 70, y if make is network else None, net.seed)
+        rows, _ = stratified(0.25, 70, y if make is network else None, net.seed)
     for name, value in net.evaluate(X[rows], y[rows], weights[rows]).items():
         assert history[-1][f"training_{name}"] == pytest.approx(value, rel=1e-6)  # float32
     without = other.train(X, y, sample_weight=weights, **options)
@@ -326,7 +341,7 @@ def test_a_bad_share_is_refused(share):
 
 
 def test_a_share_that_leaves_no_row_is_refused():
-    with pytest.raises(ValueError, match="validation must leave a row to train on"):
+    with pytest.raises(ValueError, match="must leave a row to train on"):
         network().train(*blobs(3), validation=0.9)
 
 

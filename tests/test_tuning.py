@@ -173,7 +173,8 @@ def test_the_table_and_the_csv_hold_all_results(tmp_path):
     with open(tmp_path / "results.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     for row, result in zip(rows, found.results, strict=True):
-        assert row == {name: str(value) for name, value in result.items()}
+        hidden = ",".join(map(str, result["hidden"]))
+        assert row == {name: str(value) for name, value in result.items()} | {"hidden": hidden}
     lines = str(found).splitlines()
     assert len(lines) == 3
     assert "macro_f1_std" in lines[0]

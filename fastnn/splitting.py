@@ -1,0 +1,26 @@
+"""Parts of data: rows to train on, and rows to set aside."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from fastnn.activations import Array
+
+
+def stratified(share: float, rows: int, labels: Array | None, seed: int) -> tuple[Array, Array]:
+    """Return the rows to train on, and a share of rows to set aside, of each class the same."""
+    aside = math.ceil(round(share * rows, 6))  # 7 of 100 rows are a share of 0.07
+    if aside == rows:
+        raise ValueError(
+            f"a share to set aside must leave a row to train on; got {share:g} of {rows} rows"
+        )
+    rng = np.random.default_rng([seed, 3])
+    mixed = rng.permutation(rows)
+    if labels is not None:  # class by class, so that evenly spaced places take of each its share
+        mixed = mixed[np.argsort(labels[mixed], kind="stable")]
+    places = ((np.arange(aside) + rng.random()) * (rows / aside)).astype(np.int64)
+    chosen = np.zeros(rows, bool)
+    chosen[mixed[places]] = True
+    return np.flatnonzero(~chosen), np.flatnonzero(chosen)

@@ -1,0 +1,273 @@
+"""The command line with data of one's own: CSV files in, submissions, pictures and reports out."""
+
+from __future__ import annotations
+
+import csv
+import runpy
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import train
+
+SHORT = "--backend numpy --epochs 3 --hidden 8"
+
+
+@pytest.fixture(scope="module")
+def kaggle(tmp_path_factory):
+    """A folder with MNIST's first rows in the form of Kaggle's "Digit Recognizer"."""
+    folder = tmp_path_factory.mktemp("kaggle")
+    X, y, test_X, _ = fastnn.datasets.load_mnist()
+    pixels = ",".join(f"pixel{i}" for i in range(784))
+    rows = np.column_stack([y[:3000], X[:3000]])
+    np.savetxt(folder / "train.csv", rows, "%d", ",", header=f"label,{pixels}", comments="")
+    np.savetxt(folder / "test.csv", test_X[:400], "%d", ",", header=pixels, comments="")
+    return folder
+
+
+@pytest.fixture
+def flowers(tmp_path):
+    """Write a CSV of three kinds, whose names are strings, and a column of numbers."""
+    rng = np.random.default_rng(0)
+    kinds = np.array(["rose", "tulip", "lily"])[rng.integers(0, 3, 150)]
+    shift = {"rose": 0, "tulip": 3, "lily": 6}
+    lines = ["height,kind,width,price"]
+    for kind in kinds:
+        height, width = rng.normal(shift[kind], 1), rng.normal(-shift[kind], 1)
+        lines.append(f"{height:.3f},{kind},{width:.3f},{2 * height + 1:.3f}")
+    path = tmp_path / "flowers.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def run(words, capsys, main=train.main):
+    assert main(str(words).split()) == 0
+    return capsys.readouterr().out
+
+
+def refusal(words, capsys, main=train.main):
+    with pytest.raises(SystemExit) as stop:
+        main(str(words).split())
+    assert stop.value.code == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    return said
+
+
+def test_a_round_trip_of_kaggles_form(kaggle, tmp_path, run_python):
+    submission = tmp_path / "submission.csv"
+    printed = run_python(
+        "-m", "fastnn.train", "--epochs", "5", "--data", str(kaggle / "train.csv"),
+        "--predict", str(kaggle / "test.csv"), "--submission", str(submission),
+    )  # fmt: skip
+    assert "train.csv: 2,400 training and 600 test rows of 784 features, 10 classes" in printed
+    assert f"400 labels are in {submission}" in printed
+    with open(submission, newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["ImageId"] for row in rows] == [str(i) for i in range(1, 401)]
+    truth = fastnn.datasets.load_mnist().test_labels[:400]
+    assert np.mean([int(row["Label"]) for row in rows] == truth) > 0.85
+
+
+def test_the_run_is_what_it_is_in_python(kaggle, capsys):
+    printed = run(f"{SHORT} --data {kaggle}/train.csv --test-share 0.25 --seed 4", capsys)
+    table = fastnn.datasets.load(kaggle / "train.csv").train
+    rows, aside = fastnn.splitting.stratified(0.25, 3000, table.y, 4)
+    net = fastnn.Network([784, 8, 10], seed=4, backend="numpy")
+    net.train(table.X[rows], table.y[rows], epochs=3)
+    scores = net.evaluate(table.X[aside], table.y[aside])
+    assert f"\ntest accuracy  {scores['accuracy']:.4f}\n" in printed
+
+
+def test_labels_may_be_strings(flowers, capsys):
+    printed = run(f"{SHORT} --data {flowers} --label kind --class-weight lily=2 rose=1", capsys)
+    assert "120 training and 30 test rows of 3 features, 3 classes" in printed
+    matrix = printed[printed.index("confusion matrix") :].splitlines()
+    assert matrix[1].split() == ["lily", "rose", "tulip"]
+    assert [line.split()[0] for line in matrix[2:5]] == ["lily", "rose", "tulip"]
+    assert "there is no class 'oak'" in refusal(
+        f"{SHORT} --data {flowers} --label kind --class-weight oak=2", capsys
+    )
+
+
+def test_two_classes_have_one_output(tmp_path, capsys):
+    path = tmp_path / "two.csv"
+    rng = np.random.default_rng(1)
+    path.write_text("".join(f"{x},{'yes' if x > 0 else 'no'}\n" for x in rng.normal(size=80)))
+    printed = run(f"{SHORT} --data {path} --label -1 --learning-rate 0.5", capsys)
+    assert "Network([1, 8, 1]" in printed
+    assert "output='sigmoid'" in printed
+    printed = run(f"{SHORT} --data {path} --label -1 --output softmax", capsys)
+    assert "Network([1, 8, 2]" in printed
+
+
+def test_numbers_are_learnt_as_numbers(flowers, tmp_path, capsys):
+    without = tmp_path / "numbers.csv"
+    rows = [line.split(",") for line in flowers.read_text().splitlines()]
+    without.write_text("\n".join(",".join([row[0], row[2], row[3]]) for row in rows) + "\n")
+    options = f"{SHORT} --data {without} --label price --standardize-targets --standardize-inputs"
+    options += " --epochs 30 --learning-rate 0.1"
+    printed = run(options, capsys)
+    assert "120 training and 30 test rows of 2 features, numbers" in printed
+    assert float(printed.split("test R2")[1].split()[0]) > 0.9
+    assert "test RMSE" in printed
+    predictions = tmp_path / "predictions.csv"
+    without.with_name("new.csv").write_text("height,width\n1,2\n3,4\n")
+    run(f"{options} --predict {tmp_path}/new.csv --submission {predictions}", capsys)
+    assert len(predictions.read_text().splitlines()) == 3
+
+
+def test_whole_numbers_are_numbers_if_asked(tmp_path, capsys):
+    path = tmp_path / "counts.csv"
+    path.write_text("a,label\n" + "".join(f"{i / 50},{i // 5}\n" for i in range(50)))
+    assert "10 classes" in run(f"{SHORT} --data {path}", capsys)
+    printed = run(f"{SHORT} --data {path} --regression", capsys)
+    assert "numbers" in printed
+    assert "output='identity'" in printed
+
+
+def test_test_data_may_be_a_file_of_their_own(kaggle, tmp_path, capsys):
+    lines = (kaggle / "train.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "one.csv").write_text("".join(lines[:2001]))
+    (tmp_path / "two.csv").write_text("".join([lines[0], *lines[2001:]]))
+    printed = run(f"{SHORT} --data {tmp_path}/one.csv --test {tmp_path}/two.csv", capsys)
+    assert "one.csv: 2,000 training and 1,000 test rows" in printed
+
+
+def test_data_are_described(flowers, capsys):
+    printed = run(f"--data {flowers} --label kind --describe", capsys)
+    for word in ("rose", "tulip", "lily", "height", "width", "price", "mean", "std"):
+        assert word in printed
+    assert "accuracy" not in printed
+    assert "pixel0" in run("--describe", capsys) or "constant" in run("--describe", capsys)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--data {flowers}", "need a number, or label='kind' if this is the label"),
+        ("--data {flowers} --label colour", "colour"),
+        ("--data {other}", "has no column 'label'; name the one to learn with --label: it has"),
+        (
+            "--data {flowers} --label kind --regression",
+            "--regression needs labels that are numbers",
+        ),
+        ("--data {flowers} --label kind --test-share 1", "must leave a row"),
+        ("--data {flowers} --label kind --predict {other} --submission x.csv", "has 1 features"),
+        ("--data {flowers} --label kind --predict {named} --submission x.csv", "feature 'depth'"),
+        ("--data {flowers} --label kind --test {named}", "has no column 'kind'"),
+        ("--data {flowers} --label price", "height"),
+    ],
+)
+def test_data_that_do_not_fit_are_refused(flowers, tmp_path, capsys, options, message):
+    (tmp_path / "other.csv").write_text("height\n1\n2\n")
+    (tmp_path / "named.csv").write_text("height,depth,price\n1,2,3\n")
+    words = options.format(
+        flowers=flowers, other=tmp_path / "other.csv", named=tmp_path / "named.csv"
+    )
+    said = refusal(f"{SHORT} {words}", capsys)
+    if "label price" not in options:  # text where a number belongs
+        assert message in said
+    else:
+        assert "line 2" in said
+        assert "kind" in said
+
+
+def test_pictures_and_a_report_are_written(flowers, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    options = f"--data {flowers} --label kind --plot {tmp_path}/plots --report {tmp_path}/run.html"
+    printed = run(f"{SHORT} {options}", capsys)
+    names = {path.name for path in (tmp_path / "plots").iterdir()}
+    assert {"curves.png", "confusion.png", "classes.png", "learning_rate.png"} <= names
+    assert f"{len(names)} pictures are in" in printed
+    page = (tmp_path / "run.html").read_text()
+    assert "flowers.csv: training run" in page
+    assert "tulip" in page
+    assert "train acc" in printed  # curves of training need its metrics
+
+
+def test_pictures_without_matplotlib_are_refused_before_training(flowers, tmp_path):
+    code = (
+        "import sys; sys.modules['matplotlib'] = None; from fastnn import train; "
+        f"train.main({f'{SHORT} --data {flowers} --label kind --plot {tmp_path}'.split()!r})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "pip install 'fastnn-cpu[plots]'" in done.stderr
+    assert "epoch" not in done.stdout
+
+
+# python -m fastnn.tune
+
+
+def tune(words):
+    return runpy.run_module("fastnn.tune")["main"](words)
+
+
+def test_tuning_is_what_it_is_in_python(kaggle, tmp_path, capsys):
+    pytest.importorskip("sklearn")
+    grid = "--hidden 6 8,4 --l2 0 0.01 --dropout 0 0.1,0.2 --folds 3"
+    path = tmp_path / "results.csv"
+    words = f"--data {kaggle}/train.csv --backend numpy --epochs 2 --csv {path}"
+    with pytest.raises(SystemExit):  # two rates are of the inputs and of one hidden layer
+        tune(f"{words} {grid}".split())
+    assert "dropout must be" in capsys.readouterr().err
+    grid = "--hidden 6 8,4 --l2 0 0.01 --optimizer sgd adam --learning-rate 0.01 --folds 3"
+    printed = run(f"{words} {grid}", capsys, tune)
+    assert "3 folds, 8 combinations" in printed
+    table = fastnn.datasets.load(kaggle / "train.csv").train
+    rows, aside = fastnn.splitting.stratified(0.2, 3000, table.y, 0)
+    found = fastnn.tune(
+        table.X[rows],
+        table.y[rows],
+        {"hidden": [(6,), (8, 4)], "l2": [0, 0.01], "optimizer": ["sgd", "adam"]},
+        folds=3,
+        test=(table.X[aside], table.y[aside]),
+        epochs=2,
+        learning_rate=0.01,
+        backend="numpy",
+    )
+    assert f"\ntest accuracy  {found.test['accuracy']:.4f}\n" in printed
+    with open(path, newline="") as file:
+        written = list(csv.DictReader(file))
+    for row, result in zip(written, found.results, strict=True):
+        assert float(row["macro_f1"]) == pytest.approx(result["macro_f1"])
+        assert row["hidden"] == ",".join(map(str, result["hidden"]))
+
+
+def test_a_single_combination_is_cross_validated(flowers, capsys):
+    pytest.importorskip("sklearn")
+    options = "--backend numpy --epochs 3 --hidden 8 --folds 4 --label kind"
+    printed = run(f"{options} --data {flowers}", capsys, tune)
+    assert "4 folds, 1 combinations" in printed
+    assert "best: the only one" in printed
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--activation relu rleu", "'rleu' is none of"),
+        ("--hidden 5 x", "--hidden"),
+        ("--l2 0 -1", "l2 must be"),
+        ("--folds 1", "folds must be at least 2"),
+        ("--csv nowhere/results.csv", "--csv: no folder nowhere"),
+        ("--early-stopping", "needs --validation"),
+        ("--optimizer sgd adam --beta1 0.9", "--beta1 is not a number of the optimizer 'sgd'"),
+    ],
+)
+def test_what_cannot_be_tuned_is_refused_in_one_line(flowers, capsys, options, message):
+    pytest.importorskip("sklearn")
+    words = f"--backend numpy --epochs 1 --data {flowers} --label kind {options}"
+    assert message in refusal(words, capsys, tune)
+
+
+def test_the_tuning_module_runs_and_the_function_stays(run_python, flowers):
+    pytest.importorskip("sklearn")
+    options = (
+        f"-m fastnn.tune --hidden 4 --epochs 1 --folds 2 --data {flowers} --label kind --jobs 2"
+    )
+    assert "test macro-F1" in run_python(*options.split())
+    assert callable(fastnn.tune)
