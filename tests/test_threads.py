@@ -71,6 +71,11 @@ def test_threads_of_the_caller_are_left_as_they_were():
 # How many are chosen
 
 
+def test_joblibs_limit_is_kept(run_python):
+    code = "from fastnn.backends.compiled import threads; print(threads.choose(None, 1e15))"
+    assert run_python("-c", code, NUMBA_NUM_THREADS="1") == "1\n"
+
+
 def test_a_tiny_step_takes_one_thread():
     assert threads.choose(8, threads.WORTH_A_THREAD / 2) == 1
 
@@ -81,6 +86,7 @@ def test_a_large_step_takes_as_many_as_asked():
 
 def test_a_large_step_takes_all_there_are_by_default(monkeypatch):
     monkeypatch.setattr(threads, "available", lambda: 5)
+    monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", 6)
     assert threads.choose(None, 1e15) == 5
 
 

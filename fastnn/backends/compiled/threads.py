@@ -65,7 +65,9 @@ def choose(asked: int | None, flops: float, worth_a_thread: float | None = None)
     worth = int(flops / (worth_a_thread or WORTH_A_THREAD))
     if worth <= 1:  # asking the system takes longer than a small step
         return 1
-    return min(worth, available() if asked is None else asked)
+    if asked is None:  # joblib sets NUMBA_NUM_THREADS to a worker's share of the CPUs
+        asked = min(available(), numba.config.NUMBA_NUM_THREADS)
+    return min(worth, asked)
 
 
 class Trial:
