@@ -68,8 +68,8 @@ def read_csv(
     Notes
     -----
     A number is what `float` reads; True and False are 1 and 0. It is rounded to the nearest float64
-    and from there to the dtype. Read by pandas if that is installed, else by NumPy, with the same
-    result. The text is in memory while it is read.
+    and from there to the dtype. pandas, from version 3.1, reads the file where it is installed and
+    takes less time, else NumPy; the result is the same to the bit. The text is in memory meanwhile.
 
     Examples
     --------

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fastnn.datasets.arrays import names_of, idx_table, read_npz
+from fastnn.datasets.arrays import idx_table, names_of, read_npz
 from fastnn.datasets.delimited import read_csv
 from fastnn.datasets.idx import open_content
 from fastnn.datasets.mnist import load_mnist
