@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import platform
 from dataclasses import replace
 
 import numpy as np
@@ -23,7 +24,7 @@ from cases import (
     take_steps,
 )
 
-from fastnn import backends
+from fastnn import Network, backends
 from fastnn.dropout import NO_KEYS
 from fastnn.parameters import Parameters
 from fastnn.rules import Objective
@@ -349,3 +350,50 @@ def test_a_list_is_as_good_as_an_array(case, backend):
     first, second = (make_network(case, backend) for _ in range(2))
     as_lists = X.astype(np.float64).tolist(), y.tolist()
     assert everything(first, *as_lists) == everything(second, X, y)
+
+
+# Numbers below the smallest normal one
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("batch", [1, 40])
+def test_saturated_sigmoids_learn_the_same(dtype, batch):
+    rng = np.random.default_rng(3)
+    X = rng.uniform(0, 255, (40, 30)).astype(dtype)  # weighted sums go down to about -150
+    y = rng.integers(0, 4, 40)
+    nets = [
+        Network([30, 20, 4], "sigmoid", "sigmoid", "mse", seed=1, dtype=dtype, backend=backend)
+        for backend in ("numpy", "numba")
+    ]
+    losses = [net.train(X, y, 1, batch, 0.1)["loss"] for net in nets]
+    # Inputs of up to 255 carry rounding on from step to step.
+    np.testing.assert_allclose(*losses, rtol=1000 * np.finfo(dtype).eps)
+    expected, got = (net.predict_proba(X) for net in nets)
+    np.testing.assert_allclose(got, expected, rtol=1e-3, atol=np.finfo(dtype).tiny)
+    one_by_one = [nets[1].predict_one(x) for x in X]
+    np.testing.assert_array_equal(one_by_one, got)
+
+
+def test_the_kernels_leave_the_arithmetic_of_others_as_it_was():
+    small = np.full(3, 1e-40, np.float32)  # denormal
+    net = Network([3, 2, 2], seed=0)
+    X = np.ones((8, 3), np.float32)
+    for call in (
+        lambda: net.train(X, [0, 1] * 4, epochs=1, batch_size=8),
+        lambda: net.train(X, [0, 1] * 4, epochs=1, batch_size=1),
+        lambda: net.predict(X),
+        lambda: net.predict_one(X[0]),
+        lambda: net.loss_and_gradient(X, [0, 1] * 4),
+    ):
+        call()
+        assert (small * np.float32(0.5) > 0).all()
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="of x86 alone")
+def test_the_kernels_take_numbers_that_are_not_normal_as_zero():
+    """A sum of them is one that would be normal, so that the slow way would show."""
+    net = Network([2000, 1], output="identity", init=lambda *_: np.ones((2000, 1)))
+    X = np.full((4, 2000), 1e-40, np.float32)
+    assert net.predict_proba(X).tolist() == [[0.0]] * 4
+    assert net.predict_one(X[0]).tolist() == [0.0]
+    assert (Network([2000, 1], output="identity", backend="numpy").predict(X) != 0).any()

@@ -41,10 +41,12 @@ from fastnn.backends.compiled.vector_ir import (
     FROM_BIASES,
     PLAIN,
     RECTIFIED,
+    flush_denormals,
     lanes,
     list_nonzero,
     outer_tile,
     pointer_to,
+    restore_denormals,
     row_tile,
 )
 
@@ -226,6 +228,7 @@ def single(plan, x, out):
         bad += not math.isfinite(x[j])
     if bad:
         return NOT_FINITE
+    before = flush_denormals()
     if len(scaler) > 0:
         for j in range(fan_in):
             row[j] = (row[j] - scaler[j]) * scaler[fan_in + j]
@@ -237,4 +240,5 @@ def single(plan, x, out):
     start = layers[last, OUTPUT]
     for j in range(fan_out):
         out[j] = work[start + j]
+    restore_denormals(before)
     return FINE

@@ -57,7 +57,13 @@ from fastnn.backends.compiled.table import (
     UPDATING,
     WEIGHTS,
 )
-from fastnn.backends.compiled.vector_ir import FROM_ZERO, SCALED, pointer_to
+from fastnn.backends.compiled.vector_ir import (
+    FROM_ZERO,
+    SCALED,
+    flush_denormals,
+    pointer_to,
+    restore_denormals,
+)
 
 
 @serial
@@ -88,6 +94,8 @@ def phase(
 
     The rows' keys for dropout are ``keys[l * rows_keyed + first + r]`` for the inputs of layer l.
     """
+    # `run` has done it for its own thread; each time takes as long as dozens of additions.
+    before = flush_denormals() if threads > 1 else 0
     itemsize = work.itemsize
     for o in range(begin, end):
         what, l, split = operations[o, OPERATION], operations[o, LAYER], operations[o, SPLIT]
@@ -147,6 +155,8 @@ def phase(
                 scaler, inputs, first, start, stop, left, right, keys, pack, squares, numbers,
             )  # fmt: skip
             call_further(functions[FURTHER], arguments)
+    if threads > 1:
+        restore_denormals(before)
 
 
 call_phase = phase.call
@@ -238,6 +248,7 @@ def run(
     that are zero are left out of the sums. If ``singly``, steps of one row have a way of their own,
     on one thread.
     """
+    before = flush_denormals()
     for step in range(len(losses)):
         first = step * batch_size
         count = min(batch_size, rows - first)
@@ -252,6 +263,7 @@ def run(
             call_one_row(functions[ONE_ROW], arguments)
             losses[step] = row_losses[0]
             if not math.isfinite(row_losses[0]):
+                restore_denormals(before)
                 return step
             continue
         begin = 0
@@ -259,6 +271,7 @@ def run(
             if p == update:
                 losses[step] = _mean(row_losses, count)
                 if not math.isfinite(losses[step]):
+                    restore_denormals(before)
                     return step
             end = phases[p]
             if threads == 1:
@@ -281,6 +294,7 @@ def run(
             begin = end
         if update >= len(phases):
             losses[step] = _mean(row_losses, count)
+    restore_denormals(before)
     return len(losses)
 
 
