@@ -9,8 +9,8 @@ import pytest
 from cases import BACKENDS, DTYPES
 
 from fastnn import Network, metrics, scaling
-from fastnn.network import _split
 from fastnn.scaling import Scaler, learn
+from fastnn.splitting import stratified
 
 each_backend = pytest.mark.parametrize("backend", BACKENDS)
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
@@ -111,7 +111,7 @@ def test_a_network_learns_from_the_rows_that_it_trains_on():
     X, y = data("float64")
     net = Network([5, 2], seed=1, standardize_inputs=True, dtype="float64")
     net.train(X, y, epochs=1, validation=0.3)
-    rows, _ = _split(0.3, len(X), y, 1)
+    rows, _ = stratified(0.3, len(X), y, 1)
     np.testing.assert_allclose(net.input_scaler.mean, X[rows].mean(axis=0), rtol=1e-10, atol=1e-12)
 
 
