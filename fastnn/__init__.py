@@ -2,6 +2,7 @@
 
 from fastnn import datasets, optimizers, schedules
 from fastnn.backends import warmup
+from fastnn.files import load
 from fastnn.history import History
 from fastnn.inspection import check_gradients, compare_backends
 from fastnn.loop import DivergenceError
@@ -20,6 +21,7 @@ __all__ = [
     "check_gradients",
     "compare_backends",
     "datasets",
+    "load",
     "optimizers",
     "schedules",
     "tune",

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastnn import backends, dropout, schedules
 from fastnn.activations import Array
+from fastnn.checkpoints import Moment, Progress, Saver
 from fastnn.history import History, Row
 from fastnn.rules import Rule
 from fastnn.stopping import EarlyStopping, Watch
@@ -47,6 +49,7 @@ class Run:
     evaluate: Callable[[], dict[str, float]]  # the metrics after an epoch, if any
     evaluates: bool  # whether there are any
     early_stopping: EarlyStopping | None
+    saver: Saver | None
     max_seconds: float | None
     progress: bool | None
     callbacks: Sequence[Callback]
@@ -65,120 +68,150 @@ class Data:
         return len(self.X) if self.rows is None else len(self.rows)
 
 
-class _Losses(NamedTuple):
-    """The mean loss of so many rows."""
-
-    mean: float
-    rows: int
-
-
 def fit(net: Network, data: Data, run: Run) -> History:
     """Train a network; return what was recorded. Interrupted, it leaves the last whole step."""
-    backend = backends.get(net.backend)
     with _bar(run, len(data)) as bar:
-        history = History(
-            compile_seconds=backend.prepare(
-                net,
-                lambda: bar.set_description_str("compiling (once)"),
-                run.rule,
-                one_row=1 in (run.batch_size, len(data) % run.batch_size),
-            )
+        compile_seconds = backends.get(net.backend).prepare(
+            net,
+            lambda: bar.set_description_str("compiling (once)"),
+            run.rule,
+            one_row=1 in (run.batch_size, len(data) % run.batch_size),
         )
-        late = None if run.max_seconds is None else time.perf_counter() + run.max_seconds
-        watch = Watch(run.early_stopping) if run.early_stopping else None
-        best = net.parameters
-        for epoch in range(run.epochs):
-            bar.set_description_str(f"epoch {net.epochs_trained + 1}")
-            before = net.parameters.copy() if run.evaluates else net.parameters
-            losses, rate, seconds = _epoch(net, data, run, epoch, late, history, bar.update)
+        training = _Training(net, data, run, History(compile_seconds=compile_seconds), bar)
+        if run.saver is None:
+            return training.go()
+        with run.saver.ending_well(training):
+            return training.go()
+
+
+class _Training:
+    """A run on its way: all that changes while it goes on."""
+
+    def __init__(self, net: Network, data: Data, run: Run, history: History, bar: Any) -> None:
+        self.net = net
+        self.data = data
+        self.run = run
+        self.history = history
+        self.bar = bar
+        self.state = net.optimizer_state(run.rule.optimizer)
+        self.watch = Watch(run.early_stopping) if run.early_stopping else None
+        self.best = net.parameters
+        self.progress = Progress()
+        if run.saver is not None:
+            run.saver.begin(self)
+        bar.update(self.progress.epoch * len(data) + self.progress.seen)
+        self.began = time.perf_counter() - self.progress.elapsed
+        self.moment = Moment.of(self)
+
+    def go(self) -> History:
+        """Go through the epochs that are left."""
+        while self.progress.epoch < self.run.epochs and not self.history.stopped:
+            self.bar.set_description_str(f"epoch {self.net.epochs_trained + 1}")
+            before = self.net.parameters.copy() if self.run.evaluates else self.net.parameters
+            self.go_through_the_rows()
             try:
-                metrics = run.evaluate()
+                metrics = self.run.evaluate()
             except DivergenceError:
-                net.parameters[:] = before
+                self.net.parameters[:] = before
                 raise
-            net.epochs_trained += 1
-            history.append(
-                {
-                    "epoch": net.epochs_trained,
-                    "loss": losses.mean,
-                    **metrics,
-                    "learning_rate": rate,
-                    "seconds": seconds,
-                    "samples_per_second": losses.rows / seconds,
-                }
+            self.record(metrics)
+        if self.watch and self.watch.rule.restore_best:
+            self.net.parameters[:] = self.best
+        if self.run.saver is not None:
+            self.keep()
+            self.run.saver.write(self)
+        return self.history
+
+    def keep(self) -> None:
+        """Remember this moment."""
+        elapsed = time.perf_counter() - self.began
+        self.progress = dataclasses.replace(self.progress, elapsed=elapsed)
+        self.moment = Moment.of(self)
+
+    @property
+    def late(self) -> bool:
+        """Tell whether time is up."""
+        limit = self.run.max_seconds
+        return limit is not None and time.perf_counter() - self.began >= limit
+
+    def record(self, metrics: dict[str, float]) -> None:
+        """Write down an epoch, and decide whether it was the last."""
+        at, history = self.progress, self.history
+        self.net.epochs_trained += 1
+        history.append(
+            {
+                "epoch": self.net.epochs_trained,
+                "loss": at.total / at.seen,
+                **metrics,
+                "learning_rate": at.rate,
+                "seconds": at.seconds,
+                "samples_per_second": at.seen / at.seconds,
+            }
+        )
+        self.progress = Progress(epoch=at.epoch + 1)
+        answers = [callback(history[-1]) for callback in self.run.callbacks]
+        if self.watch and self.watch.see(history[-1][self.watch.rule.metric]):
+            self.best = self.net.parameters.copy()
+            history.best_epoch = self.net.epochs_trained
+        if any(isinstance(answer, str) and answer == "stop" for answer in answers):
+            history.stopped = "a callback"
+        elif self.watch and self.watch.over:
+            history.stopped = "early stopping"
+        elif self.late:
+            history.stopped = "max_seconds"
+
+    def go_through_the_rows(self) -> None:
+        """Take the steps that are left of an epoch, or as many as there is time for."""
+        net, data, run = self.net, self.data, self.run
+        backend = backends.get(net.backend)
+        number = net.epochs_trained + 1
+        steps = -(-len(data) // run.batch_size)
+        column = "validation_loss" if "validation_loss" in self.history.columns else "loss"
+        losses_before = self.history[column] if len(self.history) else []
+        start = time.perf_counter()
+        order = _order(net.seed, number, data, run.shuffle)
+        # Whatever a step needs is made for one part at a time, as rows may be very many.
+        for part in _slices(net, steps, run.batch_size, run.saver.every if run.saver else None):
+            if part.start < self.progress.step:  # before the run was resumed
+                continue
+            self.keep()
+            at = self.progress
+            if run.saver is not None and run.saver.is_due(at):
+                run.saver.write(self)
+                start = time.perf_counter()
+            places = range(part.start * run.batch_size, min(part.stop * run.batch_size, len(data)))
+            rows = order[places.start : places.stop]
+            t = at.epoch + np.arange(part.start, part.stop) / steps
+            factors = schedules.factors(run.schedule, t, run.epochs, losses_before)
+            rates = run.learning_rate * factors
+            keys = dropout.NO_KEYS
+            if run.rule.objective.drops:
+                keys = dropout.row_keys(net.seed, number, len(net.weights), places)
+            losses = np.empty(len(rates))
+            taken = backend.train_steps(
+                net, data.X, data.Y, data.weights, rows, run.batch_size, rates, run.rule, keys,
+                self.state, losses,
+            )  # fmt: skip
+            stopped = taken < len(rates)
+            if stopped or not np.isfinite(net.parameters).all():
+                self.moment.restore(self)
+                last = taken - (not stopped)
+                raise _divergence(number, part.start + last, rates[last])
+            self.bar.update(len(rows))
+            sizes = np.full(len(losses), run.batch_size)
+            sizes[-1] = len(rows) - run.batch_size * (len(losses) - 1)
+            now = time.perf_counter()
+            self.progress = dataclasses.replace(
+                at,
+                step=part.stop,
+                total=at.total + float(losses @ sizes),
+                seen=at.seen + len(rows),
+                rate=at.rate if part.start else float(rates[0]),
+                seconds=at.seconds + now - start,
             )
-            answers = [callback(history[-1]) for callback in run.callbacks]
-            if watch and watch.see(history[-1][watch.rule.metric]):
-                best = net.parameters.copy()
-                history.best_epoch = net.epochs_trained
-            if any(isinstance(answer, str) and answer == "stop" for answer in answers):
-                history.stopped = "a callback"
-            elif watch and watch.over:
-                history.stopped = "early stopping"
-            elif late is not None and time.perf_counter() >= late:
-                history.stopped = "max_seconds"
-            if history.stopped:
+            start = now
+            if self.late:
                 break
-        if watch and watch.rule.restore_best:
-            net.parameters[:] = best
-    return history
-
-
-def _epoch(
-    net: Network,
-    data: Data,
-    run: Run,
-    epoch: int,
-    late: float | None,
-    history: History,
-    advance: Callable[[int], object],
-) -> tuple[_Losses, float, float]:
-    """Go through the rows once, or until it is ``late``.
-
-    Returns the losses, the learning rate of the first step, and the seconds that it took.
-    """
-    backend = backends.get(net.backend)
-    number = net.epochs_trained + 1
-    steps = -(-len(data) // run.batch_size)
-    state = net.optimizer_state(run.rule.optimizer)
-    start = time.perf_counter()
-    order = _order(net.seed, number, data, run.shuffle)
-    column = "validation_loss" if "validation_loss" in history.columns else "loss"
-    losses_before = history[column] if len(history) else []
-    total, seen, first_rate = 0.0, 0, 0.0
-    # Whatever a step needs is made for one part at a time, as rows may be very many.
-    for part in _slices(net, steps, run.batch_size):
-        places = range(part.start * run.batch_size, min(part.stop * run.batch_size, len(data)))
-        rows = order[places.start : places.stop]
-        t = epoch + np.arange(part.start, part.stop) / steps
-        factors = schedules.factors(run.schedule, t, run.epochs, losses_before)
-        rates = run.learning_rate * factors
-        keys = dropout.NO_KEYS
-        if run.rule.objective.drops:
-            keys = dropout.row_keys(net.seed, number, len(net.weights), places)
-        losses = np.empty(len(rates))
-        before = [net.parameters.copy(), *(slot.vector.copy() for slot in state.slots)]
-        taken = backend.train_steps(
-            net, data.X, data.Y, data.weights, rows, run.batch_size, rates, run.rule, keys, state,
-            losses,
-        )  # fmt: skip
-        stopped = taken < len(rates)
-        if stopped or not np.isfinite(net.parameters).all():
-            vectors = [net.parameters, *(slot.vector for slot in state.slots)]
-            for vector, old in zip(vectors, before, strict=True):
-                vector[:] = old
-            state.steps -= taken
-            last = taken - (not stopped)
-            raise _divergence(number, part.start + last, rates[last])
-        advance(len(rows))
-        sizes = np.full(len(losses), run.batch_size)
-        sizes[-1] = len(rows) - run.batch_size * (len(losses) - 1)
-        total += float(losses @ sizes)
-        seen += len(rows)
-        first_rate = first_rate if part.start else float(rates[0])
-        if late is not None and time.perf_counter() >= late:
-            break
-    return _Losses(total / seen, seen), first_rate, time.perf_counter() - start
 
 
 def _order(seed: int, epoch: int, data: Data, shuffle: bool) -> Array:
@@ -190,12 +223,14 @@ def _order(seed: int, epoch: int, data: Data, shuffle: bool) -> Array:
     return order if data.rows is None else data.rows[order]
 
 
-def _slices(net: Network, steps: int, batch_size: int) -> Iterator[slice]:
-    """Cut an epoch into calls of a backend."""
+def _slices(net: Network, steps: int, batch_size: int, every: int | None) -> Iterator[slice]:
+    """Cut an epoch into calls of a backend, also after every so many steps."""
     work = batch_size * net.architecture.training_flops + STEP_OVERHEAD
     length = max(1, int(SLICE / work))
-    for first in range(0, steps, length):
-        yield slice(first, min(first + length, steps))
+    for begin in range(0, steps, every or steps):
+        end = min(begin + (every or steps), steps)
+        for first in range(begin, end, length):
+            yield slice(first, min(first + length, end))
 
 
 def _bar(run: Run, rows: int):  # type: ignore[no-untyped-def]

@@ -6,7 +6,10 @@ Most of its lines are the public docstrings.
 from __future__ import annotations
 
 import math
+import os
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,10 +18,11 @@ import numpy.typing as npt
 from fastnn import backends, inspection, loop, metrics, schedules
 from fastnn import validation as check  # `validation` is an argument of train
 from fastnn.activations import Array
+from fastnn.checkpoints import Saver
 from fastnn.dropout import NO_KEYS, row_keys
 from fastnn.history import History
 from fastnn.losses import Custom
-from fastnn.optimizers import Optimizer, named
+from fastnn.optimizers import SGD, Optimizer, named
 from fastnn.parameters import INITIALISERS, Initialiser, Parameters, Views
 from fastnn.rules import Objective, Rule, State
 from fastnn.scaling import Scaler, learn
@@ -88,6 +92,9 @@ class Network:
         All of them in one vector; rows are padded to cache lines, see `fastnn.parameters`.
     seed : int
     epochs_trained : int
+    classes : tuple or None
+        What the outputs stand for, strings or integers, if it was assigned: predictions are places
+        among them. `save` keeps it.
     input_scaler, target_scaler : fastnn.scaling.Scaler or None
         What standardisation has learnt: ``mean`` and ``scale`` of each column.
 
@@ -135,6 +142,7 @@ class Network:
         if standardize_targets and self.architecture.loss == "poisson":
             raise ValueError("standardize_targets makes no sense for counts, as 'poisson' needs")
         self.epochs_trained = 0
+        self._classes: tuple[str | int, ...] | None = None
         self.input_scaler: Scaler | None = None
         self.target_scaler: Scaler | None = None
         self._standardize = bool(standardize_inputs), bool(standardize_targets)
@@ -161,6 +169,15 @@ class Network:
     def biases(self) -> Views:
         """The biases of each layer, views of shape (fan_out,)."""
         return self._parameters.biases
+
+    @property
+    def classes(self) -> tuple[str | int, ...] | None:
+        """What the outputs stand for, if it is known."""
+        return self._classes
+
+    @classes.setter
+    def classes(self, names: Iterable[str | int] | None) -> None:
+        self._classes = check.classes("classes", names, self.architecture)
 
     def train(
         self,
@@ -189,6 +206,9 @@ class Network:
         max_seconds: float | None = None,
         frozen: Iterable[int] = (),
         training_metrics: bool = False,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_every: int | None = None,
+        resume: bool = False,
     ) -> History:
         """Train by mini-batch gradient descent; called again, it goes on.
 
@@ -253,6 +273,14 @@ class Network:
             Layers whose parameters stay as they are; the first is 0.
         training_metrics : bool
             Also record, after each epoch, the metrics of the rows that are trained on.
+        checkpoint : str or path, optional
+            Where to keep a file from which the run can go on, bit for bit: written at the start,
+            after every epoch, at the end, and on Ctrl-C and SIGTERM (which then raises SystemExit
+            with the code 143). `fastnn.load` reads it, too.
+        checkpoint_every : int, optional
+            Steps between two checkpoints, rather than an epoch.
+        resume : bool
+            Go on from the checkpoint, if the file is there; settings and data must be the same.
 
         Returns
         -------
@@ -324,6 +352,7 @@ class Network:
             },
             evaluates=bool(recorded),
             early_stopping=stopping,
+            saver=None,
             max_seconds=check.limit("max_seconds", max_seconds),
             progress=progress,
             callbacks=check.functions("callbacks", callbacks),
@@ -331,6 +360,13 @@ class Network:
         if stopping is not None:
             self._check_metric(stopping, recorded)
         self._learn_scales(features, targets, rows)
+        if checkpoint is not None:
+            described = self._described(run, features, targets, normalised, rows)
+            every = checkpoint_every
+            every = None if every is None else check.integer("checkpoint_every", every, 1)
+            run = replace(run, saver=Saver(checkpoint, every, bool(resume), described))
+        elif checkpoint_every is not None or resume:
+            raise ValueError("checkpoint_every and resume need a checkpoint, the path of a file")
         return loop.fit(self, loop.Data(features, self._scaled(targets), normalised, rows), run)
 
     def predict_proba(self, X: npt.ArrayLike) -> Array:
@@ -538,6 +574,30 @@ class Network:
         """Print a table of the layers: shapes, parameters, memory, operations for a row."""
         print(inspection.summary(self))
 
+    def save(self, path: str | os.PathLike[str], *, optimizer: bool = False) -> None:
+        """Write the network to a ``.safetensors`` file, to be read by `fastnn.load`.
+
+        The file appears complete or not at all. Other libraries can read it, too: the tensors are
+        called ``layers.0.weights``, ``layers.0.biases`` and so on, see `fastnn.files`.
+
+        Parameters
+        ----------
+        path : str or path
+        optimizer : bool
+            Also write what the optimizer remembers, so that training goes on as if it had not been
+            interrupted.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the folder of ``path`` does not exist.
+        OSError
+            If the file cannot be written; one of that name is left as it was.
+        """
+        from fastnn import files, tensors  # files builds networks
+
+        tensors.write(path, *files.parts_of(self, optimizer))
+
     def optimizer_state(self, optimizer: Optimizer) -> State:
         """Return what an optimizer of that kind remembers of this network, anew if it is another.
 
@@ -654,6 +714,35 @@ class Network:
             self._single = None
         if outputs and self.target_scaler is None:
             self.target_scaler = learn(targets.as_matrix(self.architecture), rows, dtype)
+
+    def _described(
+        self,
+        run: loop.Run,
+        X: Array,
+        targets: check.Targets,
+        weights: Array | None,
+        rows: Array | None,
+    ) -> dict[str, Any]:
+        """Return what must be the same for a run to go on, as JSON can hold it."""
+        arrays = {"labels": targets.values, "weights": weights, "rows": rows}
+        digests = {
+            name: None if array is None else zlib.crc32(array.tobytes())
+            for name, array in arrays.items()
+        }
+        schedule = run.schedule
+        return {
+            "epochs": run.epochs,
+            "batch_size": run.batch_size,
+            "learning_rate": run.learning_rate,
+            "schedule": getattr(schedule, "__qualname__", None) or repr(schedule),
+            "optimizer": repr(run.rule.optimizer),
+            "rule": repr(replace(run.rule, optimizer=SGD(), frozen=frozenset())),
+            "frozen": sorted(run.rule.frozen),
+            "shuffle": run.shuffle,
+            "early_stopping": repr(run.early_stopping),
+            "data": [*X.shape, X.dtype.name],
+            **digests,
+        }
 
     def _scaled(self, targets: check.Targets) -> Array:
         """Return targets as the backends learn them."""

@@ -32,7 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit code: 0, or 130 on Ctrl-C. Bad input exits with 2 and a line on standard error.
+        The exit code: 0, or 130 on Ctrl-C. Bad input exits with 2 and a line on standard error;
+        SIGTERM with 143, if there is a checkpoint to be written.
     """
     return options.run(_parser(), _train, arguments)
 
@@ -43,6 +44,11 @@ def _parser() -> options.Parser:
     add = parser.add_argument_group("results").add_argument
     add("--describe", action="store_true", help="print what the data hold, and train nothing")
     add("--history", type=Path, metavar="CSV", help="write a row an epoch there")
+    add("--checkpoint", type=Path, metavar="FILE", help="keep there what the run needs to go on")
+    text = "between two checkpoints; by default an epoch"
+    add("--checkpoint-every", type=int, metavar="STEPS", help=text)
+    add("--resume", action="store_true", help="go on from the checkpoint, if there is one")
+    add("--save", type=Path, metavar="FILE", help="write the network there, for fastnn.load")
     add("--predict", type=Path, metavar="PATH", help="data without labels, to label at the end")
     text = "where to write these labels, as Kaggle takes them: ImageId,Label"
     add("--submission", type=Path, metavar="CSV", help=text)
@@ -68,6 +74,7 @@ def _train(given: Options) -> int:
         to_label = problem.load(given["predict"], None, given.get("header"), given["dtype"]).train
         problem.same_features(given["predict"], to_label, data)
     net = options.network(given, data)
+    net.classes = data.classes or None
     say(str(data))
     say(repr(net))
     compiled = []
@@ -107,6 +114,9 @@ def _train(given: Options) -> int:
     print_report(net, data)
     if "history" in given:
         history.to_csv(given["history"])
+    if "save" in given:
+        net.save(given["save"])
+        say(f"\nthe network is in {given['save']}")
     if to_label is not None:
         predicted = _predicted(net, to_label.X, data)
         datasets.write_submission(given["submission"], data.labels(predicted))
@@ -120,7 +130,7 @@ def _train(given: Options) -> int:
 
 def _check_results(given: Options) -> None:
     """Refuse before training what could not be written after it."""
-    for name in ("history", "submission", "report"):
+    for name in ("history", "save", "submission", "report"):
         if name in given and not given[name].parent.is_dir():
             raise FileNotFoundError(f"--{name}: no folder {given[name].parent}")
     if ("predict" in given) != ("submission" in given):

@@ -26,7 +26,9 @@ from fastnn.problem import outputs_for
 
 Settings = dict[str, Any]
 OF_NETWORK = set(inspect.signature(Network).parameters) - {"sizes", "seed"}
-OF_TRAIN = set(inspect.signature(Network.train).parameters) - {"self", "X", "y", "sample_weight"}
+# Of a single network, or of its data.
+NOT_TUNED = {"self", "X", "y", "sample_weight", "checkpoint", "checkpoint_every", "resume"}
+OF_TRAIN = set(inspect.signature(Network.train).parameters) - NOT_TUNED
 TUNED = {"hidden", *OF_NETWORK, *OF_TRAIN}
 HIDDEN = (128,)
 # What is recorded of a fold; the first that there is ranks.

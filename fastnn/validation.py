@@ -377,6 +377,21 @@ def class_weights(weights: Any, labels: Array | None, architecture: Architecture
     return values
 
 
+def classes(name: str, names: Any, architecture: Architecture) -> tuple[str | int, ...] | None:
+    """Return what the outputs stand for: strings or integers, as many as there are classes."""
+    if names is None:
+        return None
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise TypeError(f"{name} must be a sequence of strings or integers, got {names!r}")
+    found = tuple(
+        each if isinstance(each, str) else integer(name, each, -(2**63)) for each in names
+    )
+    count = max(2, architecture.sizes[-1])
+    if len(found) != count or len(set(found)) != count:
+        raise ValueError(f"{name} must be {count} different names; got {len(found)}: {found!r}")
+    return found
+
+
 def _numbers(name: str, array: Any) -> Array:
     try:
         if np.ma.is_masked(array):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from test_mnist import NAMES, encode, fill
 
-from fastnn import EarlyStopping, Network, train
+from fastnn import EarlyStopping, Network, load, train
 from fastnn.activations import HIDDEN
 from fastnn.backends import reference
 from fastnn.datasets import load_mnist
@@ -104,6 +104,7 @@ OPTIONS = [
     ("--class-weight balanced", {}, {"class_weight": "balanced"}),
     ("--class-weight 3=2.5 8=0", {}, {"class_weight": {3: 2.5, 8: 0.0}}),
     ("--validation 0.3", {}, {"validation": 0.3}),
+    ("--training-metrics", {}, {"training_metrics": True}),
     ("--freeze 0", {}, {"frozen": [0]}),
     ("--freeze 1", {}, {"frozen": [1]}),
 ]
@@ -368,6 +369,9 @@ def test_help_says_which_optimizers_and_schedules_have_a_number(capsys, monkeypa
         ("--epochs 0", "epochs must be at least 1"),
         ("--data nowhere", "No such file or directory: 'nowhere'"),
         ("--history nowhere/history.csv", "--history: no folder nowhere"),
+        ("--checkpoint nowhere/run", "no folder"),
+        ("--save nowhere/net", "--save: no folder nowhere"),
+        ("--resume", "need a checkpoint, the path of a file"),
         ("--report nowhere/page.html", "--report: no folder nowhere"),
         ("--predict some.csv", "--predict, data to label, and --submission, a file, need each"),
         ("--submission some.csv", "--predict, data to label, and --submission, a file, need each"),
@@ -435,6 +439,20 @@ def test_ctrl_c_ends_with_a_report_of_whole_epochs(folder, tmp_path, monkeypatch
     assert "\nstopped after 1 of 2 epochs: Ctrl-C\n" in printed
     assert "\ntest accuracy" in printed
     assert len(file.read_text().splitlines()) == 2
+
+
+def test_a_network_is_saved_with_the_names_of_its_classes(run, python, tmp_path):
+    run(f"--save {tmp_path}/net.safetensors")
+    net = load(tmp_path / "net.safetensors")
+    assert net.classes == tuple("0123456789")
+    assert np.array_equal(net.parameters, python()[0].parameters)
+
+
+def test_a_run_goes_on_from_its_checkpoint(run, python, tmp_path):
+    options = f"--checkpoint {tmp_path}/run --checkpoint-every 1 --resume --save {tmp_path}/net"
+    first = run(options)[1]
+    assert run(options)[1] == first  # there is nothing left to do
+    assert np.array_equal(load(tmp_path / "net").parameters, python()[0].parameters)
 
 
 def test_the_module_runs_on_the_compiled_backend(run_python, folder):
