@@ -29,14 +29,17 @@ from fastnn.datasets import (
     write_submission,
 )
 
-READERS = ("by_pandas", "by_numpy", "by_cell")
+READERS = ("by_pandas", "whole_by_pandas", "by_numpy", "by_cell")
 IRIS = "5.1,3.5,setosa\n4.9,3.0,setosa\n6.3,3.3,virginica\n"
 
 
 def select(monkeypatch, reader):
     """Make this the reader that is tried first, whatever the file."""
-    if reader == "by_pandas":
+    if "pandas" in reader:
         pytest.importorskip("pandas", minversion="3.1")
+    if reader == "whole_by_pandas":
+        reader = "by_pandas"
+        monkeypatch.setattr(delimited, "_SPLIT", range(1 << 40))
     monkeypatch.setattr(delimited, "fast_reader", lambda form, size: getattr(readers, reader))
 
 
@@ -741,3 +744,25 @@ def test_labels_that_make_no_submission_are_refused(tmp_path, labels, error, mes
     with pytest.raises(error, match=message):
         write_submission(tmp_path / "submission.csv", labels)
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_a_file_read_on_several_threads_is_what_it_is_on_one(write, monkeypatch, labelled):
+    pytest.importorskip("pandas", minversion="3.1")
+    rng = np.random.default_rng(0)
+    lines = [",".join(f"{x:.6g}" for x in row) for row in rng.normal(size=(1000, 60))]
+    header = ",".join(f"c{i}" for i in range(60)) + ",label" * labelled
+    rows = [f"{lines[i % 1000]}{f',{i % 7}' * labelled}" for i in range(24_000)]
+    path = write("\n".join([header, *rows]) + "\n")
+    assert path.stat().st_size in delimited._SPLIT
+    tables = []
+    for reader in ("whole_by_pandas", "by_numpy"):
+        with monkeypatch.context() as patch:
+            select(patch, reader)
+            if reader == "whole_by_pandas":  # it must not fall back on another
+                patch.setattr(readers, "by_pandas", None)
+                patch.setattr(delimited, "by_pandas", None)
+                patch.setattr(delimited, "fast_reader", lambda form, size: None)
+            tables.append(read_csv(path))
+    assert_equal(tables[0], tables[1].X, tables[1].y, tables[1].features, tables[1].label)
+    assert len(tables[0].X) == 24_000

@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import importlib
 import math
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -97,6 +98,25 @@ def by_pandas(stream: TextIO, form: Form, labels: Labels | None) -> Iterator[Arr
     if "\r" in (stream.newlines or ()) and stream.newlines != "\r\n":
         raise ValueError("after a blank line that a CR ends, pandas loses a delimiter")
     _refuse_quotes(labels)
+
+
+def whole_by_pandas(path: str | os.PathLike[str]) -> Reader:
+    """Return a reader that lets pandas read a file of numbers by its path, on several threads."""
+
+    def read(stream: TextIO, form: Form, labels: Labels | None) -> Iterator[Array]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of columns that hold more than one type
+            frame = importlib.import_module("pandas").read_csv(
+                os.fspath(path),
+                sep=form.delimiter,
+                header=None,
+                skiprows=form.header,
+                compression=None,
+            )
+        block = frame.to_numpy()
+        yield block if block.dtype.kind in "iuf" else block.astype(np.float64)
+
+    return read
 
 
 def by_numpy(stream: TextIO, form: Form, labels: Labels | None) -> Iterator[Array]:
