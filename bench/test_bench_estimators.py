@@ -19,7 +19,7 @@ SETTINGS = {
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_fit_the_digits(benchmark, whose, settings, dtype):
-    pytest.importorskip("sklearn", minversion="1.6")
+    pytest.importorskip("sklearn", minversion="1.7")
     from sklearn.datasets import load_digits
     from sklearn.neural_network import MLPClassifier as Theirs
     from threadpoolctl import threadpool_limits

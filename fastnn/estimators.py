@@ -40,7 +40,7 @@ try:
     )
 except ImportError as error:
     raise ImportError(
-        "fastnn.estimators needs scikit-learn 1.6 or later: pip install 'fastnn-cpu[sklearn]'"
+        "fastnn.estimators needs scikit-learn 1.7 or later: pip install 'fastnn-cpu[sklearn]'"
     ) from error
 
 ACTIVATIONS = {"logistic": "sigmoid"}

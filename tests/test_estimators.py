@@ -40,7 +40,10 @@ each_estimator = pytest.mark.parametrize("Estimator", [MLPClassifier, MLPRegress
 X_IRIS, Y_IRIS = load_iris(return_X_y=True)
 
 
-@parametrize_with_checks([MLPClassifier(), MLPRegressor(), MLPClassifier(backend="numpy")])
+THEIRS = parametrize_with_checks([MLPClassifier(), MLPRegressor(), MLPClassifier(backend="numpy")])
+
+
+@pytest.mark.parametrize(THEIRS.args[0], list(THEIRS.args[1]), **THEIRS.kwargs)
 @pytest.mark.filterwarnings("ignore")  # theirs are about the data that they pass
 def test_scikit_learns_checks_pass(estimator, check):
     check(estimator)
