@@ -320,7 +320,7 @@ def test_weighted_scores_of_probabilities_of_a_worked_example():
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_log_loss_of_what_was_impossible_is_that_of_eps(dtype):
-    expected = -np.log(np.finfo(dtype).eps)
+    expected = -np.log(float(np.finfo(dtype).eps))
     assert log_loss([1], np.array([[1, 0]], dtype)) == pytest.approx(expected, rel=TOLERANCE)
 
 

@@ -29,6 +29,7 @@ DIFFERENT = {
     "test_partial_fit_regression": "holds for some random numbers only",
     "test_early_stopping_stratified": "expects 'True' in a message where ours names the class",
 }
+SOMETIMES = {"test_early_stopping_stratified"}  # before 1.8 theirs did not name the class
 SOLVERS = ("sgd", "adam")
 
 
@@ -52,7 +53,8 @@ def _adapt(name):
         if mark.args[0] == "solver":
             mark.args[1][:] = SOLVERS
     if name in DIFFERENT:
-        test = pytest.mark.xfail(strict=True, reason=DIFFERENT[name])(test)
+        strict = name not in SOMETIMES
+        test = pytest.mark.xfail(strict=strict, reason=DIFFERENT[name])(test)
     return test
 
 
