@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
+import pathlib
+import shutil
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
 
+import numba
+import numpy as np
 import pytest
+from numba import types
+
+from fastnn.backends.compiled import cache, jit
 
 TRAIN = """
 import hashlib, json, sys
@@ -102,3 +114,183 @@ print(len(compilations.buffer))
     for number, (prepare, use) in enumerate(uses.items()):
         code = script.format(prepare=prepare, use=use)
         assert run_python("-c", code, NUMBA_CACHE_DIR=str(tmp_path / str(number))).split() == ["0"]
+
+
+# A cache that is not as it should be
+
+SMALL = """
+import json, sys, warnings
+from numba.core import event
+from numba import types
+recorder = event.install_recorder("numba:compile")
+with warnings.catch_warnings(record=True) as caught, recorder as seen:
+    warnings.simplefilter("always")
+    from fastnn.backends.compiled import layers, moving
+    if sys.argv[2:] == ["full"]:
+        import resource
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+    for number in [types.float32, types.float64][:: int(sys.argv[1])]:
+        for unit in (layers.gather, moving.measure, moving.limit):
+            unit.prepare(number)
+assert all(warning.category is RuntimeWarning for warning in caught)
+print(json.dumps([len(seen.buffer), [str(warning.message) for warning in caught]]))
+"""
+
+
+def halve(values):
+    for i in range(len(values)):
+        values[i] *= 0.5
+
+
+@pytest.fixture
+def folder(monkeypatch, tmp_path):
+    """Where this process keeps compiled functions, as if it had just begun."""
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(cache, "_warned", False)
+    return tmp_path / "cache"
+
+
+def compiled_and_run():
+    """Compile and run a function, or load it; return whether it came from the cache."""
+    unit = jit.Unit(halve, lambda number: (number[::1],), {})
+    unit.prepare(types.float64)
+    values = np.array([2.0, 4.0])
+    unit.dispatcher(values)
+    np.testing.assert_array_equal(values, [1, 2])
+    return sum(unit.dispatcher.stats.cache_hits.values()) == 1
+
+
+def test_a_folder_that_is_missing_is_made(folder):
+    assert not compiled_and_run()
+    assert len(files(folder)) == 1
+    assert compiled_and_run()
+
+
+def test_a_folder_that_vanishes_is_made_again(folder):
+    unit = jit.Unit(halve, lambda number: (number[::1],), {})
+    shutil.rmtree(folder)
+    unit.prepare(types.float64)
+    assert len(files(folder)) == 1
+
+
+def test_a_read_only_folder_is_named_once_and_everything_compiled(folder, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    with pytest.warns(RuntimeWarning, match="Read-only file system; .* every process") as caught:
+        assert not compiled_and_run()
+    assert not compiled_and_run()
+    assert len(caught) == 1
+    assert str(folder) in str(caught[0].message)
+    assert not files(folder)
+
+
+def test_a_full_disk_during_a_write_leaves_no_file(folder, monkeypatch):
+    def refuse(self, target):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pathlib.Path, "replace", refuse)
+    with pytest.warns(RuntimeWarning, match="No space left on device") as caught:
+        assert not compiled_and_run()
+    assert not compiled_and_run()
+    assert len(caught) == 1
+    assert str(folder) in str(caught[0].message)
+    assert not files(folder)
+
+
+def noise(count):
+    return np.random.default_rng(1).bytes(count)
+
+
+DAMAGE = {
+    "empty": lambda content: b"",
+    "cut in the digest": lambda content: content[:10],
+    "cut in half": lambda content: content[: len(content) // 2],
+    "random": lambda content: noise(len(content)),
+    "one bit": lambda content: content[:-99] + bytes([content[-99] ^ 4]) + content[-98:],
+    "longer": lambda content: content + b"\0",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_entry_is_named_once_compiled_and_replaced(folder, damage):
+    compiled_and_run()
+    (path,) = (folder / name for name in files(folder))
+    sound = path.read_bytes()
+    path.write_bytes(DAMAGE[damage](sound))
+    with pytest.warns(RuntimeWarning, match="is damaged; it is compiled anew") as caught:
+        assert not compiled_and_run()
+    assert len(caught) == 1
+    assert str(folder) in str(caught[0].message)
+    assert compiled_and_run()
+
+
+def test_an_entry_that_is_sound_but_not_a_function_is_compiled_anew(folder):
+    compiled_and_run()
+    (path,) = (folder / name for name in files(folder))
+    path.write_bytes(hashlib.sha256(b"nonsense").digest() + b"nonsense")
+    with pytest.warns(RuntimeWarning, match="it is compiled anew"):
+        assert not compiled_and_run()
+
+
+def test_an_entry_that_cannot_be_read_is_compiled_anew(folder):
+    compiled_and_run()
+    (path,) = (folder / name for name in files(folder))
+    path.unlink()
+    path.mkdir()
+    with pytest.warns(RuntimeWarning, match="it is compiled anew") as caught:
+        assert not compiled_and_run()
+    assert len(caught) == 1
+
+
+def test_other_sources_are_another_entry(folder, monkeypatch):
+    compiled_and_run()
+    monkeypatch.setattr(cache, "FINGERPRINT", "of other sources")
+    assert not compiled_and_run()
+    assert len(files(folder)) == 2
+
+
+def test_training_with_a_damaged_cache_gives_the_same_bits(run_python, two_processes, tmp_path):
+    *_, digest, cold = two_processes[0]
+    for number, (name, (_, content)) in enumerate(cold.items()):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        damaged = name.name.startswith(("gemm.", "layers.", "moving.", "outputs.error"))
+        damage = list(DAMAGE.values())[number % len(DAMAGE)] if damaged else bytes
+        (tmp_path / name).write_bytes(damage(content))
+    printed = run_python("-W", "ignore", "-c", TRAIN, NUMBA_CACHE_DIR=str(tmp_path))
+    compilations, _, found = json.loads(printed)
+    assert compilations > 0
+    assert found == digest
+    assert files(tmp_path).keys() == cold.keys()
+
+
+def test_a_folder_asked_for_in_vain_is_named_once_with_the_one_in_its_place(run_python, tmp_path):
+    (tmp_path / "file").write_text("")
+    asked = tmp_path / "file" / "cache"
+    _, said = json.loads(run_python("-c", SMALL, "1", NUMBA_CACHE_DIR=str(asked)))
+    assert len(said) == 1
+    assert f"{asked}: Not a directory; " in said[0]
+    assert said[0].endswith(" is used")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs limits of file sizes")
+def test_a_disk_that_is_full_is_named_once_and_everything_compiled(run_python, tmp_path):
+    printed = run_python("-c", SMALL, "1", "full", NUMBA_CACHE_DIR=str(tmp_path))
+    compilations, said = json.loads(printed)
+    assert compilations > 0
+    assert len(said) == 1
+    assert str(tmp_path) in said[0]
+    assert "File too large" in said[0]
+    assert not files(tmp_path)
+
+
+def test_eight_processes_that_start_cold_at_once_share_a_cache(run_python, tmp_path):
+    def run(order):
+        return json.loads(run_python("-c", SMALL, order, NUMBA_CACHE_DIR=str(tmp_path)))
+
+    with ThreadPoolExecutor(8) as pool:
+        reports = list(pool.map(run, ["1", "-1"] * 4))
+    assert all(said == [] for _, said in reports)
+    assert len(files(tmp_path)) == 6
+    assert run("1") == [0, []]

@@ -1,27 +1,20 @@
-"""The options of every compiled function, in one place, and the two things that Numba lacks.
+"""The options of every compiled function, in one place, and what Numba lacks: units.
 
-*The cache's key.* Numba's on-disk cache notices changes in the file of the outermost function only.
-Here the key also holds `FINGERPRINT`: the sources of all kernels, and the machine's vectors.
-
-*Units.* Numba compiles a function anew into each of its callers. A `unit` is compiled and cached
-once, on its own, and called through its address, which took 2/3 off the time of a cold start.
+Numba compiles a function anew into each of its callers. A `unit` is compiled and cached once, on
+its own, and called through its address, which took 2/3 off the time of a cold start.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numba
 from numba import types
 from numba.core import cgutils
-from numba.core.caching import FunctionCache
 from numba.extending import intrinsic
 
-from fastnn.backends.compiled.vector_ir import MACHINE
+from fastnn.backends.compiled import cache
 
 OPTIONS: dict[str, Any] = {
     "nogil": True,
@@ -34,26 +27,6 @@ OPTIONS: dict[str, Any] = {
 
 # Called from one place, mostly: as a part of the caller it is compiled once, rather than twice.
 serial = numba.njit(**OPTIONS, inline="always")
-
-
-def _fingerprint() -> str:
-    here = Path(__file__).parent
-    names = ("activations.py", "dropout.py", "losses.py", "optimizers.py")
-    codes = [here.parents[1] / name for name in names]
-    digest = hashlib.sha256(repr(MACHINE).encode())
-    for path in [*sorted(here.glob("*.py")), *codes]:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
-FINGERPRINT = _fingerprint()
-
-
-class _Cache(FunctionCache):
-    """Numba's cache with our fingerprint in its key."""
-
-    def _index_key(self, sig: Any, codegen: Any) -> Any:
-        return (*super()._index_key(sig, codegen), FINGERPRINT)
 
 
 class Unit:
@@ -75,8 +48,7 @@ class Unit:
     ) -> None:  # fmt: skip
         self.argument_types = argument_types
         self.dispatcher = numba.njit(**{**OPTIONS, **options})(function)
-        with contextlib.suppress(RuntimeError):  # no folder to write to: compile in every process
-            self.dispatcher._cache = _Cache(function)
+        cache.attach(self.dispatcher, function)
         self.call = _caller(argument_types)
         self.__doc__ = function.__doc__
         self.__name__ = function.__name__
