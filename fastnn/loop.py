@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -27,6 +30,10 @@ SLICE = 4e9
 STEP_OVERHEAD = 1e5
 
 Callback = Callable[[Row], object]
+
+
+# The networks in training, by process, as a forked child's copies are its own, and identity.
+_trained: dict[tuple[int, int], tuple[object, str]] = {}
 
 
 class DivergenceError(ArithmeticError):
@@ -66,6 +73,29 @@ class Data:
 
     def __len__(self) -> int:
         return len(self.X) if self.rows is None else len(self.rows)
+
+
+@contextlib.contextmanager
+def alone(net: Network) -> Iterator[None]:
+    """Refuse to train a network that is being trained: steps of one would undo the other's.
+
+    Raises
+    ------
+    RuntimeError
+        If it is, naming the network and the thread.
+    """
+    key = os.getpid(), id(net)
+    mine = object(), threading.current_thread().name
+    holder = _trained.setdefault(key, mine)  # one operation, even among threads
+    if holder is not mine:
+        raise RuntimeError(
+            f"train: {net!r} is already being trained, in thread {holder[1]!r}; "
+            "train it in one thread at a time, or copies of it"
+        )
+    try:
+        yield
+    finally:
+        del _trained[key]
 
 
 def fit(net: Network, data: Data, run: Run) -> History:

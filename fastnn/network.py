@@ -300,6 +300,9 @@ class Network:
         KeyboardInterrupt
             On Ctrl-C. The compiled backend returns within a quarter of a second, and the network is
             as of the last whole step.
+        RuntimeError
+            If another thread is training this network, or a callback trains it; nothing has been
+            changed then. Predicting with it from several threads is fine.
         """
         features, targets = self._data("X", X, "y", y)
         rows = aside = None
@@ -359,7 +362,6 @@ class Network:
         )
         if stopping is not None:
             self._check_metric(stopping, recorded)
-        self._learn_scales(features, targets, rows)
         if checkpoint is not None:
             described = self._described(run, features, targets, normalised, rows)
             every = checkpoint_every
@@ -367,7 +369,9 @@ class Network:
             run = replace(run, saver=Saver(checkpoint, every, bool(resume), described))
         elif checkpoint_every is not None or resume:
             raise ValueError("checkpoint_every and resume need a checkpoint, the path of a file")
-        return loop.fit(self, loop.Data(features, self._scaled(targets), normalised, rows), run)
+        with loop.alone(self):
+            self._learn_scales(features, targets, rows)
+            return loop.fit(self, loop.Data(features, self._scaled(targets), normalised, rows), run)
 
     def predict_proba(self, X: npt.ArrayLike) -> Array:
         """Return the outputs of the last layer.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import importlib
 import os
+import threading
 from dataclasses import replace
 
 import numba
@@ -185,6 +187,7 @@ def test_a_quota_of_an_old_control_group_limits_the_threads(four_cpus, quota, co
 TRAIN = """
 import hashlib, sys
 sys.path.insert(0, "tests")
+import numba
 import numpy as np
 from cases import WIDE, make_data, make_network
 from fastnn.backends.compiled import threads
@@ -214,9 +217,25 @@ def test_other_processes_with_other_threads_give_the_same_bits(run_python, diges
     assert printed.split() == [digest]
 
 
+# Numba starts no others later.
+TWO = {"NUMBA_NUM_THREADS": "2"}
+LAYERS = {"workqueue": "workqueue", "omp": "omppool", "tbb": "tbbpool"}
+
+
+@pytest.fixture(params=LAYERS)
+def layer(request):
+    """Each of Numba's threading layers that is there."""
+    try:
+        importlib.import_module(f"numba.np.ufunc.{LAYERS[request.param]}")
+    except ImportError:
+        pytest.skip(f"Numba finds no threading layer {request.param} here")
+    return request.param
+
+
 FORK = """
 import os
 before = trained()
+assert numba.threading_layer() == sys.argv[1]
 child = os.fork()
 if child == 0:
     try:
@@ -230,8 +249,9 @@ print(before)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_forked_child_trains_and_predicts_as_its_parent(run_python, digest):
-    assert run_python("-c", TRAIN + FORK).split() == [digest]
+def test_a_forked_child_trains_and_predicts_as_its_parent(run_python, digest, layer):
+    printed = run_python("-c", TRAIN + FORK, layer, NUMBA_THREADING_LAYER=layer, **TWO)
+    assert printed.split() == [digest]
 
 
 CONCURRENT = """
@@ -239,30 +259,94 @@ import threading
 results = {}
 
 def work(seed):
-    results[seed] = [trained(seed) for _ in range(20)]
+    results[seed] = [trained(seed) for _ in range(10)]
 
-together = [threading.Thread(target=work, args=(seed,)) for seed in (7, 8)]
+together = [threading.Thread(target=work, args=(seed,)) for seed in (7, 8, 9, 10)]
 for thread in together:
     thread.start()
 for thread in together:
     thread.join()
-for seed in (7, 8):
+assert numba.threading_layer() == sys.argv[1]
+for seed in (7, 8, 9, 10):
     assert set(results[seed]) == {trained(seed)}, seed
 print(trained())
 """
 
 
-def has_openmp():
-    try:
-        importlib.import_module("numba.np.ufunc.omppool")
-    except ImportError:
-        return False
-    return True
-
-
-@pytest.mark.parametrize("layer", ["workqueue", "omp"])
-def test_two_python_threads_train_at_once(run_python, digest, layer):
-    if layer == "omp" and not has_openmp():
-        pytest.skip("Numba finds no OpenMP here")
-    printed = run_python("-c", TRAIN + CONCURRENT, NUMBA_THREADING_LAYER=layer)
+def test_several_python_threads_train_a_network_each(run_python, digest, layer):
+    printed = run_python("-c", TRAIN + CONCURRENT, layer, NUMBA_THREADING_LAYER=layer, **TWO)
     assert printed.split() == [digest]
+
+
+PREDICT = """
+import threading
+X, y = make_data(WIDE, np.random.default_rng(3))
+net = make_network(WIDE, seed=7, threads=3)
+
+def outputs():
+    one = np.array([net.predict_one(x) for x in X])
+    parts = net.predict_proba(X), one, net.loss_and_gradient(X, y)[1].vector
+    return [part.tobytes() for part in parts] + [net.evaluate(X, y)]
+
+def work():
+    right.extend(outputs() == expected for _ in range(20))
+
+expected, right = outputs(), []
+together = [threading.Thread(target=work) for _ in range(4)]
+for thread in together:
+    thread.start()
+for thread in together:
+    thread.join()
+assert numba.threading_layer() == sys.argv[1]
+print(len(right), all(right))
+"""
+
+
+def test_several_python_threads_predict_with_one_network(run_python, layer):
+    printed = run_python("-c", TRAIN + PREDICT, layer, NUMBA_THREADING_LAYER=layer, **TWO)
+    assert printed.split() == ["80", "True"]
+
+
+@pytest.mark.parametrize("backend", ["numba", "numpy"])
+def test_a_second_thread_that_trains_a_network_is_refused(backend):
+    X, y = make_data(WIDE, np.random.default_rng(3))
+    net, undisturbed = (make_network(WIDE, backend=backend) for _ in range(2))
+    begun, go_on = threading.Event(), threading.Event()
+
+    def wait(row):
+        begun.set()
+        assert go_on.wait(60)
+
+    first = threading.Thread(
+        target=net.train, args=(X, y), kwargs={"epochs": 2, "callbacks": [wait]}, name="the first"
+    )
+    first.start()
+    assert begun.wait(60)
+    before = net.parameters.copy()
+    with pytest.raises(RuntimeError, match=r"^train: Network\(.* in thread 'the first'"):
+        net.train(X, y, epochs=1)
+    np.testing.assert_array_equal(net.parameters, before)
+    go_on.set()
+    first.join()
+    undisturbed.train(X, y, epochs=2)
+    np.testing.assert_array_equal(net.parameters, undisturbed.parameters)
+
+
+def test_a_callback_that_trains_its_network_is_refused():
+    X, y = make_data(WIDE, np.random.default_rng(3))
+    net = make_network(WIDE)
+    with pytest.raises(RuntimeError, match="already being trained"):
+        net.train(X, y, epochs=1, callbacks=[lambda row: net.train(X, y, epochs=1)])
+    net.train(X, y, epochs=1)
+
+
+def test_a_copy_of_a_network_in_training_can_be_trained():
+    X, y = make_data(WIDE, np.random.default_rng(3))
+    net, copies = make_network(WIDE), []
+
+    def train_a_copy(row):
+        copies.append(copy.deepcopy(net))
+        copies[-1].train(X, y, epochs=1)
+
+    net.train(X, y, epochs=1, callbacks=[train_a_copy])
+    assert copies[0].epochs_trained == 2
