@@ -146,7 +146,7 @@ def halve(values):
 def folder(monkeypatch, tmp_path):
     """Where this process keeps compiled functions, as if it had just begun."""
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(cache, "_warned", False)
+    monkeypatch.setattr(cache, "trouble", None)
     return tmp_path / "cache"
 
 

@@ -29,7 +29,7 @@ from fastnn.backends.compiled.vector_ir import MACHINE
 HERE = Path(__file__).parent
 DIGEST_SIZE = hashlib.sha256().digest_size
 
-_warned = False
+trouble: str | None = None  # what was warned of
 
 
 def _fingerprint() -> str:
@@ -161,8 +161,7 @@ def _reason(error: Exception) -> str:
 
 def _warn(folder: object, reason: str) -> None:
     """Say once in a process that the cache is not what it should be."""
-    global _warned
-    if not _warned:
-        _warned = True
-        message = f"the cache of compiled functions, {folder}: {reason}"
-        warnings.warn(message, RuntimeWarning, stacklevel=2)
+    global trouble
+    if trouble is None:
+        trouble = f"{folder}: {reason}"
+        warnings.warn(f"the cache of compiled functions, {trouble}", RuntimeWarning, stacklevel=2)

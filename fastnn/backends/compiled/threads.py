@@ -35,17 +35,26 @@ _process = os.getpid()
 _workqueue_lock = threading.Lock()
 
 
+def most() -> int:
+    """Return the threads of a large step, where a network does not ask for a number."""
+    # joblib sets NUMBA_NUM_THREADS to a worker's share of the CPUs.
+    return min(available(), int(numba.config.NUMBA_NUM_THREADS))
+
+
 def available() -> int:
     """Return the CPUs that this process may use: its affinity, and the quota of its cgroup."""
-    if hasattr(os, "sched_getaffinity"):
-        count = len(os.sched_getaffinity(0))
-    else:
-        count = os.cpu_count() or 1
-    quota = _cgroup_quota()
+    count, quota = affinity(), cgroup_quota()
     return count if quota is None else max(1, min(count, int(quota + 0.5)))
 
 
-def _cgroup_quota() -> float | None:
+def affinity() -> int:
+    """Return the CPUs that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def cgroup_quota() -> float | None:
     """Return the CPUs' worth of time that a container allows, if it sets a limit."""
     try:
         if (CGROUP / "cpu.max").exists():
@@ -65,9 +74,7 @@ def choose(asked: int | None, flops: float, worth_a_thread: float | None = None)
     worth = int(flops / (worth_a_thread or WORTH_A_THREAD))
     if worth <= 1:  # asking the system takes longer than a small step
         return 1
-    if asked is None:  # joblib sets NUMBA_NUM_THREADS to a worker's share of the CPUs
-        asked = min(available(), numba.config.NUMBA_NUM_THREADS)
-    return min(worth, asked)
+    return min(worth, most() if asked is None else asked)
 
 
 class Trial:
