@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn import backends, dropout, schedules
+from fastnn import backends, divergence, dropout, schedules
 from fastnn.activations import Array
 from fastnn.checkpoints import Moment, Progress, Saver
 from fastnn.history import History, Row
@@ -37,9 +37,10 @@ _trained: dict[tuple[int, int], tuple[object, str]] = {}
 
 
 class DivergenceError(ArithmeticError):
-    """The loss or a parameter stopped being finite.
+    """The loss, a parameter or what the optimizer remembers stopped being finite.
 
-    The parameters are those from before the failing steps.
+    The message names epoch, step and layer (the first is 0), what it was, the learning rate and the
+    norm of the gradient, and what to try. The parameters are those from before the failing steps.
     """
 
 
@@ -222,11 +223,10 @@ class _Training:
                 net, data.X, data.Y, data.weights, rows, run.batch_size, rates, run.rule, keys,
                 self.state, losses,
             )  # fmt: skip
-            stopped = taken < len(rates)
-            if stopped or not np.isfinite(net.parameters).all():
-                self.moment.restore(self)
-                last = taken - (not stopped)
-                raise _divergence(number, part.start + last, rates[last])
+            if taken < len(rates) or not divergence.is_finite(self):
+                raise DivergenceError(
+                    divergence.explain(self, number, part.start, rows, rates, keys)
+                )
             self.bar.update(len(rows))
             sizes = np.full(len(losses), run.batch_size)
             sizes[-1] = len(rows) - run.batch_size * (len(losses) - 1)
@@ -273,12 +273,4 @@ def _bar(run: Run, rows: int):  # type: ignore[no-untyped-def]
         dynamic_ncols=True,
         leave=False,
         disable=None if run.progress is None else not run.progress,  # None: shown on a terminal
-    )
-
-
-def _divergence(epoch: int, step: int, rate: float) -> DivergenceError:
-    return DivergenceError(
-        f"the loss or a parameter is no longer finite in epoch {epoch}, step {step + 1}, at a "
-        f"learning rate of {rate:g}; the parameters from before were restored. "
-        "Try a lower learning_rate, clip_norm=1, or inputs scaled to about -1 .. 1"
     )

@@ -295,8 +295,9 @@ class Network:
         ValueError, TypeError
             If an argument is not as described; nothing has been changed then.
         DivergenceError
-            If the loss, a parameter or an output on validation data is no longer finite; the last
-            good parameters are in place.
+            If the loss, a parameter, what the optimizer remembers or an output on validation data
+            is no longer finite: it says where and what to try; the last good parameters are in
+            place.
         KeyboardInterrupt
             On Ctrl-C. The compiled backend returns within a quarter of a second, and the network is
             as of the last whole step.

@@ -376,7 +376,7 @@ def test_help_says_which_optimizers_and_schedules_have_a_number(capsys, monkeypa
         ("--predict some.csv", "--predict, data to label, and --submission, a file, need each"),
         ("--submission some.csv", "--predict, data to label, and --submission, a file, need each"),
         ("--test-share 1 --test nowhere.csv", "nowhere.csv"),
-        ("--learning-rate 1e30", "the loss or a parameter is no longer finite"),
+        ("--learning-rate 1e30", "is no longer finite in epoch "),
         ("--no-such-option", "unrecognized arguments: --no-such-option"),
     ],
 )

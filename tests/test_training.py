@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ from cases import BACKENDS, DTYPES, Case, make_data, make_network, take_steps
 
 import fastnn
 from fastnn import DivergenceError, Network, backends
+from fastnn.inspection import in_float64
 
 MNIST = Path(__file__).resolve().parents[1] / "data" / "mnist"
 each_backend = pytest.mark.parametrize("backend", BACKENDS)
@@ -344,6 +346,93 @@ def test_divergence_names_the_epoch_and_the_step(backend):
     X[25] = 3e38  # the square in the third batch overflows
     with pytest.raises(DivergenceError, match=r"epoch 3, step 3, at a learning rate of 0\.01"):
         net.train(X, y, 1, 10, learning_rate=0.03, shuffle=False)
+
+
+def exact_norm(net, X, y, **options):
+    """Return the norm of the gradient, computed in float64."""
+    double = in_float64(net)
+    gradient = double.loss_and_gradient(X, y, **options)[1]
+    return f"a gradient norm of {np.linalg.norm(gradient.vector):.3g};"
+
+
+@each_backend
+def test_divergence_names_the_layer_whose_activations_overflow_and_the_gradient(backend):
+    X, y = blobs(30)
+    net, y = regression(backend), np.eye(3)[y]
+    net.weights[0][:] *= 1e20
+    net.weights[1][:] *= 1e20
+    message = re.escape(exact_norm(net, X[:10], y[:10]))
+    with pytest.raises(
+        DivergenceError, match=f"activation of layer 1 is .*epoch 1, step 1, .*{message}"
+    ):
+        net.train(X, y, 1, 10, shuffle=False)
+
+
+@each_backend
+def test_divergence_names_the_loss_if_that_overflows_first(backend):
+    X, y = blobs(30)
+    net, y = regression(backend), np.eye(3)[y]
+    y[12] = 1e25
+    with pytest.raises(DivergenceError, match=r"^the loss of layer 1 is .*epoch 1, step 2"):
+        net.train(X, y, 1, 10, 1e-30, shuffle=False)
+
+
+@each_backend
+def test_divergence_names_a_gradient_that_overflows_on_its_way_back(backend):
+    net = Network(
+        [1, 1, 1], "identity", output="identity", loss="mae", backend=backend, seed=0,
+        init=lambda *_: np.full((1, 1), 1e-20),
+    )  # fmt: skip
+    net.weights[1][:] = 1e20
+    with pytest.raises(DivergenceError, match=r"gradient of layer 0 is .*gradient norm of 1e\+40"):
+        net.train([[1e20]], [[0.0]], 1, 1, 0.1, shuffle=False)
+
+
+@each_backend
+def test_divergence_names_the_step_and_layer_that_spoilt_a_parameter(backend):
+    X, y = blobs(90)
+    net = regression(backend)
+    message = r"parameter of layer 0 is .*epoch 1, step 4, at a learning rate of 1e\+41"
+    with pytest.raises(DivergenceError, match=message):
+        net.train(
+            X, np.eye(3)[y], 1, 10, 1.0, shuffle=False,
+            schedule=lambda t: 1e41 if round(9 * t) == 3 else 1e-3,  # infinite in float32
+        )  # fmt: skip
+
+
+@each_backend
+@pytest.mark.parametrize("options", [{}, {"dropout": 0.3}, {"optimizer": "momentum"}])
+def test_divergence_in_a_later_step_is_found_by_taking_the_steps_again(backend, options):
+    X, y = blobs(100)
+    net, other = regression(backend), regression(backend)
+    y = np.eye(3)[y]
+    y[57] = 1e25
+    before = net.parameters.tobytes()
+    with pytest.raises(DivergenceError) as error:
+        net.train(X, y, 1, 10, 1e-3, schedule="constant", shuffle=False, **options)
+    assert net.parameters.tobytes() == before
+    other.train(X[:50], y[:50], 1, 10, 1e-3, schedule="constant", shuffle=False, **options)
+    assert "step 6," in str(error.value)
+    if "dropout" not in options:  # whose units are those of the rows' places
+        assert exact_norm(other, X[50:60], y[50:60]) in str(error.value)
+
+
+@each_backend
+@pytest.mark.parametrize("optimizer", ["rmsprop", "adam"])
+def test_what_an_optimizer_remembers_must_stay_finite(backend, optimizer):
+    X, y = blobs(30)
+    net = Network([6, 3], output="identity", loss="mae", backend=backend, seed=0)
+    message = "what the optimizer remembers of layer 0 is no longer finite in epoch 1, step 1"
+    with pytest.raises(DivergenceError, match=message):
+        net.train(X * 1e30, np.eye(3)[y], 1, 10, 1e-3, optimizer=optimizer)
+
+
+@each_backend
+def test_divergence_suggests_what_was_not_done(backend):
+    X, y = blobs(30)
+    net = Network([6, 3], output="identity", backend=backend, standardize_inputs=True)
+    with pytest.raises(DivergenceError, match=r"Try a lower learning_rate$"):
+        net.train(X, np.eye(3)[y], 9, 10, 1e38, clip_norm=1e9)
 
 
 @each_backend

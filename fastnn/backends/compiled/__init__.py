@@ -164,6 +164,8 @@ def _mean(losses: Array, rows: int) -> float:
     return float(np.average(losses, weights=sizes))
 
 
+# Rates beyond the range of the dtype, and what comes of them, are the caller's to notice.
+@np.errstate(over="ignore")
 def train_steps(
     net: Network,
     X: Array,
