@@ -142,9 +142,12 @@ class _Training:
             self.go_through_the_rows()
             try:
                 metrics = self.run.evaluate()
-            except DivergenceError:
+            except DivergenceError as error:
                 self.net.parameters[:] = before
-                raise
+                raise DivergenceError(
+                    f"after epoch {self.net.epochs_trained + 1} {error}; the parameters from "
+                    "before were restored"
+                ) from error
             self.record(metrics)
         if self.watch and self.watch.rule.restore_best:
             self.net.parameters[:] = self.best

@@ -295,9 +295,9 @@ class Network:
         ValueError, TypeError
             If an argument is not as described; nothing has been changed then.
         DivergenceError
-            If the loss, a parameter, what the optimizer remembers or an output on validation data
-            is no longer finite: it says where and what to try; the last good parameters are in
-            place.
+            If the loss, a parameter, what the optimizer remembers, or the loss or an output on
+            validation data is no longer finite: it says where and what to try; the last good
+            parameters are in place.
         KeyboardInterrupt
             On Ctrl-C. The compiled backend returns within a quarter of a second, and the network is
             as of the last whole step.
@@ -387,6 +387,13 @@ class Network:
         ndarray of shape (rows, outputs)
             In the network's dtype: with softmax the probabilities of the classes; with sigmoid
             independent ones; with identity plain numbers; with exponential rates.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument is not as described.
+        DivergenceError
+            If outputs are not finite, as inputs or weights are too large.
         """
         features = check.features("X", X, self.architecture, finite=False)
         out = self._outputs(len(features))
@@ -394,7 +401,9 @@ class Network:
         for rows in self._slices(len(features)):
             if not backend.predict(self, features[rows], out[rows]):
                 check.features("X", X, self.architecture)  # says where
-        return self._unscaled(out)
+        self._unscaled(out)
+        self._check_outputs(out)
+        return out
 
     def predict_one(self, x: npt.ArrayLike, out: Array | None = None) -> Array:
         """Return the outputs for a single row, in microseconds; no thread is ever started.
@@ -409,7 +418,8 @@ class Network:
         Returns
         -------
         ndarray of shape (outputs,)
-            ``out`` if it is given; the numbers are those of `predict_proba`.
+            ``out`` if it is given; the numbers are those of `predict_proba`, but for those that are
+            not finite, which are left as they are.
         """
         if out is None:
             out = np.empty(self.architecture.sizes[-1], self.architecture.dtype)
@@ -487,7 +497,7 @@ class Network:
         ValueError, TypeError
             If an argument is not as described.
         DivergenceError
-            If outputs are not finite, as weights are too large.
+            If the loss or outputs are not finite, as weights, inputs or targets are too large.
         """
         features, targets = self._data("X", X, "y", y)
         by_class = self._by_class(class_weight, targets)
@@ -672,10 +682,11 @@ class Network:
             total += backend.loss(self, X, scaled[rows], part, out[rows]) * len(X)
         values = {"loss": total / len(out)}
         self._unscaled(out)
-        if not np.isfinite(out).all():
+        self._check_outputs(out)
+        if not math.isfinite(values["loss"]):
             raise loop.DivergenceError(
-                "the outputs are no longer finite: weights have become too large; try a lower "
-                "learning_rate, or inputs scaled to about -1 .. 1"
+                f"the loss is {values['loss']}, though the outputs are finite: targets "
+                "or outputs are too large for the loss; scale them to about -1 .. 1"
             )
         names = self._metrics(targets)
         if targets.labels is not None:
@@ -686,8 +697,21 @@ class Network:
             scores = metrics.multilabel_scores(targets.values, out > 0.5, weights)
             values |= zip(names, scores, strict=True)
         else:
-            values |= {name: getattr(metrics, name)(targets.values, out, weights) for name in names}
+            with np.errstate(over="ignore"):  # squares of errors that are finite
+                values |= {
+                    name: getattr(metrics, name)(targets.values, out, weights) for name in names
+                }
         return values
+
+    def _check_outputs(self, out: Array) -> None:
+        """Refuse outputs that are not finite, though the inputs are."""
+        if not np.isfinite(out).all():
+            row = np.isfinite(out).all(axis=1).argmin()
+            raise loop.DivergenceError(
+                f"the outputs are no longer finite for row {row}: its numbers, or the "
+                f"weights, are too large for {self.architecture.dtype}. Try inputs scaled to about "
+                "-1 .. 1, and in training a lower learning_rate"
+            )
 
     def _metrics(self, targets: check.Targets) -> tuple[str, ...]:
         """Return the names of the metrics that fit some targets."""
@@ -715,10 +739,10 @@ class Network:
         inputs, outputs = self._standardize
         dtype = self.architecture.dtype
         if inputs and self.input_scaler is None:
-            self.input_scaler = learn(X, rows, dtype)
+            self.input_scaler = learn("X", X, rows, dtype)
             self._single = None
         if outputs and self.target_scaler is None:
-            self.target_scaler = learn(targets.as_matrix(self.architecture), rows, dtype)
+            self.target_scaler = learn("y", targets.as_matrix(self.architecture), rows, dtype)
 
     def _described(
         self,

@@ -23,11 +23,17 @@ class Scaler(NamedTuple):
         return x / self.scale + self.mean
 
 
-def learn(X: Array, rows: Array | None, dtype: np.dtype) -> Scaler:
+@np.errstate(over="ignore", invalid="ignore")  # which the last check sees
+def learn(name: str, X: Array, rows: Array | None, dtype: np.dtype) -> Scaler:
     """Return the scaler of the columns of X, or of some of its rows; bytes are pixels.
 
     The blocks' means and squares are put together as in Chan et al. (1979), counted from the first
     row, so that rounding leaves no spread of a constant.
+
+    Raises
+    ------
+    ValueError
+        If a spread is too wide to divide by it in that dtype.
     """
     count, mean, squares = 0, np.zeros(X.shape[1]), np.zeros(X.shape[1])
     total = len(X) if rows is None else len(rows)
@@ -46,6 +52,14 @@ def learn(X: Array, rows: Array | None, dtype: np.dtype) -> Scaler:
     if X.dtype == np.uint8:
         mean, deviation = mean / 255, deviation / 255
     # What the dtype cannot tell from a constant has no spread, nor has what it cannot divide by.
-    least = np.maximum(np.finfo(dtype).eps * np.abs(mean), np.finfo(dtype).tiny)
+    tiny = np.finfo(dtype).tiny
+    least = np.maximum(np.finfo(dtype).eps * np.abs(mean), tiny)
+    # The inverse of more would be below the smallest normal number, which kernels take as zero.
+    wide = ~(deviation <= 1 / np.float64(tiny))
+    if wide.any():
+        raise ValueError(
+            f"{name} cannot be standardised in {dtype}: the numbers of column {wide.argmax()} are "
+            "too far apart; divide them by a power of ten first"
+        )
     scale = 1 / np.where(deviation <= least, 1, deviation)
     return Scaler(mean.astype(dtype), scale.astype(dtype))

@@ -55,7 +55,7 @@ def rounding(dtype, sums):
 @pytest.mark.parametrize("X", [columns(), columns().astype("f4"), pixels()], ids=lambda X: X.dtype)
 def test_mean_and_deviation_are_those_of_numpy(X, rows, block, monkeypatch):
     monkeypatch.setattr(scaling, "BLOCK", block)
-    mean, scale = learn(X, rows, FLOAT64)
+    mean, scale = learn("X", X, rows, FLOAT64)
     taken = (X if rows is None else X[rows]).astype(np.float64)
     taken /= 255 if X.dtype == np.uint8 else 1
     # Each of a hundred updates rounds numbers up to 200 times as large as the deviation.
@@ -66,13 +66,13 @@ def test_mean_and_deviation_are_those_of_numpy(X, rows, block, monkeypatch):
 def test_learning_does_not_change_the_data():
     X = columns()
     before = X.copy()
-    learn(X, None, FLOAT64)
+    learn("X", X, None, FLOAT64)
     assert X.tobytes() == before.tobytes()
 
 
 @each_dtype
 def test_what_is_learnt_has_the_dtype_of_the_network(dtype):
-    scaler = learn(columns(), None, np.dtype(dtype))
+    scaler = learn("X", columns(), None, np.dtype(dtype))
     assert scaler.mean.dtype == scaler.scale.dtype == dtype
 
 
@@ -83,26 +83,26 @@ def test_a_constant_column_has_the_scale_1(constant, dtype, block, monkeypatch):
     monkeypatch.setattr(scaling, "BLOCK", block)
     X = np.full((5000, 2), constant)
     X[::2, 1] += 1
-    mean, scale = learn(X, None, np.dtype(dtype))
+    mean, scale = learn("X", X, None, np.dtype(dtype))
     assert scale[0] == 1
     assert mean[0] == np.dtype(dtype).type(constant)
 
 
 def test_a_small_spread_about_a_large_mean_is_no_constant():
     seconds = 1.7e9 + np.arange(10.0)  # of this century
-    scale = learn(seconds[:, None], None, FLOAT64).scale
+    scale = learn("X", seconds[:, None], None, FLOAT64).scale
     assert 1 / scale[0] == pytest.approx(seconds.std(), rel=1e-12)
 
 
 def test_a_spread_that_float32_cannot_hold_is_a_constant_to_it():
     seconds = 1.7e9 + np.arange(10.0)  # where numbers of float32 are 128 apart
     tiny = np.tile([1e-42, -1e-42], 5)  # whose inverse is infinite in float32
-    assert learn(np.c_[seconds, tiny], None, np.dtype("float32")).scale.tolist() == [1, 1]
+    assert learn("X", np.c_[seconds, tiny], None, np.dtype("float32")).scale.tolist() == [1, 1]
 
 
 def test_restored_is_the_inverse():
     X = columns()
-    scaler = learn(X, None, FLOAT64)
+    scaler = learn("X", X, None, FLOAT64)
     again = scaler.restored((X - scaler.mean) * scaler.scale)
     np.testing.assert_allclose(again, X, rtol=0, atol=4 * np.finfo(float).eps * abs(X).max())
 
