@@ -697,10 +697,7 @@ class Network:
             scores = metrics.multilabel_scores(targets.values, out > 0.5, weights)
             values |= zip(names, scores, strict=True)
         else:
-            with np.errstate(over="ignore"):  # squares of errors that are finite
-                values |= {
-                    name: getattr(metrics, name)(targets.values, out, weights) for name in names
-                }
+            values |= {name: getattr(metrics, name)(targets.values, out, weights) for name in names}
         return values
 
     def _check_outputs(self, out: Array) -> None:

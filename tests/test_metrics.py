@@ -609,3 +609,14 @@ def test_bad_numbers_are_refused_by_name(score, y_true, y_pred, error, message):
 def test_bad_arrays_of_labels_are_refused_by_name(y_true, y_pred, message):
     with pytest.raises(ValueError, match=message):
         multilabel_scores(y_true, y_pred)
+
+
+@pytest.mark.parametrize("power", [-1000, -540, 540, 1000])
+def test_scores_of_numbers_do_not_depend_on_their_size(power):
+    """A power of two rounds nothing, and squares would overflow or vanish."""
+    rng = np.random.default_rng(0)
+    true, pred = rng.normal(size=(2, 30, 3))
+    large_true, large_pred = np.ldexp(true, power), np.ldexp(pred, power)
+    assert r2(large_true, large_pred) == r2(true, pred)
+    assert rmse(large_true, large_pred) == np.ldexp(rmse(true, pred), power)
+    assert r2(true, large_pred) in (-np.inf, r2(true, np.zeros_like(true)))

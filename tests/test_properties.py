@@ -66,6 +66,17 @@ def test_gradients_of_both_backends_agree(case, seed):
 
 
 @small
+@given(cases(), seeds, st.sampled_from(BACKENDS))
+def test_permuting_rows_permutes_predictions(case, seed, backend):
+    net = make_network(case, backend)
+    X, _ = data_of(case, seed)
+    order = np.random.default_rng(seed).permutation(len(X))
+    ours, theirs = net.predict_proba(X[order]), net.predict_proba(X)[order]
+    scale = max(1, np.abs(theirs).max())
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance(case) * scale)
+
+
+@small
 @given(cases(), seeds)
 def test_permuting_rows_permutes_predictions_bit_for_bit(case, seed):
     net = make_network(case)
@@ -119,6 +130,84 @@ def test_the_gradient_of_two_batches_is_their_weighted_mean(case, seed, backend,
     assert whole[0] == pytest.approx(loss, rel=limit, abs=limit)
     mean = shares[0] * vectors[0] + shares[1] * vectors[1]
     np.testing.assert_allclose(whole[1].vector, mean, rtol=0, atol=limit * scale)
+
+
+def assert_same_gradient(ours, theirs, limit):
+    """Compare losses and gradients, up to rounding."""
+    scale = np.abs(theirs[1].vector).max()
+    assert ours[0] == pytest.approx(theirs[0], rel=limit, abs=limit)
+    np.testing.assert_allclose(ours[1].vector, theirs[1].vector, rtol=0, atol=limit * scale)
+
+
+@small
+@given(cases(), seeds, st.sampled_from(BACKENDS))
+def test_rows_that_come_twice_are_rows_of_twice_the_weight(case, seed, backend):
+    net = make_network(case, backend)
+    X, y = data_of(case, seed)
+    twice = np.random.default_rng(seed).random(len(X)) < 0.5
+    doubled = net.loss_and_gradient(np.concatenate([X, X[twice]]), np.concatenate([y, y[twice]]))
+    weighted = net.loss_and_gradient(X, y, sample_weight=1 + twice)
+    assert_same_gradient(doubled, weighted, tolerance(replace(case, batch=2 * case.batch)))
+
+
+@small
+@given(cases(), seeds, st.sampled_from(BACKENDS))
+def test_a_full_batch_step_on_data_that_come_twice_is_the_same(case, seed, backend):
+    nets = [make_network(case, backend) for _ in range(2)]
+    X, y = data_of(case, seed)
+    for net, times in zip(nets, (1, 2), strict=True):
+        data = np.tile(X, (times, 1)), np.concatenate([y] * times)
+        net.train(*data, epochs=1, batch_size=len(data[0]), learning_rate=0.01)
+    largest = np.abs(nets[0].parameters).max()
+    limit = tolerance(replace(case, batch=2 * case.batch)) * max(1, largest)
+    np.testing.assert_allclose(nets[1].parameters, nets[0].parameters, rtol=0, atol=limit)
+
+
+@small
+@given(cases(), seeds, st.sampled_from(BACKENDS), st.floats(1e-6, 1e6))
+def test_weights_of_rows_count_relative_to_their_mean(case, seed, backend, factor):
+    net = make_network(case, backend)
+    X, y = data_of(case, seed)
+    weights = np.random.default_rng(seed).uniform(0.1, 2, len(X))
+    scaled = net.loss_and_gradient(X, y, sample_weight=factor * weights)
+    assert_same_gradient(
+        scaled, net.loss_and_gradient(X, y, sample_weight=weights), tolerance(case)
+    )
+
+
+@small
+@given(cases(outputs=("identity",)), seeds, st.sampled_from(BACKENDS), st.floats(1e-3, 1e3))
+def test_a_multiple_of_the_loss_has_that_multiple_of_the_gradient(case, seed, backend, factor):
+    def times(factor):
+        def squares(a, t):
+            return factor * ((a - t) ** 2).sum(axis=1), factor * 2 * (a - t)
+
+        return squares
+
+    case = fitting(replace(case, output="identity", loss=None))
+    X, y = data_of(case, seed)
+    once, more = (
+        make_network(replace(case, loss=times(each)), backend).loss_and_gradient(X, y)
+        for each in (1, factor)
+    )
+    limit = tolerance(case)
+    assert more[0] == pytest.approx(factor * once[0], rel=limit)
+    scale = factor * np.abs(once[1].vector).max()
+    np.testing.assert_allclose(more[1].vector, factor * once[1].vector, rtol=0, atol=limit * scale)
+
+
+@small
+@given(cases(), seeds, st.sampled_from(BACKENDS), st.floats(0, 10))
+def test_a_penalty_adds_its_multiple_of_the_weights_to_the_gradient(case, seed, backend, l2):
+    net = make_network(case, backend)
+    X, y = data_of(case, seed)
+    plain, penalised = net.loss_and_gradient(X, y)[1], net.loss_and_gradient(X, y, l2=l2)[1]
+    for l, weights in enumerate(net.weights):
+        want = plain.weights[l] + l2 * weights
+        scale = np.abs(plain.vector).max() + l2 * np.abs(weights).max()
+        limit = tolerance(case) * scale
+        np.testing.assert_allclose(penalised.weights[l], want, rtol=0, atol=limit)
+        np.testing.assert_array_equal(penalised.biases[l], plain.biases[l])
 
 
 @small

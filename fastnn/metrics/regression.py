@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from fastnn.metrics.checks import Shares, check_same_shape, check_weights
+from fastnn.metrics.checks import Counts, Shares, check_same_shape, check_weights
 
 
 def r2(y_true: npt.ArrayLike, y_pred: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> float:
@@ -29,12 +29,14 @@ def r2(y_true: npt.ArrayLike, y_pred: npt.ArrayLike, weights: npt.ArrayLike | No
         If the arrays are not of finite numbers, are empty, or differ in shape.
     """
     true, pred, shares = _check_numbers(y_true, y_pred, weights)
-    errors = np.average((true - pred) ** 2, axis=0, weights=shares)
+    errors, of_errors = _mean_square(true - pred, shares)
     # From a row that counts, so that rounding leaves no spread of a constant.
     true = true - true[0 if shares is None else shares.argmax()]
-    spread = np.average((true - np.average(true, axis=0, weights=shares)) ** 2, 0, shares)
-    scores = 1 - np.divide(errors, spread, out=(errors > 0) * 1.0, where=spread > 0)
-    return float(scores.mean())
+    spread, of_spread = _mean_square(true - np.average(true, axis=0, weights=shares), shares)
+    ratio = np.divide(errors, spread, out=(errors > 0) * 1.0, where=spread > 0)
+    with np.errstate(over="ignore"):  # errors may be any number of times the spread
+        ratio = np.ldexp(ratio, np.where(spread > 0, 2 * (of_errors - of_spread), 0))
+    return float((1 - ratio).mean())
 
 
 def mae(
@@ -50,7 +52,14 @@ def rmse(
 ) -> float:
     """Root of the mean squared error of each output, their mean; parameters are those of `r2`."""
     true, pred, shares = _check_numbers(y_true, y_pred, weights)
-    return float(np.sqrt(np.average((true - pred) ** 2, axis=0, weights=shares)).mean())
+    square, exponent = _mean_square(true - pred, shares)
+    return float(np.ldexp(np.sqrt(square), exponent).mean())
+
+
+def _mean_square(x: Shares, shares: Shares | None) -> tuple[Shares, Counts]:
+    """Return m and e of each column, whose mean square is ``m 4^e``: none is too large or small."""
+    exponent = np.frexp(np.abs(x).max(axis=0))[1]
+    return np.average(np.ldexp(x, -exponent) ** 2, axis=0, weights=shares), exponent
 
 
 def _check_numbers(
