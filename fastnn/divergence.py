@@ -100,16 +100,9 @@ def _look(training: _Training, rows: Array, rate: Array, keys: Array) -> tuple[s
         gradients.append(gradient)
     own, exact = gradients
     with np.errstate(over="ignore", invalid="ignore"):
-        norm = np.linalg.norm(
-            np.concatenate(
-                [
-                    array.ravel()
-                    for l in range(len(outs))
-                    if l not in rule.frozen
-                    for array in (exact.weights[l], exact.biases[l])
-                ]
-            )
-        )
+        moving = [l for l in range(len(outs)) if l not in rule.frozen]
+        arrays = [views[l] for views in (exact.weights, exact.biases) for l in moving]
+        norm = np.sqrt(sum(np.square(array).sum() for array in arrays))
     # The loss stops a step before anything has changed; all else is in what it leaves.
     taken = backends.get(net.backend).train_steps(
         net, data.X, data.Y, data.weights, rows, training.run.batch_size, rate, rule, keys,

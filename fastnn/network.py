@@ -663,7 +663,10 @@ class Network:
         """Return weights with mean 1, over all rows or some of them."""
         if weights is None:
             return None
-        mean = (weights if rows is None else weights[rows]).mean()
+        with np.errstate(over="ignore"):
+            mean = (weights if rows is None else weights[rows]).mean()
+        if not np.isfinite(mean):
+            raise ValueError("the weights of the rows are too large to be added up")
         if mean == 0:
             raise ValueError("the weights of the rows to train on, or to validate on, are all 0")
         return (weights / mean).astype(self.architecture.dtype)

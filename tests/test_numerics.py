@@ -170,6 +170,22 @@ def test_standardised_targets_may_be_large(backend, dtype):
     assert net.evaluate(X, NUMBERS * scale)["r2"] > 0.9
 
 
+@each_backend
+@each_dtype
+@pytest.mark.parametrize("size", [1e-310, 1e-30, 1e300])
+def test_weights_of_rows_may_have_any_size(backend, dtype, size):
+    plain, scaled = (network(backend, dtype) for _ in range(2))
+    plain.train(X, LABELS, epochs=2, sample_weight=np.ones(20))
+    scaled.train(X, LABELS, epochs=2, sample_weight=np.full(20, size))
+    np.testing.assert_allclose(scaled.parameters, plain.parameters, rtol=1e-5)
+
+
+@each_backend
+def test_weights_of_rows_whose_sum_overflows_are_refused(backend):
+    with pytest.raises(ValueError, match="weights of the rows are too large"):
+        network(backend, "float32").train(X, LABELS, sample_weight=np.full(20, 1e308))
+
+
 # Saturation
 
 
