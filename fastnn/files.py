@@ -147,6 +147,7 @@ def _checked(settings: dict[str, Any], loss: Custom | None) -> tuple[Architectur
     chosen = given if loss is None else loss
     names = ("sizes", "activation", "output", "dtype")
     sizes, activation, output, dtype = (settings[name] for name in names)
+    check.one_of("dtype", dtype, check.DTYPES)  # NumPy knows other names for them, and warns
     architecture = check.architecture(sizes, activation, output, chosen, dtype)
     check.integer("seed", settings["seed"], 0)
     check.integer("epochs_trained", settings["epochs_trained"], 0)

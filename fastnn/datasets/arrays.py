@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import os
 import re
+import sys
+import tokenize
+import warnings
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 
-from fastnn.datasets.idx import read_idx
-from fastnn.datasets.table import Array, Split, Table, fill, whole
+from fastnn.datasets.idx import check_shape, read_idx, read_up_to
+from fastnn.datasets.table import MOST_COLUMNS, Array, Split, Table, fill, whole
 from fastnn.validation import BLOCK, DTYPES, one_of
 
 _NAMES = ("x", "y", "x_train", "y_train", "x_test", "y_test")
-_BROKEN = (ValueError, EOFError, zlib.error, zipfile.BadZipFile)
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_SUFFIX = ".npy"
+# What zipfile raises for archives that are damaged, encrypted or of other kinds; what NumPy raises
+# for headers, which are Python.
+_BROKEN = (ValueError, RuntimeError, EOFError, zlib.error, zipfile.BadZipFile)
+_UNREADABLE = (
+    ValueError, TypeError, SyntaxError, LookupError, AttributeError, OverflowError, RecursionError,
+    MemoryError, tokenize.TokenError,
+)  # fmt: skip
 
 
 def read_npz(path: str | os.PathLike[str], *, dtype: str = "float32") -> Split:
@@ -44,7 +55,13 @@ def read_npz(path: str | os.PathLike[str], *, dtype: str = "float32") -> Split:
         If the file cannot be opened (``FileNotFoundError`` if there is none).
     ValueError
         If it is not an intact .npz file; if an array is missing; if one is of objects, which would
-        take pickle to read, of another type or shape than needed, or not finite.
+        take pickle to read, of another type or shape than needed, or not finite; if a row has more
+        than 1,048,576 features.
+
+    Notes
+    -----
+    Memory grows with the bytes that the file delivers, up to the size that it declares twice: in
+    the archive's directory and in the array's header.
     """
     one_of("dtype", dtype, DTYPES)
     name = repr(os.fspath(path))
@@ -119,6 +136,8 @@ def features_of(name: str, array: Array, dtype: str) -> Array:
             f"{name} has shape {array.shape}; need features of shape (rows, features) or images"
         )
     values = array.reshape(len(array), -1)
+    if values.shape[1] > MOST_COLUMNS:
+        raise ValueError(f"{name} has {values.shape[1]} features; need at most {MOST_COLUMNS}")
     if values.dtype == np.uint8:
         return values
     X = np.empty(values.shape, dtype)
@@ -141,13 +160,18 @@ def labels_of_rows(name: str, array: Array, rows: int) -> Array:
         raise ValueError(f"{name} has shape {array.shape}; need ({rows},), a label for each row")
     y = array.reshape(rows)
     if y.dtype.kind == "U":
+        codes = np.frombuffer(y.tobytes(), np.dtype(np.uint32).newbyteorder(y.dtype.byteorder))
+        if codes.max(initial=0) > sys.maxunicode:
+            raise ValueError(f"{name} holds characters that do not exist; need text")
         return y
     if y.dtype.kind not in "biuf":
         raise ValueError(f"{name} holds {y.dtype}; need numbers or text")
     if y.dtype.kind == "f":
-        if not np.isfinite(y).all():
-            raise ValueError(f"{name} holds {y[~np.isfinite(y)][0]}; need finite labels")
-        return whole(y.astype(np.float64))
+        values = np.empty(rows)
+        fits = fill(values, y)
+        if not fits.all():
+            raise ValueError(f"{name} holds {y[~fits][0]}; need finite labels")
+        return whole(values)
     if y.max() > np.iinfo(np.int64).max:
         raise ValueError(f"{name} holds {y.max()}; need labels that fit int64")
     return y.astype(np.int64)
@@ -161,27 +185,69 @@ def names_of(X: Array) -> tuple[str, ...]:
 
 def _members(file: BinaryIO, name: str) -> tuple[dict[str, tuple[str, Array]], list[str]]:
     """Return the arrays that are needed, by their names in lower case, and the names of all."""
-    if not zipfile.is_zipfile(file):
-        raise ValueError(f"{name} is not an intact .npz file; need one that numpy.savez wrote")
-    file.seek(0)
     arrays: dict[str, tuple[str, Array]] = {}
-    with np.load(file, allow_pickle=False) as archive:
-        for key in archive.files:
-            if key.lower() in arrays:
-                raise ValueError(f"{name} holds {arrays[key.lower()][0]} and {key}; need one")
-            if key.lower() in _NAMES:
-                arrays[key.lower()] = key, _array(archive, key, name)
-        return arrays, list(archive.files)
-
-
-def _array(archive: Any, key: str, name: str) -> Array:
     try:
-        array = archive[key]
+        with zipfile.ZipFile(file) as archive:
+            keys = [member.filename.removesuffix(_SUFFIX) for member in archive.infolist()]
+            for key, member in zip(keys, archive.infolist(), strict=True):
+                if key.lower() in arrays:
+                    raise _Refused(f"{name} holds {arrays[key.lower()][0]} and {key}; need one")
+                if key.lower() in _NAMES:
+                    arrays[key.lower()] = key, _array(archive, member, f"{name}: {key}")
+            return arrays, keys
+    except _Refused:
+        raise
     except _BROKEN as error:
-        raise ValueError(f"{name}: {key} cannot be read ({error}); need an array") from None
-    if not isinstance(array, np.ndarray):
-        raise ValueError(f"{name}: {key} is not an array; need one")
-    return array
+        raise ValueError(
+            f"{name} is not an intact .npz file ({error}); need one that numpy.savez wrote"
+        ) from None
+
+
+class _Refused(ValueError):
+    """An error that says all there is to say."""
+
+
+def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, what: str) -> Array:
+    """Return the array of a member, whose header is compared with what the archive declares."""
+    if member.compress_type not in _METHODS:
+        raise _Refused(f"{what} is compressed with method {member.compress_type}; need 0 or 8")
+    try:
+        with archive.open(member) as stream:
+            if not member.filename.endswith(_SUFFIX):
+                raise _Refused(f"{what} is not an array; need one")
+            shape, fortran, dtype = _header(stream, what)
+            size = check_shape(what, dtype, shape) if shape else dtype.itemsize
+            held = member.file_size - stream.tell()
+            if size != held:
+                raise _Refused(f"{what} of shape {shape} needs {size} bytes, but there are {held}")
+            content = read_up_to(stream, size)
+    except _Refused:
+        raise
+    except _BROKEN as error:
+        raise _Refused(f"{what} cannot be read ({error}); need an array") from None
+    if len(content) < size:
+        raise _Refused(f"{what} ends after {len(content)} bytes; need {size}")
+    return np.ndarray(shape, dtype, buffer=content, order="F" if fortran else "C")
+
+
+def _header(stream: IO[bytes], what: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Return shape, order and dtype of an array."""
+    known = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    try:
+        version = np.lib.format.read_magic(stream)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Python 2 and of old names
+            shape, fortran, dtype = known[version](stream)
+    except _UNREADABLE as error:
+        raise _Refused(f"{what} is not an array ({error}); need one") from None
+    if dtype.hasobject:
+        raise _Refused(f"{what} is of objects, which take pickle to read; need numbers or text")
+    if any(length < 0 for length in shape):
+        raise _Refused(f"{what} has shape {shape}; need lengths of at least 0")
+    return shape, fortran, dtype
 
 
 def _pair(arrays: dict[str, tuple[str, Array]], x: str, y: str, name: str, dtype: str) -> Table:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import operator
 import os
 import re
+from io import BufferedIOBase
 from itertools import islice
 from typing import SupportsIndex, TextIO
 
 import numpy as np
 
-from fastnn.datasets.idx import open_content
+from fastnn.datasets.idx import open_content, read_up_to
 from fastnn.datasets.readers import (
     Form,
     Labels,
@@ -22,10 +24,12 @@ from fastnn.datasets.readers import (
     records,
     whole_by_pandas,
 )
-from fastnn.datasets.table import EXACT, Table, fill, is_number, labels_of, whole
+from fastnn.datasets.table import EXACT, MOST_COLUMNS, Table, fill, is_number, labels_of, whole
 from fastnn.validation import DTYPES, one_of
 
 _BOM = b"\xef\xbb\xbf"
+_UNPACKED = 1 << 24  # bytes that any gzip file may unpack to
+_RATIO = 100  # times its size that a larger one may; tables of numbers come to 3 to 30
 _SHOWN = 8  # column names in an error
 _SPLIT = range(10 << 20, 1 << 30)  # bytes that pandas reads faster on several threads, at once
 
@@ -72,8 +76,9 @@ def read_csv(
     ValueError
         If there is no such label column, or no row; if two columns have one name; if rows differ in
         length; if a feature is not a number that is finite in ``dtype``, or a label is missing:
-        empty, NA, N/A, null or not finite; if the text is not UTF-8, or corrupt gzip. The message
-        tells file, line (from 1, the header included) and column.
+        empty, NA, N/A, null or not finite; if the text is not UTF-8, or corrupt gzip; if there are
+        more than 1,048,576 columns; if gzip unpacks to more than 16 MiB and 100 times the file's
+        bytes. The message tells file, line (from 1, the header included) and column.
 
     Notes
     -----
@@ -96,7 +101,7 @@ def read_csv(
         raise TypeError(f"label must be a name or a position, got {label!r}")
     name = repr(os.fspath(path))
     with open_content(path) as stream:
-        content = stream.read()
+        content = _text(stream, name, os.path.getsize(path))
     _check_text(name, content)
     form, first_label = _form(name, content, label, header, dtype, pixels)
     reader = fast_reader(form, len(content))
@@ -117,6 +122,20 @@ def _may_be_split(path: str | os.PathLike[str], content: bytes) -> bool:
     """Tell whether pandas may read the file itself: plain, and each line feed ends a row."""
     plain = os.path.getsize(path) == len(content) and not content.startswith(_BOM)
     return plain and len(content) in _SPLIT and b"\r" not in content and b'"' not in content
+
+
+def _text(stream: BufferedIOBase, name: str, size: int) -> bytes:
+    """Return all that a file of so many bytes delivers, unless it is a gzip bomb."""
+    if not isinstance(stream, gzip.GzipFile):
+        return stream.read()
+    most = max(_UNPACKED, _RATIO * size)
+    content = read_up_to(stream, most)
+    if stream.read(1):
+        raise ValueError(
+            f"{name} has {size} bytes and unpacks to more than {most}; need at most {_RATIO} times "
+            "as many: unpack it yourself if you trust it"
+        )
+    return bytes(content)
 
 
 def _check_text(name: str, content: bytes) -> None:
@@ -189,6 +208,8 @@ def _form(
     if not rows:
         raise ValueError(f"{name} holds no rows")
     (at, first), (_, second) = rows[0], rows[-1]
+    if len(first) > MOST_COLUMNS:
+        raise ValueError(f"{name}, line {at}: {len(first)} cells; need at most {MOST_COLUMNS}")
     if header is None:
         header = _is_header(first, second, label)
     if header:

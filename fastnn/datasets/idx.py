@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedIOBase
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -85,16 +85,13 @@ def read_idx(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
     name = repr(os.fspath(path))
     with open_content(path) as stream:
         dtype, shape = _read_header(stream, name)
-        size = dtype.itemsize * math.prod(shape)
-        content = bytearray()
-        while len(content) < size:
-            chunk = stream.read(min(CHUNK, size - len(content)))
-            if not chunk:
-                raise ValueError(
-                    f"{name} ends after {len(content)} bytes of data; its header, of shape {shape},"
-                    f" needs {size}"
-                )
-            content += chunk
+        size = check_shape(name, dtype, shape)
+        content = read_up_to(stream, size)
+        if len(content) < size:
+            raise ValueError(
+                f"{name} ends after {len(content)} bytes of data; its header, of shape {shape},"
+                f" needs {size}"
+            )
         # Asking for one byte more also makes gzip check its checksum.
         if stream.read(1):
             raise ValueError(
@@ -103,6 +100,24 @@ def read_idx(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
             )
     array: npt.NDArray[Any] = np.ndarray(shape, dtype, buffer=content)
     return array if dtype.isnative else array.byteswap(inplace=True).view(dtype.newbyteorder("="))
+
+
+def read_up_to(stream: IO[bytes] | BufferedIOBase, size: int) -> bytearray:
+    """Return so many bytes, or as many as there are; memory grows with what is delivered."""
+    content = bytearray()
+    while len(content) < size and (chunk := stream.read(min(CHUNK, size - len(content)))):
+        content += chunk
+    return content
+
+
+def check_shape(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
+    """Return the bytes that an array takes, if there can be one of that shape."""
+    if not 1 <= len(shape) <= _MAX_NDIM:
+        raise ValueError(f"{name} has {len(shape)} dimensions; need 1 to {_MAX_NDIM}")
+    # NumPy counts a zero dimension as one here, so that an empty array may still be too large.
+    if max(dtype.itemsize, 1) * math.prod(max(length, 1) for length in shape) > sys.maxsize:
+        raise ValueError(f"{name} declares shape {shape}; need at most {sys.maxsize} bytes")
+    return dtype.itemsize * math.prod(shape)
 
 
 def _read_header(stream: BufferedIOBase, name: str) -> tuple[np.dtype[Any], tuple[int, ...]]:
@@ -120,7 +135,4 @@ def _read_header(stream: BufferedIOBase, name: str) -> tuple[np.dtype[Any], tupl
         raise ValueError(f"{name} ends inside its header; need {ndim} dimensions of 4 bytes each")
     shape = tuple(int.from_bytes(dimensions[i : i + 4], "big") for i in range(0, 4 * ndim, 4))
     dtype = np.dtype(_DTYPES[code])
-    # NumPy counts a zero dimension as one here, so that an empty array may still be too large.
-    if dtype.itemsize * math.prod(max(length, 1) for length in shape) > sys.maxsize:
-        raise ValueError(f"{name} declares shape {shape}; need at most {sys.maxsize} bytes")
     return dtype, shape

@@ -22,6 +22,7 @@ import numpy as np
 from fastnn.datasets.table import Array, fill, is_number, number
 
 _LARGE = 1 << 25  # bytes that take NumPy about as long as importing pandas
+_TALL = 1 << 10  # bytes of a column that take NumPy about as long as pandas takes to begin it
 _CELLS = 1 << 18  # in a block, to stay in the cache
 _ROWS = 1024  # in a block at least: pandas takes some microseconds a column and block
 
@@ -70,9 +71,11 @@ def fast_reader(form: Form, size: int) -> Reader:
     """Return the reader that takes the least time for so many bytes.
 
     Before 3.1, pandas rounds some floats wrongly, or if asked not to is slower than NumPy. Pixels
-    take NumPy three quarters of the time of pandas.
+    take NumPy three quarters of the time of pandas, as do columns of few rows: pandas takes some 20
+    microseconds for each.
     """
-    if form.dtype != np.uint8 and (size >= _LARGE or "pandas" in sys.modules):
+    worthwhile = size >= _LARGE or "pandas" in sys.modules
+    if form.dtype != np.uint8 and worthwhile and size >= _TALL * len(form.columns):
         try:
             pandas = importlib.import_module("pandas")
         except ImportError:

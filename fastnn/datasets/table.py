@@ -13,6 +13,9 @@ Array: TypeAlias = npt.NDArray[Any]
 EXACT = 2.0**53
 """Below it, each whole number has a float64 of its own."""
 
+MOST_COLUMNS = 1 << 20
+"""Each has a name, which takes more memory than a number in a compressed file."""
+
 _TRUTH = {"True": 1.0, "TRUE": 1.0, "true": 1.0, "False": 0.0, "FALSE": 0.0, "false": 0.0}
 
 
@@ -63,9 +66,9 @@ def fill(out: Array, values: Array) -> Array:
     """Write features into an array of their dtype; return a mask of those that fit there."""
     with np.errstate(over="ignore", invalid="ignore"):
         np.copyto(out, values, casting="unsafe")
-    if out.dtype == np.uint8:
-        return (values >= 0) & (values <= 255) & (values == np.floor(values))
-    out += 0  # What reads -0 as an integer has no -0.0.
+        if out.dtype == np.uint8:
+            return (values >= 0) & (values <= 255) & (values == np.floor(values))
+        out += 0  # What reads -0 as an integer has no -0.0.
     return np.isfinite(out)
 
 
