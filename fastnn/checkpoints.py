@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from fastnn.loop import _Training
 
 TERMINATED = 143  # what a shell makes of SIGTERM
+COLUMNS = ("epoch", "loss", "learning_rate", "seconds", "samples_per_second")  # of every run
 STOPPED = ("", "a callback", "early stopping", "max_seconds")  # why a run ended
 
 
@@ -186,14 +187,19 @@ class Saver:
             rows = [dict(row) for row in described["history"]]
             if len(rows) != progress.epoch or other.epochs_trained < len(rows):
                 raise ValueError(f"{len(rows)} epochs in the history, {progress.epoch} done")
+            columns = {*COLUMNS, *self.settings["metrics"]}
+            if any(row.keys() != columns for row in rows):
+                raise ValueError(f"other columns in the history; need {', '.join(sorted(columns))}")
             recorded = History(rows)
             best, waited = described["counters"] or (0.0, 0)
-            counters = float(best), check.integer("waited", waited, 0)
+            if not isinstance(best, float):
+                raise TypeError(f"the best value must be a number, got {best!r}")
+            counters = best, check.integer("waited", waited, 0)
             best_epoch, stopped = described["best_epoch"], described["stopped"]
             check.one_of("stopped", stopped, STOPPED)
             if best_epoch is not None:
                 check.integer("best_epoch", best_epoch, 1, other.epochs_trained)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"{name} does not describe a run: {error}") from None
         if best_epoch is not None:
             needed = tensors.shapes(net.architecture, "best.")

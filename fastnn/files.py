@@ -32,6 +32,7 @@ KINDS: dict[str, Optimizer] = {
     "adam": Adam(),
 }
 NAMES = {MOMENTUM: "momentum", RMSPROP: "rmsprop", ADAM: "adam"}
+MOST_STEPS = 2**53  # what a float counts to
 SCALERS = ("input_scaler", "target_scaler")
 
 
@@ -126,6 +127,8 @@ def build(
         if f"{scaler}.mean" in found or f"{scaler}.scale" in found:
             needed = {f"{scaler}.mean": (count,), f"{scaler}.scale": (count,)}
             tensors.check_shapes(name, found, needed, dtype)
+            if not (found[f"{scaler}.scale"] > 0).all():
+                raise ValueError(f"{name}: {scaler}.scale holds numbers that are not above 0")
     epochs, classes = settings.pop("epochs_trained"), settings.pop("classes")
     net = Network(**settings, init=_zeros, backend=backend, threads=threads)
     tensors.fill(net.weights, net.biases, found)
@@ -150,10 +153,11 @@ def _checked(settings: dict[str, Any], loss: Custom | None) -> tuple[Architectur
     check.one_of("dtype", dtype, check.DTYPES)  # NumPy knows other names for them, and warns
     architecture = check.architecture(sizes, activation, output, chosen, dtype)
     check.integer("seed", settings["seed"], 0)
-    check.integer("epochs_trained", settings["epochs_trained"], 0)
+    check.integer("epochs_trained", settings["epochs_trained"], 0, MOST_STEPS)
     for name in ("standardize_inputs", "standardize_targets"):
         if not isinstance(settings[name], bool):
             raise TypeError(f"{name} must be true or false, got {settings[name]!r}")
+    check.standardized_targets(settings["standardize_targets"], architecture)
     classes = check.classes("classes", settings["classes"], architecture)
     known = {*names, "seed", "epochs_trained", "standardize_inputs", "standardize_targets"}
     if unknown := settings.keys() - known - {"classes"}:
@@ -165,7 +169,7 @@ def _state(name: str, found: Tensors, described: Any, architecture: Architecture
     """Return what an optimizer remembers."""
     try:
         optimizer = KINDS[check.one_of("kind", described["kind"], KINDS)]
-        steps = check.integer("steps", described["steps"], 0)
+        steps = check.integer("steps", described["steps"], 0, MOST_STEPS)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{name} does not describe an optimizer: {error}") from None
     for i in range(optimizer.slots):

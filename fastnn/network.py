@@ -135,12 +135,7 @@ class Network:
             self.seed = int(np.random.SeedSequence().generate_state(1, np.uint64)[0])
         else:
             self.seed = check.integer("seed", seed, 0)
-        if standardize_targets and self._output != "identity":
-            raise ValueError(
-                f"standardize_targets needs the output 'identity'; got {self._output!r}"
-            )
-        if standardize_targets and self.architecture.loss == "poisson":
-            raise ValueError("standardize_targets makes no sense for counts, as 'poisson' needs")
+        check.standardized_targets(bool(standardize_targets), self.architecture)
         self.epochs_trained = 0
         self._classes: tuple[str | int, ...] | None = None
         self.input_scaler: Scaler | None = None
@@ -365,6 +360,7 @@ class Network:
             self._check_metric(stopping, recorded)
         if checkpoint is not None:
             described = self._described(run, features, targets, normalised, rows)
+            described["metrics"] = self._names(recorded)
             every = checkpoint_every
             every = None if every is None else check.integer("checkpoint_every", every, 1)
             run = replace(run, saver=Saver(checkpoint, every, bool(resume), described))
@@ -724,15 +720,21 @@ class Network:
         """Refuse early stopping on what this run does not record."""
         if not isinstance(stopping, EarlyStopping):
             raise TypeError(f"early_stopping must be a bool or an EarlyStopping, got {stopping!r}")
-        names = ["loss"]
-        for part, known in recorded.items():
-            names += [f"{part}_{name}" for name in ("loss", *self._metrics(known.targets))]
+        names = ["loss", *self._names(recorded)]
         if stopping.metric not in names:
             hint = "" if "validation" in recorded else "; others need validation data"
             raise ValueError(
                 f"early_stopping's metric must be one of {', '.join(names)}{hint}; "
                 f"got {stopping.metric!r}"
             )
+
+    def _names(self, recorded: Mapping[str, _Known]) -> list[str]:
+        """Return the columns of the history that a run's metrics take."""
+        return [
+            f"{part}_{name}"
+            for part, known in recorded.items()
+            for name in ("loss", *self._metrics(known.targets))
+        ]
 
     def _learn_scales(self, X: Array, targets: check.Targets, rows: Array | None) -> None:
         """Learn standardisation, once."""

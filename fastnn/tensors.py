@@ -24,6 +24,7 @@ Tensors = dict[str, Array]
 
 # JSON of settings: no file of ours comes near, and reading takes a small multiple of it.
 LONGEST_HEADER = 1 << 24
+_MOST_DIMENSIONS = 2
 _DTYPES = {"F32": np.float32, "F64": np.float64}
 
 
@@ -109,7 +110,12 @@ def read(path: str | os.PathLike[str]) -> tuple[Tensors, dict[str, Any]]:
     for tensor, parts in found:
         if parts["dtype"] not in _DTYPES:
             raise ValueError(f"{name}: {tensor} is {parts['dtype']}; need F32 or F64")
-        array = np.frombuffer(parts["data"], _DTYPES[parts["dtype"]]).reshape(parts["shape"])
+        if len(parts["shape"]) > _MOST_DIMENSIONS:
+            raise ValueError(f"{name}: {tensor} has {len(parts['shape'])} dimensions; need 1 or 2")
+        array = np.frombuffer(parts["data"], _DTYPES[parts["dtype"]])
+        if array.size == 0:
+            raise ValueError(f"{name}: {tensor} has the shape {parts['shape']}, without numbers")
+        array = array.reshape(parts["shape"])
         if not np.isfinite(array).all():
             raise ValueError(f"{name}: {tensor} holds numbers that are not finite")
         tensors[tensor] = array
@@ -121,14 +127,14 @@ def _metadata(name: str, header: bytes) -> dict[str, Any]:
     try:
         texts = json.loads(header).get("__metadata__", {})
         if texts.get("format") != "fastnn":
-            raise ValueError(f"{name} was not written by fastnn: it has no such metadata")
+            raise ValueError("it was not written by fastnn: it has no such metadata")
         version = texts["version"]
         if not (version.isdecimal() and len(version) < 10):
-            raise ValueError(f"{name} has the version {version!r}; need a number")
+            raise ValueError(f"its version is {version!r}; need a number")
         if int(version) > VERSION:
             raise ValueError(
-                f"{name} is of version {version}, which this fastnn does not know; it knows "
-                f"{VERSION}: install a later one"
+                f"it is of version {version}, which this fastnn does not know; it knows {VERSION}: "
+                "install a later one"
             )
         known = {key: texts[key] for key in texts.keys() - {"format", "version"}}
         return {key: json.loads(text) for key, text in known.items()}
@@ -136,6 +142,8 @@ def _metadata(name: str, header: bytes) -> dict[str, Any]:
         raise ValueError(f"{name} has metadata that cannot be read: {error!r}") from None
     except json.JSONDecodeError as error:
         raise ValueError(f"{name} has metadata that are not JSON: {error}") from None
+    except ValueError as error:  # ours, and of integers of very many digits
+        raise ValueError(f"{name} cannot be loaded: {error}") from None
 
 
 def of_parameters(weights: Sequence[Array], biases: Sequence[Array], prefix: str = "") -> Tensors:

@@ -56,6 +56,8 @@ def real(
         number = float(value)
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a number, got {value!r}") from None
+    except OverflowError:
+        number = math.copysign(math.inf, value)
     bounds = {
         "greater than": (above, above is None or number > above),
         "at least": (least, least is None or number >= least),
@@ -150,6 +152,16 @@ def architecture(sizes: Any, activation: Any, output: Any, loss: Any, dtype: Any
     except TypeError:
         name = str(dtype)
     return Architecture(units, (*names, output), loss, np.dtype(one_of("dtype", name, DTYPES)))
+
+
+def standardized_targets(value: bool, architecture: Architecture) -> None:
+    """Refuse standardisation of targets that it makes no sense for."""
+    if value and architecture.activations[-1] != "identity":
+        raise ValueError(
+            f"standardize_targets needs the output 'identity'; got {architecture.activations[-1]!r}"
+        )
+    if value and architecture.loss == "poisson":
+        raise ValueError("standardize_targets makes no sense for counts, as 'poisson' needs")
 
 
 MEANING = {

@@ -336,7 +336,7 @@ def replaced(rng: random.Random, tree: Any) -> Any:
         else:
             tree[key] = replaced(rng, tree[key])
         return tree
-    if isinstance(tree, int | float) and rng.random() < 0.3:
+    if isinstance(tree, int | float) and abs(tree) < 2**53 and rng.random() < 0.3:
         return tree + rng.choice((-1, 1, 0.5))
     return rng.choice(VALUES)
 
@@ -363,7 +363,7 @@ READERS = {
     "csv": Reader(read_csv, lambda: CSV_FILES, plainly),
     "npz": Reader(read_npz, npz_files, in_zip),
     "model": Reader(read_model, models, in_header),
-    "checkpoint": Reader(read_checkpoint, models, in_header),
+    "checkpoint": Reader(read_checkpoint, lambda: models()[:-1], in_header),
 }
 
 
@@ -384,14 +384,19 @@ class Fuzzer:
     ----------
     name : str
         Of a reader.
+    folder : path
+        Where to put files for it.
     findings : path, optional
         A folder for the files that find something.
     timer : bool
         Interrupt a file that takes too long, rather than notice afterwards.
     """
 
-    def __init__(self, name: str, findings: Path | None = None, timer: bool = True) -> None:
+    def __init__(
+        self, name: str, folder: Path, findings: Path | None = None, timer: bool = True
+    ) -> None:
         self.name = name
+        self.path = folder / "given.csv.gz"
         self.reader = READERS[name]
         self.seeds = self.reader.seeds()
         self.findings = findings
@@ -400,7 +405,6 @@ class Fuzzer:
         self.files = 0
         self.longest = 0.0
         self.began = time.perf_counter()
-        self.folder = tempfile.TemporaryDirectory()
         self.start = self.mark = peak()
         self.mark += MEMORY
         for content in self.seeds:
@@ -410,14 +414,13 @@ class Fuzzer:
     def give(self, content: bytes) -> str | None:
         """Have a file read; return what is wrong with how that went."""
         self.files += 1
-        path = Path(self.folder.name, "given.csv.gz")
-        path.write_bytes(content)
+        self.path.write_bytes(content)
         start = time.perf_counter()
         message = None
         try:
             with limited(SECONDS if self.timer else None), warnings.catch_warnings():
                 warnings.simplefilter("error")
-                self.reader.read(path, random.Random(zlib.crc32(content)))
+                self.reader.read(self.path, random.Random(zlib.crc32(content)))
         except (Exception, Hang) as error:
             frames = traceback.extract_tb(error.__traceback__)
             place = [
@@ -460,7 +463,6 @@ class Fuzzer:
             return
         self.found[kind] = content
         if self.findings is not None:
-            self.findings.mkdir(parents=True, exist_ok=True)
             name = f"{self.name}-{re.sub('[^0-9A-Za-z_.]+', '-', kind)}"
             (self.findings / name).write_bytes(content)
             print(f"{name}, {len(content)} bytes: {message}", flush=True)
@@ -502,12 +504,13 @@ def guided(fuzzer: Fuzzer, seconds: float, seed: int, corpus: Path) -> None:
         f"-max_len={LONGEST}", f"-timeout={10 * SECONDS}", "-rss_limit_mb=8192",
         f"-artifact_prefix={fuzzer.findings}{os.sep}", "-print_final_stats=1",
     ]  # fmt: skip
+    limit_addresses()
     atheris.Setup(arguments, lambda data: fuzzer.give(data) and None, custom_mutator=mutate)
     atheris.Fuzz()
 
 
 def main() -> int:
-    """Change files until time is up; return the number of findings."""
+    """Fuzz one reader; return the number of findings."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--reader", choices=READERS, required=True)
     parser.add_argument("--seconds", type=float, default=60)
@@ -515,22 +518,37 @@ def main() -> int:
     parser.add_argument("--plain", action="store_true", help="without atheris")
     parser.add_argument("--findings", type=Path, default=Path("findings"))
     options = parser.parse_args()
-    fuzzer = Fuzzer(options.reader, options.findings, timer=atheris is None)
+    with tempfile.TemporaryDirectory() as folder:
+        fuzzer = Fuzzer(options.reader, Path(folder), options.findings, timer=atheris is None)
+        options.findings.mkdir(parents=True, exist_ok=True)
+        before = set(os.listdir(options.findings))
+        if atheris is None:
+            plain(fuzzer, options.seconds, options.seed)
+            print(fuzzer.summary())
+        elif child := os.fork():  # atheris ends its process
+            os.waitpid(child, 0)
+        else:
+            (corpus := Path(folder, "corpus")).mkdir()
+            guided(fuzzer, options.seconds, options.seed, corpus)
+        found = set(os.listdir(options.findings)) - before
+    print(f"{options.reader}: {len(found)} new files in {options.findings}")
+    return len(found)
+
+
+def plain(fuzzer: Fuzzer, seconds: float, seed: int) -> None:
+    """Change files at random until time is up."""
+    limit_addresses()
+    rng = random.Random(seed)
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        fuzzer.give(fuzzer.change(rng))
+
+
+def limit_addresses() -> None:
+    """Make an allocation of gigabytes a `MemoryError`, which is a finding."""
     if sys.platform == "linux":
         size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (size + ADDRESSES,) * 2)
-    if atheris is not None:
-        import atexit
-
-        atexit.register(lambda: print(fuzzer.summary(), flush=True))
-        with tempfile.TemporaryDirectory() as corpus:
-            guided(fuzzer, options.seconds, options.seed, Path(corpus))
-    rng = random.Random(options.seed)
-    end = time.perf_counter() + options.seconds
-    while time.perf_counter() < end:
-        fuzzer.give(fuzzer.change(rng))
-    print(fuzzer.summary())
-    return len(fuzzer.found)
 
 
 if __name__ == "__main__":
