@@ -85,6 +85,8 @@ class History:
         ------
         TypeError
             If a value is not a number.
+        OverflowError
+            If it is an integer beyond all floats.
         ValueError
             If the columns are not those of the rows before.
         """
@@ -156,4 +158,5 @@ def _layout(name: str) -> tuple[str, int, str]:
 def _plain_number(name: str, value: SupportsFloat) -> float:
     if not isinstance(value, Real):
         raise TypeError(f"column {name!r} got {value!r}; need a real number")
-    return int(value) if isinstance(value, Integral) else float(value)
+    number = float(value)
+    return int(value) if isinstance(value, Integral) else number

@@ -6,6 +6,7 @@ in it that is executed when it is read.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 VERSION = 1
 Tensors = dict[str, Array]
 
-# JSON of settings: no file of ours comes near, and reading takes a small multiple of it.
+# JSON of settings and history, of some 100,000 epochs: reading takes a small multiple of it.
 LONGEST_HEADER = 1 << 24
 _MOST_DIMENSIONS = 2
 _DTYPES = {"F32": np.float32, "F64": np.float64}
@@ -44,7 +45,8 @@ def write(path: str | os.PathLike[str], tensors: Tensors, metadata: Mapping[str,
     FileNotFoundError
         If the folder of ``path`` does not exist.
     OSError
-        If the file cannot be written; one of that name is left as it was.
+        If the file cannot be written, or could not be read back, as metadata take more than
+        16 MiB; one of that name is left as it was.
     """
     from safetensors.numpy import save
 
@@ -53,6 +55,8 @@ def write(path: str | os.PathLike[str], tensors: Tensors, metadata: Mapping[str,
         {name: np.ascontiguousarray(array) for name, array in tensors.items()},
         {"format": "fastnn", "version": str(VERSION), **texts},
     )
+    if int.from_bytes(content[:8], "little") > LONGEST_HEADER:
+        raise OSError(errno.EFBIG, "settings and history too long to be read back", os.fspath(path))
     folder, name = os.path.split(os.path.realpath(path))
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"no folder {folder!r} to write {name!r} in; need one that exists")

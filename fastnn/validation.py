@@ -57,7 +57,7 @@ def real(
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a number, got {value!r}") from None
     except OverflowError:
-        number = math.copysign(math.inf, value)
+        number = math.inf if value > 0 else -math.inf
     bounds = {
         "greater than": (above, above is None or number > above),
         "at least": (least, least is None or number >= least),

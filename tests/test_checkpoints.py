@@ -15,7 +15,7 @@ import pytest
 from cases import BACKENDS
 
 import fastnn
-from fastnn import EarlyStopping, Network, checkpoints, loop, optimizers, schedules
+from fastnn import EarlyStopping, Network, checkpoints, loop, optimizers, schedules, tensors
 from fastnn.checkpoints import Saver
 
 each_backend = pytest.mark.parametrize("backend", BACKENDS)
@@ -257,6 +257,7 @@ def test_a_disk_that_fills_leaves_the_last_checkpoint(tmp_path, monkeypatch):
         ({"frozen": [1]}, "is of a run with frozen"),
         ({"sample_weight": np.arange(70)}, "is of a run with weights"),
         ({"validation": 0.5}, "is of a run with rows"),
+        ({"training_metrics": True}, "is of a run with metrics"),
     ],
 )
 def test_other_settings_are_refused(tmp_path, change, message):
@@ -339,3 +340,22 @@ def test_the_metadata_are_plain_json(tmp_path):
     _, metadata = fastnn.tensors.read(tmp_path / "c")
     assert json.loads(json.dumps(metadata)) == metadata
     assert checkpoints.TERMINATED == 143
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda run: run["history"][0].update(colour=1), "other columns in the history"),
+        (lambda run: run["history"][0].update(loss=10**400), "too large to convert to float"),
+        (lambda run: run["progress"].update(total=10**400), "total must be finite"),
+        (lambda run: run.update(counters=[10**400, 0]), "the best value must be a number"),
+    ],
+)
+def test_a_run_that_is_damaged_is_refused_by_name(tmp_path, change, message):
+    options = {"epochs": 2, "checkpoint": tmp_path / "c", "resume": True}
+    network().train(*blobs(), **options)
+    found, metadata = tensors.read(tmp_path / "c")
+    change(metadata["run"])
+    tensors.write(tmp_path / "c", found, metadata)
+    with pytest.raises(ValueError, match=f"c' does not describe a run: .*{message}"):
+        network().train(*blobs(), **options)

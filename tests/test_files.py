@@ -134,6 +134,16 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["net.safetensors"]
 
 
+def test_what_could_not_be_read_back_is_not_written(tmp_path, monkeypatch):
+    path = tmp_path / "net.safetensors"
+    Network([2, 2], seed=0).save(path)
+    before = path.read_bytes()
+    monkeypatch.setattr(tensors, "LONGEST_HEADER", 500)
+    with pytest.raises(OSError, match=r"too long to be read back: .*net\.safetensors"):
+        trained().save(path)
+    assert path.read_bytes() == before
+
+
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no folder '.*nowhere' to write 'net'"):
         trained().save(tmp_path / "nowhere" / "net")
@@ -193,6 +203,11 @@ def tensor(name, **changes):
     return of_header(lambda header: header[name].update(changes))
 
 
+def extra(shape):
+    described = {"dtype": "F32", "shape": shape, "data_offsets": [0, 0]}
+    return of_header(lambda header: header.update(extra=described))
+
+
 FIRST = "layers.0.weights"
 BAD = {
     "empty": (lambda content: b"", "is not a safetensors file, or is damaged"),
@@ -236,6 +251,15 @@ BAD = {
     "settings of another time": (of_network(colour="red"), "unknown settings colour"),
     "a type that is none": (tensor(FIRST, dtype="F99"), "net.safetensors"),
     "halves": (tensor(FIRST, dtype="F16", shape=[5, 14]), "need F32 or F64"),
+    "no numbers, but endless": (extra([0, 2**64 - 1]), "without numbers"),
+    "three dimensions": (extra([0, 1, 1]), "extra has 3 dimensions"),
+    "a number of 5,000 digits": (of_metadata(network="9" * 5000), "cannot be loaded"),
+    "epochs beyond counting": (of_network(epochs_trained=10**20), "epochs_trained must be from 0"),
+    "targets standardised for classes": (
+        of_network(standardize_targets=True),
+        "does not describe a network: standardize_targets needs the output 'identity'",
+    ),
+    "another name of a dtype": (of_network(dtype="a"), "dtype must be one of"),
     "another shape": (tensor(FIRST, shape=[7, 5]), "need float32 of (5, 7)"),
     "a shape that disagrees": (tensor(FIRST, shape=[5, 8]), "is damaged"),
     "offsets that overlap": (tensor(FIRST, data_offsets=[0, 140]), "net.safetensors"),
@@ -263,6 +287,15 @@ def test_a_missing_tensor_is_named(damaged):
         return packed(header, numbers[: last["data_offsets"][0]])
 
     assert "lacks " in damaged(without)
+
+
+@pytest.mark.parametrize("value", [0, -1])
+def test_a_scale_that_is_not_above_zero_is_refused(tmp_path, value):
+    net = trained(standardize_inputs=True)
+    net.input_scaler.scale[2] = value
+    net.save(tmp_path / "net")
+    with pytest.raises(ValueError, match=r"net': input_scaler\.scale holds numbers .* not above 0"):
+        fastnn.load(tmp_path / "net")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -301,6 +301,7 @@ BAD_SETTINGS = {
     "a negative rate": ({"learning_rate": -0.1}, ValueError, ["learning_rate", "-0.1"]),
     "a rate of NaN": ({"learning_rate": np.nan}, ValueError, ["learning_rate", "finite", "nan"]),
     "an infinite rate": ({"learning_rate": np.inf}, ValueError, ["learning_rate", "finite", "inf"]),
+    "a rate beyond floats": ({"learning_rate": 10**400}, ValueError, ["learning_rate", "finite"]),
     "a rate in a string": ({"learning_rate": "0.1"}, TypeError, ["learning_rate", "'0.1'"]),
     "a rate that is a bool": ({"learning_rate": True}, TypeError, ["learning_rate", "True"]),
     "a complex rate": ({"learning_rate": 1j}, TypeError, ["learning_rate", "number", "1j"]),
