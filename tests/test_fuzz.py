@@ -80,11 +80,11 @@ def peak_of(call, message):
 @pytest.mark.parametrize("text", [b"0,", b"1,2\n", b"\n", b" "])
 def test_a_gzip_bomb_of_text_is_refused_early(tmp_path, text):
     path = tmp_path / "bomb.csv.gz"
-    with gzip.open(path, "wb", compresslevel=1) as file:
+    with gzip.open(path, "wb") as file:
         for _ in range(64):
             file.write(text * ((1 << 20) // len(text)))
     message = r"bomb.csv.gz' has \d+ bytes and unpacks to more than \d+; need at most 100 times"
-    assert peak_of(lambda: datasets.read_csv(path), message) < 48 << 20  # twice 16 MiB, and more
+    assert peak_of(lambda: datasets.read_csv(path), message) < 24 << 20  # twice 8 MiB, and more
 
 
 def test_text_that_compresses_well_is_read(tmp_path):
@@ -95,18 +95,18 @@ def test_text_that_compresses_well_is_read(tmp_path):
 
 def test_too_many_columns_are_refused(tmp_path):
     path = tmp_path / "wide.csv"
-    path.write_bytes(b"0," * (1 << 20) + b"0\n")
-    with pytest.raises(ValueError, match=r"line 1: 1048577 cells; need at most 1048576"):
+    path.write_bytes(b"0," * (1 << 18) + b"0\n")
+    with pytest.raises(ValueError, match=r"line 1: 262145 cells; need at most 262144"):
         datasets.read_csv(path)
 
 
 def test_an_idx_or_npz_file_of_too_many_features_is_refused(tmp_path):
-    wide = np.zeros((1, (1 << 20) + 1), np.uint8)
+    wide = np.zeros((1, (1 << 18) + 1), np.uint8)
     np.savez_compressed(tmp_path / "wide.npz", X=wide)
     header = bytes([0, 0, 8, 2]) + np.array(wide.shape, ">u4").tobytes()
     (tmp_path / "wide.idx").write_bytes(gzip.compress(header + wide.tobytes()))
     for name in ("wide.npz", "wide.idx"):
-        with pytest.raises(ValueError, match=rf"{name}.* has 1048577 features; need at most"):
+        with pytest.raises(ValueError, match=rf"{name}.* has 262145 features; need at most"):
             datasets.load(tmp_path / name)
 
 

@@ -56,7 +56,7 @@ def read_npz(path: str | os.PathLike[str], *, dtype: str = "float32") -> Split:
     ValueError
         If it is not an intact .npz file; if an array is missing; if one is of objects, which would
         take pickle to read, of another type or shape than needed, or not finite; if a row has more
-        than 1,048,576 features.
+        than 262,144 features.
 
     Notes
     -----

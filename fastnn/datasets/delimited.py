@@ -28,7 +28,7 @@ from fastnn.datasets.table import EXACT, MOST_COLUMNS, Table, fill, is_number, l
 from fastnn.validation import DTYPES, one_of
 
 _BOM = b"\xef\xbb\xbf"
-_UNPACKED = 1 << 24  # bytes that any gzip file may unpack to
+_UNPACKED = 1 << 23  # bytes that any gzip file may unpack to
 _RATIO = 100  # times its size that a larger one may; tables of numbers come to 3 to 30
 _SHOWN = 8  # column names in an error
 _SPLIT = range(10 << 20, 1 << 30)  # bytes that pandas reads faster on several threads, at once
@@ -77,7 +77,7 @@ def read_csv(
         If there is no such label column, or no row; if two columns have one name; if rows differ in
         length; if a feature is not a number that is finite in ``dtype``, or a label is missing:
         empty, NA, N/A, null or not finite; if the text is not UTF-8, or corrupt gzip; if there are
-        more than 1,048,576 columns; if gzip unpacks to more than 16 MiB and 100 times the file's
+        more than 262,144 columns; if gzip unpacks to more than 8 MiB and 100 times the file's
         bytes. The message tells file, line (from 1, the header included) and column.
 
     Notes
@@ -257,9 +257,11 @@ def _columns(first: list[str], where: str) -> tuple[str, ...]:
     columns = tuple(cell.strip() or str(i) for i, cell in enumerate(first))
     if any("\n" in column or "\r" in column for column in columns):
         raise ValueError(f"{where}: a line break within quotes; need the name of a column")
-    if len(set(columns)) < len(columns):
-        double = next(column for i, column in enumerate(columns) if column in columns[:i])
-        raise ValueError(f"{where}: two columns are called {double!r}; need different names")
+    known: set[str] = set()
+    for column in columns:
+        if column in known:
+            raise ValueError(f"{where}: two columns are called {column!r}; need different names")
+        known.add(column)
     return columns
 
 

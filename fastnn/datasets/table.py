@@ -13,7 +13,7 @@ Array: TypeAlias = npt.NDArray[Any]
 EXACT = 2.0**53
 """Below it, each whole number has a float64 of its own."""
 
-MOST_COLUMNS = 1 << 20
+MOST_COLUMNS = 1 << 18
 """Each has a name, which takes more memory than a number in a compressed file."""
 
 _TRUTH = {"True": 1.0, "TRUE": 1.0, "true": 1.0, "False": 0.0, "FALSE": 0.0, "false": 0.0}
