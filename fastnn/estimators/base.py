@@ -1,0 +1,337 @@
+"""What both estimators share: from their parameters to a network, and its training."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import validate_data
+
+from fastnn import schedules
+from fastnn import validation as check
+from fastnn.activations import Array
+from fastnn.history import Row
+from fastnn.loop import DivergenceError
+from fastnn.network import Network
+from fastnn.optimizers import OPTIMIZERS, SGD, Adam, Optimizer, named
+from fastnn.parameters import Initialiser
+from fastnn.schedules import Schedule
+
+ACTIVATIONS = {"logistic": "sigmoid"}
+LOSSES = {"log_loss": None, "squared_error": "mse", "absolute_error": "mae"}
+SCHEDULES = ("constant", "invscaling", "adaptive")
+
+
+@dataclass(eq=False, repr=False)
+class MLP(BaseEstimator):
+    """What both estimators share: from their parameters to a network, and its training."""
+
+    hidden_layer_sizes: int | Sequence[int] = (100,)
+    activation: str | Sequence[str] = "relu"
+    _: KW_ONLY
+    solver: str | Optimizer = "adam"
+    alpha: float = 0.0001
+    batch_size: int | str = "auto"
+    learning_rate: str | Schedule | Callable[[float], float] = "constant"
+    learning_rate_init: float = 0.001
+    power_t: float = 0.5
+    max_iter: int = 200
+    shuffle: bool = True
+    random_state: int | np.random.RandomState | None = None
+    tol: float = 1e-4
+    verbose: bool | int = False
+    warm_start: bool = False
+    momentum: float = 0.9
+    nesterovs_momentum: bool = True
+    early_stopping: bool = False
+    validation_fraction: float = 0.1
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-8
+    n_iter_no_change: float = 10
+    init: str | Initialiser = "glorot"
+    l1: float = 0.0
+    dropout: float | Sequence[float] = 0.0
+    max_norm: float | None = None
+    clip_norm: float | None = None
+    clip_value: float | None = None
+    backend: str = "numba"
+    threads: int | None = None
+    network_: Network = field(init=False)
+
+    @property
+    def coefs_(self) -> list[Array]:
+        """The weights of each layer, (fan_in, fan_out); views of those of ``network_``."""
+        return list(self.network_.weights)
+
+    @property
+    def intercepts_(self) -> list[Array]:
+        """The biases of each layer, (fan_out,); views of those of ``network_``."""
+        return list(self.network_.biases)
+
+    @property
+    def n_layers_(self) -> int:
+        """The number of layers, inputs and outputs included."""
+        return len(self.network_.architecture.sizes)
+
+    @property
+    def n_outputs_(self) -> int:
+        """The number of outputs."""
+        return self.network_.architecture.sizes[-1]
+
+    @property
+    def out_activation_(self) -> str:
+        """The activation of the last layer, as scikit-learn calls it."""
+        name = self.network_.architecture.activations[-1]
+        return {"sigmoid": "logistic", "exponential": "exp"}.get(name, name)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    def _read(self, X: Any, *others: Any, **options: Any) -> Any:
+        """Return X, and y if it is passed, as scikit-learn checks them; sparse becomes dense."""
+        options = {"accept_sparse": ("csr", "csc"), "dtype": (np.float64, np.float32), **options}
+        if others:
+            X, y = validate_data(self, X, *others, multi_output=True, **options)
+        else:
+            X = validate_data(self, X, reset=False, **options)
+        X = X if isinstance(X, np.ndarray) else X.toarray()
+        return (X, y) if others else X
+
+    def _goes_on(self, *, partial: bool) -> bool:
+        return hasattr(self, "network_") and (partial or bool(self.warm_start))
+
+    def _sizes(self, X: Array, outputs: int) -> list[int]:
+        hidden = self.hidden_layer_sizes
+        hidden = list(hidden) if np.iterable(hidden) else [hidden]
+        units = [check.integer(f"hidden_layer_sizes[{i}]", n, 1) for i, n in enumerate(hidden)]
+        return [X.shape[1], *units, outputs]
+
+    def _network(self, X: Array, outputs: int, output: str, seed: int) -> Network:
+        """Return a new network for data with so many outputs."""
+        loss, names = self.loss, self.activation
+        if isinstance(names, str):
+            names = [names] * (len(self._sizes(X, outputs)) - 2)
+        return Network(
+            self._sizes(X, outputs),
+            [ACTIVATIONS.get(name, name) for name in names],
+            output,
+            LOSSES.get(loss, loss),
+            self.init,
+            seed,
+            X.dtype,
+            self.backend,
+            self.threads,
+        )
+
+    def _train(
+        self,
+        X: Array,
+        y: Array,
+        weights: Array | None,
+        outputs: int,
+        output: str,
+        *,
+        partial: bool,
+        stratify: Array | None = None,
+        **options: Any,
+    ) -> None:
+        """Build a network unless it goes on, and train it, for one epoch if ``partial``."""
+        max_iter = check.integer("max_iter", self.max_iter, 1)
+        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        fresh = not self._goes_on(partial=partial)
+        network = self._network(X, outputs, output, seed) if fresh else self.network_
+        if list(network.architecture.sizes) != self._sizes(X, outputs):
+            raise ValueError(
+                f"hidden_layer_sizes is {self.hidden_layer_sizes}, but training goes on with a "
+                f"network of sizes {list(network.architecture.sizes)}"
+            )
+        held_out = None
+        if self.early_stopping:
+            if partial:
+                raise ValueError("partial_fit does not support early_stopping=True")
+            X, y, weights, held_out = self._split(X, y, weights, seed, stratify)
+        watched = bool(self.early_stopping)
+        if fresh or watched == (self.validation_scores_ is None):
+            self.t_ = self._no_improvement_count = 0
+            self.loss_curve_: list[float] = []
+            self.validation_scores_: Any = [] if watched else None
+            self.best_loss_: Any = None if watched else np.inf
+            self.best_validation_score_: Any = -np.inf if watched else None
+        self.n_iter_ = 0
+        batch = self._batch(len(X))
+        slope = _slope(network)
+        rate = check.real("learning_rate_init", self.learning_rate_init, above=0)
+        if isinstance(named(self._optimizer()), SGD):  # a step is in proportion to the gradient
+            rate /= slope
+        # scikit-learn divides the penalty by the rows of a batch, or by the sum of their weights.
+        mean_weight = 1.0 if weights is None else float(weights.mean())
+        if mean_weight == 0:
+            raise ValueError("sample_weight must not all be 0")
+        penalty = check.real("alpha", self.alpha, least=0) / (batch * mean_weight)
+        progress = _Progress(self, network, len(X), penalty)
+        try:
+            network.train(
+                X,
+                y,
+                1 if partial else max_iter,
+                batch,
+                rate,
+                slope * penalty,
+                held_out,
+                bool(self.shuffle),
+                self._schedule(progress),
+                progress=False,
+                callbacks=[progress],
+                optimizer=self._optimizer(),
+                l1=slope * check.real("l1", self.l1, least=0),
+                dropout=self.dropout,
+                max_norm=self.max_norm,
+                clip_norm=self.clip_norm,
+                clip_value=self.clip_value,
+                sample_weight=weights,
+                **options,
+            )
+        except DivergenceError as error:
+            if progress.best is None:
+                raise ValueError(
+                    "Solver produced non-finite parameter weights. The input data may contain "
+                    f"large values and need to be preprocessed. {error}"
+                ) from error
+            self.n_iter_ += 1
+            self.loss_curve_.append(np.nan)
+            self.validation_scores_.append(np.nan)
+            warnings.warn(f"the best epoch is kept: {error}", ConvergenceWarning, stacklevel=4)
+        else:
+            if not partial and self.n_iter_ == max_iter:
+                warnings.warn(
+                    f"Stochastic Optimizer: Maximum iterations ({max_iter}) reached and the "
+                    "optimization hasn't converged yet.",
+                    ConvergenceWarning,
+                    stacklevel=4,
+                )
+        if progress.best is not None:
+            network.parameters[:] = progress.best
+        self.network_ = network
+
+    def _split(
+        self, X: Array, y: Array, weights: Array | None, seed: int, stratify: Array | None
+    ) -> tuple[Array, Array, Array | None, tuple[Array, ...]]:
+        """Set rows aside for early stopping."""
+        share = check.real("validation_fraction", self.validation_fraction, above=0, below=1)
+        arrays = [X, y] if weights is None else [X, y, weights]
+        parts = train_test_split(*arrays, test_size=share, random_state=seed, stratify=stratify)
+        kept, held_out = parts[::2], tuple(parts[1::2])
+        if len(held_out[0]) < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of "
+                f"your dataset; got {len(X)} rows and {share:g}"
+            )
+        return kept[0], kept[1], None if weights is None else kept[2], held_out
+
+    def _batch(self, rows: int) -> int:
+        if isinstance(self.batch_size, str):
+            check.one_of("batch_size", self.batch_size, ("auto",))
+            return min(200, rows)
+        batch = check.integer("batch_size", self.batch_size, 1)
+        if batch > rows:
+            warnings.warn(
+                f"batch_size is {batch}, more than the {rows} rows; it is clipped", stacklevel=5
+            )
+        return min(batch, rows)
+
+    def _optimizer(self) -> str | Optimizer:
+        if self.solver == "sgd":
+            nesterov = bool(self.nesterovs_momentum) and self.momentum > 0
+            return SGD(momentum=self.momentum, nesterov=nesterov)
+        if self.solver == "adam":
+            return Adam(beta1=self.beta_1, beta2=self.beta_2, epsilon=self.epsilon)
+        if self.solver == "lbfgs":
+            raise ValueError("solver must be a stochastic one, such as 'adam'; got 'lbfgs'")
+        if isinstance(self.solver, str):
+            check.one_of("solver", self.solver, OPTIMIZERS)
+        return self.solver
+
+    def _schedule(self, progress: _Progress) -> str | Schedule | Callable[[float], float]:
+        if not isinstance(self.learning_rate, str):
+            return self.learning_rate
+        check.one_of("learning_rate", self.learning_rate, {*SCHEDULES, *schedules.SCHEDULES})
+        return progress.factor if self.learning_rate in SCHEDULES else self.learning_rate
+
+
+def _slope(network: Network) -> float:
+    """Return the gradient of the network's loss, relative to that of scikit-learn's."""
+    a = network.architecture
+    return 2 / a.sizes[-1] if a.loss == "mse" else 1.0
+
+
+class _Progress:
+    """Follows training as scikit-learn does: when to stop, when to lower the rate, what is best.
+
+    It is a callback and, by ``factor``, a schedule.
+    """
+
+    def __init__(self, estimator: MLP, network: Network, rows: int, penalty: float) -> None:
+        self.estimator = estimator
+        self.network = network
+        self.rows = rows
+        self.penalty = penalty
+        self.best: Array | None = None
+        if estimator.best_validation_score_ not in (None, -np.inf):  # of the fit before
+            self.best = network.parameters.copy()
+        self.reduction = 1.0
+        self.patience = check.real(
+            "n_iter_no_change", min(estimator.n_iter_no_change, 1e300), least=1
+        )
+        self.tol = check.real("tol", estimator.tol, least=0)
+        self.power = check.real("power_t", estimator.power_t)
+        self.kind = estimator.learning_rate if estimator.solver == "sgd" else "constant"
+
+    def factor(self, _: float) -> float:
+        """Return what the initial learning rate is multiplied by, the same for a whole epoch."""
+        if self.kind == "invscaling":
+            return float((self.estimator.t_ + 1) ** -self.power)
+        return self.reduction
+
+    def __call__(self, row: Row) -> str | None:
+        """Take note of an epoch; return "stop" if it is to be the last."""
+        estimator = self.estimator
+        estimator.n_iter_ += 1
+        estimator.t_ += self.rows
+        halved = self.network.architecture.loss == "mse"  # scikit-learn's is half of it
+        with np.errstate(over="ignore"):
+            squares = sum(float((weights**2).sum()) for weights in self.network.weights)
+        estimator.loss_ = row["loss"] / (1 + halved) + self.penalty / 2 * squares
+        estimator.loss_curve_.append(estimator.loss_)
+        text = f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}"
+        if estimator.validation_scores_ is None:
+            value, best = -estimator.loss_, -estimator.best_loss_
+            estimator.best_loss_ = -max(value, best)
+        else:
+            value = row.get("validation_accuracy", row.get("validation_r2", -row["loss"]))
+            text += f", validation score = {value:.6f}"
+            estimator.validation_scores_.append(value)
+            best = estimator.best_validation_score_
+            if value > best:
+                self.best = self.network.parameters.copy()
+                estimator.best_validation_score_ = value
+        if estimator.verbose:
+            print(text)
+        worse = value < best + self.tol
+        estimator._no_improvement_count = estimator._no_improvement_count + 1 if worse else 0
+        if estimator._no_improvement_count <= self.patience:
+            return None
+        if self.kind == "adaptive" and estimator.learning_rate_init * self.reduction > 1e-6:
+            self.reduction /= 5
+            estimator._no_improvement_count = 0
+            return None
+        return "stop"

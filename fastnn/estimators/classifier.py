@@ -1,0 +1,262 @@
+"""The classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import ClassifierMixin
+from sklearn.utils import compute_sample_weight
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d
+
+from fastnn.activations import Array
+from fastnn.estimators.base import MLP
+from fastnn.losses import Custom
+
+
+@dataclass(eq=False, repr=False)
+class MLPClassifier(ClassifierMixin, MLP):
+    """A multi-layer perceptron that classifies.
+
+    One label a row, of numbers or strings, or a 0 or 1 for each of several labels.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int or sequence of int
+        Units of the hidden layers.
+    activation : str or sequence of str
+        Of all hidden layers or of each: "relu", "logistic", "tanh", "identity", or another of
+        `fastnn.Network`.
+    solver : str or optimizer
+        "adam", or "sgd" with ``momentum`` and ``nesterovs_momentum``, or another optimizer of
+        `fastnn.Network.train`, by name or with numbers of its own. "lbfgs" is not offered.
+    alpha : float
+        The L2 penalty is ``alpha / 2`` times the sum of the squared weights, divided by the rows of
+        a batch or the sum of their weights.
+    batch_size : int or "auto"
+        "auto" is 200, or all rows if they are fewer.
+    learning_rate : str, schedule or callable
+        "constant"; with the solver "sgd" also "invscaling" and "adaptive"; or a schedule of
+        `fastnn.Network.train`, such as "linear" or "cosine", with any solver.
+    learning_rate_init, power_t : float
+        Whatever the solver, the rate starts at ``learning_rate_init``.
+    max_iter : int
+        The most epochs.
+    shuffle : bool
+    random_state : int, RandomState or None
+    tol, n_iter_no_change : float
+        Training ends when the loss, or with ``early_stopping`` the validation score, has not become
+        better by ``tol`` for more than ``n_iter_no_change`` epochs.
+    verbose : bool
+        Print a line an epoch.
+    warm_start : bool
+        Let ``fit`` go on where the last one ended.
+    momentum, nesterovs_momentum, beta_1, beta_2, epsilon
+        Of "sgd" and of "adam".
+    early_stopping, validation_fraction
+        Set rows aside, of each class the same share, and keep the epoch with the best score.
+    loss : str or callable
+        "log_loss", or another of `fastnn.Network`.
+    class_weight : "balanced" or mapping, optional
+        From classes to weights, 1 where none is given; times the weights of the rows.
+    init, l1, dropout, max_norm, clip_norm, clip_value, backend, threads, label_smoothing
+        Not in scikit-learn: as for `fastnn.Network` and `fastnn.Network.train`.
+
+    Attributes
+    ----------
+    network_ : fastnn.Network
+        Everything else that a network can do: ``predict_one``, ``summary``, ``activations`` ...
+    coefs_, intercepts_ : list of ndarray
+        Views of the network's weights and biases.
+    classes_ : ndarray
+    loss_curve_ : list of float
+        The mean loss of each epoch, with the penalty at its end.
+    validation_scores_ : list of float or None
+    loss_, best_loss_, best_validation_score_, n_iter_, t_, n_layers_, n_outputs_, out_activation_
+        As in scikit-learn.
+    n_features_in_, feature_names_in_
+        As in scikit-learn.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from fastnn.estimators import MLPClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> classifier = MLPClassifier(learning_rate_init=0.01, random_state=0).fit(X, y)
+    >>> bool(classifier.score(X, y) > 0.95)
+    True
+    """
+
+    _: KW_ONLY
+    loss: str | Custom = "log_loss"
+    label_smoothing: float = 0.0
+    class_weight: str | Mapping[Any, float] | None = None
+    classes_: Array = field(init=False)
+
+    def fit(
+        self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+    ) -> MLPClassifier:
+        """Train from the start, or with ``warm_start`` go on.
+
+        Parameters
+        ----------
+        X : array, DataFrame or sparse matrix of shape (rows, features)
+        y : array of shape (rows,) or (rows, labels)
+            Classes: numbers or strings. Or a 0 or 1 for each of several labels a row.
+        sample_weight : array of shape (rows,), optional
+
+        Returns
+        -------
+        MLPClassifier
+            Itself.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If data or a parameter are not as described, or if training diverges.
+        """
+        return self._fit(X, y, sample_weight, None, partial=False)
+
+    def partial_fit(
+        self,
+        X: npt.ArrayLike,
+        y: npt.ArrayLike,
+        sample_weight: npt.ArrayLike | None = None,
+        classes: npt.ArrayLike | None = None,
+    ) -> MLPClassifier:
+        """Go on for one epoch over these rows.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`.
+        classes : array, optional
+            All classes that there will be; needed in the first call.
+
+        Returns
+        -------
+        MLPClassifier
+            Itself.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As for `fit`; if y holds a class that ``classes`` did not.
+        """
+        return self._fit(X, y, sample_weight, classes, partial=True)
+
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, classes: Any, *, partial: bool
+    ) -> MLPClassifier:
+        goes_on = self._goes_on(partial=partial)
+        X, y = self._read(X, y, reset=not goes_on)
+        check_classification_targets(y)
+        y = y if isinstance(y, np.ndarray) else y.toarray()
+        several = type_of_target(y).startswith("multilabel")
+        if not several:
+            y = column_or_1d(y, warn=True)
+        known = np.arange(y.shape[1]) if several else np.unique(y)
+        if partial and not goes_on and classes is None:
+            raise ValueError("classes must be passed on the first call to partial_fit.")
+        if partial and classes is not None:
+            known = np.unique(classes)
+            if goes_on and not np.array_equal(known, self.classes_):
+                raise ValueError(
+                    f"`classes={classes!r}` is not the same as on last call to partial_fit, was: "
+                    f"{self.classes_!r}"
+                )
+        if goes_on and not partial and not np.array_equal(known, self.classes_):
+            raise ValueError(
+                "warm_start can only be used where `y` has the same classes as in the previous "
+                f"call to fit. Previously got {self.classes_}, `y` has {known}"
+            )
+        if not goes_on:
+            self.classes_ = known
+        weights = None if sample_weight is None else _check_sample_weight(sample_weight, X)
+        if self.class_weight is not None:
+            by_class = compute_sample_weight(self.class_weight, y)
+            weights = by_class if weights is None else weights * by_class
+        stratify = None if several else y
+        if not several:
+            y = self._codes(y)
+        outputs = len(self.classes_) if several or len(self.classes_) > 2 else 1
+        output = "softmax" if outputs > 1 and not several else "sigmoid"
+        self._train(
+            X,
+            y,
+            weights,
+            outputs,
+            output,
+            partial=partial,
+            stratify=stratify,
+            label_smoothing=self.label_smoothing,
+        )
+        return self
+
+    def _codes(self, y: Array) -> Array:
+        """Return the place of each class in ``classes_``."""
+        unknown = np.setdiff1d(y, self.classes_)
+        if len(unknown):
+            raise ValueError(
+                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. "
+                f"'y' has {unknown}."
+            )
+        return np.searchsorted(self.classes_, y)
+
+    def predict(self, X: npt.ArrayLike) -> Array:
+        """Return the class of each row.
+
+        Parameters
+        ----------
+        X : array, DataFrame or sparse matrix of shape (rows, features)
+
+        Returns
+        -------
+        ndarray of shape (rows,) or (rows, labels)
+            Classes as in y; of several labels a row, a 0 or 1 for each.
+        """
+        check_is_fitted(self, "network_")
+        X = self._read(X)
+        if self._several:
+            return self.network_.predict(X, threshold=0.5)
+        # Of a single class, what the network says does not matter.
+        return self.classes_[np.minimum(self.network_.predict(X), len(self.classes_) - 1)]
+
+    def predict_proba(self, X: npt.ArrayLike) -> Array:
+        """Return the probability of each class.
+
+        Parameters
+        ----------
+        X : array, DataFrame or sparse matrix of shape (rows, features)
+
+        Returns
+        -------
+        ndarray of shape (rows, classes)
+            Classes are in the order of ``classes_``.
+        """
+        check_is_fitted(self, "network_")
+        outputs = self.network_.predict_proba(self._read(X))
+        if outputs.shape[1] > 1 or self._several:
+            return outputs
+        if len(self.classes_) == 1:
+            return np.ones_like(outputs)
+        return np.hstack([1 - outputs, outputs])
+
+    def predict_log_proba(self, X: npt.ArrayLike) -> Array:
+        """Return the logarithm of the probability of each class; see `predict_proba`."""
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X))
+
+    @property
+    def _several(self) -> bool:
+        """Whether rows have several labels."""
+        return self.out_activation_ == "logistic" and self.n_outputs_ == len(self.classes_) > 1
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags

@@ -1,0 +1,147 @@
+"""The regressor."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
+
+import numpy.typing as npt
+from sklearn.base import RegressorMixin
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d
+
+from fastnn.activations import Array
+from fastnn.estimators.base import MLP
+from fastnn.losses import Custom
+
+
+@dataclass(eq=False, repr=False)
+class MLPRegressor(RegressorMixin, MLP):
+    """A multi-layer perceptron that predicts numbers.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int or sequence of int
+        Units of the hidden layers.
+    activation : str or sequence of str
+        Of all hidden layers or of each: "relu", "logistic", "tanh", "identity", or another of
+        `fastnn.Network`.
+    solver : str or optimizer
+        "adam", or "sgd" with ``momentum`` and ``nesterovs_momentum``, or another optimizer of
+        `fastnn.Network.train`, by name or with numbers of its own. "lbfgs" is not offered.
+    alpha : float
+        The L2 penalty is ``alpha / 2`` times the sum of the squared weights, divided by the rows of
+        a batch or the sum of their weights.
+    batch_size : int or "auto"
+        "auto" is 200, or all rows if they are fewer.
+    learning_rate : str, schedule or callable
+        "constant"; with the solver "sgd" also "invscaling" and "adaptive"; or a schedule of
+        `fastnn.Network.train`, such as "linear" or "cosine", with any solver.
+    learning_rate_init, power_t : float
+        Whatever the solver, the rate starts at ``learning_rate_init``.
+    max_iter : int
+        The most epochs.
+    shuffle : bool
+    random_state : int, RandomState or None
+    tol, n_iter_no_change : float
+        Training ends when the loss, or with ``early_stopping`` the validation score, has not become
+        better by ``tol`` for more than ``n_iter_no_change`` epochs.
+    verbose : bool
+        Print a line an epoch.
+    warm_start : bool
+        Let ``fit`` go on where the last one ended.
+    momentum, nesterovs_momentum, beta_1, beta_2, epsilon
+        Of "sgd" and of "adam".
+    early_stopping, validation_fraction
+        Set rows aside, of each class the same share, and keep the epoch with the best score.
+    loss : str or callable
+        "squared_error", "poisson", "absolute_error", "huber", or a function, see `fastnn.losses`.
+    init, l1, dropout, max_norm, clip_norm, clip_value, backend, threads
+        Not in scikit-learn: as for `fastnn.Network` and `fastnn.Network.train`.
+
+    Attributes
+    ----------
+    network_ : fastnn.Network
+        Everything else that a network can do: ``predict_one``, ``summary``, ``activations`` ...
+    coefs_, intercepts_ : list of ndarray
+        Views of the network's weights and biases.
+    loss_curve_ : list of float
+        The mean loss of each epoch, with the penalty at its end.
+    validation_scores_ : list of float or None
+    loss_, best_loss_, best_validation_score_, n_iter_, t_, n_layers_, n_outputs_, out_activation_
+        As in scikit-learn.
+    n_features_in_, feature_names_in_
+        As in scikit-learn.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastnn.estimators import MLPRegressor
+    >>> X = np.linspace(-1, 1, 200)[:, None]
+    >>> regressor = MLPRegressor(learning_rate_init=0.01, random_state=0).fit(X, X[:, 0] ** 2)
+    >>> bool(regressor.score(X, X[:, 0] ** 2) > 0.9)
+    True
+    """
+
+    _: KW_ONLY
+    loss: str | Custom = "squared_error"
+
+    def fit(
+        self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+    ) -> MLPRegressor:
+        """Train from the start, or with ``warm_start`` go on.
+
+        Parameters
+        ----------
+        X : array, DataFrame or sparse matrix of shape (rows, features)
+        y : array of shape (rows,) or (rows, outputs)
+            Numbers; counts of 0 or more for the loss "poisson".
+        sample_weight : array of shape (rows,), optional
+
+        Returns
+        -------
+        MLPRegressor
+            Itself.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If data or a parameter are not as described, or if training diverges.
+        """
+        return self._fit(X, y, sample_weight, partial=False)
+
+    def partial_fit(
+        self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+    ) -> MLPRegressor:
+        """Go on for one epoch over these rows; for parameters and errors see `fit`."""
+        return self._fit(X, y, sample_weight, partial=True)
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, *, partial: bool) -> MLPRegressor:
+        X, y = self._read(X, y, reset=not self._goes_on(partial=partial), y_numeric=True)
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        weights = None if sample_weight is None else _check_sample_weight(sample_weight, X)
+        output = "exponential" if self.loss == "poisson" else "identity"
+        outputs = 1 if y.ndim == 1 else y.shape[1]
+        self._train(X, y, weights, outputs, output, partial=partial)
+        return self
+
+    def predict(self, X: npt.ArrayLike) -> Array:
+        """Return the predictions.
+
+        Parameters
+        ----------
+        X : array, DataFrame or sparse matrix of shape (rows, features)
+
+        Returns
+        -------
+        ndarray of shape (rows,) or (rows, outputs)
+            In the dtype of the X that was learnt from.
+        """
+        check_is_fitted(self, "network_")
+        outputs = self.network_.predict(self._read(X))
+        return outputs[:, 0] if outputs.shape[1] == 1 else outputs
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
