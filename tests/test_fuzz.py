@@ -121,3 +121,10 @@ def test_an_archive_whose_array_declares_another_size_is_refused_unread(tmp_path
     del stream
     message = rf"needs {declared} bytes, but there are {64 << 20}"
     assert peak_of(lambda: datasets.read_npz(tmp_path / "bomb.npz"), message) < 4 << 20
+
+
+def test_a_row_of_very_many_cells_after_short_ones_is_refused_by_line(tmp_path):
+    path = tmp_path / "ragged.csv"
+    path.write_bytes(b"1,2\n" + b"1," * 3_000_000 + b"1\n" + b"1,2\n" * 300_000)
+    with pytest.raises(ValueError, match=r"ragged.csv', line 2: 3000001 cells; need 2"):
+        datasets.read_csv(path, header=False)

@@ -113,8 +113,8 @@ def read_csv(
     for attempt, numeric in attempts:
         try:
             return _table(attempt, content, form, numeric)
-        except (ValueError, OverflowError):
-            continue  # `by_cell` finds out what is wrong.
+        except (ValueError, OverflowError, MemoryError):
+            continue  # `by_cell` finds out what is wrong, such as a row of very many cells.
     return _table(by_cell, content, form, numeric=False)
 
 
@@ -235,6 +235,7 @@ def _form(
         named=header,
         label=place,
         dtype=np.dtype(np.uint8 if pixels else dtype),
+        rows=len(content) // (2 * len(columns)) + 1,  # a number and a delimiter are two bytes
     )
     row = second if header else first
     return form, "" if place is None else "".join(row[place : place + 1])

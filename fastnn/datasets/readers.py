@@ -41,6 +41,7 @@ class Form(NamedTuple):
     named: bool  # by a header
     label: int | None  # its column
     dtype: np.dtype[Any]  # of the features
+    rows: int = sys.maxsize  # at most
 
     def where(self, line: int, column: int) -> str:
         """Say where a cell is."""
@@ -225,4 +226,4 @@ def _converters(form: Form, labels: Labels | None) -> dict[int, Callable[[str], 
 
 
 def _rows(form: Form) -> int:
-    return max(_ROWS, _CELLS // len(form.columns))
+    return min(form.rows, max(_ROWS, _CELLS // len(form.columns)))  # NumPy takes memory for all
