@@ -256,7 +256,7 @@ def _order(seed: int, epoch: int, data: Data, shuffle: bool) -> Array:
     return order if data.rows is None else data.rows[order]
 
 
-def _slices(net: Network, steps: int, batch_size: int, every: int | None) -> Iterator[slice]:
+def _slices(net: Network, steps: int, batch_size: int, every: int | None = None) -> Iterator[slice]:
     """Cut an epoch into calls of a backend, also after every so many steps."""
     work = batch_size * net.architecture.training_flops + STEP_OVERHEAD
     length = max(1, int(SLICE / work))
