@@ -88,6 +88,10 @@ def fast_reader(form: Form, size: int) -> Reader:
 
 def by_pandas(stream: TextIO, form: Form, labels: Labels | None) -> Iterator[Array]:
     """Read with `pandas.read_csv`, not asked for a dtype: that would take longer."""
+    start = stream.tell()
+    if stream.read(1) == "\ufeff":
+        raise ValueError("pandas leaves it out, wherever it begins to read")
+    stream.seek(start)
     with importlib.import_module("pandas").read_csv(
         stream,
         sep=form.delimiter,

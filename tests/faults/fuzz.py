@@ -15,6 +15,7 @@ import gzip
 import importlib.util
 import io
 import json
+import multiprocessing
 import os
 import random
 import re
@@ -31,7 +32,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
@@ -55,6 +56,8 @@ CORPUS = ROOT / "tests" / "faults" / "corpus"
 SECONDS = 5  # for one file
 MEMORY = 200 << 20  # bytes beyond what reading the seeds took
 LONGEST = 1 << 16  # bytes of a changed file
+FILES = 30_000  # for one process of atheris
+MAXRSS = 1 if sys.platform == "darwin" else 1024  # bytes in its unit
 ADDRESSES = 2 << 30  # bytes beyond those at the start, in a process of its own
 
 Change = Callable[[bytes], bytes]
@@ -372,9 +375,7 @@ READERS = {
 
 def peak() -> int:
     """Return the most memory that this process has had, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
-        1 if sys.platform == "darwin" else 1024
-    )
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS
 
 
 class Fuzzer:
@@ -447,13 +448,13 @@ class Fuzzer:
             content = within(rng, content, change)
         return content
 
-    def summary(self) -> str:
-        """Return the figures of a run."""
+    def summary(self, most: int) -> str:
+        """Return the figures of a run, whose processes took so many bytes at most."""
         seconds = time.perf_counter() - self.began
         return (
             f"{self.name}: {self.files:,} files in {seconds:.0f} s, the longest took "
-            f"{self.longest:.2f} s, memory grew by {(peak() - self.start) >> 20} MB, "
-            f"{len(self.found)} findings"
+            f"{self.longest:.2f} s, memory grew by {(most - self.start) >> 20} MB "
+            f"to {most >> 20} MB"
         )
 
     def _keep(self, message: str, content: bytes) -> None:
@@ -464,7 +465,10 @@ class Fuzzer:
         self.found[kind] = content
         if self.findings is not None:
             name = f"{self.name}-{re.sub('[^0-9A-Za-z_.]+', '-', kind)}"
-            (self.findings / name).write_bytes(content)
+            path = self.findings / name
+            if path.exists() and path.stat().st_size <= len(content):  # by a process before
+                return
+            path.write_bytes(content)
             print(f"{name}, {len(content)} bytes: {message}", flush=True)
 
 
@@ -487,7 +491,36 @@ def limited(seconds: float | None) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def guided(fuzzer: Fuzzer, seconds: float, seed: int, corpus: Path) -> None:
+def guided(fuzzer: Fuzzer, seconds: float, seed: int, corpus: Path) -> int:
+    """Run atheris; return the most memory that a process took.
+
+    Its instrumentation keeps about a kilobyte of each file for good, so each process reads some
+    thousands, and the next goes on with the corpus.
+    """
+    for i, content in enumerate(fuzzer.seeds):
+        (corpus / str(i)).write_bytes(content)
+    files, longest = multiprocessing.Value("Q", fuzzer.files), multiprocessing.Value("d")
+
+    def give(data: bytes) -> None:
+        fuzzer.give(data)
+        files.value += 1
+        longest.value = max(longest.value, fuzzer.longest)
+
+    most, status, end = 0, 0, time.perf_counter() + seconds
+    while status == 0 and (left := end - time.perf_counter()) > 1:
+        seed += 1
+        child = os.fork()
+        if child == 0:
+            run_atheris(fuzzer, give, left, seed, corpus)
+        _, status, usage = os.wait4(child, 0)
+        most = max(most, usage.ru_maxrss * MAXRSS)
+    fuzzer.files, fuzzer.longest = files.value, longest.value
+    return most
+
+
+def run_atheris(
+    fuzzer: Fuzzer, give: Callable[[bytes], None], seconds: float, seed: int, corpus: Path
+) -> NoReturn:
     """Run atheris, which ends the process."""
 
     def mutate(data: bytes, most: int, number: int) -> bytes:
@@ -497,16 +530,15 @@ def guided(fuzzer: Fuzzer, seconds: float, seed: int, corpus: Path) -> None:
         within = fuzzer.reader.within if rng.random() < 0.7 else plainly
         return within(rng, data, lambda part: changed(rng, part, fuzzer.seeds))[:most]
 
-    for i, content in enumerate(fuzzer.seeds):
-        (corpus / str(i)).write_bytes(content)
     arguments = [
-        sys.argv[0], str(corpus), f"-max_total_time={seconds:.0f}", f"-seed={seed + 1}",
-        f"-max_len={LONGEST}", f"-timeout={10 * SECONDS}", "-rss_limit_mb=8192",
-        f"-artifact_prefix={fuzzer.findings}{os.sep}", "-print_final_stats=1",
+        sys.argv[0], str(corpus), f"-max_total_time={max(1, seconds):.0f}", f"-seed={seed}",
+        f"-runs={FILES}", f"-max_len={LONGEST}", f"-timeout={10 * SECONDS}", "-rss_limit_mb=8192",
+        f"-artifact_prefix={fuzzer.findings}{os.sep}", "-verbosity=0",
     ]  # fmt: skip
     limit_addresses()
-    atheris.Setup(arguments, lambda data: fuzzer.give(data) and None, custom_mutator=mutate)
+    atheris.Setup(arguments, give, custom_mutator=mutate)
     atheris.Fuzz()
+    raise AssertionError("atheris returned")
 
 
 def main() -> int:
@@ -524,14 +556,13 @@ def main() -> int:
         before = set(os.listdir(options.findings))
         if atheris is None:
             plain(fuzzer, options.seconds, options.seed)
-            print(fuzzer.summary())
-        elif child := os.fork():  # atheris ends its process
-            os.waitpid(child, 0)
+            most = peak()
         else:
             (corpus := Path(folder, "corpus")).mkdir()
-            guided(fuzzer, options.seconds, options.seed, corpus)
+            most = guided(fuzzer, options.seconds, options.seed, corpus)
+        print(fuzzer.summary(most))
         found = set(os.listdir(options.findings)) - before
-    print(f"{options.reader}: {len(found)} new files in {options.findings}")
+    print(f"{options.reader}: {len(found)} new findings in {options.findings}")
     return len(found)
 
 
