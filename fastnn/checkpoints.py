@@ -1,9 +1,10 @@
 """Checkpoints: all that a run needs to go on, bit for bit as if it had never stopped.
 
 A checkpoint is a file of the network, see `fastnn.files`, with what the optimizer remembers; with
-early stopping the best parameters so far, ``best.layers.0.weights`` and so on; and in the metadata
-``run``: the settings, the place in the run, early stopping's counters and the history. What order
-rows come in, and which units dropout leaves out, follow from the seed and the place.
+early stopping the best parameters so far, ``best.layers.0.weights`` and so on; the ``history``, a
+float64 tensor of (epochs, columns); and in the metadata ``run``: the settings, the place in the
+run, early stopping's counters and the names of the columns. What order rows come in, and which
+units dropout leaves out, follow from the seed and the place.
 """
 
 from __future__ import annotations
@@ -18,11 +19,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import numpy as np
+
 from fastnn import tensors
 from fastnn import validation as check
 from fastnn.activations import Array
-from fastnn.history import History
+from fastnn.history import Row
 from fastnn.parameters import Parameters
+from fastnn.tensors import Tensors
 
 if TYPE_CHECKING:
     from fastnn.loop import _Training
@@ -158,13 +162,15 @@ class Saver:
             best = Parameters(training.net.architecture)
             best.vector[:] = training.best
             found |= tensors.of_parameters(best.weights, best.biases, "best.")
+        if len(history):
+            found["history"] = np.array([list(row.values()) for row in history], np.float64)
         metadata["run"] = {
             "settings": self.settings,
             "progress": dataclasses.asdict(training.progress),
             "counters": [watch.best, watch.waited] if watch else None,
             "best_epoch": history.best_epoch,
             "stopped": history.stopped,
-            "history": history.rows,
+            "columns": history.columns,
         }
         tensors.write(self.path, found, metadata)
 
@@ -184,13 +190,9 @@ class Saver:
         state = other.optimizer_state(training.run.rule.optimizer)
         try:
             progress = _progress(described["progress"], training)
-            rows = [dict(row) for row in described["history"]]
-            if len(rows) != progress.epoch or other.epochs_trained < len(rows):
-                raise ValueError(f"{len(rows)} epochs in the history, {progress.epoch} done")
-            columns = {*COLUMNS, *self.settings["metrics"]}
-            if any(row.keys() != columns for row in rows):
-                raise ValueError(f"other columns in the history; need {', '.join(sorted(columns))}")
-            recorded = History(rows)
+            if other.epochs_trained < progress.epoch:
+                raise ValueError(f"{progress.epoch} epochs done, of {other.epochs_trained} in all")
+            rows = self._rows(found, described["columns"], progress.epoch, other.epochs_trained)
             best, waited = described["counters"] or (0.0, 0)
             if not isinstance(best, float):
                 raise TypeError(f"the best value must be a number, got {best!r}")
@@ -203,7 +205,7 @@ class Saver:
             raise ValueError(f"{name} does not describe a run: {error}") from None
         if best_epoch is not None:
             needed = tensors.shapes(net.architecture, "best.")
-            tensors.check_shapes(name, found, needed, net.architecture.dtype)
+            tensors.check(name, found, needed, net.architecture.dtype)
             best_parameters = Parameters(net.architecture)
             tensors.fill(best_parameters.weights, best_parameters.biases, found, "best.")
             training.best = best_parameters.vector
@@ -212,10 +214,26 @@ class Saver:
             vector[:] = stored
         training.state.steps, net.epochs_trained = state.steps, other.epochs_trained
         training.progress = progress
-        history.rows = recorded.rows
+        history.rows = rows
         history.stopped, history.best_epoch = stopped, best_epoch
         if training.watch is not None:
             training.watch.best, training.watch.waited = counters
+
+    def _rows(self, found: Tensors, columns: list[str], count: int, last: int) -> list[Row]:
+        """Return the rows of the history, so many up to the last epoch."""
+        if count == 0:
+            return []
+        names = sorted([*COLUMNS, *self.settings["metrics"]])
+        if sorted(columns) != names:
+            raise ValueError(f"other columns in the history; need {', '.join(names)}")
+        table = found["history"]
+        if table.shape != (count, len(names)) or table.dtype != np.float64:
+            raise ValueError(
+                f"the history is {table.dtype} of shape {table.shape}; need float64 of "
+                f"{(count, len(names))}"
+            )
+        rows = (dict(zip(columns, row, strict=True)) for row in table.tolist())
+        return [{**row, "epoch": last - count + i} for i, row in enumerate(rows, 1)]
 
     def _compare(self, name: str, settings: Any) -> None:
         if not isinstance(settings, dict):

@@ -121,12 +121,12 @@ def build(
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{name} does not describe a network: {error}") from None
     dtype = architecture.dtype
-    tensors.check_shapes(name, found, tensors.shapes(architecture), dtype)
+    tensors.check(name, found, tensors.shapes(architecture), dtype)
     columns = {"input_scaler": architecture.sizes[0], "target_scaler": architecture.sizes[-1]}
     for scaler, count in columns.items():
         if f"{scaler}.mean" in found or f"{scaler}.scale" in found:
             needed = {f"{scaler}.mean": (count,), f"{scaler}.scale": (count,)}
-            tensors.check_shapes(name, found, needed, dtype)
+            tensors.check(name, found, needed, dtype)
             if not (found[f"{scaler}.scale"] > 0).all():
                 raise ValueError(f"{name}: {scaler}.scale holds numbers that are not above 0")
     epochs, classes = settings.pop("epochs_trained"), settings.pop("classes")
@@ -174,7 +174,7 @@ def _state(name: str, found: Tensors, described: Any, architecture: Architecture
         raise ValueError(f"{name} does not describe an optimizer: {error}") from None
     for i in range(optimizer.slots):
         needed = tensors.shapes(architecture, f"optimizer.{i}.")
-        tensors.check_shapes(name, found, needed, architecture.dtype)
+        tensors.check(name, found, needed, architecture.dtype)
     state = State(optimizer, architecture)
     state.steps = steps
     for i, slot in enumerate(state.slots):

@@ -201,7 +201,6 @@ class _Training:
         number = net.epochs_trained + 1
         steps = -(-len(data) // run.batch_size)
         column = "validation_loss" if "validation_loss" in self.history.columns else "loss"
-        losses_before = self.history[column] if len(self.history) else []
         start = time.perf_counter()
         order = _order(net.seed, number, data, run.shuffle)
         # Whatever a step needs is made for one part at a time, as rows may be very many.
@@ -216,6 +215,7 @@ class _Training:
             places = range(part.start * run.batch_size, min(part.stop * run.batch_size, len(data)))
             rows = order[places.start : places.stop]
             t = at.epoch + np.arange(part.start, part.stop) / steps
+            losses_before = (row[column] for row in self.history)
             factors = schedules.factors(run.schedule, t, run.epochs, losses_before)
             rates = run.learning_rate * factors
             keys = dropout.NO_KEYS

@@ -8,7 +8,7 @@ function works too: it gets the epochs done so far in this run, with the part of
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from typing import ClassVar, Literal
 
@@ -222,7 +222,7 @@ class ReduceOnPlateau(_Schedule):
         """Return the factor as far as it depends on ``t``: not at all."""
         return np.ones(len(t))
 
-    def reductions(self, losses: list[float]) -> int:
+    def reductions(self, losses: Iterable[float]) -> int:
         """Return how often the losses of the epochs so far have been on a plateau."""
         count, waited, lowest = 0, 0, math.inf
         for loss in losses:
@@ -264,7 +264,7 @@ def named(schedule: object, epochs: int) -> Schedule | Callable[[float], float]:
 
 
 def factors(
-    schedule: Schedule | Callable[[float], float], t: Array, epochs: int, losses: list[float]
+    schedule: Schedule | Callable[[float], float], t: Array, epochs: int, losses: Iterable[float]
 ) -> Array:
     """Return the factors at the times ``t``, in epochs, given the losses of the epochs so far.
 

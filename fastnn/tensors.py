@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 VERSION = 1
 Tensors = dict[str, Array]
 
-# JSON of settings and history, of some 100,000 epochs: reading takes a small multiple of it.
+# JSON of settings, mostly of the names of classes: reading takes a small multiple of it.
 LONGEST_HEADER = 1 << 24
 _MOST_DIMENSIONS = 2
 _DTYPES = {"F32": np.float32, "F64": np.float64}
@@ -56,7 +56,7 @@ def write(path: str | os.PathLike[str], tensors: Tensors, metadata: Mapping[str,
         {"format": "fastnn", "version": str(VERSION), **texts},
     )
     if int.from_bytes(content[:8], "little") > LONGEST_HEADER:
-        raise OSError(errno.EFBIG, "settings and history too long to be read back", os.fspath(path))
+        raise OSError(errno.EFBIG, "settings too long to be read back", os.fspath(path))
     folder, name = os.path.split(os.path.realpath(path))
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"no folder {folder!r} to write {name!r} in; need one that exists")
@@ -80,7 +80,7 @@ def read(path: str | os.PathLike[str]) -> tuple[Tensors, dict[str, Any]]:
     Returns
     -------
     tensors : dict of ndarray
-        float32 or float64, all of them finite.
+        float32 or float64; `check` is for what they hold.
     metadata : dict
 
     Raises
@@ -88,8 +88,8 @@ def read(path: str | os.PathLike[str]) -> tuple[Tensors, dict[str, Any]]:
     OSError
         If the file cannot be read (``FileNotFoundError`` if there is none).
     ValueError
-        If it is not a safetensors file of fastnn, is damaged, holds other types or numbers that are
-        not finite, or is of a later version.
+        If it is not a safetensors file of fastnn, is damaged, holds other types, or is of a later
+        version.
     """
     from safetensors import SafetensorError, deserialize
 
@@ -119,10 +119,7 @@ def read(path: str | os.PathLike[str]) -> tuple[Tensors, dict[str, Any]]:
         array = np.frombuffer(parts["data"], _DTYPES[parts["dtype"]])
         if array.size == 0:
             raise ValueError(f"{name}: {tensor} has the shape {parts['shape']}, without numbers")
-        array = array.reshape(parts["shape"])
-        if not np.isfinite(array).all():
-            raise ValueError(f"{name}: {tensor} holds numbers that are not finite")
-        tensors[tensor] = array
+        tensors[tensor] = array.reshape(parts["shape"])
     return tensors, metadata
 
 
@@ -177,10 +174,10 @@ def fill(
         vector[...] = tensors[f"{prefix}layers.{l}.biases"]
 
 
-def check_shapes(
+def check(
     name: str, tensors: Tensors, needed: Mapping[str, tuple[int, ...]], dtype: np.dtype
 ) -> None:
-    """Refuse tensors that are missing, or of another shape or dtype."""
+    """Refuse tensors that are missing, of another shape or dtype, or not finite."""
     for tensor, shape in needed.items():
         if tensor not in tensors:
             raise ValueError(f"{name} lacks {tensor}")
@@ -189,6 +186,8 @@ def check_shapes(
             raise ValueError(
                 f"{name}: {tensor} is {array.dtype} of shape {array.shape}; need {dtype} of {shape}"
             )
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name}: {tensor} holds numbers that are not finite")
 
 
 def _umask() -> int:
