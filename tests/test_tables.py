@@ -138,7 +138,7 @@ def test_floats_are_rounded_to_the_nearest(reader, write, text):
 
 
 def test_true_and_false_are_one_and_zero(reader, write):
-    table = read_csv(write("a,b\nTrue,false\nFALSE,TRUE\n"))
+    table = read_csv(write("a,b\nTrue,false\nFALSE,tRuE\n"))
     assert_equal(table, np.float32([[1, 0], [0, 1]]))
 
 

@@ -82,9 +82,9 @@ def read_csv(
 
     Notes
     -----
-    A number is what `float` reads; True and False are 1 and 0. It is rounded to the nearest float64
-    and from there to the dtype. pandas, from version 3.1, reads the file where it is installed and
-    takes less time, else NumPy; the result is the same to the bit.
+    A number is what `float` reads; True and False, in any case, are 1 and 0. It is rounded to the
+    nearest float64 and from there to the dtype. pandas, from version 3.1, reads the file where it
+    is installed and takes less time, else NumPy; the result is the same to the bit.
 
     Examples
     --------

@@ -16,7 +16,7 @@ EXACT = 2.0**53
 MOST_COLUMNS = 1 << 18
 """Each has a name, which takes more memory than a number in a compressed file."""
 
-_TRUTH = {"True": 1.0, "TRUE": 1.0, "true": 1.0, "False": 0.0, "FALSE": 0.0, "false": 0.0}
+_TRUTH = {"true": 1.0, "false": 0.0}
 
 
 class Table(NamedTuple):
@@ -48,8 +48,8 @@ class Split(NamedTuple):
 
 
 def number(text: str) -> float:
-    """Return the number that a cell holds: what `float` reads, True or False."""
-    text = text.strip()
+    """Return the number that a cell holds: what `float` reads, or True or False in any case."""
+    text = text.strip().lower()
     return _TRUTH[text] if text in _TRUTH else float(text)
 
 
