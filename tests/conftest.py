@@ -17,6 +17,10 @@ def pytest_configure(config):
     config.addinivalue_line(
         "markers", "every_width: also run with vectors of 128, 256 and 512 bits, see test_vectors"
     )
+    if "CANARIES" in os.environ:
+        from faults import canaries
+
+        config.pluginmanager.register(canaries.Plugin(os.environ["CANARIES"]))
 
 
 @pytest.fixture(scope="session")

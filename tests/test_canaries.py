@@ -1,0 +1,98 @@
+"""The canaries and fences around arrays: that they notice what they are there for."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="constants of mmap")
+
+BEGIN = """
+import sys
+sys.path.insert(0, "tests")
+from faults import canaries
+import numba, numpy as np
+from fastnn import Network
+from fastnn.backends.compiled import planning
+from fastnn.backends.compiled.vector_ir import pointer_to
+
+plugin = canaries.Plugin(sys.argv[1])
+
+@numba.njit
+def read(address):
+    return numba.carray(pointer_to(address, np.uint8(0)), 1)[0]
+
+@numba.njit
+def write(address):
+    numba.carray(pointer_to(address, np.uint8(0)), 1)[0] = 7
+
+def around(array):
+    begin = array.ctypes.data
+    return {"start": begin - 1, "end": begin + array.nbytes}
+"""
+
+
+@pytest.mark.parametrize("side", ["start", "end"])
+def test_a_read_beyond_the_fence_ends_the_process(run_python, side):
+    code = """
+import os, signal
+for size in (1, 1000, 1024, 5000):
+    array = np.ones(size, np.float32)
+    read(array.ctypes.data)
+    read(array.ctypes.data + array.nbytes - 1)
+    if child := os.fork():
+        signals = signal.SIGSEGV, signal.SIGBUS
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) in [-s for s in signals]
+    else:
+        read(around(array)[sys.argv[1]])
+        os._exit(0)
+"""
+    assert run_python("-c", BEGIN + code, side) == ""
+
+
+@pytest.mark.parametrize(("side", "other"), [("start", "end"), ("end", "start")])
+def test_a_write_on_the_other_side_is_found_when_the_array_goes(run_python, side, other):
+    code = f"""
+array = np.arange(1000)
+array += 1
+write(around(array)[{other!r}])
+before = plugin.state.broken
+del array
+print(before, plugin.state.broken)
+try:
+    plugin.pytest_runtest_teardown()
+except AssertionError as error:
+    print(error)
+"""
+    assert run_python("-c", BEGIN + code, side) == "0 1\n1 arrays were written to out of bounds\n"
+
+
+def test_a_write_between_parts_of_the_work_array_is_found(run_python):
+    code = """
+net = Network([20, 30, 4], seed=0)
+layers, work = planning.workspace(net.architecture, 8, 8, 1, True)
+plugin.pytest_runtest_teardown()
+layers, work = planning.workspace(net.architecture, 8, 8, 1, True)
+work[layers[1, planning.table.OUTPUT] - 1] = 0
+try:
+    plugin.pytest_runtest_teardown()
+except AssertionError:
+    print("found")
+"""
+    assert run_python("-c", BEGIN + code, "end") == "found\n"
+
+
+def test_arrays_hold_what_they_should(run_python):
+    code = """
+assert np.isnan(np.empty(100)).all()
+assert not np.zeros(5000).any()
+assert np.arange(10000).sum() == 49995000
+array = np.arange(5)
+array.resize(2000, refcheck=False)
+assert array.sum() == 10
+rows = np.fromiter(range(3000), float)
+assert rows.sum() == 4498500
+"""
+    for side in ("start", "end"):
+        assert run_python("-c", BEGIN + code, side) == ""
