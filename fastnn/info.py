@@ -62,16 +62,17 @@ def info() -> str:
     )
 
 
-def layers() -> list[str]:
-    """Return those of Numba's threading layers that are installed."""
-    found = []
+def layers() -> tuple[list[str], list[str]]:
+    """Return Numba's threading layers that are there, and of the others the reasons."""
+    found, reasons = [], []
     for name, module in LAYERS.items():
         try:
             importlib.import_module(f"numba.np.ufunc.{module}")
-        except ImportError:
-            continue
-        found.append(name)
-    return found
+        except ImportError as error:
+            reasons.append(f"not {name}, {error}")
+        else:
+            found.append(name)
+    return found, reasons
 
 
 def _answer(find: Callable[[], str]) -> str:
@@ -140,10 +141,8 @@ def _layer() -> str:
     from fastnn.backends.compiled import threads  # noqa: F401 - sets how long idle threads spin
 
     numba.get_num_threads()  # starts the layer
-    found = layers()
-    missing = [name for name in LAYERS if name not in found]
-    without = f"; not installed: {', '.join(missing)}" if missing else ""
-    return f"{numba.threading_layer()}, of {', '.join(found)}{without}"
+    found, reasons = layers()
+    return "; ".join([f"{numba.threading_layer()}, of {', '.join(found)}", *reasons])
 
 
 def _cache() -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import hashlib
 import os
+import sys
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import numba
 import numpy as np
@@ -14,7 +16,7 @@ import pytest
 from cases import DTYPES, WIDE, Case, make_data, make_network
 
 from fastnn.backends.compiled import threads
-from fastnn.info import LAYERS, layers
+from fastnn.info import LAYERS
 
 COUNTS = (1, 2, 3, 8)
 
@@ -217,14 +219,21 @@ def test_other_processes_with_other_threads_give_the_same_bits(run_python, diges
     assert printed.split() == [digest]
 
 
-# Numba starts no others later.
-TWO = {"NUMBA_NUM_THREADS": "2"}
+# Numba starts no other threads later. The package tbb puts its library where nothing looks for it.
+LIBRARIES = [str(Path(sys.prefix, "lib")), *filter(None, [os.environ.get("LD_LIBRARY_PATH")])]
+TWO = {"NUMBA_NUM_THREADS": "2", "LD_LIBRARY_PATH": os.pathsep.join(LIBRARIES)}
+
+
+@pytest.fixture(scope="module")
+def layers(run_python):
+    """The threading layers that Numba finds."""
+    return run_python("-c", "from fastnn.info import layers; print(*layers()[0])", **TWO).split()
 
 
 @pytest.fixture(params=LAYERS)
-def layer(request):
+def layer(request, layers):
     """Each of Numba's threading layers that is there."""
-    if request.param not in layers():
+    if request.param not in layers:
         pytest.skip(f"Numba finds no threading layer {request.param} here")
     return request.param
 
