@@ -146,15 +146,13 @@ def _layer() -> str:
 
 
 def _cache() -> str:
-    from fastnn.backends.compiled import cache, steps
+    from fastnn.backends.compiled import cache
 
-    folder = steps.run.dispatcher.stats.cache_path
-    if folder is None:
-        return f"none; {cache.trouble}"
-    state = cache.state(folder)
-    writable = f"cannot be written to: {state.problem}" if state.problem else "can be written to"
-    trouble = f"; {cache.trouble}" if cache.trouble else ""
-    return f"{folder}: {state.files} files, {state.size:,} bytes, {writable}{trouble}"
+    found = []
+    for folder, files, size, problem in cache.states():
+        writable = f"cannot be written to: {problem}" if problem else "can be written to"
+        found.append(f"{folder}: {files} files, {size:,} bytes, {writable}")
+    return "; ".join([*found, *([cache.trouble] if cache.trouble else [])])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

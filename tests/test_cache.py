@@ -167,16 +167,46 @@ def test_a_folder_that_is_missing_is_made(folder):
 
 
 def test_a_folder_that_vanishes_is_made_again(folder):
+    compiled_and_run()
     unit = jit.Unit(halve, lambda number: (number[::1],), {})
     shutil.rmtree(folder)
     unit.prepare(types.float64)
     assert len(files(folder)) == 1
 
 
-def test_a_read_only_folder_is_named_once_and_everything_compiled(folder, monkeypatch):
-    def refuse(*args, **kwargs):
-        raise OSError(errno.EROFS, "Read-only file system")
+def refuse(*args, **kwargs):
+    raise OSError(errno.EROFS, "Read-only file system")
 
+
+def test_what_is_in_a_read_only_folder_is_loaded_without_a_word(folder, monkeypatch):
+    compiled_and_run()
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    assert compiled_and_run()
+
+
+def test_what_is_not_in_a_read_only_folder_goes_to_the_next(folder, monkeypatch):
+    places = [folder / name for name in ("first", "second", "third")]
+    monkeypatch.setattr(cache, "folders", lambda: places)
+    monkeypatch.setattr(cache, "unwritable", lambda place: "" if place != places[0] else "it is")
+    for place in places[1:]:
+        place.mkdir(parents=True)
+    with pytest.warns(RuntimeWarning, match=r"first: it is; .*second is used"):
+        assert not compiled_and_run()
+    assert compiled_and_run()
+    assert [path.parts[0] for path in files(folder)] == ["second"]
+
+
+def test_what_another_user_may_not_read_is_not_there(folder, monkeypatch):
+    compiled_and_run()
+
+    def forbid(path):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(pathlib.Path, "read_bytes", forbid)
+    assert not compiled_and_run()
+
+
+def test_a_read_only_folder_is_named_once_and_everything_compiled(folder, monkeypatch):
     monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
     with pytest.warns(RuntimeWarning, match="Read-only file system; .* every process") as caught:
         assert not compiled_and_run()
@@ -265,13 +295,18 @@ def test_training_with_a_damaged_cache_gives_the_same_bits(run_python, two_proce
     assert files(tmp_path).keys() == cold.keys()
 
 
-def test_a_folder_asked_for_in_vain_is_named_once_with_the_one_in_its_place(run_python, tmp_path):
-    (tmp_path / "file").write_text("")
-    asked = tmp_path / "file" / "cache"
-    _, said = json.loads(run_python("-c", SMALL, "1", NUMBA_CACHE_DIR=str(asked)))
-    assert len(said) == 1
-    assert f"{asked}: Not a directory; " in said[0]
-    assert said[0].endswith(" is used")
+def test_a_folder_asked_for_in_vain_is_named_once_with_the_one_in_its_place(folder, monkeypatch):
+    folder.write_text("")  # a file
+    beside = folder.parent / "sources"
+    monkeypatch.setattr(cache, "HERE", beside)
+    with pytest.warns(
+        RuntimeWarning, match=r"^the cache .*: Not a directory; .* is used"
+    ) as caught:
+        assert not compiled_and_run()
+    assert compiled_and_run()
+    assert len(caught) == 1
+    assert f"{folder / 'fastnn'}: " in str(caught[0].message)
+    assert f"{beside / '__pycache__'} is used" in str(caught[0].message)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs limits of file sizes")

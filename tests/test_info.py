@@ -10,7 +10,7 @@ import pytest
 
 import fastnn
 from fastnn import info
-from fastnn.backends.compiled import cache, steps, threads, vector_ir
+from fastnn.backends.compiled import cache, threads, vector_ir
 
 
 def lines(text):
@@ -68,7 +68,7 @@ def test_the_threading_layer_that_is_used_is_named_first(told):
 
 
 def test_the_folder_of_the_cache_and_what_it_holds(monkeypatch, tmp_path):
-    monkeypatch.setattr(type(steps.run.dispatcher._cache), "cache_path", str(tmp_path))
+    monkeypatch.setattr(cache, "folders", lambda: [tmp_path, tmp_path / "another"])
     monkeypatch.setattr(cache, "trouble", None)
     (tmp_path / "some.nbc").write_bytes(bytes(1234))
     (tmp_path / "other").write_bytes(bytes(99))
@@ -77,12 +77,12 @@ def test_the_folder_of_the_cache_and_what_it_holds(monkeypatch, tmp_path):
 
 
 def test_a_folder_that_cannot_be_written_to(monkeypatch, tmp_path):
-    monkeypatch.setattr(type(steps.run.dispatcher._cache), "cache_path", str(tmp_path / "file"))
+    monkeypatch.setattr(cache, "folders", lambda: [tmp_path / "file", tmp_path])
     monkeypatch.setattr(cache, "trouble", "elsewhere: no room")
     (tmp_path / "file").write_text("")
     answer = lines(info.info())["cache"]
-    assert "0 files, 0 bytes, cannot be written to: " in answer
-    assert answer.endswith("; elsewhere: no room")
+    assert f"{tmp_path / 'file'}: 0 files, 0 bytes, cannot be written to: " in answer
+    assert answer.endswith(f"; {tmp_path}: 0 files, 0 bytes, can be written to; elsewhere: no room")
 
 
 def test_variables_of_the_environment(monkeypatch):

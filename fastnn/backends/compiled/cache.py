@@ -9,6 +9,7 @@ wrong costs a compilation, and the first time a warning.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import pickle
@@ -21,8 +22,9 @@ from typing import Any, NamedTuple
 
 import llvmlite
 import numba
-from numba.core.caching import FunctionCache
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 from numba.core.serialize import dumps
+from numba.misc.appdirs import AppDirs
 
 from fastnn.backends.compiled.vector_ir import MACHINE
 
@@ -44,85 +46,124 @@ def _fingerprint() -> str:
 FINGERPRINT = _fingerprint()
 
 
+def folders() -> list[Path]:
+    """Return where functions may be: the folder asked for, if any, beside the sources, the user's.
+
+    An entry is read from the first that has it, up to the first that can be written to; there new
+    ones are written.
+    """
+    asked = numba.config.CACHE_DIR
+    user = AppDirs(appname="numba", appauthor=False).user_cache_dir
+    return [
+        *([Path(asked, "fastnn")] if asked else []),
+        HERE / "__pycache__",
+        Path(user, "fastnn"),
+    ]
+
+
 class _Entries:
     """The files of one function, in place of Numba's index and numbered files.
 
     Parameters
     ----------
-    folder : Path
     name : str
         What the names of the files begin with.
     """
 
-    def __init__(self, folder: Path, name: str) -> None:
-        self.folder = folder
+    def __init__(self, name: str) -> None:
         self.name = name
+        self.folders = folders()
 
     def load(self, key: object) -> Any:
         """Return what is kept under a key, or None."""
-        path = self._path(key)
-        try:
-            content = path.read_bytes()
-        except FileNotFoundError:
-            return None
-        digest, data = content[:DIGEST_SIZE], content[DIGEST_SIZE:]
-        if hashlib.sha256(data).digest() != digest:
-            raise ValueError(f"{path.name} is damaged")
-        return pickle.loads(data)
+        for folder in self.folders:
+            try:
+                content = (folder / self._file(key)).read_bytes()
+            except (FileNotFoundError, NotADirectoryError, PermissionError):
+                if not unwritable(folder):
+                    return None
+                continue
+            digest, data = content[:DIGEST_SIZE], content[DIGEST_SIZE:]
+            if hashlib.sha256(data).digest() != digest:
+                raise ValueError(f"{folder / self._file(key)} is damaged")
+            return pickle.loads(data)
+        return None
 
     def save(self, key: object, value: object) -> None:
         """Keep a value under a key."""
-        path = self._path(key)
-        data = dumps(value)
+        first = self.folders[0]
+        problem = unwritable(first)
+        folder = next((folder for folder in self.folders if not unwritable(folder)), None)
+        if folder is None:
+            _warn(f"{first}: {problem}; functions are compiled in every process")
+            return
+        if problem and numba.config.CACHE_DIR:
+            _warn(f"{first}: {problem}; {folder} is used")
+        path, data = folder / self._file(key), dumps(value)
         beside = path.with_name(f"{path.name}.{uuid.uuid4().hex[:16]}.tmp")
         try:
             with beside.open("xb") as file:
                 file.write(hashlib.sha256(data).digest() + data)
             beside.replace(path)
+        except OSError as error:
+            _warn(f"{folder}: {_reason(error)}; what is not kept is compiled every time")
         finally:
-            beside.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                beside.unlink()
 
-    def _path(self, key: object) -> Path:
+    def _file(self, key: object) -> str:
         digest = hashlib.sha256(repr((key, FINGERPRINT)).encode()).hexdigest()
-        return self.folder / f"{self.name}.{digest[:32]}.nbc"
+        return f"{self.name}.{digest[:32]}.nbc"
+
+
+class _Locator(_CacheLocator):  # type: ignore[misc]
+    """What Numba wants to know of the folder, which is not its own choice here."""
+
+    def __init__(self, line: int) -> None:
+        self.line = line
+
+    @classmethod
+    def from_function(cls, function: Callable[..., Any], file: str) -> _Locator:
+        return cls(function.__code__.co_firstlineno)
+
+    def ensure_cache_path(self) -> None:
+        """Do nothing: entries find, or make, their folder."""
+
+    def get_cache_path(self) -> str:
+        return str(folders()[0])
+
+    def get_source_stamp(self) -> str:
+        return FINGERPRINT
+
+    def get_disambiguator(self) -> str:
+        return str(self.line)
+
+
+class _Implementation(CompileResultCacheImpl):  # type: ignore[misc]
+    _locator_classes = (_Locator,)
 
 
 class _Cache(FunctionCache):  # type: ignore[misc]
     """Numba's cache with our entries; what cannot be read or written is compiled."""
 
+    _impl_class = _Implementation
+
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
-        self._cache_file = _Entries(Path(self.cache_path), self._impl.filename_base)
+        self._cache_file = _Entries(self._impl.filename_base)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return the compiled function, or None."""
         try:
             return super().load_overload(sig, target_context)
         except Exception as error:  # what a damaged entry raises is not known
-            _warn(self.cache_path, f"{_reason(error)}; it is compiled anew")
+            _warn(f"{_reason(error)}; it is compiled anew")
             return None
-
-    def save_overload(self, sig: Any, data: Any) -> None:
-        """Keep a compiled function, if there is room."""
-        try:
-            super().save_overload(sig, data)
-        except OSError as error:
-            _warn(self.cache_path, f"{_reason(error)}; what is not kept is compiled every time")
 
 
 def attach(dispatcher: Any, function: Callable[..., Any]) -> None:
-    """Let a dispatcher keep the compiled function on disk, if there is a folder for it."""
-    asked = numba.config.CACHE_DIR
-    problem = unwritable(asked) if asked else None
-    try:
-        dispatcher._cache = _Cache(function)
-    except (OSError, RuntimeError) as error:  # Numba found no folder
-        folder = asked or HERE / "__pycache__"
-        problem = problem or unwritable(folder) or _reason(error)
-        _warn(folder, f"{problem}; functions are compiled in every process")
-    else:
-        if problem:
-            _warn(asked, f"{problem}; {dispatcher._cache.cache_path} is used")
+    """Let a dispatcher keep the compiled function on disk."""
+    dispatcher._cache = _Cache(function)
 
 
 def unwritable(folder: str | os.PathLike[str]) -> str | None:
@@ -138,30 +179,33 @@ def unwritable(folder: str | os.PathLike[str]) -> str | None:
 class State(NamedTuple):
     """What a folder of compiled functions holds."""
 
+    folder: Path
     files: int
     size: int  # bytes
     problem: str | None  # why nothing can be written to it
 
 
-def state(folder: str | os.PathLike[str]) -> State:
-    """Return what a folder of compiled functions holds."""
-    problem = unwritable(folder)
-    sizes = []
-    for path in Path(folder).glob("*.nbc"):
-        try:
-            sizes.append(path.stat().st_size)
-        except OSError:  # another process was faster
-            continue
-    return State(len(sizes), sum(sizes), problem)
+def states() -> list[State]:
+    """Return what the folders hold, up to the first that can be written to."""
+    found = []
+    for folder in folders():
+        sizes = []
+        for path in folder.glob("*.nbc"):
+            with contextlib.suppress(OSError):  # another process was faster
+                sizes.append(path.stat().st_size)
+        found.append(State(folder, len(sizes), sum(sizes), unwritable(folder)))
+        if not found[-1].problem:
+            break
+    return found
 
 
 def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
-def _warn(folder: object, reason: str) -> None:
+def _warn(reason: str) -> None:
     """Say once in a process that the cache is not what it should be."""
     global trouble
     if trouble is None:
-        trouble = f"{folder}: {reason}"
-        warnings.warn(f"the cache of compiled functions, {trouble}", RuntimeWarning, stacklevel=2)
+        trouble = reason
+        warnings.warn(f"the cache of compiled functions, {reason}", RuntimeWarning, stacklevel=2)
