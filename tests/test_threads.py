@@ -256,6 +256,8 @@ print(before)
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_child_trains_and_predicts_as_its_parent(run_python, digest, layer):
+    if layer == "tbb" and threads.available() < 2:
+        pytest.skip("whatever forks after Numba's threads on TBB hangs at its end on fewer CPUs")
     printed = run_python("-c", TRAIN + FORK, layer, NUMBA_THREADING_LAYER=layer, **TWO)
     assert printed.split() == [digest]
 
