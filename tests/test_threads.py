@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import multiprocessing
 import os
 import sys
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +17,8 @@ import numpy as np
 import pytest
 from cases import DTYPES, WIDE, Case, make_data, make_network
 
-from fastnn.backends.compiled import threads
+import fastnn
+from fastnn.backends.compiled import steps, threads
 from fastnn.info import LAYERS
 
 COUNTS = (1, 2, 3, 8)
@@ -260,6 +263,82 @@ print(before)
 def test_a_forked_child_trains_and_predicts_as_its_parent(run_python, digest, layer):
     printed = run_python("-c", TRAIN + FORK, layer, NUMBA_THREADING_LAYER=layer, **TWO)
     assert printed.split() == [digest]
+
+
+WORKERS = """
+import multiprocessing
+
+def further(net):
+    net.train(*make_data(WIDE, np.random.default_rng(3)), epochs=1)
+    return net
+
+def run(method, function, values):
+    if method == "loky":
+        from joblib import Parallel, delayed
+        return Parallel(2, backend="loky")(delayed(function)(value) for value in values)
+    with multiprocessing.get_context(method).Pool(2) as pool:
+        return pool.map(function, values)
+
+if __name__ == "__main__":
+    before = trained()
+    assert run(sys.argv[1], trained, [7, 7, 8]) == [before, before, trained(8)]
+    nets = [make_network(WIDE, seed=seed, threads=3) for seed in (1, 2, 3)]
+    for ours, theirs in zip(nets, run(sys.argv[1], further, nets)):
+        assert further(ours).parameters.tobytes() == theirs.parameters.tobytes()
+    assert trained() == before
+    print(before)
+"""
+
+
+@pytest.mark.parametrize("method", [*multiprocessing.get_all_start_methods(), "loky"])
+def test_processes_of_a_pool_train_and_networks_go_there_and_back(
+    run_python, digest, tmp_path, method
+):
+    if method == "loky":
+        pytest.importorskip("joblib", reason="the extra sklearn brings it")
+    (tmp_path / "workers.py").write_text(TRAIN + WORKERS)
+    printed = run_python(tmp_path / "workers.py", method, **TWO)
+    assert printed.split() == [digest]
+
+
+@pytest.fixture
+def no_switches():
+    """Let another thread run only while this one gives the interpreter away."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(100)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("no_switches")
+def test_other_python_threads_go_on_while_a_kernel_runs(monkeypatch):
+    rng = np.random.default_rng(3)
+    X, y = rng.normal(size=(20_000, 300)), rng.integers(0, 10, 20_000)
+    net = fastnn.Network([300, 100, 10], seed=0, threads=1)
+    net.train(X[:64], y[:64])  # compiled
+    counted, done, during = [0], threading.Event(), []
+    calls = steps.run.dispatcher
+
+    def count():
+        while not done.is_set():
+            counted[0] += 1
+            time.sleep(0)
+
+    def call(*arguments):
+        before = counted[0]
+        result = calls(*arguments)
+        during.append(counted[0] - before)
+        return result
+
+    monkeypatch.setattr(steps.run, "dispatcher", call)
+    other = threading.Thread(target=count)
+    other.start()
+    net.train(X, y)
+    net.predict(X)
+    done.set()
+    other.join()
+    assert len(during) > 1
+    assert max(during) > 0  # on a busy machine there may be a call without
 
 
 CONCURRENT = """
