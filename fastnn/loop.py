@@ -222,10 +222,14 @@ class _Training:
             if run.rule.objective.drops:
                 keys = dropout.row_keys(net.seed, number, len(net.weights), places)
             losses = np.empty(len(rates))
-            taken = backend.train_steps(
-                net, data.X, data.Y, data.weights, rows, run.batch_size, rates, run.rule, keys,
-                self.state, losses,
-            )  # fmt: skip
+            try:
+                taken = backend.train_steps(
+                    net, data.X, data.Y, data.weights, rows, run.batch_size, rates, run.rule, keys,
+                    self.state, losses,
+                )  # fmt: skip
+            except BaseException:  # such as Ctrl-C, which may come amid a step
+                self.moment.restore(self)
+                raise
             if taken < len(rates) or not divergence.is_finite(self):
                 raise DivergenceError(
                     divergence.explain(self, number, part.start, rows, rates, keys)

@@ -295,7 +295,7 @@ class Network:
             parameters are in place.
         KeyboardInterrupt
             On Ctrl-C. The compiled backend returns within a quarter of a second, and the network is
-            as of the last whole step.
+            as after some whole step at most so long before.
         RuntimeError
             If another thread is training this network, or a callback trains it; nothing has been
             changed then. Predicting with it from several threads is fine.

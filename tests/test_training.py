@@ -12,7 +12,7 @@ import pytest
 from cases import BACKENDS, DTYPES, Case, make_data, make_network, take_steps
 
 import fastnn
-from fastnn import DivergenceError, Network, backends
+from fastnn import DivergenceError, Network, backends, optimizers
 from fastnn.inspection import in_float64
 
 MNIST = Path(__file__).resolve().parents[1] / "data" / "mnist"
@@ -486,6 +486,24 @@ def test_cutting_predictions_into_calls_changes_no_prediction(backend, monkeypat
     assert net.evaluate(X, y) == pytest.approx(values, rel=1e-6)
 
 
+@each_backend
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_gradient_that_is_not_finite_is_clipped_by_value(backend, optimizer):
+    X, Y = np.full((4, 3), [1e30, -1e30, 0], np.float32), np.full((4, 2), 1e15, np.float32)
+    net = Network([3, 2], output="identity", loss="mse", init=zeros, backend=backend)
+    options = {"epochs": 1, "batch_size": 4, "learning_rate": 0.25, "optimizer": optimizer}
+    with pytest.raises(DivergenceError, match="a gradient of layer 0"):
+        net.train(X, Y, **options)
+    assert not net.parameters.any()
+    net.train(X, Y, **options, clip_value=1.0)
+    want = [[0.25, 0.25], [-0.25, -0.25], [0, 0]]
+    np.testing.assert_allclose(net.weights[0], want, rtol=1e-5)
+
+
+def zeros(rng, fan_in, fan_out):
+    return np.zeros((fan_in, fan_out))
+
+
 # Ctrl-C
 
 
@@ -524,6 +542,40 @@ def test_ctrl_c_ends_a_long_run_with_finite_parameters(backend, rows):
     assert time.monotonic() - start < 10  # a guard against a hang, not a measurement
     assert np.isfinite(net.parameters).all()
     assert np.isfinite(net.train(X[:50], y[:50], epochs=1)["loss"]).all()
+
+
+@each_backend
+@pytest.mark.parametrize("amid", [True, False])
+def test_ctrl_c_amid_a_step_leaves_a_network_that_goes_on_as_if_it_had_not_been(
+    backend, amid, monkeypatch
+):
+    X, y = blobs()
+    options = {"epochs": 1, "optimizer": "adam", "learning_rate": 0.01, "batch_size": 10}
+    net, other = (blob_network(backend) for _ in range(2))
+    net.train(X, y, **options)
+    module, update, calls = backends.get(backend), optimizers.Adam.update, []
+    steps = module.train_steps
+
+    def interrupted_update(*arguments):
+        calls.append(update(*arguments))
+        if len(calls) == 9:
+            raise KeyboardInterrupt
+
+    def interrupted_steps(*arguments):
+        steps(*arguments)
+        raise KeyboardInterrupt
+
+    if amid and backend == "numpy":
+        monkeypatch.setattr(optimizers.Adam, "update", interrupted_update)
+    else:
+        monkeypatch.setattr(module, "train_steps", interrupted_steps)
+    with pytest.raises(KeyboardInterrupt):
+        net.train(X, y, **options)
+    monkeypatch.undo()
+    for network, runs in ((net, 1), (other, 2)):
+        for _ in range(runs):
+            network.train(X, y, **options)
+    assert net.parameters.tobytes() == other.parameters.tobytes()
 
 
 # MNIST
