@@ -202,6 +202,13 @@ def training(options: Options, problem: Problem) -> Options:
     }
 
 
+def check_folders(options: Options, *names: str) -> None:
+    """Refuse files to be written in the end where there is no folder for them."""
+    for name in names:
+        if name in options and not options[name].parent.is_dir():
+            raise FileNotFoundError(f"--{name}: no folder {options[name].parent}")
+
+
 def _with_settings(kind: str, base: Any, options: Options) -> Any:
     """Return an optimizer, a schedule or an `EarlyStopping` with the numbers given for it."""
     given = [setting for setting in SETTINGS[kind] if setting.option in options]

@@ -8,17 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from fastnn import backends, datasets, metrics, options, problem
-from fastnn.activations import Array
+from fastnn import backends, datasets, options, problem
 from fastnn.history import History, Row, format_header, format_row
+from fastnn.judging import predicted, print_report
 from fastnn.network import Network
 from fastnn.options import Options
 from fastnn.problem import Problem
-
-MOST_CLASSES = 30  # of a confusion matrix that is printed
-WIDEST_NAME = 12
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -111,16 +106,16 @@ def _train(given: Options) -> int:
         print(f"\nstopped after {len(history)} of {given['epochs']} epochs: {ended}", flush=True)
     if history.best_epoch is not None:
         print(f"best epoch: {history.best_epoch}", flush=True)
-    print_report(net, data)
+    print_report(net, data.test_X, data.test_y, data.classes)
     if "history" in given:
         history.to_csv(given["history"])
     if "save" in given:
         net.save(given["save"])
         say(f"\nthe network is in {given['save']}")
     if to_label is not None:
-        predicted = _predicted(net, to_label.X, data)
-        datasets.write_submission(given["submission"], data.labels(predicted))
-        say(f"\n{len(predicted):,} labels are in {given['submission']}")
+        labels = data.labels(predicted(net, to_label.X, data.classes))
+        datasets.write_submission(given["submission"], labels)
+        say(f"\n{len(labels):,} labels are in {given['submission']}")
     _draw(given, net, history, data, say)
     kernels = "compiling" if compiled else "loading"
     seconds += history.compile_seconds
@@ -130,9 +125,7 @@ def _train(given: Options) -> int:
 
 def _check_results(given: Options) -> None:
     """Refuse before training what could not be written after it."""
-    for name in ("history", "save", "submission", "report"):
-        if name in given and not given[name].parent.is_dir():
-            raise FileNotFoundError(f"--{name}: no folder {given[name].parent}")
+    options.check_folders(given, "history", "save", "submission", "report")
     if ("predict" in given) != ("submission" in given):
         raise ValueError("--predict, data to label, and --submission, a file, need each other")
     if {"plot", "report"} & given.keys():
@@ -172,41 +165,6 @@ def _settings(given: Options) -> Options:
         values = value if isinstance(value, list) else [value]
         written[name.lstrip("-").replace("_", "-")] = " ".join(map(str, values))
     return written
-
-
-def _predicted(net: Network, X: Array, data: Problem) -> Array:
-    """Return places of classes, whatever the output, or numbers."""
-    outputs = net.predict_proba(X)
-    if outputs.shape[1] > 1:
-        return outputs.argmax(axis=1)
-    return (outputs[:, 0] > 0.5).astype(np.int64) if data.classes else outputs[:, 0]
-
-
-def print_report(net: Network, data: Problem) -> None:
-    """Print how well a network does on the test rows."""
-    if not data.classes:
-        scores = net.evaluate(data.test_X, data.test_y)
-        print(f"\ntest R2    {scores['r2']:.4f}")
-        print(f"test MAE   {scores['mae']:.4g}")
-        print(f"test RMSE  {scores['rmse']:.4g}")
-        return
-    predicted = _predicted(net, data.test_X, data)
-    print(f"\ntest accuracy  {metrics.accuracy(data.test_y, predicted):.4f}")
-    print(f"test macro-F1  {metrics.macro_f1(data.test_y, predicted):.4f}")
-    if len(data.classes) <= MOST_CLASSES:
-        print("\nconfusion matrix: rows are the true classes, columns the predicted ones")
-        _print_confusion(data.test_y, predicted, data.classes)
-
-
-def _print_confusion(true: Array, predicted: Array, classes: Sequence[str]) -> None:
-    names = [
-        name if len(name) <= WIDEST_NAME else f"{name[: WIDEST_NAME - 1]}…" for name in classes
-    ]
-    width = max(6, 1 + max(map(len, names)))
-    print(" " * (width - 1) + "".join(f"{name:>{width}}" for name in names))
-    for name, row in zip(names, metrics.confusion_matrix(true, predicted, len(names)), strict=True):
-        cells = (f"{count:{width}d}" if count else f"{'.':>{width}}" for count in row)
-        print(f"{name:>{width - 1}}" + "".join(cells))
 
 
 if __name__ == "__main__":

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from fastnn import options, tuning
+from fastnn.judging import print_report
 from fastnn.network import Network
 from fastnn.options import Options
-from fastnn.train import print_report
 
 # Options that are the same for all networks.
 FIXED = ("data", "label", "test", "test_share", "seed", "class_weight", "frozen", "threads")
@@ -75,8 +75,7 @@ def _reader(kind: Callable[[str], Any], choices: Any, of_layers: bool) -> Callab
 
 
 def _tune(given: Options) -> int:
-    if "csv" in given and not given["csv"].parent.is_dir():
-        raise FileNotFoundError(f"--csv: no folder {given['csv'].parent}")
+    options.check_folders(given, "csv")
     several = {
         name: values
         for name, values in given.items()
@@ -109,7 +108,7 @@ def _tune(given: Options) -> int:
     best = ", ".join(f"{name} {value}" for name, value in found.best.items())
     print(f"best: {best or 'the only one'}; trained once more, on all training rows:")
     print(found.network)
-    print_report(found.network, data)
+    print_report(found.network, data.test_X, data.test_y, data.classes)
     return 0
 
 

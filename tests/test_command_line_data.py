@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn import train
+from fastnn import predict, train
 
 SHORT = "--backend numpy --epochs 3 --hidden 8"
 
@@ -271,3 +271,98 @@ def test_the_tuning_module_runs_and_the_function_stays(run_python, flowers):
     )
     assert "test macro-F1" in run_python(*options.split())
     assert callable(fastnn.tune)
+
+
+# Networks that were saved
+
+
+@pytest.fixture
+def of_flowers(flowers, tmp_path, capsys):
+    """A network that knows the flowers, its file, and the report on the test rows."""
+    path = tmp_path / "net.safetensors"
+    words = f"{SHORT} --data {flowers} --test {flowers} --label kind --save {path}"
+    printed = run(words, capsys)
+    report = printed[printed.index("\ntest accuracy") :]
+    return fastnn.load(path), path, report.split("\n\nthe network is in")[0]
+
+
+def test_a_saved_network_is_judged_as_after_its_training(of_flowers, flowers, capsys):
+    _, path, report = of_flowers
+    printed = run(f"{path} --data {flowers} --label kind --backend numpy", capsys, predict.main)
+    assert printed.endswith(f"{report}\n")
+    assert "flowers.csv: 150 rows of 3 features" in printed
+
+
+def test_a_saved_network_predicts(of_flowers, flowers, tmp_path, capsys):
+    net, path, _ = of_flowers
+    table = fastnn.datasets.read_csv(flowers, label="kind")
+    header = ",".join(table.features)
+    np.savetxt(tmp_path / "new.csv", table.X, "%.9g", ",", header=header, comments="")
+    words = f"{path} --data {tmp_path}/new.csv --backend numpy"
+    words += f" --submission {tmp_path}/s.csv --outputs {tmp_path}/o.csv"
+    printed = run(words, capsys, predict.main)
+    assert "150 labels are in" in printed
+    assert "accuracy" not in printed
+    want = net.predict_proba(table.X)
+    with open(tmp_path / "o.csv", newline="") as file:
+        header, *rows = csv.reader(file)
+    assert header == ["row", "lily", "rose", "tulip"]
+    assert [row[0] for row in rows] == [str(i) for i in range(1, 151)]
+    written = np.array([row[1:] for row in rows]).astype(np.float32)
+    np.testing.assert_allclose(written, want, rtol=1e-6)
+    with open(tmp_path / "s.csv", newline="") as file:
+        labels = [row["Label"] for row in csv.DictReader(file)]
+    assert labels == np.array(["lily", "rose", "tulip"])[want.argmax(axis=1)].tolist()
+
+
+@pytest.mark.parametrize(
+    ("label", "columns", "says"),
+    [("price", ["0"], "test R2"), ("kind", ["rose", "tulip"], "test accuracy")],
+)
+def test_numbers_and_two_classes_are_predicted_and_judged(
+    flowers, tmp_path, capsys, label, columns, says
+):
+    text = flowers.read_text()
+    if label == "kind":
+        text = "\n".join(line for line in text.splitlines() if "lily" not in line)
+    else:
+        text = text.replace("rose", "1").replace("tulip", "2").replace("lily", "3")
+    flowers.write_text(text)
+    words = f"{SHORT} --learning-rate 0.01 --data {flowers} --label {label}"
+    run(f"{words} --save {tmp_path}/net", capsys)
+    words = f"{tmp_path}/net --data {flowers} --label {label} --outputs {tmp_path}/o.csv"
+    assert says in run(f"{words} --backend numpy", capsys, predict.main)
+    net, table = fastnn.load(tmp_path / "net"), fastnn.datasets.read_csv(flowers, label)
+    with open(tmp_path / "o.csv", newline="") as file:
+        header, *rows = csv.reader(file)
+    assert header == ["row", *columns]
+    written = np.array(rows, np.float64)[:, -1]
+    np.testing.assert_allclose(written, net.predict_proba(table.X)[:, 0], rtol=1e-5)
+
+
+def test_mnists_test_images_are_judged_where_nothing_is_named(tmp_path, capsys):
+    net = fastnn.Network([784, 4, 10], seed=0)  # one without names of classes
+    net.save(tmp_path / "net")
+    printed = run(f"{tmp_path}/net", capsys, predict.main)
+    *_, X, y = fastnn.datasets.load_mnist()
+    assert f"\ntest accuracy  {net.evaluate(X, y)['accuracy']:.4f}\n" in printed
+
+
+def test_what_cannot_be_predicted_is_refused_in_one_line(of_flowers, flowers, tmp_path, capsys):
+    _, path, _ = of_flowers
+
+    def refused(words):
+        return refusal(words, capsys, predict.main)
+
+    (tmp_path / "new.csv").write_text("height,width,price\n1,2,3\n")
+    (tmp_path / "other.csv").write_text("height,width,price,kind\n1,2,3,daisy\n")
+    fastnn.Network([3, 2], output="identity", seed=0).save(tmp_path / "numbers")
+    assert "No such file" in refused(f"{tmp_path}/nothing")
+    assert "MNIST has 784 features; the network takes 3" in refused(path)
+    assert "new.csv holds no labels to judge by" in refused(f"{path} --data {tmp_path}/new.csv")
+    words = f"{path} --data {tmp_path}/other.csv --label kind"
+    assert "the label 'daisy'; the network knows lily, rose, tulip" in refused(words)
+    words = f"{tmp_path}/numbers --data {tmp_path}/new.csv --submission {tmp_path}/s.csv"
+    assert "2 numbers are no label of a row; --outputs writes them" in refused(words)
+    words = f"{path} --data {tmp_path}/new.csv --outputs {tmp_path}/nowhere/o.csv"
+    assert "--outputs: no folder" in refused(words)

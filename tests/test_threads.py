@@ -222,31 +222,37 @@ def test_other_processes_with_other_threads_give_the_same_bits(run_python, diges
     assert printed.split() == [digest]
 
 
-# Numba starts no other threads later. The package tbb puts its library where nothing looks for it.
+# Numba starts no other threads later.
+TWO = {"NUMBA_NUM_THREADS": "2"}
+# The package tbb puts its library where nothing looks for it.
 LIBRARIES = [str(Path(sys.prefix, "lib")), *filter(None, [os.environ.get("LD_LIBRARY_PATH")])]
-TWO = {"NUMBA_NUM_THREADS": "2", "LD_LIBRARY_PATH": os.pathsep.join(LIBRARIES)}
+WITH_TBB = {"LD_LIBRARY_PATH": os.pathsep.join(LIBRARIES)}
 
 
 @pytest.fixture(scope="module")
 def layers(run_python):
     """The threading layers that Numba finds."""
-    return run_python("-c", "from fastnn.info import layers; print(*layers()[0])", **TWO).split()
+    code = "from fastnn.info import layers; print(*layers()[0])"
+    return run_python("-c", code, **WITH_TBB).split()
 
 
 @pytest.fixture(params=LAYERS)
-def layer(request, layers):
-    """Each of Numba's threading layers that is there."""
-    if request.param not in layers:
-        pytest.skip(f"Numba finds no threading layer {request.param} here")
-    if request.param == "tbb" and threads.available() == 1:
+def run_on_layer(request, run_python, layers):
+    """Run code after the script above on each of Numba's threading layers that is there."""
+    layer = request.param
+    if layer not in layers:
+        pytest.skip(f"Numba finds no threading layer {layer} here")
+    if layer == "tbb" and threads.available() == 1:
         pytest.skip("two threads of TBB on one CPU: Numba hangs at the end of the process")
-    return request.param
+    check = f"assert numba.threading_layer() == {layer!r}\n"
+    return lambda code: run_python(
+        "-c", TRAIN + code + check, NUMBA_THREADING_LAYER=layer, **TWO, **WITH_TBB
+    ).split()
 
 
 FORK = """
 import os
 before = trained()
-assert numba.threading_layer() == sys.argv[1]
 child = os.fork()
 if child == 0:
     try:
@@ -260,9 +266,8 @@ print(before)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_forked_child_trains_and_predicts_as_its_parent(run_python, digest, layer):
-    printed = run_python("-c", TRAIN + FORK, layer, NUMBA_THREADING_LAYER=layer, **TWO)
-    assert printed.split() == [digest]
+def test_a_forked_child_trains_and_predicts_as_its_parent(run_on_layer, digest):
+    assert run_on_layer(FORK) == [digest]
 
 
 WORKERS = """
@@ -353,16 +358,14 @@ for thread in together:
     thread.start()
 for thread in together:
     thread.join()
-assert numba.threading_layer() == sys.argv[1]
 for seed in (7, 8, 9, 10):
     assert set(results[seed]) == {trained(seed)}, seed
 print(trained())
 """
 
 
-def test_several_python_threads_train_a_network_each(run_python, digest, layer):
-    printed = run_python("-c", TRAIN + CONCURRENT, layer, NUMBA_THREADING_LAYER=layer, **TWO)
-    assert printed.split() == [digest]
+def test_several_python_threads_train_a_network_each(run_on_layer, digest):
+    assert run_on_layer(CONCURRENT) == [digest]
 
 
 PREDICT = """
@@ -384,14 +387,12 @@ for thread in together:
     thread.start()
 for thread in together:
     thread.join()
-assert numba.threading_layer() == sys.argv[1]
 print(len(right), all(right))
 """
 
 
-def test_several_python_threads_predict_with_one_network(run_python, layer):
-    printed = run_python("-c", TRAIN + PREDICT, layer, NUMBA_THREADING_LAYER=layer, **TWO)
-    assert printed.split() == ["80", "True"]
+def test_several_python_threads_predict_with_one_network(run_on_layer):
+    assert run_on_layer(PREDICT) == ["80", "True"]
 
 
 @pytest.mark.parametrize("backend", ["numba", "numpy"])
