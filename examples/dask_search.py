@@ -33,6 +33,7 @@ def main(address):
     pixels = (X / 255).astype("float32")
     with Client(address) as client:
         client.register_plugin(Warm())
+        client.amm.stop()  # The memory manager would leave each array on a single worker.
         # Sent to every worker, once, before the search.
         with joblib.parallel_config(backend="dask", scatter=[pixels, y]):
             grid = {"hidden_layer_sizes": [(32,), (128,)], "alpha": [1e-4, 0.1]}

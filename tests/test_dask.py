@@ -83,6 +83,7 @@ def cluster(tmp_path):
 def client_of(cluster):
     with Client(cluster.address, set_as_default=True) as client:
         client.wait_for_workers(2, timeout=SECONDS_TO_START)
+        client.amm.stop()  # as in the example
         yield client
 
 
