@@ -66,16 +66,17 @@ def _predict(given: Options) -> int:
     classes = _classes(net)
     name, table = _read(given, net)
     print(f"{net!r}\n{name}: {len(table.X):,} rows of {table.X.shape[1]} features")
-    if not (table.y is not None or {"submission", "outputs"} & given.keys()):
+    several = not classes and net.architecture.sizes[-1] > 1
+    known = None if several else table.y
+    if several and ("submission" in given or "outputs" not in given):
+        raise ValueError("the network predicts several numbers a row: name a file with --outputs")
+    if known is None and not {"submission", "outputs"} & given.keys():
         raise ValueError(
             f"{name} holds no labels to judge by; name a file for predictions with --submission or "
             "--outputs, or the column of the labels with --label"
         )
-    numbers = net.architecture.sizes[-1]
-    if numbers > 1 and not classes and (table.y is not None or "submission" in given):
-        raise ValueError(f"{numbers} numbers are no label of a row; --outputs writes them")
-    if table.y is not None:
-        y = _places(name, table.y, classes) if classes else table.y
+    if known is not None:
+        y = _places(name, known, classes) if classes else known
         print_report(net, table.X, y, classes)
     if "submission" in given:
         found = predicted(net, table.X, classes)

@@ -363,6 +363,6 @@ def test_what_cannot_be_predicted_is_refused_in_one_line(of_flowers, flowers, tm
     words = f"{path} --data {tmp_path}/other.csv --label kind"
     assert "the label 'daisy'; the network knows lily, rose, tulip" in refused(words)
     words = f"{tmp_path}/numbers --data {tmp_path}/new.csv --submission {tmp_path}/s.csv"
-    assert "2 numbers are no label of a row; --outputs writes them" in refused(words)
+    assert "predicts several numbers a row: name a file with --outputs" in refused(words)
     words = f"{path} --data {tmp_path}/new.csv --outputs {tmp_path}/nowhere/o.csv"
     assert "--outputs: no folder" in refused(words)

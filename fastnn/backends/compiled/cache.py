@@ -53,12 +53,12 @@ def folders() -> list[Path]:
     ones are written.
     """
     asked = numba.config.CACHE_DIR
-    user = AppDirs(appname="numba", appauthor=False).user_cache_dir
-    return [
-        *([Path(asked, "fastnn")] if asked else []),
-        HERE / "__pycache__",
-        Path(user, "fastnn"),
-    ]
+    found = [Path(asked, "fastnn")] if asked else []
+    found.append(HERE / "__pycache__")
+    user = Path(AppDirs(appname="numba", appauthor=False).user_cache_dir, "fastnn")
+    if user.is_absolute():  # or the user has no home
+        found.append(user)
+    return found
 
 
 class _Entries:
