@@ -40,7 +40,7 @@ class Cluster:
         file = folder / "scheduler.json"
         self.start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard",
                    "--scheduler-file", str(file))  # fmt: skip
-        self.wait(file.exists)
+        self.wait(lambda: file.exists() and file.read_text().endswith("}"))
         self.address = json.loads(file.read_text())["address"]
         self.workers = [self.start("worker", self.address, "--nthreads", "1") for _ in range(2)]
 
@@ -93,9 +93,10 @@ def digits(rows):
 
 
 def kill_one_when_it_works(cluster, client, killed):
-    """Kill a worker once both are at work; note how many tasks the scheduler has then."""
+    """Kill a worker once both are at work; note how many tasks are still to be done then."""
+    todo = ("processing", "queued", "waiting")
     tasks = lambda dask_scheduler: sum(  # noqa: E731
-        task.state == "processing" for task in dask_scheduler.tasks.values()
+        task.state in todo for task in dask_scheduler.tasks.values()
     )
     cluster.wait(lambda: client.run_on_scheduler(tasks) > 2)
     time.sleep(0.3)
