@@ -68,6 +68,29 @@ except AssertionError as error:
     assert run_python("-c", BEGIN + code, side) == "0 1\n1 arrays were written to out of bounds\n"
 
 
+def test_an_array_that_is_found_broken_after_the_last_test_fails_the_run(tmp_path, run_python):
+    (tmp_path / "test_nothing.py").write_text("def test_nothing():\n    pass\n")
+    code = f"""
+import pytest
+
+class Writer:
+    def pytest_collection_finish(self, session):
+        session.array = np.arange(1000)
+        session.array += 1
+        write(around(session.array)["start"])
+
+    def pytest_sessionfinish(self, session):
+        del session.array
+
+arguments = [{str(tmp_path)!r}, "-q", "-p", "no:cacheprovider"]
+print("exit", int(pytest.main(arguments, plugins=[Writer(), plugin])))
+plugin.state.broken = 0
+print("exit", int(pytest.main(arguments, plugins=[plugin])))
+"""
+    printed = run_python("-c", BEGIN + code, "end")
+    assert [line for line in printed.splitlines() if "exit" in line] == ["exit 1", "exit 0"]
+
+
 def test_a_write_between_parts_of_the_work_array_is_found(run_python):
     code = """
 net = Network([20, 30, 4], seed=0)

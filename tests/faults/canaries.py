@@ -20,6 +20,7 @@ import threading
 
 import numba
 import numpy as np
+import pytest
 from numba import carray, cfunc
 
 from fastnn.backends.compiled import planning, table
@@ -260,7 +261,12 @@ class Plugin:
         broken, self.state.broken = self.state.broken, 0
         assert broken == 0, f"{broken} arrays were written to out of bounds"
 
-    def pytest_terminal_summary(self, terminalreporter):
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session):
         gc.collect()
+        if self.state.broken:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter):
         line = f"canaries: {self.state.allocated:,} arrays; {self.state.broken} found broken late"
         terminalreporter.write_line(line)

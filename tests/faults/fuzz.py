@@ -514,6 +514,8 @@ def guided(fuzzer: Fuzzer, seconds: float, seed: int, corpus: Path) -> int:
             run_atheris(fuzzer, give, left, seed, corpus)
         _, status, usage = os.wait4(child, 0)
         most = max(most, usage.ru_maxrss * MAXRSS)
+    if status != 0:  # whatever atheris left itself
+        (fuzzer.findings / f"{fuzzer.name}-ended").write_text(f"wait status {status}")
     fuzzer.files, fuzzer.longest = files.value, longest.value
     return most
 
