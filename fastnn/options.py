@@ -91,9 +91,7 @@ def parser(program: str, description: str) -> Parser:
     )
     add = parser.add_argument_group("data", text).add_argument
     add("--data", type=Path, metavar="PATH", help="what to learn from")
-    add("--label", metavar="COLUMN", help="of a CSV, by name or position; by default 'label'")
-    text = "the first line of a CSV holds no names; by default, what it looks like"
-    add("--no-header", dest="header", **OFF, help=text)
+    add_columns(add)
     add("--regression", action="store_true", help="labels are numbers, even if they are whole")
     add("--test", type=Path, metavar="PATH", help="other data, to judge by")
     text = "of the rows, to judge by, if there are no other data"
@@ -144,10 +142,22 @@ def parser(program: str, description: str) -> Parser:
     add("--training-metrics", action="store_true", help=text)
     add("--freeze", dest="frozen", type=int, nargs="+", metavar="LAYER", help="the first is 0")
     add = parser.add_argument_group("running").add_argument
-    add("--backend", default="numba", choices=backends.BACKENDS, help="what computes")
-    add("--threads", type=int, help="at most; by default all CPUs")
+    add_backend(add)
     add("--quiet", action="store_true", help="print the final report only")
     return parser
+
+
+def add_columns(add: Callable[..., object]) -> None:
+    """Add what tells the columns of a CSV."""
+    add("--label", metavar="COLUMN", help="of a CSV, by name or position; by default 'label'")
+    text = "the first line of a CSV holds no names; by default, what it looks like"
+    add("--no-header", dest="header", **OFF, help=text)
+
+
+def add_backend(add: Callable[..., object]) -> None:
+    """Add what computes."""
+    add("--backend", default="numba", choices=backends.BACKENDS, help="what computes")
+    add("--threads", type=int, help="at most; by default all CPUs")
 
 
 def _add_settings(group: Any, kind: str, choices: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fastnn import backends, datasets, options, problem
+from fastnn import datasets, options, problem
 from fastnn.activations import Array
 from fastnn.atomic import replacing
 from fastnn.files import load
@@ -48,15 +48,12 @@ def _parser() -> options.Parser:
     add("network", type=Path, metavar="NETWORK", help="a file of fastnn-train --save")
     text = "a CSV, .npz or IDX file, or a folder of the MNIST files; by default MNIST's test images"
     add("--data", type=Path, metavar="PATH", help=text)
-    add("--label", metavar="COLUMN", help="of a CSV, by name or position; by default 'label'")
-    text = "the first line of a CSV holds no names; by default, what it looks like"
-    add("--no-header", dest="header", action="store_false", help=text)
+    options.add_columns(add)
     text = "where to write the labels, as Kaggle takes them: ImageId,Label"
     add("--submission", type=Path, metavar="CSV", help=text)
     text = "where to write all outputs, such as the probabilities of the classes"
     add("--outputs", type=Path, metavar="CSV", help=text)
-    add("--backend", default="numba", choices=backends.BACKENDS, help="what computes")
-    add("--threads", type=int, help="at most; by default all CPUs")
+    options.add_backend(add)
     return parser
 
 
