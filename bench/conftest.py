@@ -58,7 +58,7 @@ def record(benchmark, net, compile_seconds):
 def _threads(net: fastnn.Network, flops: float) -> int:
     """Return the threads of a step; for NumPy the CPUs, as its BLAS takes what it likes of them."""
     if net.backend == "numba":
-        from fastnn.backends.compiled import threads
+        from fastnn.backends.compiled.machinery import threads
 
         return threads.choose(net.threads, flops)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -315,9 +315,10 @@ def _fastnn_reset(net: Any, task: Task) -> None:
 
 def fastnn_training(task: Task) -> Training:
     net = _fastnn(task)
-    from fastnn import backends, loop
-    from fastnn.dropout import NO_KEYS
-    from fastnn.rules import Rule
+    from fastnn import backends
+    from fastnn.backends.contract import Rule
+    from fastnn.backends.dropout import NO_KEYS
+    from fastnn.training import loop
 
     backend = backends.get(net.backend)
     backend.prepare(net)

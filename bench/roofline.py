@@ -40,10 +40,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import fastnn
 from fastnn import backends
 from fastnn.activations import Array
-from fastnn.backends.compiled import threads as cpu_threads
-from fastnn.backends.compiled.vector_ir import I32, I64, MACHINE, lanes
-from fastnn.dropout import NO_KEYS
-from fastnn.rules import Rule
+from fastnn.backends.compiled.machinery import threads as cpu_threads
+from fastnn.backends.compiled.machinery.vector_ir import I32, I64, MACHINE, lanes
+from fastnn.backends.contract import Rule
+from fastnn.backends.dropout import NO_KEYS
 
 # Enough independent sums to hide the latency of a multiply-add (about 4 cycles, 2 a cycle), and few
 # enough to stay in registers.

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from fastnn import backends
-from fastnn.dropout import NO_KEYS
+from fastnn.backends.contract import Rule, State
+from fastnn.backends.dropout import NO_KEYS
 from fastnn.optimizers import SGD
-from fastnn.rules import Rule, State
 
 ROUNDS = 10
 

@@ -1,13 +1,16 @@
 """fastnn: train and run multi-layer perceptrons on a CPU at the speed of the hardware."""
 
-from fastnn import datasets, optimizers, schedules
+import importlib
+from types import ModuleType
+
+from fastnn import datasets, metrics, optimizers, schedules
 from fastnn.backends import warmup
-from fastnn.files import load
-from fastnn.history import History
 from fastnn.inspection import check_gradients, compare_backends
-from fastnn.loop import DivergenceError
+from fastnn.loading import load
 from fastnn.network import Network
-from fastnn.stopping import EarlyStopping
+from fastnn.training.early_stopping import EarlyStopping
+from fastnn.training.evaluation import DivergenceError
+from fastnn.training.history import History
 from fastnn.tuning import Tuning, tune
 
 __version__ = "0.1.0"
@@ -22,8 +25,16 @@ __all__ = [
     "compare_backends",
     "datasets",
     "load",
+    "metrics",
     "optimizers",
     "schedules",
     "tune",
     "warmup",
 ]
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Import what needs an extra, `plots`, `report` and `estimators`, when it is first used."""
+    if name in ("estimators", "plots", "report"):
+        return importlib.import_module(f"fastnn.{name}")
+    raise AttributeError(f"module 'fastnn' has no attribute {name!r}")

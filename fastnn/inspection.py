@@ -1,20 +1,19 @@
-"""Looking at a network: is its gradient right, do both backends agree, what is it made of."""
+"""Checks of a network: is its gradient right, and do both backends agree."""
 
 from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fastnn import backends
-from fastnn import validation as check
 from fastnn.activations import Array
-
-if TYPE_CHECKING:
-    from fastnn.network import Network
+from fastnn.checks import values as check
+from fastnn.model.model import in_float64
+from fastnn.network import Network
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ def check_gradients(
     """
     check.integer("samples", samples, 1)
     gradient = net.loss_and_gradient(X, y, **objective)[1]
-    double = in_float64(net)
+    double = Network.of(in_float64(net.model))
     places = [
         (layer, name, index)
         for name in ("weights", "biases")
@@ -165,73 +164,6 @@ def compare_backends(
         )
     compiled, reference = results
     return {name: _difference(compiled[name], reference[name]) for name in reference}
-
-
-def summary(net: Network) -> str:
-    """Return a table of the layers: shapes, parameters, memory, operations for a row.
-
-    Parameters
-    ----------
-    net : Network
-
-    Returns
-    -------
-    str
-        Operations are multiplications and additions of the products, forward; training takes about
-        three times as many.
-    """
-    a = net.architecture
-    rows = [("layer", "units", "activation", "parameters", "kB", "FLOPs a row")]
-    rows.append(("inputs", f"{a.sizes[0]:,}", "", "", "", ""))
-    for l, (layer, name) in enumerate(zip(a.layers, a.activations, strict=True)):
-        count = (layer.fan_in + 1) * layer.fan_out
-        label = f"{l}" if l + 1 < len(a.layers) else f"{l}, outputs"
-        flops = 2 * layer.fan_in * layer.fan_out
-        rows.append(_cells(label, f"{layer.fan_out:,}", name, count, a.dtype.itemsize, flops))
-    rows.append(_cells("all", "", "", a.parameter_count, a.dtype.itemsize, a.forward_flops))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = [
-            cell.ljust(width) if i in (0, 2) else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    rule = "-" * max(map(len, lines))
-    lines[1:1] = [rule]
-    lines[-1:-1] = [rule]
-    return "\n".join(
-        [*lines, f"loss {a.loss}, {a.dtype.name}, {a.training_flops:,} FLOPs a row of training"]
-    )
-
-
-def in_float64(net: Network) -> Network:
-    """Return a copy of a network that computes in float64."""
-    from fastnn.network import Network
-
-    a = net.architecture
-    double = Network(
-        list(a.sizes),
-        activation=a.activations[:-1],
-        output=a.activations[-1],
-        loss=a.loss,
-        seed=net.seed,
-        dtype="float64",
-        backend=net.backend,
-        threads=net.threads,
-    )
-    double.input_scaler, double.target_scaler = net.input_scaler, net.target_scaler
-    for mine, its in ((double.weights, net.weights), (double.biases, net.biases)):
-        for l, array in enumerate(its):
-            mine[l] = array
-    return double
-
-
-def _cells(
-    label: str, units: str, activation: str, parameters: int, itemsize: int, flops: int
-) -> tuple[str, str, str, str, str, str]:
-    size = parameters * itemsize / 1e3
-    return label, units, activation, f"{parameters:,}", f"{size:,.1f}", f"{flops:,}"
 
 
 def _difference(x: Array, y: Array) -> float:

@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastnn import validation as check
 from fastnn.activations import Array
+from fastnn.checks import values as check
 
 # The codes of the compiled kernels; the first is gradient descent without momentum.
 PLAIN, MOMENTUM, RMSPROP, ADAM = range(4)

@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 import fastnn
 from fastnn import metrics, plots
-from fastnn.atomic import replacing
-from fastnn.history import History
+from fastnn.training.history import History
+from fastnn.writing import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

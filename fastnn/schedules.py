@@ -14,8 +14,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from fastnn import validation as check
 from fastnn.activations import Array
+from fastnn.checks import values as check
 
 
 class _Schedule:

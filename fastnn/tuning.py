@@ -16,13 +16,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastnn import validation as check
 from fastnn.activations import Array
-from fastnn.atomic import replacing
-from fastnn.history import History
-from fastnn.loop import DivergenceError
+from fastnn.checks import data as check_data
+from fastnn.checks import values as check
+from fastnn.model.architecture import outputs_for
 from fastnn.network import Network
-from fastnn.problem import outputs_for
+from fastnn.training.evaluation import DivergenceError
+from fastnn.training.history import History
+from fastnn.writing import replacing
 
 Settings = dict[str, Any]
 OF_NETWORK = set(inspect.signature(Network).parameters) - {"sizes", "seed"}
@@ -170,7 +171,7 @@ def tune(
     data = _Data.of(X, y, sample_weight)
     known = np.arange(len(data.X))
     if isinstance(test, tuple | list):
-        test_data = _Data.of(*check.held_out("test", test))
+        test_data = _Data.of(*check_data.held_out("test", test))
     else:
         share = check.real("test", test, above=0, below=1)
         parts = selection.train_test_split(
@@ -234,7 +235,7 @@ class _Data(NamedTuple):
                 f"got {X.shape} and {y.shape}"
             )
         if weights is not None:
-            weights = check.sample_weights("sample_weight", weights, len(X))
+            weights = check_data.sample_weights("sample_weight", weights, len(X))
         return cls(X, y, weights)
 
     @property

@@ -12,10 +12,10 @@ import numpy as np
 
 from fastnn import Network, backends
 from fastnn.activations import HIDDEN
-from fastnn.dropout import NO_KEYS
+from fastnn.backends.contract import Objective, Rule, State
+from fastnn.backends.dropout import NO_KEYS
 from fastnn.losses import NATURAL, PAIRS
 from fastnn.optimizers import SGD
-from fastnn.rules import Objective, Rule, State
 
 BACKENDS = ("numba", "numpy")
 DTYPES = ("float32", "float64")

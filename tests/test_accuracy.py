@@ -16,8 +16,8 @@ import pytest
 from cases import DTYPES
 
 from fastnn import Network
-from fastnn.backends.compiled import elementary
-from fastnn.backends.compiled.jit import serial
+from fastnn.backends.compiled.kernels import elementary
+from fastnn.backends.compiled.machinery.jit import serial
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "reliability.md"
 ROW = r"\| `{}` [^|]*\| ([\d.]+) \| ([\d.]+) \|"

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from numba import types
 
-from fastnn.backends.compiled import cache, jit
+from fastnn.backends.compiled.machinery import cache, jit
 
 TRAIN = """
 import hashlib, json, sys
@@ -125,7 +125,8 @@ from numba import types
 recorder = event.install_recorder("numba:compile")
 with warnings.catch_warnings(record=True) as caught, recorder as seen:
     warnings.simplefilter("always")
-    from fastnn.backends.compiled import layers, moving
+    from fastnn.backends.compiled.kernels import layers
+    from fastnn.backends.compiled.kernels import update as moving
     if sys.argv[2:] == ["full"]:
         import resource
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))

@@ -14,8 +14,8 @@ sys.path.insert(0, "tests")
 from faults import canaries
 import numba, numpy as np
 from fastnn import Network
-from fastnn.backends.compiled import planning
-from fastnn.backends.compiled.vector_ir import pointer_to
+from fastnn.backends.compiled import plan as planning
+from fastnn.backends.compiled.machinery.vector_ir import pointer_to
 
 plugin = canaries.Plugin(sys.argv[1])
 

@@ -15,8 +15,10 @@ import pytest
 from cases import BACKENDS
 
 import fastnn
-from fastnn import EarlyStopping, Network, checkpoints, loop, optimizers, schedules, tensors
-from fastnn.checkpoints import Saver
+from fastnn import EarlyStopping, Network, optimizers, schedules
+from fastnn.model import storage as tensors
+from fastnn.training import checkpoints, loop
+from fastnn.training.checkpoints import Saver
 
 each_backend = pytest.mark.parametrize("backend", BACKENDS)
 
@@ -316,9 +318,9 @@ def test_a_network_is_no_checkpoint(tmp_path):
 def test_a_damaged_place_in_the_run_is_refused(tmp_path, run):
     options = {"epochs": 2, "checkpoint": tmp_path / "c"}
     network().train(*blobs(), **options)
-    found, metadata = fastnn.tensors.read(tmp_path / "c")
+    found, metadata = fastnn.model.storage.read(tmp_path / "c")
     damaged = {**metadata["run"], **run} if run else run
-    fastnn.tensors.write(tmp_path / "c", found, {**metadata, "run": damaged})
+    fastnn.model.storage.write(tmp_path / "c", found, {**metadata, "run": damaged})
     net = network()
     before = net.parameters.tobytes()
     with pytest.raises(ValueError, match="/c"):
@@ -346,7 +348,7 @@ def test_checkpoint_every_is_checked(tmp_path):
 
 def test_the_metadata_are_plain_json(tmp_path):
     network().train(*blobs(), epochs=2, checkpoint=tmp_path / "c")
-    _, metadata = fastnn.tensors.read(tmp_path / "c")
+    _, metadata = fastnn.model.storage.read(tmp_path / "c")
     assert json.loads(json.dumps(metadata)) == metadata
     assert checkpoints.TERMINATED == 143
 

@@ -8,15 +8,15 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
+from fastnn.cli.arguments import SETTINGS
 from test_mnist import NAMES, encode, fill
 
 from fastnn import EarlyStopping, Network, load, train
 from fastnn.activations import HIDDEN
 from fastnn.backends import reference
 from fastnn.datasets import load_mnist
+from fastnn.model.parameters import INITIALISERS
 from fastnn.optimizers import OPTIMIZERS, SGD, Adam, AdamW, RMSprop
-from fastnn.options import SETTINGS
-from fastnn.parameters import INITIALISERS
 from fastnn.schedules import (
     SCHEDULES,
     Cosine,

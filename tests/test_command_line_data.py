@@ -75,7 +75,7 @@ def test_a_round_trip_of_kaggles_form(kaggle, tmp_path, run_python):
 def test_the_run_is_what_it_is_in_python(kaggle, capsys):
     printed = run(f"{SHORT} --data {kaggle}/train.csv --test-share 0.25 --seed 4", capsys)
     table = fastnn.datasets.load(kaggle / "train.csv").train
-    rows, aside = fastnn.splitting.stratified(0.25, 3000, table.y, 4)
+    rows, aside = fastnn.training.rows.stratified(0.25, 3000, table.y, 4)
     net = fastnn.Network([784, 8, 10], seed=4, backend="numpy")
     net.train(table.X[rows], table.y[rows], epochs=3)
     scores = net.evaluate(table.X[aside], table.y[aside])
@@ -219,7 +219,7 @@ def test_tuning_is_what_it_is_in_python(kaggle, tmp_path, capsys):
     printed = run(f"{words} {grid}", capsys, tune)
     assert "3 folds, 8 combinations" in printed
     table = fastnn.datasets.load(kaggle / "train.csv").train
-    rows, aside = fastnn.splitting.stratified(0.2, 3000, table.y, 0)
+    rows, aside = fastnn.training.rows.stratified(0.2, 3000, table.y, 0)
     found = fastnn.tune(
         table.X[rows],
         table.y[rows],

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from cases import BACKENDS, DTYPES
 
-from fastnn import DivergenceError, EarlyStopping, Network, loop, optimizers
-from fastnn.splitting import stratified
+from fastnn import DivergenceError, EarlyStopping, Network, optimizers
+from fastnn.training import loop
+from fastnn.training.rows import stratified
 
 each_backend = pytest.mark.parametrize("backend", BACKENDS)
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)

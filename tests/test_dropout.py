@@ -9,8 +9,8 @@ import pytest
 from cases import BACKENDS, DTYPES
 
 from fastnn import Network
-from fastnn.backends.compiled import threads
-from fastnn.dropout import multipliers, row_keys
+from fastnn.backends.compiled.machinery import threads
+from fastnn.backends.dropout import multipliers, row_keys
 
 each_backend = pytest.mark.parametrize("backend", BACKENDS)
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastnn
-from fastnn import Network, optimizers, tensors
+from fastnn import Network, optimizers
+from fastnn.model import storage as tensors
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 
@@ -336,7 +337,7 @@ def trained_once():
 
 def test_files_hold_no_code():
     assert "pickle" not in tensors.__dict__
-    assert "pickle" not in fastnn.files.__dict__
+    assert "pickle" not in fastnn.model.files.__dict__
 
 
 def test_what_is_given_to_load_is_checked(tmp_path):

@@ -8,7 +8,7 @@ import os
 import numpy as np
 import pytest
 
-from fastnn.history import History, format_header, format_row
+from fastnn.training.history import History, format_header, format_row
 
 FIRST = {"epoch": 1, "loss": 0.1 + 0.2, "samples_per_second": 1234567.8}
 SECOND = {"epoch": 2, "loss": 1 / 3, "samples_per_second": 98765.4}

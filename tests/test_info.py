@@ -10,7 +10,7 @@ import pytest
 
 import fastnn
 from fastnn import info
-from fastnn.backends.compiled import cache, threads, vector_ir
+from fastnn.backends.compiled.machinery import cache, threads, vector_ir
 
 
 def lines(text):

@@ -25,9 +25,9 @@ from cases import (
 )
 
 from fastnn import Network, backends
-from fastnn.dropout import NO_KEYS
-from fastnn.parameters import Parameters
-from fastnn.rules import Objective
+from fastnn.backends.contract import Objective
+from fastnn.backends.dropout import NO_KEYS
+from fastnn.model.parameters import Parameters
 
 BOTH = [backends.get(name) for name in BACKENDS]
 REDUCED = {*DEPTHS, *FORMULAS, *DATA_KINDS, *EDGES[::4], *SPARSE[::4]}

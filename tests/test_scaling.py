@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from cases import BACKENDS, DTYPES
 
-from fastnn import Network, metrics, scaling
-from fastnn.scaling import Scaler, learn
-from fastnn.splitting import stratified
+from fastnn import Network, metrics
+from fastnn.model import scaling
+from fastnn.model.scaling import Scaler, learn
+from fastnn.training.rows import stratified
 
 each_backend = pytest.mark.parametrize("backend", BACKENDS)
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)

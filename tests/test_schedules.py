@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fastnn import Network, backends, loop
+from fastnn import Network, backends
 from fastnn.schedules import (
     SCHEDULES,
     Constant,
@@ -17,6 +17,7 @@ from fastnn.schedules import (
     ReduceOnPlateau,
     Step,
 )
+from fastnn.training import loop
 
 # Factors near 1 after a cosine or a power, a few products and sums: some ulps of 1.
 TOLERANCE = 8 * np.finfo(np.float64).eps

@@ -18,7 +18,8 @@ import pytest
 from cases import DTYPES, WIDE, Case, make_data, make_network
 
 import fastnn
-from fastnn.backends.compiled import steps, threads
+from fastnn.backends.compiled.kernels import batches as steps
+from fastnn.backends.compiled.machinery import threads
 from fastnn.info import LAYERS
 
 COUNTS = (1, 2, 3, 8)
@@ -195,7 +196,7 @@ sys.path.insert(0, "tests")
 import numba
 import numpy as np
 from cases import WIDE, make_data, make_network
-from fastnn.backends.compiled import threads
+from fastnn.backends.compiled.machinery import threads
 threads.WORTH_A_THREAD = threads.PREDICTING_WORTH_A_THREAD = 1.0
 threads.Trial.enabled = False
 

@@ -129,8 +129,8 @@ def test_odd_sizes_agree(sizes, optimizer, batch, dtype):
 @pytest.mark.parametrize("regulariser", REGULARISERS)
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adamw"])
 def test_threads_change_no_bit(optimizer, regulariser, dtype, monkeypatch):
-    monkeypatch.setattr("fastnn.backends.compiled.threads.WORTH_A_THREAD", 1.0)
-    monkeypatch.setattr("fastnn.backends.compiled.threads.Trial.enabled", False)
+    monkeypatch.setattr("fastnn.backends.compiled.machinery.threads.WORTH_A_THREAD", 1.0)
+    monkeypatch.setattr("fastnn.backends.compiled.machinery.threads.Trial.enabled", False)
     case = Case((75, 130, 37, 10), "gelu", dtype=dtype, batch=67)
     X, y, _ = data_and_weights(case, 300)
     results = []

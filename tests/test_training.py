@@ -446,7 +446,7 @@ def test_the_last_step_of_a_run_may_not_ruin_the_parameters(backend):
 
 @each_backend
 def test_parameters_survive_when_every_step_is_a_call_of_its_own(backend, monkeypatch):
-    monkeypatch.setattr(fastnn.loop, "SLICE", 1.0)
+    monkeypatch.setattr(fastnn.training.loop, "SLICE", 1.0)
     X, y = blobs()
     net = regression(backend)
     with pytest.raises(DivergenceError):
@@ -468,7 +468,7 @@ def test_cutting_an_epoch_into_calls_changes_no_bit(backend, monkeypatch):
     X, y = blobs()
     nets = []
     for work in (1.0, 1e6, 1e12):
-        monkeypatch.setattr(fastnn.loop, "SLICE", work)
+        monkeypatch.setattr(fastnn.training.loop, "SLICE", work)
         nets.append(blob_network(backend))
         nets[-1].train(X, y, epochs=2, batch_size=7, l2=0.01)
         nets[-1].predict(X)
@@ -480,7 +480,7 @@ def test_cutting_predictions_into_calls_changes_no_prediction(backend, monkeypat
     X, y = blobs()
     net = blob_network(backend)
     whole, values = net.predict_proba(X), net.evaluate(X, y)
-    monkeypatch.setattr(fastnn.loop, "SLICE", 10_000)
+    monkeypatch.setattr(fastnn.training.loop, "SLICE", 10_000)
     # The reference's sums may round differently in products of another size.
     np.testing.assert_allclose(net.predict_proba(X), whole, rtol=1e-6)
     assert net.evaluate(X, y) == pytest.approx(values, rel=1e-6)

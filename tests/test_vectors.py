@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 from cases import DTYPES
 
-from fastnn.backends.compiled import elementary, gemm, units, vector_ir
-from fastnn.backends.compiled.jit import serial
-from fastnn.parameters import aligned_zeros, padded
+from fastnn.backends.compiled import functions as units
+from fastnn.backends.compiled.kernels import elementary
+from fastnn.backends.compiled.kernels import products as gemm
+from fastnn.backends.compiled.machinery import vector_ir
+from fastnn.backends.compiled.machinery.jit import serial
+from fastnn.model.parameters import aligned_zeros, padded
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 each_count = pytest.mark.parametrize("count", [1, 2, 7, 255, 256, 257, 513])

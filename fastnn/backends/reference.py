@@ -14,20 +14,24 @@ M is 1, or in training with dropout 0 for units left out and more than 1 for the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastnn import dropout
 from fastnn.activations import ACTIVATIONS, Array
-from fastnn.backends import FINE, NOT_FINITE, WRONG_LENGTH
+from fastnn.backends import dropout
+from fastnn.backends.contract import (
+    FINE,
+    NOT_FINITE,
+    WRONG_LENGTH,
+    Examples,
+    Objective,
+    UpdateRule,
+)
 from fastnn.losses import Pair, matrix, pair, smoothed
+from fastnn.model.model import Model
+from fastnn.model.optimizer_state import OptimizerState
+from fastnn.model.parameters import Parameters
 from fastnn.optimizers import AdamW
-from fastnn.parameters import Parameters
-
-if TYPE_CHECKING:
-    from fastnn.network import Network
-    from fastnn.rules import Objective, Rule, State
 
 # Numbers that overflow are the caller's to notice, as with the compiled backend.
 quietly = np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore")
@@ -37,9 +41,9 @@ BLOCK = 512
 
 
 def prepare(
-    net: Network,
+    model: Model,
     announce: Callable[[], object] = lambda: None,
-    rule: Rule | None = None,
+    rule: UpdateRule | None = None,
     one_row: bool = False,
 ) -> float:
     """Do nothing: there is nothing to compile."""
@@ -47,163 +51,155 @@ def prepare(
 
 
 @quietly
-def predict(net: Network, X: Array, out: Array) -> bool:
-    """Write the outputs for all rows of X into ``out``; see `fastnn.backends`."""
+def predict(model: Model, X: Array, out: Array) -> bool:
+    """Write the outputs for all rows of X into ``out``; see `contract`."""
     finite = True
     for rows in _blocks(len(X)):
-        block = inputs(net, X, rows)
+        block = inputs(model, X, rows)
         finite &= bool(np.isfinite(block).all())
-        out[rows] = forward(net, block)[1][-1]
+        out[rows] = forward(model, block)[1][-1]
     return finite
 
 
-def single(net: Network) -> Callable[[Array, Array], int]:
-    """Return the function that predicts one row of the network; see `fastnn.backends`."""
+def single(model: Model) -> Callable[[Array, Array], int]:
+    """Return the function that predicts one row of the network; see `contract`."""
 
     @quietly
     def predict_one(x: Array, out: Array) -> int:
         for array in (x, out):
-            if not isinstance(array, np.ndarray) or array.dtype != net.architecture.dtype:
+            if not isinstance(array, np.ndarray) or array.dtype != model.architecture.dtype:
                 raise TypeError
             if array.ndim != 1 or not array.flags.carray:
                 raise TypeError
-        if x.shape != net.weights[0].shape[:1] or out.shape != net.biases[-1].shape:
+        if x.shape != model.weights[0].shape[:1] or out.shape != model.biases[-1].shape:
             return WRONG_LENGTH
         if not np.isfinite(x).all():
             return NOT_FINITE
-        out[:] = forward(net, inputs(net, x[None], slice(None)))[1][-1][0]
+        out[:] = forward(model, inputs(model, x[None], slice(None)))[1][-1][0]
         return FINE
 
     return predict_one
 
 
 @quietly
-def activations(net: Network, X: Array, outs: Sequence[Array]) -> None:
-    """Write the activations of each layer into ``outs``; see `fastnn.backends`."""
+def activations(model: Model, X: Array, outs: Sequence[Array]) -> None:
+    """Write the activations of each layer into ``outs``; see `contract`."""
     for rows in _blocks(len(X)):
-        for out, a in zip(outs, forward(net, inputs(net, X, rows))[1][1:], strict=True):
+        for out, a in zip(outs, forward(model, inputs(model, X, rows))[1][1:], strict=True):
             out[rows] = a
 
 
 @quietly
-def loss(net: Network, X: Array, Y: Array, weights: Array | None, out: Array) -> float:
-    """Return the mean loss, and write the outputs into ``out``; see `fastnn.backends`."""
+def loss(model: Model, examples: Examples, out: Array) -> float:
+    """Return the mean loss, and write the outputs into ``out``; see `contract`."""
     total = 0.0
-    for rows in _blocks(len(X)):
-        z, a = forward(net, inputs(net, X, rows))
+    for rows in _blocks(len(examples.X)):
+        z, a = forward(model, inputs(model, examples.X, rows))
         out[rows] = a[-1]
-        losses = _pair(net).value(z[-1], a[-1], targets(net, Y, rows))
-        total += (losses if weights is None else losses * weights[rows]).sum(dtype=np.float64)
-    return float(total / len(X))
+        losses = _pair(model).value(z[-1], a[-1], targets(model, examples.Y, rows))
+        if examples.weights is not None:
+            losses = losses * examples.weights[rows]
+        total += losses.sum(dtype=np.float64)
+    return float(total / len(examples.X))
 
 
 @quietly
-def input_gradient(net: Network, X: Array, Y: Array, out: Array) -> None:
-    """Write the gradients with respect to the inputs into ``out``; see `fastnn.backends`."""
+def input_gradient(model: Model, X: Array, Y: Array, out: Array) -> None:
+    """Write the gradients with respect to the inputs into ``out``; see `contract`."""
     for rows in _blocks(len(X)):
-        t = targets(net, Y, rows)
-        deltas = backpropagate(net, inputs(net, X, rows), t, None, [])[2]
-        out[rows] = deltas[0] @ net.weights[0].T
+        t = targets(model, Y, rows)
+        deltas = backpropagate(model, inputs(model, X, rows), t, None, [])[2]
+        out[rows] = deltas[0] @ model.weights[0].T
 
 
 @quietly
 def loss_and_gradient(
-    net: Network,
-    X: Array,
-    Y: Array,
-    weights: Array | None,
-    objective: Objective,
-    keys: Array,
-    gradient: Parameters,
+    model: Model, examples: Examples, objective: Objective, keys: Array, gradient: Parameters
 ) -> float:
-    """Return the loss with its penalty and fill ``gradient``; see `fastnn.backends`."""
-    total = 0.0
+    """Return the loss with its penalty and fill ``gradient``; see `contract`."""
+    total, count = 0.0, len(examples.X)
     gradient.vector[:] = 0
-    for rows in _blocks(len(X)):
-        total += _add_gradient(net, X, Y, weights, rows, objective, keys[:, rows], gradient)
+    for rows in _blocks(count):
+        total += _add_gradient(model, examples, rows, objective, keys[:, rows], gradient)
     penalty = 0.0
-    for w, g in zip(net.weights, gradient.weights, strict=True):
-        g[...] = g / len(X) + objective.l2 * w + objective.l1 * np.sign(w)
+    for w, g in zip(model.weights, gradient.weights, strict=True):
+        g[...] = g / count + objective.l2 * w + objective.l1 * np.sign(w)
         penalty += objective.l2 / 2 * np.square(w, dtype=np.float64).sum()
         penalty += objective.l1 * np.abs(w).sum(dtype=np.float64)
     for g in gradient.biases:
-        g /= len(X)
-    return float(total / len(X) + penalty)
+        g /= count
+    return float(total / count + penalty)
 
 
 @quietly
 def train_steps(
-    net: Network,
-    X: Array,
-    Y: Array,
-    weights: Array | None,
+    model: Model,
+    examples: Examples,
     order: Array,
     batch_size: int,
     rates: Array,
-    rule: Rule,
+    rule: UpdateRule,
     keys: Array,
-    state: State,
+    state: OptimizerState,
     losses: Array,
 ) -> int:
-    """Take a step a batch; see `fastnn.backends`."""
-    objective, gradient = rule.objective, Parameters(net.architecture)
-    layers = [l for l in range(len(net.weights)) if l not in rule.frozen]
+    """Take a step a batch; see `contract`."""
+    objective, gradient = rule.objective, Parameters(model.architecture)
+    layers = [l for l in range(len(model.weights)) if l not in rule.frozen]
     for step, rate in enumerate(rates.tolist()):
         batch = slice(step * batch_size, min((step + 1) * batch_size, len(order)))
         rows = order[batch]
         gradient.vector[:] = 0
-        total = _add_gradient(net, X, Y, weights, rows, objective, keys[:, batch], gradient)
+        total = _add_gradient(model, examples, rows, objective, keys[:, batch], gradient)
         losses[step] = total / len(rows)
         if not np.isfinite(losses[step]):
             return step
         gradient.vector[:] /= len(rows)
         for l in layers:
-            w = net.weights[l]
+            w = model.weights[l]
             gradient.weights[l][...] += objective.l2 * w + objective.l1 * np.sign(w)
         _clip(gradient, layers, rule)
         state.steps += 1
         for l in layers:
             if isinstance(rule.optimizer, AdamW):
-                net.weights[l][...] *= 1 - rate * rule.optimizer.weight_decay
+                model.weights[l][...] *= 1 - rate * rule.optimizer.weight_decay
             for values, slopes, slots in (
-                (net.weights[l], gradient.weights[l], [slot.weights[l] for slot in state.slots]),
-                (net.biases[l], gradient.biases[l], [slot.biases[l] for slot in state.slots]),
+                (model.weights[l], gradient.weights[l], [slot.weights[l] for slot in state.slots]),
+                (model.biases[l], gradient.biases[l], [slot.biases[l] for slot in state.slots]),
             ):
                 rule.optimizer.update(values, slopes, slots, rate, state.steps)
             if rule.max_norm is not None:
-                norms = np.sqrt(np.square(net.weights[l]).sum(axis=0))
-                net.weights[l][...] *= np.minimum(1, rule.max_norm / np.maximum(norms, 1e-30))
+                norms = np.sqrt(np.square(model.weights[l]).sum(axis=0))
+                model.weights[l][...] *= np.minimum(1, rule.max_norm / np.maximum(norms, 1e-30))
     return len(rates)
 
 
 def _add_gradient(
-    net: Network,
-    X: Array,
-    Y: Array,
-    weights: Array | None,
+    model: Model,
+    examples: Examples,
     rows: slice | Array,
     objective: Objective,
     keys: Array,
     gradient: Parameters,
 ) -> float:
     """Add the gradients of some rows' losses to ``gradient``; return the sum of the losses."""
-    t = targets(net, Y, rows)
+    t = targets(model, examples.Y, rows)
     if objective.label_smoothing:
-        t = smoothed(t, objective.label_smoothing, net.architecture.activations[-1])
+        t = smoothed(t, objective.label_smoothing, model.architecture.output)
     masks = [
-        dropout.multipliers(keys[l], layer.fan_in, objective.dropout[l], net.architecture.dtype)
-        for l, layer in enumerate(net.architecture.layers)
+        dropout.multipliers(keys[l], layer.fan_in, objective.dropout[l], model.architecture.dtype)
+        for l, layer in enumerate(model.architecture.layers)
         if objective.drops
     ]
-    v = None if weights is None else weights[rows]
-    losses, a, deltas = backpropagate(net, inputs(net, X, rows), t, v, masks)
+    v = None if examples.weights is None else examples.weights[rows]
+    losses, a, deltas = backpropagate(model, inputs(model, examples.X, rows), t, v, masks)
     for l, delta in enumerate(deltas):
         gradient.weights[l][...] += a[l].T @ delta
         gradient.biases[l][...] += delta.sum(axis=0)
     return float(losses.sum(dtype=np.float64))
 
 
-def _clip(gradient: Parameters, layers: Sequence[int], rule: Rule) -> None:
+def _clip(gradient: Parameters, layers: Sequence[int], rule: UpdateRule) -> None:
     """Limit the norm of the gradient of these layers, and then each number (Pascanu, 2013)."""
     arrays = [array[l] for l in layers for array in (gradient.weights, gradient.biases)]
     if rule.clip_norm is not None:
@@ -216,12 +212,12 @@ def _clip(gradient: Parameters, layers: Sequence[int], rule: Rule) -> None:
             np.clip(g, -rule.clip_value, rule.clip_value, out=g)
 
 
-def forward(net: Network, x: Array, masks: Sequence[Array] = ()) -> tuple[list[Array], list[Array]]:
+def forward(model: Model, x: Array, masks: Sequence[Array] = ()) -> tuple[list[Array], list[Array]]:
     """Return the weighted inputs Z_1 .. Z_L, and the activations A_0 .. A_L."""
     z: list[Array] = []
     a = [x * masks[0] if masks else x]
-    for l, name in enumerate(net.architecture.activations):
-        z.append(a[-1] @ net.weights[l] + net.biases[l])
+    for l, name in enumerate(model.architecture.activations):
+        z.append(a[-1] @ model.weights[l] + model.biases[l])
         a.append(ACTIVATIONS[name].function(z[-1]))
         if l + 1 < len(masks):
             a[-1] = a[-1] * masks[l + 1]
@@ -229,42 +225,42 @@ def forward(net: Network, x: Array, masks: Sequence[Array] = ()) -> tuple[list[A
 
 
 def backpropagate(
-    net: Network, x: Array, t: Array, weights: Array | None, masks: Sequence[Array]
+    model: Model, x: Array, t: Array, weights: Array | None, masks: Sequence[Array]
 ) -> tuple[Array, list[Array], list[Array]]:
     """Return the rows' losses (n,), the activations A_0 .. A_L and the deltas D_1 .. D_L."""
-    z, a = forward(net, x, masks)
-    losses, deltas = _pair(net).value(z[-1], a[-1], t), [_pair(net).delta(a[-1], t)]
+    z, a = forward(model, x, masks)
+    losses, deltas = _pair(model).value(z[-1], a[-1], t), [_pair(model).delta(a[-1], t)]
     if weights is not None:
         losses, deltas = losses * weights, [deltas[0] * weights[:, None]]
-    for l in range(len(net.weights) - 1, 0, -1):
-        derivative = ACTIVATIONS[net.architecture.activations[l - 1]].derivative
+    for l in range(len(model.weights) - 1, 0, -1):
+        derivative = ACTIVATIONS[model.architecture.activations[l - 1]].derivative
         assert derivative is not None
-        delta = deltas[0] @ net.weights[l].T * derivative(z[l - 1])
+        delta = deltas[0] @ model.weights[l].T * derivative(z[l - 1])
         deltas.insert(0, delta * masks[l] if masks else delta)
     return losses, a, deltas
 
 
-def inputs(net: Network, X: Array, rows: slice | Array) -> Array:
+def inputs(model: Model, X: Array, rows: slice | Array) -> Array:
     """Return some rows in the network's dtype; bytes are pixels, scaled from 0..255 to 0..1.
 
     Inputs are standardised if the network does so.
     """
-    dtype = net.architecture.dtype
+    dtype = model.architecture.dtype
     x = X[rows].astype(dtype)
     if X.dtype == np.uint8:
         x *= dtype.type(1) / dtype.type(255)
-    if net.input_scaler is not None:
-        x = (x - net.input_scaler.mean) * net.input_scaler.scale
+    if model.input_scaler is not None:
+        x = (x - model.input_scaler.mean) * model.input_scaler.scale
     return x
 
 
-def targets(net: Network, Y: Array, rows: slice | Array) -> Array:
+def targets(model: Model, Y: Array, rows: slice | Array) -> Array:
     """Return the targets of some rows (n, outputs); a label becomes a 1 in its place."""
-    return matrix(Y[rows], net.architecture.sizes[-1], net.architecture.dtype)
+    return matrix(Y[rows], model.architecture.sizes[-1], model.architecture.dtype)
 
 
-def _pair(net: Network) -> Pair:
-    return pair(net.architecture.activations[-1], net.architecture.loss)
+def _pair(model: Model) -> Pair:
+    return pair(model.architecture.output, model.architecture.loss)
 
 
 def _blocks(rows: int) -> Iterator[slice]:

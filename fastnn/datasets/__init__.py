@@ -1,13 +1,13 @@
 """Data sets: readers of CSV, NPZ, IDX and MNIST, a description, Kaggle's submission."""
 
 from fastnn.datasets.arrays import read_npz
+from fastnn.datasets.columns import Split, Table
 from fastnn.datasets.delimited import read_csv
 from fastnn.datasets.description import ClassCount, Description, Statistics, describe
 from fastnn.datasets.idx import read_idx
 from fastnn.datasets.loading import load
 from fastnn.datasets.mnist import Mnist, load_mnist
 from fastnn.datasets.submission import write_submission
-from fastnn.datasets.table import Split, Table
 
 __all__ = [
     "ClassCount",

@@ -14,9 +14,9 @@ from typing import IO, Any, BinaryIO
 
 import numpy as np
 
+from fastnn.checks.values import BLOCK, DTYPES, one_of
+from fastnn.datasets.columns import MOST_COLUMNS, Array, Split, Table, fill, whole
 from fastnn.datasets.idx import check_shape, read_idx, read_up_to
-from fastnn.datasets.table import MOST_COLUMNS, Array, Split, Table, fill, whole
-from fastnn.validation import BLOCK, DTYPES, one_of
 
 _NAMES = ("x", "y", "x_train", "y_train", "x_test", "y_test")
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)

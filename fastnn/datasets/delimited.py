@@ -13,6 +13,8 @@ from typing import SupportsIndex, TextIO
 
 import numpy as np
 
+from fastnn.checks.values import DTYPES, one_of
+from fastnn.datasets.columns import EXACT, MOST_COLUMNS, Table, fill, is_number, labels_of, whole
 from fastnn.datasets.idx import CHUNK, open_content, read_up_to
 from fastnn.datasets.readers import (
     Form,
@@ -24,8 +26,6 @@ from fastnn.datasets.readers import (
     records,
     whole_by_pandas,
 )
-from fastnn.datasets.table import EXACT, MOST_COLUMNS, Table, fill, is_number, labels_of, whole
-from fastnn.validation import DTYPES, one_of
 
 _BOM = b"\xef\xbb\xbf"
 _UNPACKED = 1 << 23  # bytes that any gzip file may unpack to

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastnn.atomic import replacing
-from fastnn.datasets.table import Array
-from fastnn.validation import BLOCK
+from fastnn.checks.values import BLOCK
+from fastnn.datasets.columns import Array
+from fastnn.writing import replacing
 
 _HEADER = ("count", "mean", "std", "min", "max")
 _IN_FULL = 30  # lines of a table, or it is cut

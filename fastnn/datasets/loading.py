@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from fastnn.datasets.arrays import idx_table, names_of, read_npz
+from fastnn.datasets.columns import Split, Table
 from fastnn.datasets.delimited import read_csv
 from fastnn.datasets.idx import open_content
 from fastnn.datasets.mnist import load_mnist
-from fastnn.datasets.table import Split, Table
 
 _TEXT = (".csv", ".tsv", ".txt", ".data")
 _ZIP = b"PK"

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TextIO, TypeAlias
 
 import numpy as np
 
-from fastnn.datasets.table import Array, fill, is_number, number
+from fastnn.datasets.columns import Array, fill, is_number, number
 
 _LARGE = 1 << 25  # bytes that take NumPy about as long as importing pandas
 _TALL = 1 << 10  # bytes of a column that take NumPy about as long as pandas takes to begin it

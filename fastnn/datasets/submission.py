@@ -8,7 +8,7 @@ import os
 import numpy as np
 import numpy.typing as npt
 
-from fastnn.atomic import replacing
+from fastnn.writing import replacing
 
 
 def write_submission(path: str | os.PathLike[str], labels: npt.ArrayLike) -> None:

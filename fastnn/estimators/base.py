@@ -15,14 +15,14 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 
 from fastnn import schedules
-from fastnn import validation as check
 from fastnn.activations import Array
-from fastnn.history import Row
-from fastnn.loop import DivergenceError
+from fastnn.checks import values as check
+from fastnn.model.initializers import Initializer
 from fastnn.network import Network
 from fastnn.optimizers import OPTIMIZERS, SGD, Adam, Optimizer, named
-from fastnn.parameters import Initialiser
 from fastnn.schedules import Schedule
+from fastnn.training.evaluation import DivergenceError
+from fastnn.training.history import Row
 
 ACTIVATIONS = {"logistic": "sigmoid"}
 LOSSES = {"log_loss": None, "squared_error": "mse", "absolute_error": "mae"}
@@ -56,7 +56,7 @@ class MLP(BaseEstimator):
     beta_2: float = 0.999
     epsilon: float = 1e-8
     n_iter_no_change: float = 10
-    init: str | Initialiser = "glorot"
+    init: str | Initializer = "glorot"
     l1: float = 0.0
     dropout: float | Sequence[float] = 0.0
     max_norm: float | None = None

@@ -7,7 +7,7 @@ Each function returns a `matplotlib.figure.Figure`, which belongs to no window a
 from fastnn.plots.arguments import LEAST_PIXELS, LONGEST_NAME, Names, Shape
 from fastnn.plots.data import classes, images
 from fastnn.plots.drawing import BLUE, GREY, RED, SMALL, check_installed
-from fastnn.plots.judging import calibration, confusion, mistakes, predictions
+from fastnn.plots.evaluation import calibration, confusion, mistakes, predictions
 from fastnn.plots.layers import weights
 from fastnn.plots.runs import DPI, Results, of_run, results, run
 from fastnn.plots.training import SERIES, TITLES, curves, learning_rate, throughput

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn import metrics
-from fastnn import validation as check
 from fastnn.activations import Array
+from fastnn.checks import values as check
 
 LONGEST_NAME = 24  # characters
 LEAST_PIXELS = 64  # fewer features are not taken for an image

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn import metrics
-from fastnn import validation as check
+from fastnn.checks import values as check
 from fastnn.plots import arguments
 from fastnn.plots.arguments import Names, Shape
 from fastnn.plots.drawing import BLUE, LARGE, SMALL, blank, counted, either, grid, inches

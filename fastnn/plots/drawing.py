@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from fastnn import validation as check
 from fastnn.activations import Array
+from fastnn.checks import values as check
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

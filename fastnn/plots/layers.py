@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn import validation as check
+from fastnn.checks import values as check
 from fastnn.plots import arguments
 from fastnn.plots.arguments import LEAST_PIXELS, Shape
 from fastnn.plots.drawing import LARGE, blank, grid

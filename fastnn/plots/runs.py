@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy.typing as npt
 
 from fastnn import metrics
-from fastnn import validation as check
 from fastnn.activations import Array
-from fastnn.history import History
+from fastnn.checks import data as check
 from fastnn.plots import arguments
 from fastnn.plots.arguments import LEAST_PIXELS, Names, Shape
 from fastnn.plots.data import classes, images
-from fastnn.plots.judging import calibration, confusion, mistakes, predictions
+from fastnn.plots.evaluation import calibration, confusion, mistakes, predictions
 from fastnn.plots.layers import weights
 from fastnn.plots.training import curves, learning_rate, throughput
+from fastnn.training.history import History
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

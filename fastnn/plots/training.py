@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastnn.history import History
 from fastnn.plots.drawing import BLUE, GREY, LARGE, RED, blank, legend_below, matplotlib_module
+from fastnn.training.history import History
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

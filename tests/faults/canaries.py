@@ -23,9 +23,10 @@ import numpy as np
 import pytest
 from numba import carray, cfunc
 
-from fastnn.backends.compiled import planning, table
-from fastnn.backends.compiled.vector_ir import pointer_to
-from fastnn.parameters import CACHE_LINE, aligned_zeros
+from fastnn.backends.compiled import plan as planning
+from fastnn.backends.compiled.kernels import table
+from fastnn.backends.compiled.machinery.vector_ir import pointer_to
+from fastnn.model.parameters import CACHE_LINE, aligned_zeros
 
 PAGE = mmap.PAGESIZE
 CANARY = 0xFF  # four or eight of these are a NaN

@@ -1,0 +1,1 @@
+"""The kernels: what is computed, to be read without the machinery."""

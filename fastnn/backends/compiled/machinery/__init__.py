@@ -1,0 +1,1 @@
+"""The machinery below the kernels: vector instructions, compiling and cache, threads."""

@@ -1,0 +1,82 @@
+"""Checks of single values."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
+
+import numpy as np
+
+DTYPES = ("float32", "float64")
+
+# Elements looked at in one go, so that a memory map never has to be in memory whole.
+BLOCK = 1 << 20
+
+
+def one_of(name: str, value: Any, choices: Collection[str]) -> str:
+    """Return the value if it is one of the choices."""
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(sorted(choices))}; got {value!r}")
+    return value
+
+
+def integer(name: str, value: Any, low: int, high: int | None = None, why: str = "") -> int:
+    """Return the value as an int if it is an integer from low to high."""
+    try:
+        if isinstance(value, bool | np.bool_):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {value!r}") from None
+    if number < low or (high is not None and number > high):
+        limit = f"at least {low}" if high is None else f"from {low} to {high}{why}"
+        raise ValueError(f"{name} must be {limit}; got {number}")
+    return number
+
+
+def real(
+    name: str,
+    value: Any,
+    *,
+    above: float | None = None,
+    least: float | None = None,
+    most: float | None = None,
+    below: float | None = None,
+) -> float:
+    """Return the value as a float if it is finite and within the bounds."""
+    if isinstance(value, str | bool | np.bool_):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a number, got {value!r}") from None
+    except OverflowError:
+        number = math.inf if value > 0 else -math.inf
+    bounds = {
+        "greater than": (above, above is None or number > above),
+        "at least": (least, least is None or number >= least),
+        "at most": (most, most is None or number <= most),
+        "less than": (below, below is None or number < below),
+    }
+    if not (math.isfinite(number) and all(holds for _, holds in bounds.values())):
+        needs = [f"{word} {bound:g}" for word, (bound, _) in bounds.items() if bound is not None]
+        raise ValueError(f"{name} must be finite and {' and '.join(needs)}; got {value!r}")
+    return number
+
+
+def limit(name: str, value: Any) -> float | None:
+    """Return the value as a float greater than 0, or None."""
+    return None if value is None else real(name, value, above=0)
+
+
+def functions(name: str, values: Any) -> tuple[Callable[..., Any], ...]:
+    """Return the values as a tuple if each can be called."""
+    if not isinstance(values, Iterable):
+        raise TypeError(f"{name} must be a list of functions, got {values!r}")
+    result = tuple(values)
+    for function in result:
+        if not callable(function):
+            raise TypeError(f"{name} must be functions, got {function!r}")
+    return result

@@ -1,0 +1,173 @@
+"""What a bug report needs: versions, machine, vectors, threads and the cache of kernels.
+
+``python -m fastnn.info`` prints it. What cannot be found out is said, rather than raised.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import platform
+import re
+import textwrap
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+CPUINFO = Path("/proc/cpuinfo")
+# Numba's threading layers in the order in which it tries them, and their modules.
+LAYERS = {"tbb": "tbbpool", "omp": "omppool", "workqueue": "workqueue"}
+PREFIXES = ("FASTNN_", "NUMBA_", "OMP_", "GOMP_", "KMP_", "TBB_")
+COLUMN, WIDTH = 18, 100
+
+
+def info() -> str:
+    """Return what a bug report needs.
+
+    The threading layer is started, and nothing is compiled.
+
+    Returns
+    -------
+    str
+        A line or more for each subject, its name first.
+    """
+    rows: dict[str, Callable[[], str]] = {
+        "environment": _environment,  # before anything is imported that adds to it
+        "fastnn": _fastnn,
+        "Python": lambda: f"{platform.python_implementation()} {platform.python_version()}",
+        "NumPy": lambda: version("numpy"),
+        "Numba": lambda: version("numba"),
+        "llvmlite": lambda: version("llvmlite"),
+        "platform": platform.platform,
+        "CPU": _cpu,
+        "CPU features": _features,
+        "vectors": _vectors,
+        "threads": _threads,
+        "threading layer": _layer,
+        "cache": _cache,
+    }
+    answers = {name: _answer(find) for name, find in rows.items()}
+    answers["environment"] = answers.pop("environment")
+    return "\n".join(
+        textwrap.fill(
+            f"{name:{COLUMN}}{answer}",
+            WIDTH,
+            subsequent_indent=" " * COLUMN,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for name, answer in answers.items()
+    )
+
+
+def layers() -> tuple[list[str], list[str]]:
+    """Return Numba's threading layers that are there, and of the others the reasons."""
+    found, reasons = [], []
+    for name, module in LAYERS.items():
+        try:
+            importlib.import_module(f"numba.np.ufunc.{module}")
+        except ImportError as error:
+            reasons.append(f"not {name}, {error}")
+        else:
+            found.append(name)
+    return found, reasons
+
+
+def _answer(find: Callable[[], str]) -> str:
+    try:
+        return find()
+    except Exception as error:  # what is broken is what the report is about
+        return f"unknown, {type(error).__name__}: {error}"
+
+
+def _environment() -> str:
+    ours = sorted(name for name in os.environ if name.startswith(PREFIXES))
+    found = [f"{name}={os.environ[name]}" for name in ours]
+    return " ".join(found) or f"nothing that begins with {', '.join(PREFIXES)}"
+
+
+def _fastnn() -> str:
+    import fastnn
+
+    return f"{fastnn.__version__} in {Path(fastnn.__file__).parent}"
+
+
+def _cpu() -> str:
+    from numba.core.registry import cpu_target
+
+    _, model, _ = cpu_target.target_context.codegen().magic_tuple()
+    name = platform.processor()
+    if CPUINFO.exists():
+        found = re.search(r"^model name\s*:\s*(.+)$", CPUINFO.read_text(), re.MULTILINE)
+        name = found[1] if found else name
+    return f"{name or platform.machine()}; Numba compiles for {model or 'any'}"
+
+
+def _features() -> str:
+    from numba.core.registry import cpu_target
+
+    _, _, features = cpu_target.target_context.codegen().magic_tuple()
+    return " ".join(sorted(name[1:] for name in features.split(",") if name.startswith("+")))
+
+
+def _vectors() -> str:
+    from fastnn.backends.compiled.machinery.vector_ir import MACHINE
+
+    asked = os.environ.get("FASTNN_VECTOR_BITS")
+    chosen = f"as FASTNN_VECTOR_BITS={asked} asks" if asked else "as the CPU features allow"
+    fma = "with" if MACHINE.fma else "without"
+    return f"{MACHINE.bits} bits, {chosen}; {MACHINE.registers} registers, {fma} multiply-add"
+
+
+def _threads() -> str:
+    import numba
+
+    from fastnn.backends.compiled.machinery import threads
+
+    quota = threads.cgroup_quota()
+    limits = [
+        f"affinity {threads.affinity()}",
+        "no cgroup quota" if quota is None else f"cgroup quota {quota:g}",
+        f"NUMBA_NUM_THREADS {numba.config.NUMBA_NUM_THREADS}",
+    ]
+    return f"{threads.most()} at most: {', '.join(limits)}; {os.cpu_count()} CPUs"
+
+
+def _layer() -> str:
+    import numba
+
+
+    numba.get_num_threads()  # starts the layer
+    found, reasons = layers()
+    return "; ".join([f"{numba.threading_layer()}, of {', '.join(found)}", *reasons])
+
+
+def _cache() -> str:
+    from fastnn.backends.compiled.machinery import cache
+
+    found = []
+    for folder, files, size, problem in cache.states():
+        writable = f"cannot be written to: {problem}" if problem else "can be written to"
+        found.append(f"{folder}: {files} files, {size:,} bytes, {writable}")
+    return "; ".join([*found, *([cache.trouble] if cache.trouble else [])])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print what a bug report needs.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        By default those of the command line; there are none but ``--help``.
+
+    Returns
+    -------
+    int
+        The exit code.
+    """
+    description = "Print what a bug report needs."
+    parser = argparse.ArgumentParser(prog="python -m fastnn.info", description=description)
+    parser.parse_args(arguments)
+    print(info())
+    return 0

@@ -1,0 +1,213 @@
+"""What a network shows of its model: its attributes, gradients and activations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from fastnn import backends
+from fastnn.activations import Array
+from fastnn.backends.contract import Examples
+from fastnn.backends.dropout import NO_KEYS, row_keys
+from fastnn.checks import data as check
+from fastnn.checks.networks import classes as check_classes
+from fastnn.model.architecture import Architecture
+from fastnn.model.model import Model, summary
+from fastnn.model.parameters import Parameters, Views
+from fastnn.model.scaling import Scaler
+from fastnn.training import settings
+from fastnn.training.data import evaluation_data
+from fastnn.training.evaluation import scale_targets
+from fastnn.training.row_weights import ClassWeight
+
+
+class Inspectable:
+    """The part of `fastnn.Network` that changes nothing.
+
+    Attributes
+    ----------
+    model : Model
+        All that there is to know of the network, see `fastnn.model.model`.
+    """
+
+    model: Model
+
+    @property
+    def architecture(self) -> Architecture:
+        """The sizes, activations, loss and dtype."""
+        return self.model.architecture
+
+    @property
+    def parameters(self) -> Array:
+        """All parameters in one vector, padding included; padding must stay zero."""
+        return self.model.vector
+
+    @property
+    def weights(self) -> Views:
+        """The weights of each layer, views of shape (fan_in, fan_out)."""
+        return self.model.weights
+
+    @property
+    def biases(self) -> Views:
+        """The biases of each layer, views of shape (fan_out,)."""
+        return self.model.biases
+
+    @property
+    def seed(self) -> int:
+        """The seed of the initial weights, the order of rows, and dropout."""
+        return self.model.seed
+
+    @property
+    def epochs_trained(self) -> int:
+        """Epochs of all calls of `train` so far."""
+        return self.model.epochs_trained
+
+    @property
+    def backend(self) -> str:
+        """The name of the backend, which may be assigned."""
+        return self.model.backend
+
+    @backend.setter
+    def backend(self, name: str) -> None:
+        self.model.backend = name
+        self.model.prepared.clear()
+
+    @property
+    def threads(self) -> int | None:
+        """The most threads, which may be assigned."""
+        return self.model.threads
+
+    @threads.setter
+    def threads(self, count: int | None) -> None:
+        self.model.threads = count
+
+    @property
+    def input_scaler(self) -> Scaler | None:
+        """The mean and the scale of each input column, if inputs are standardised."""
+        return self.model.input_scaler
+
+    @property
+    def target_scaler(self) -> Scaler | None:
+        """The mean and the scale of each target column, if targets are standardised."""
+        return self.model.target_scaler
+
+    @property
+    def classes(self) -> tuple[str | int, ...] | None:
+        """The names of the outputs, which may be assigned: name i is that of class i."""
+        return self.model.classes
+
+    @classes.setter
+    def classes(self, names: Iterable[str | int] | None) -> None:
+        self.model.classes = check_classes("classes", names, self.architecture)
+
+    def loss_and_gradient(
+        self,
+        X: npt.ArrayLike,
+        y: npt.ArrayLike,
+        l2: float = 0.0,
+        *,
+        l1: float = 0.0,
+        label_smoothing: float = 0.0,
+        dropout: float | Sequence[float] = 0.0,
+        sample_weight: npt.ArrayLike | None = None,
+        class_weight: ClassWeight | None = None,
+    ) -> tuple[float, Parameters]:
+        """Return the mean loss of all rows, and its gradient.
+
+        Parameters
+        ----------
+        X, y : array
+            As for `train`.
+        l2, l1, label_smoothing, dropout, sample_weight, class_weight : optional
+            As for `train`. The units that are left out are the same in every call: those of the
+            first epoch, without shuffling.
+
+        Returns
+        -------
+        loss : float
+            With the penalties.
+        gradient : Parameters
+            With ``weights``, ``biases`` and the flat ``vector``, as those of the network.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument is not as described.
+        """
+        data = evaluation_data(self.model, X, y, sample_weight, class_weight)
+        keywords = {"l2": l2, "l1": l1, "label_smoothing": label_smoothing, "dropout": dropout}
+        objective = settings.objective(keywords, self.architecture)
+        keys = NO_KEYS
+        if objective.drops:
+            keys = row_keys(self.seed, 1, len(self.weights), range(len(data.X)))
+        gradient = Parameters(self.architecture)
+        examples = Examples(data.X, scale_targets(self.model, data.targets), data.weights)
+        value: float = backends.get(self.backend).loss_and_gradient(
+            self.model, examples, objective, keys, gradient
+        )
+        return value, gradient
+
+    def activations(self, X: npt.ArrayLike) -> list[Array]:
+        """Return what each layer makes of the rows.
+
+        Parameters
+        ----------
+        X : array of shape (rows, features)
+            As for `train`.
+
+        Returns
+        -------
+        list of ndarray of shape (rows, fan_out)
+            One for each layer; the last is the outputs, before standardised targets are brought
+            back to their own units.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If X is not as described.
+        """
+        features = check.features("X", X, self.architecture)
+        outs = [
+            np.empty((len(features), size), self.architecture.dtype)
+            for size in self.architecture.sizes[1:]
+        ]
+        backends.get(self.backend).activations(self.model, features, outs)
+        return outs
+
+    def input_gradient(self, X: npt.ArrayLike, y: npt.ArrayLike) -> Array:
+        """Return the gradient of each row's loss with respect to its inputs.
+
+        Parameters
+        ----------
+        X, y : array
+            As for `train`.
+
+        Returns
+        -------
+        ndarray of shape (rows, features)
+            In units of the inputs; for uint8, which are pixels, after their scaling to 0..1.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument is not as described.
+        """
+        features = check.features("X", X, self.architecture)
+        targets = check.targets("y", y, len(features), self.architecture)
+        out = np.empty(features.shape, self.architecture.dtype)
+        scaled = scale_targets(self.model, targets)
+        backends.get(self.backend).input_gradient(self.model, features, scaled, out)
+        return out if self.input_scaler is None else out * self.input_scaler.scale
+
+    def summary(self) -> None:
+        """Print a table of the layers: shapes, parameters, memory, operations for a row.
+
+        Operations are multiplications and additions of the products, forward; training takes about
+        three times as many.
+        """
+        print(summary(self.model))
+
+    def __repr__(self) -> str:
+        return repr(self.model)

@@ -1,0 +1,138 @@
+"""Networks in files: one ``.safetensors`` file each, which other libraries can read, too.
+
+Tensors are ``layers.0.weights`` (fan_in, fan_out), ``layers.0.biases`` (fan_out,), and so on,
+without padding, in the network's dtype; ``input_scaler.mean`` and ``input_scaler.scale``, and those
+of ``target_scaler``, where there is standardisation. Metadata are texts: ``format``, "fastnn";
+``version``, of this layout; ``network``, the settings as JSON. What an optimizer remembers is in
+``optimizer`` and ``optimizer.0.layers.0.weights`` and so on; checkpoints have more.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastnn.checks import networks as check_network
+from fastnn.checks import values as check
+from fastnn.losses import Custom
+from fastnn.model import storage
+from fastnn.model.architecture import Architecture
+from fastnn.model.model import Model
+from fastnn.model.optimizer_state import OptimizerState
+from fastnn.model.scaling import Scaler
+from fastnn.model.storage import Tensors
+from fastnn.optimizers import ADAM, MOMENTUM, RMSPROP, SGD, Adam, Optimizer, RMSprop
+
+# An optimizer of each kind that remembers something.
+KINDS: dict[str, Optimizer] = {
+    "momentum": SGD(momentum=0.9),
+    "rmsprop": RMSprop(),
+    "adam": Adam(),
+}
+NAMES = {MOMENTUM: "momentum", RMSPROP: "rmsprop", ADAM: "adam"}
+MOST_STEPS = 2**53  # what a float counts to
+SCALERS = ("input_scaler", "target_scaler")
+# Settings that are fields of the model as they stand.
+OF_MODEL = ("seed", "epochs_trained", "standardize_inputs", "standardize_targets")
+
+
+def parts_of(model: Model, optimizer: bool) -> tuple[Tensors, dict[str, Any]]:
+    """Return the tensors and the metadata of a model, perhaps with what its optimizer remembers."""
+    architecture = model.architecture
+    found = storage.of_parameters(model.parameters)
+    for name in SCALERS:
+        scaler = getattr(model, name)
+        if scaler is not None:
+            found |= {f"{name}.mean": scaler.mean, f"{name}.scale": scaler.scale}
+    metadata: dict[str, Any] = {
+        "network": {
+            "sizes": list(architecture.sizes),
+            "activation": list(architecture.activations[:-1]),
+            "output": architecture.output,
+            "loss": architecture.loss if isinstance(architecture.loss, str) else None,
+            "dtype": architecture.dtype.name,
+            "seed": model.seed,
+            "epochs_trained": model.epochs_trained,
+            "standardize_inputs": model.standardize_inputs,
+            "standardize_targets": model.standardize_targets,
+            "classes": None if model.classes is None else list(model.classes),
+        }
+    }
+    state = model.optimizer_state
+    if optimizer and state is not None and state.slots:
+        metadata["optimizer"] = {"kind": NAMES[state.kind], "steps": state.steps}
+        for i, slot in enumerate(state.slots):
+            found |= storage.of_parameters(slot, f"optimizer.{i}.")
+    return found, metadata
+
+
+def model_of(name: str, found: Tensors, metadata: dict[str, Any], loss: Custom | None) -> Model:
+    """Return the model of tensors and metadata, or say what is wrong with them.
+
+    Everything is checked before anything is built.
+    """
+    settings = metadata.get("network")
+    if not isinstance(settings, dict):
+        raise ValueError(f"{name} holds no settings of a network")
+    try:
+        architecture, settings = _checked(settings, loss)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{name} does not describe a network: {error}") from None
+    dtype = architecture.dtype
+    storage.check(name, found, storage.shapes(architecture), dtype)
+    columns = {"input_scaler": architecture.sizes[0], "target_scaler": architecture.sizes[-1]}
+    for scaler, count in columns.items():
+        if f"{scaler}.mean" in found or f"{scaler}.scale" in found:
+            needed = {f"{scaler}.mean": (count,), f"{scaler}.scale": (count,)}
+            storage.check(name, found, needed, dtype)
+            if not (found[f"{scaler}.scale"] > 0).all():
+                raise ValueError(f"{name}: {scaler}.scale holds numbers that are not above 0")
+    model = Model(architecture, **settings)
+    storage.fill(model.parameters, found)
+    for scaler in columns:
+        if f"{scaler}.mean" in found:
+            values = (found[f"{scaler}.{part}"].copy() for part in ("mean", "scale"))
+            setattr(model, scaler, Scaler(*values))
+    if "optimizer" in metadata:
+        model.optimizer_state = _state(name, found, metadata["optimizer"], architecture)
+    return model
+
+
+def _checked(settings: dict[str, Any], loss: Custom | None) -> tuple[Architecture, dict[str, Any]]:
+    """Return the architecture that settings describe, and a model's other settings, or raise."""
+    given = settings["loss"]
+    if given is None and loss is None:
+        raise ValueError("its loss is a function, which files do not hold; pass it as loss")
+    of_architecture = ("sizes", "activation", "output", "dtype")
+    sizes, activation, output, dtype = (settings[name] for name in of_architecture)
+    check.one_of("dtype", dtype, check.DTYPES)  # NumPy knows other names for them, and warns
+    architecture = check_network.architecture(
+        sizes, activation, output, given if loss is None else loss, dtype
+    )
+    check.integer("seed", settings["seed"], 0)
+    check.integer("epochs_trained", settings["epochs_trained"], 0, MOST_STEPS)
+    for name in ("standardize_inputs", "standardize_targets"):
+        if not isinstance(settings[name], bool):
+            raise TypeError(f"{name} must be true or false, got {settings[name]!r}")
+    check_network.standardized_targets(settings["standardize_targets"], architecture)
+    classes = check_network.classes("classes", settings["classes"], architecture)
+    others = {name: settings[name] for name in OF_MODEL}
+    if unknown := settings.keys() - {*of_architecture, *OF_MODEL, "loss", "classes"}:
+        raise ValueError(f"unknown settings {', '.join(sorted(unknown))}")
+    return architecture, {**others, "classes": classes}
+
+
+def _state(name: str, found: Tensors, described: Any, architecture: Architecture) -> OptimizerState:
+    """Return what an optimizer remembers."""
+    try:
+        optimizer = KINDS[check.one_of("kind", described["kind"], KINDS)]
+        steps = check.integer("steps", described["steps"], 0, MOST_STEPS)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{name} does not describe an optimizer: {error}") from None
+    for i in range(optimizer.slots):
+        needed = storage.shapes(architecture, f"optimizer.{i}.")
+        storage.check(name, found, needed, architecture.dtype)
+    state = OptimizerState(optimizer, architecture)
+    state.steps = steps
+    for i, slot in enumerate(state.slots):
+        storage.fill(slot, found, f"optimizer.{i}.")
+    return state

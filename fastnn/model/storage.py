@@ -1,0 +1,204 @@
+"""Tensors and settings in a ``.safetensors`` file, written safely and read without trust.
+
+The format is that of the safetensors library: a header of JSON, then the numbers. There is nothing
+in it that is executed when it is read.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from fastnn.activations import Array
+from fastnn.model.architecture import Architecture
+from fastnn.model.parameters import Parameters
+
+VERSION = 1
+Tensors = dict[str, Array]
+
+# JSON of settings, mostly of the names of classes: reading takes a small multiple of it.
+LONGEST_HEADER = 1 << 24
+_MOST_DIMENSIONS = 2
+_DTYPES = {"F32": np.float32, "F64": np.float64}
+
+
+def write(path: str | os.PathLike[str], tensors: Tensors, metadata: Mapping[str, Any]) -> None:
+    """Write a file that appears complete or not at all, even if the power fails.
+
+    Parameters
+    ----------
+    path : path
+        A link stays a link: the file that it names is replaced.
+    tensors : dict of ndarray
+    metadata : mapping
+        From names to what JSON can hold.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder of ``path`` does not exist.
+    OSError
+        If the file cannot be written, or could not be read back, as metadata take more than
+        16 MiB; one of that name is left as it was.
+    """
+    from safetensors.numpy import save
+
+    texts = {name: json.dumps(value) for name, value in metadata.items()}
+    content = save(
+        {name: np.ascontiguousarray(array) for name, array in tensors.items()},
+        {"format": "fastnn", "version": str(VERSION), **texts},
+    )
+    if int.from_bytes(content[:8], "little") > LONGEST_HEADER:
+        raise OSError(errno.EFBIG, "settings too long to be read back", os.fspath(path))
+    folder, name = os.path.split(os.path.realpath(path))
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"no folder {folder!r} to write {name!r} in; need one that exists")
+    descriptor, partial = tempfile.mkstemp(prefix=f".{name}-", dir=folder)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(partial, 0o666 & ~_umask())
+        os.replace(partial, os.path.join(folder, name))
+    except BaseException:
+        os.unlink(partial)
+        raise
+    _sync_folder(folder)
+
+
+def read(path: str | os.PathLike[str]) -> tuple[Tensors, dict[str, Any]]:
+    """Read what `write` has written; nothing in it is trusted.
+
+    Returns
+    -------
+    tensors : dict of ndarray
+        float32 or float64; `check` is for what they hold.
+    metadata : dict
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read (``FileNotFoundError`` if there is none).
+    ValueError
+        If it is not a safetensors file of fastnn, is damaged, holds other types, or is of a later
+        version.
+    """
+    from safetensors import SafetensorError, deserialize
+
+    name = repr(os.fspath(path))
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        length = int.from_bytes(file.read(8), "little")
+        if size < 8 or length > min(size - 8, LONGEST_HEADER):
+            raise ValueError(
+                f"{name} is not a safetensors file, or is damaged: its header would have {length} "
+                f"bytes, of {max(size - 8, 0)}"
+            )
+        header = file.read(length)
+        metadata = _metadata(name, header)
+        file.seek(0)
+        content = file.read()
+    try:
+        found = deserialize(content)  # type: ignore[no-untyped-call]
+    except SafetensorError as error:
+        raise ValueError(f"{name} is not a safetensors file, or is damaged: {error}") from None
+    tensors = {}
+    for tensor, parts in found:
+        if parts["dtype"] not in _DTYPES:
+            raise ValueError(f"{name}: {tensor} is {parts['dtype']}; need F32 or F64")
+        if len(parts["shape"]) > _MOST_DIMENSIONS:
+            raise ValueError(f"{name}: {tensor} has {len(parts['shape'])} dimensions; need 1 or 2")
+        array = np.frombuffer(parts["data"], _DTYPES[parts["dtype"]])
+        if array.size == 0:
+            raise ValueError(f"{name}: {tensor} has the shape {parts['shape']}, without numbers")
+        tensors[tensor] = array.reshape(parts["shape"])
+    return tensors, metadata
+
+
+def _metadata(name: str, header: bytes) -> dict[str, Any]:
+    """Return the metadata in a header, as far as they are ours."""
+    try:
+        texts = json.loads(header).get("__metadata__", {})
+        if texts.get("format") != "fastnn":
+            raise ValueError("it was not written by fastnn: it has no such metadata")
+        version = texts["version"]
+        if not (version.isdecimal() and len(version) < 10):
+            raise ValueError(f"its version is {version!r}; need a number")
+        if int(version) > VERSION:
+            raise ValueError(
+                f"it is of version {version}, which this fastnn does not know; it knows {VERSION}: "
+                "install a later one"
+            )
+        known = {key: texts[key] for key in texts.keys() - {"format", "version"}}
+        return {key: json.loads(text) for key, text in known.items()}
+    except (AttributeError, KeyError, TypeError, RecursionError, UnicodeDecodeError) as error:
+        raise ValueError(f"{name} has metadata that cannot be read: {error!r}") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{name} has metadata that are not JSON: {error}") from None
+    except ValueError as error:  # ours, and of integers of very many digits
+        raise ValueError(f"{name} cannot be loaded: {error}") from None
+
+
+def of_parameters(parameters: Parameters, prefix: str = "") -> Tensors:
+    """Return the tensors of each layer, unpadded."""
+    tensors = {}
+    for l, (matrix, vector) in enumerate(zip(parameters.weights, parameters.biases, strict=True)):
+        tensors[f"{prefix}layers.{l}.weights"] = matrix
+        tensors[f"{prefix}layers.{l}.biases"] = vector
+    return tensors
+
+
+def shapes(architecture: Architecture, prefix: str = "") -> dict[str, tuple[int, ...]]:
+    """Return the shape of each tensor that `of_parameters` gives."""
+    found: dict[str, tuple[int, ...]] = {}
+    for l, layer in enumerate(architecture.layers):
+        found[f"{prefix}layers.{l}.weights"] = (layer.fan_in, layer.fan_out)
+        found[f"{prefix}layers.{l}.biases"] = (layer.fan_out,)
+    return found
+
+
+def fill(parameters: Parameters, tensors: Tensors, prefix: str = "") -> None:
+    """Copy tensors, whose shapes were checked, into the parameters of each layer."""
+    for l, (matrix, vector) in enumerate(zip(parameters.weights, parameters.biases, strict=True)):
+        matrix[...] = tensors[f"{prefix}layers.{l}.weights"]
+        vector[...] = tensors[f"{prefix}layers.{l}.biases"]
+
+
+def check(
+    name: str, tensors: Tensors, needed: Mapping[str, tuple[int, ...]], dtype: np.dtype
+) -> None:
+    """Refuse tensors that are missing, of another shape or dtype, or not finite."""
+    for tensor, shape in needed.items():
+        if tensor not in tensors:
+            raise ValueError(f"{name} lacks {tensor}")
+        array = tensors[tensor]
+        if array.shape != shape or array.dtype != dtype:
+            raise ValueError(
+                f"{name}: {tensor} is {array.dtype} of shape {array.shape}; need {dtype} of {shape}"
+            )
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name}: {tensor} holds numbers that are not finite")
+
+
+def _umask() -> int:
+    """Return the permissions that new files lack; a temporary file has fewer."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _sync_folder(folder: str) -> None:
+    """Make a new name in a folder last."""
+    if hasattr(os, "O_DIRECTORY"):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,1 @@
+"""Training: settings, the loop over epochs, what is recorded, checkpoints."""

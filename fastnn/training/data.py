@@ -1,0 +1,100 @@
+"""What a run learns from, and what it is evaluated on after each epoch."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastnn.activations import Array
+from fastnn.checks import data as check
+from fastnn.checks.data import Targets
+from fastnn.checks.values import real
+from fastnn.model.model import Model
+from fastnn.model.scaling import learn
+from fastnn.training import row_weights
+from fastnn.training.evaluation import EvaluationData, metric_names
+from fastnn.training.rows import stratified
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Data of a run: all rows, or those that ``rows`` names, with weights of mean 1.
+
+    ``evaluated`` is what the history records the metrics of: "validation", and "training" if asked.
+    """
+
+    X: Array
+    targets: Targets
+    weights: Array | None
+    rows: Array | None
+    evaluated: dict[str, EvaluationData]
+
+    def __len__(self) -> int:
+        return len(self.X) if self.rows is None else len(self.rows)
+
+    def with_training_metrics(self) -> TrainingData:
+        """Return the same data, with metrics of the rows that are trained on, too."""
+        own = EvaluationData(self.X, self.targets, self.weights, self.rows)
+        return dataclasses.replace(self, evaluated={"training": own, **self.evaluated})
+
+    def metrics(self, model: Model) -> list[str]:
+        """Return the columns of the history that the metrics take."""
+        return [
+            f"{part}_{name}"
+            for part, data in self.evaluated.items()
+            for name in ("loss", *metric_names(model.architecture, data.targets))
+        ]
+
+    def learn_scales(self, model: Model) -> None:
+        """Learn the standardisation that a model asks for, once."""
+        dtype = model.architecture.dtype
+        if model.standardize_inputs and model.input_scaler is None:
+            model.input_scaler = learn("X", self.X, self.rows, dtype)
+            model.prepared.clear()
+        if model.standardize_targets and model.target_scaler is None:
+            matrix = self.targets.as_matrix(model.architecture)
+            model.target_scaler = learn("y", matrix, self.rows, dtype)
+
+
+def checked(
+    model: Model, X: Any, y: Any, validation: Any, sample_weight: Any, class_weight: Any
+) -> TrainingData:
+    """Return the data of a run from arguments of `fastnn.Network.train`."""
+    architecture = model.architecture
+    features = check.features("X", X, architecture)
+    targets = check.targets("y", y, len(features), architecture)
+    rows = aside = None
+    if isinstance(validation, float | int | np.number):
+        share = real("validation", validation, above=0, below=1)
+        rows, aside = stratified(share, len(features), targets.labels, model.seed)
+    by_class = row_weights.of_classes(class_weight, targets.at(rows), architecture)
+    weights = row_weights.of_rows("sample_weight", sample_weight, targets, by_class)
+    evaluated = {}
+    if aside is not None:
+        part = None if weights is None else weights[aside]
+        normalised = row_weights.with_mean_one(part, architecture.dtype)
+        evaluated["validation"] = EvaluationData(features[aside], targets.at(aside), normalised)
+    elif validation is not None:
+        other_X, other_y, given = check.held_out("validation", validation)
+        others = check.features("validation X", other_X, architecture)
+        other_targets = check.targets("validation y", other_y, len(others), architecture)
+        part = row_weights.of_rows("validation sample_weight", given, other_targets, by_class)
+        normalised = row_weights.with_mean_one(part, architecture.dtype)
+        evaluated["validation"] = EvaluationData(others, other_targets, normalised)
+    normalised = row_weights.with_mean_one(weights, architecture.dtype, rows)
+    return TrainingData(features, targets, normalised, rows, evaluated)
+
+
+def evaluation_data(
+    model: Model, X: Any, y: Any, sample_weight: Any, class_weight: Any
+) -> EvaluationData:
+    """Return data to evaluate on from arguments of `fastnn.Network.evaluate`."""
+    features = check.features("X", X, model.architecture)
+    targets = check.targets("y", y, len(features), model.architecture)
+    by_class = row_weights.of_classes(class_weight, targets, model.architecture)
+    weights = row_weights.of_rows("sample_weight", sample_weight, targets, by_class)
+    normalised = row_weights.with_mean_one(weights, model.architecture.dtype)
+    return EvaluationData(features, targets, normalised)

@@ -1,0 +1,137 @@
+"""Outputs of a model for many rows, and its loss and metrics on data whose targets are known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastnn import backends, metrics
+from fastnn.activations import Array
+from fastnn.backends.contract import Examples
+from fastnn.checks import data as check
+from fastnn.checks.data import Targets
+from fastnn.model.architecture import Architecture
+from fastnn.model.model import Model
+
+# Work of one call of a backend, in floating-point operations: about a fiftieth of a second, and
+# less than a quarter on any machine, so that Ctrl-C and progress are prompt.
+SLICE = 4e9
+
+
+class DivergenceError(ArithmeticError):
+    """The loss, a parameter, an output or the optimizer's state is no longer finite.
+
+    In training the message names epoch, step and layer (the first is 0), the learning rate and the
+    norm of the gradient, and what to try. The parameters are those from before the failing steps.
+    """
+
+
+class EvaluationData(NamedTuple):
+    """Data to evaluate on: all rows, or those that ``rows`` names, with weights of mean 1."""
+
+    X: Array
+    targets: Targets
+    weights: Array | None = None
+    rows: Array | None = None
+
+
+def outputs(model: Model, name: str, X: Any) -> Array:
+    """Return the outputs of the last layer for all rows of an argument, in units of the targets."""
+    features = check.features(name, X, model.architecture, finite=False)
+    out = _empty(model.architecture, len(features))
+    backend = backends.get(model.backend)
+    for rows in _slices(model.architecture, len(features)):
+        if not backend.predict(model, features[rows], out[rows]):
+            check.features(name, X, model.architecture)  # says where
+    restore_targets(model, out)
+    _check_outputs(model.architecture, out)
+    return out
+
+
+def evaluate(model: Model, data: EvaluationData) -> dict[str, float]:
+    """Return the loss and the metrics that fit the targets; see `fastnn.Network.evaluate`."""
+    backend = backends.get(model.backend)
+    targets, weights = data.targets.at(data.rows), data.weights
+    if weights is not None and data.rows is not None:
+        weights = weights[data.rows]
+    out = _empty(model.architecture, len(targets.values))
+    scaled = scale_targets(model, targets)
+    total = 0.0
+    for rows in _slices(model.architecture, len(out)):
+        X = data.X[rows if data.rows is None else data.rows[rows]]
+        examples = Examples(X, scaled[rows], None if weights is None else weights[rows])
+        total += backend.loss(model, examples, out[rows]) * len(X)
+    values = {"loss": total / len(out)}
+    restore_targets(model, out)
+    _check_outputs(model.architecture, out)
+    if not math.isfinite(values["loss"]):
+        raise DivergenceError(
+            f"the loss is {values['loss']}, though the outputs are finite: targets "
+            "or outputs are too large for the loss; scale them to about -1 .. 1"
+        )
+    names = metric_names(model.architecture, targets)
+    if targets.labels is not None:
+        classes = classes_of(out)
+        values["accuracy"] = metrics.accuracy(targets.labels, classes, weights)
+        values["macro_f1"] = metrics.macro_f1(targets.labels, classes, weights=weights)
+    elif "accuracy" in names:
+        scores = metrics.multilabel_scores(targets.values, out > 0.5, weights)
+        values |= zip(names, scores, strict=True)
+    else:
+        values |= {name: getattr(metrics, name)(targets.values, out, weights) for name in names}
+    return values
+
+
+def metric_names(architecture: Architecture, targets: Targets) -> tuple[str, ...]:
+    """Return the names of the metrics that fit some targets, beside the loss."""
+    if architecture.output not in ("softmax", "sigmoid") and targets.labels is None:
+        return ("r2", "mae", "rmse")
+    several = architecture.output == "sigmoid" and np.isin(targets.values, (0, 1)).all()
+    return ("accuracy", "macro_f1") if targets.labels is not None or several else ()
+
+
+def classes_of(outputs: Array) -> Array:
+    """Return the class of each row: the largest output, or whether a single one is above 1/2."""
+    if outputs.shape[1] == 1:
+        return (outputs[:, 0] > 0.5).astype(np.int64)
+    return outputs.argmax(axis=1)
+
+
+def scale_targets(model: Model, targets: Targets) -> Array:
+    """Return targets as the backends learn them."""
+    if model.target_scaler is None:
+        return targets.values
+    mean, scale = model.target_scaler
+    matrix = targets.as_matrix(model.architecture)
+    return ((matrix - mean) * scale).astype(model.architecture.dtype)
+
+
+def restore_targets(model: Model, out: Array) -> None:
+    """Bring outputs back to the units of the targets, in place."""
+    if model.target_scaler is not None:
+        out[...] = model.target_scaler.restored(out)
+
+
+def _check_outputs(architecture: Architecture, out: Array) -> None:
+    """Refuse outputs that are not finite, though the inputs are."""
+    if not np.isfinite(out).all():
+        row = np.isfinite(out).all(axis=1).argmin()
+        raise DivergenceError(
+            f"the outputs are no longer finite for row {row}: its numbers, or the "
+            f"weights, are too large for {architecture.dtype}. Try inputs scaled to about "
+            "-1 .. 1, and in training a lower learning_rate"
+        )
+
+
+def _empty(architecture: Architecture, rows: int) -> Array:
+    return np.empty((rows, architecture.sizes[-1]), architecture.dtype)
+
+
+def _slices(architecture: Architecture, rows: int) -> Iterator[slice]:
+    """Cut rows into calls of a backend that are short enough to be interrupted."""
+    length = max(1, math.ceil(SLICE / (architecture.forward_flops + 1000)))
+    for first in range(0, rows, length):
+        yield slice(first, min(first + length, rows))

@@ -1,0 +1,226 @@
+"""The loop over epochs: shuffling, the learning rate, validation, stopping, what is recorded."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from fastnn import backends, schedules
+from fastnn.backends import dropout
+from fastnn.model.architecture import Architecture
+from fastnn.model.model import Model
+from fastnn.training import divergence
+from fastnn.training.checkpoints import Saver
+from fastnn.training.data import TrainingData
+from fastnn.training.evaluation import SLICE, DivergenceError, evaluate
+from fastnn.training.history import History
+from fastnn.training.rows import epoch_order
+from fastnn.training.run import Progress, Run
+from fastnn.training.settings import TrainingSettings
+
+# A step costs about as much as so many floating-point operations even when a network is tiny.
+STEP_OVERHEAD = 1e5
+
+# The models in training, by process, as a forked child's copies are its own, and identity.
+_trained: dict[tuple[int, int], tuple[object, str]] = {}
+
+
+@contextlib.contextmanager
+def alone(model: Model) -> Iterator[None]:
+    """Refuse to train a model that is being trained: steps of one would undo the other's.
+
+    Raises
+    ------
+    RuntimeError
+        If it is, naming the network and the thread.
+    """
+    key = os.getpid(), id(model)
+    mine = object(), threading.current_thread().name
+    holder = _trained.setdefault(key, mine)  # one operation, even among threads
+    if holder is not mine:
+        raise RuntimeError(
+            f"train: {model!r} is already being trained, in thread {holder[1]!r}; "
+            "train it in one thread at a time, or copies of it"
+        )
+    try:
+        yield
+    finally:
+        del _trained[key]
+
+
+def fit(model: Model, data: TrainingData, settings: TrainingSettings) -> History:
+    """Train a model; return what was recorded. Interrupted, it leaves the last whole step."""
+    if settings.training_metrics:
+        data = data.with_training_metrics()
+    _check_metric(model, data, settings)
+    with alone(model):
+        data.learn_scales(model)
+        with _bar(settings, len(data)) as bar:
+            compile_seconds = backends.get(model.backend).prepare(
+                model,
+                lambda: bar.set_description_str("compiling (once)"),
+                settings.rule,
+                one_row=1 in (settings.batch_size, len(data) % settings.batch_size),
+            )
+            run = Run(model, data, settings, History(compile_seconds=compile_seconds))
+            if settings.checkpoint is None:
+                return _go(run, bar)
+            saver = Saver(run)
+            with saver.ending_well():
+                return _go(run, bar, saver)
+
+
+def _check_metric(model: Model, data: TrainingData, settings: TrainingSettings) -> None:
+    """Refuse early stopping on what this run does not record."""
+    stopping = settings.early_stopping
+    names = ["loss", *data.metrics(model)]
+    if stopping is not None and stopping.metric not in names:
+        hint = "" if "validation" in data.evaluated else "; others need validation data"
+        raise ValueError(
+            f"early_stopping's metric must be one of {', '.join(names)}{hint}; "
+            f"got {stopping.metric!r}"
+        )
+
+
+def _go(run: Run, bar: Any, saver: Saver | None = None) -> History:
+    """Go through the epochs that are left."""
+    model, settings, history = run.model, run.settings, run.history
+    bar.update(run.progress.epoch * len(run.data) + run.progress.seen)
+    while run.progress.epoch < settings.epochs and not history.stopped:
+        bar.set_description_str(f"epoch {model.epochs_trained + 1}")
+        before = model.vector.copy() if run.data.evaluated else model.vector
+        _go_through_the_rows(run, bar, saver)
+        try:
+            metrics = {
+                f"{part}_{name}": value
+                for part, data in run.data.evaluated.items()
+                for name, value in evaluate(model, data).items()
+            }
+        except DivergenceError as error:
+            model.vector[:] = before
+            raise DivergenceError(
+                f"after epoch {model.epochs_trained + 1} {error}; the parameters from "
+                "before were restored"
+            ) from error
+        _record(run, metrics)
+    if run.watch and run.watch.rule.restore_best:
+        model.vector[:] = run.best
+    if saver is not None:
+        run.keep()
+        saver.write()
+    return history
+
+
+def _record(run: Run, metrics: dict[str, float]) -> None:
+    """Write down an epoch, and decide whether it was the last."""
+    at, history, watch = run.progress, run.history, run.watch
+    run.model.epochs_trained += 1
+    history.append(
+        {
+            "epoch": run.model.epochs_trained,
+            "loss": at.total / at.seen,
+            **metrics,
+            "learning_rate": at.rate,
+            "seconds": at.seconds,
+            "samples_per_second": at.seen / at.seconds,
+        }
+    )
+    run.progress = Progress(epoch=at.epoch + 1)
+    answers = [callback(history[-1]) for callback in run.settings.callbacks]
+    if watch and watch.see(history[-1][watch.rule.metric]):
+        run.best = run.model.vector.copy()
+        history.best_epoch = run.model.epochs_trained
+    if any(isinstance(answer, str) and answer == "stop" for answer in answers):
+        history.stopped = "a callback"
+    elif watch and watch.over:
+        history.stopped = "early stopping"
+    elif run.late:
+        history.stopped = "max_seconds"
+
+
+def _go_through_the_rows(run: Run, bar: Any, saver: Saver | None) -> None:
+    """Take the steps that are left of an epoch, or as many as there is time for."""
+    model, settings, count = run.model, run.settings, len(run.data)
+    batch_size, rule = settings.batch_size, settings.rule
+    backend = backends.get(model.backend)
+    number = model.epochs_trained + 1
+    steps = -(-count // batch_size)
+    column = "validation_loss" if "validation_loss" in run.history.columns else "loss"
+    start = time.perf_counter()
+    order = epoch_order(model.seed, number, count, run.data.rows, settings.shuffle)
+    # Whatever a step needs is made for one part at a time, as rows may be very many.
+    for part in slices(model.architecture, steps, batch_size, settings.checkpoint_every):
+        if part.start < run.progress.step:  # before the run was resumed
+            continue
+        run.keep()
+        at = run.progress
+        if saver is not None and saver.is_due(at):
+            saver.write()
+            start = time.perf_counter()
+        places = range(part.start * batch_size, min(part.stop * batch_size, count))
+        rows = order[places.start : places.stop]
+        t = at.epoch + np.arange(part.start, part.stop) / steps
+        losses_before = (row[column] for row in run.history)
+        factors = schedules.factors(settings.schedule, t, settings.epochs, losses_before)
+        rates = settings.learning_rate * factors
+        keys = dropout.NO_KEYS
+        if rule.objective.drops:
+            keys = dropout.row_keys(model.seed, number, len(model.weights), places)
+        losses = np.empty(len(rates))
+        try:
+            taken = backend.train_steps(
+                model, run.examples, rows, batch_size, rates, rule, keys, run.state, losses
+            )
+        except BaseException:  # such as Ctrl-C, which may come amid a step
+            run.moment.restore(run)
+            raise
+        if taken < len(rates) or not run.is_finite:
+            raise DivergenceError(divergence.explain(run, number, part.start, rows, rates, keys))
+        bar.update(len(rows))
+        sizes = np.full(len(losses), batch_size)
+        sizes[-1] = len(rows) - batch_size * (len(losses) - 1)
+        now = time.perf_counter()
+        run.progress = dataclasses.replace(
+            at,
+            step=part.stop,
+            total=at.total + float(losses @ sizes),
+            seen=at.seen + len(rows),
+            rate=at.rate if part.start else float(rates[0]),
+            seconds=at.seconds + now - start,
+        )
+        start = now
+        if run.late:
+            break
+
+
+def slices(
+    architecture: Architecture, steps: int, batch_size: int, every: int | None = None
+) -> Iterator[slice]:
+    """Cut an epoch into calls of a backend, also after every so many steps."""
+    work = batch_size * architecture.training_flops + STEP_OVERHEAD
+    length = max(1, int(SLICE / work))
+    for begin in range(0, steps, every or steps):
+        end = min(begin + (every or steps), steps)
+        for first in range(begin, end, length):
+            yield slice(first, min(first + length, end))
+
+
+def _bar(settings: TrainingSettings, rows: int):  # type: ignore[no-untyped-def]
+    from tqdm import tqdm  # a tenth of a second, for those who train
+
+    return tqdm(
+        total=settings.epochs * rows,
+        unit="samples",
+        unit_scale=True,
+        dynamic_ncols=True,
+        leave=False,
+        # None: shown on a terminal
+        disable=None if settings.progress is None else not settings.progress,
+    )

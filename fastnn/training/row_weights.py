@@ -1,0 +1,54 @@
+"""Weights of rows: those given, times those of their classes, with mean 1."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastnn.activations import Array
+from fastnn.checks import data as check
+from fastnn.checks.data import Targets
+from fastnn.model.architecture import Architecture
+
+ClassWeight = str | Mapping[int, float] | npt.ArrayLike
+
+
+def of_classes(
+    class_weight: ClassWeight | None, targets: Targets, architecture: Architecture
+) -> Array | None:
+    """Return the weight of each class, if there are any."""
+    if class_weight is None:
+        return None
+    return check.class_weights(class_weight, targets.labels, architecture)
+
+
+def of_rows(
+    name: str, sample_weight: Any, targets: Targets, by_class: Array | None
+) -> Array | None:
+    """Return the weights of rows: those of their own times those of their classes."""
+    rows = len(targets.values)
+    weights = None if sample_weight is None else check.sample_weights(name, sample_weight, rows)
+    if by_class is None:
+        return weights
+    if targets.labels is None:
+        raise ValueError("class_weight needs targets that name one class in each row")
+    of_labels: Array = by_class[targets.labels]
+    return of_labels if weights is None else of_labels * weights
+
+
+def with_mean_one(
+    weights: Array | None, dtype: np.dtype, rows: Array | None = None
+) -> Array | None:
+    """Return weights over their mean, which is that of all rows or of some of them."""
+    if weights is None:
+        return None
+    with np.errstate(over="ignore"):
+        mean = (weights if rows is None else weights[rows]).mean()
+    if not np.isfinite(mean):
+        raise ValueError("the weights of the rows are too large to be added up")
+    if mean == 0:
+        raise ValueError("the weights of the rows to train on, or to validate on, are all 0")
+    return (weights / mean).astype(dtype)

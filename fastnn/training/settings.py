@@ -1,0 +1,117 @@
+"""The settings of a run: the keywords of `fastnn.Network.train`, checked, as one value."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from fastnn import schedules
+from fastnn.backends.contract import Objective, UpdateRule
+from fastnn.checks import networks as check_network
+from fastnn.checks import values as check
+from fastnn.model.architecture import Architecture
+from fastnn.optimizers import SGD, Optimizer, named
+from fastnn.training.early_stopping import EarlyStopping
+from fastnn.training.history import Row
+
+Callback = Callable[[Row], object]
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """All that a run is told but its data; `fastnn.Network.train` says what each field means."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    schedule: schedules.Schedule | Callable[[float], float]
+    optimizer: Optimizer
+    objective: Objective
+    clip_norm: float | None
+    clip_value: float | None
+    max_norm: float | None
+    frozen: frozenset[int]
+    shuffle: bool
+    early_stopping: EarlyStopping | None
+    max_seconds: float | None
+    training_metrics: bool
+    checkpoint: str | os.PathLike[str] | None
+    checkpoint_every: int | None  # steps; None is an epoch
+    resume: bool
+    progress: bool | None
+    callbacks: Sequence[Callback]
+
+    @cached_property
+    def rule(self) -> UpdateRule:
+        """How the steps are taken."""
+        return UpdateRule(
+            self.objective, self.optimizer, self.clip_norm, self.clip_value, self.max_norm,
+            self.frozen,
+        )  # fmt: skip
+
+    def described(self) -> dict[str, Any]:
+        """Return what must be the same for a run to be resumed, as JSON can hold it."""
+        schedule = self.schedule
+        return {
+            "epochs": self.epochs,
+            "batch_size": self.batch_size,
+            "learning_rate": self.learning_rate,
+            "schedule": getattr(schedule, "__qualname__", None) or repr(schedule),
+            "optimizer": repr(self.optimizer),
+            "rule": repr(replace(self.rule, optimizer=SGD(), frozen=frozenset())),
+            "frozen": sorted(self.frozen),
+            "shuffle": self.shuffle,
+            "early_stopping": repr(self.early_stopping),
+        }
+
+
+def objective(keywords: Mapping[str, Any], architecture: Architecture) -> Objective:
+    """Return what is minimised, from arguments of `fastnn.Network.loss_and_gradient`."""
+    return Objective(
+        l2=check.real("l2", keywords["l2"], least=0),
+        l1=check.real("l1", keywords["l1"], least=0),
+        label_smoothing=check_network.label_smoothing(keywords["label_smoothing"], architecture),
+        dropout=check_network.rates_of_dropout(keywords["dropout"], architecture),
+    )
+
+
+def checked(keywords: Mapping[str, Any], architecture: Architecture, rows: int) -> TrainingSettings:
+    """Return the settings of a run on so many rows, from arguments of `fastnn.Network.train`."""
+    given = dict(keywords)
+    optimizer = named(given["optimizer"])
+    epochs = check.integer("epochs", given["epochs"], 1)
+    size, rate, every = given["batch_size"], given["learning_rate"], given["checkpoint_every"]
+    stopping = given["early_stopping"]
+    stopping = EarlyStopping() if stopping is True else stopping or None
+    if not isinstance(stopping, EarlyStopping | None):
+        raise TypeError(f"early_stopping must be a bool or an EarlyStopping, got {stopping!r}")
+    if given["checkpoint"] is None and (every is not None or given["resume"]):
+        raise ValueError("checkpoint_every and resume need a checkpoint, the path of a file")
+    if size is None:
+        size = min(32, rows)
+    if rate is None:
+        rate = optimizer.learning_rate
+    return TrainingSettings(
+        epochs=epochs,
+        batch_size=check.integer("batch_size", size, 1, rows, ", the number of rows"),
+        learning_rate=check.real("learning_rate", rate, above=0),
+        schedule=schedules.named(given["schedule"], epochs),
+        optimizer=optimizer,
+        objective=objective(given, architecture),
+        clip_norm=check.limit("clip_norm", given["clip_norm"]),
+        clip_value=check.limit("clip_value", given["clip_value"]),
+        max_norm=check.limit("max_norm", given["max_norm"]),
+        frozen=check_network.layer_numbers("frozen", given["frozen"], architecture),
+        shuffle=bool(given["shuffle"]),
+        early_stopping=stopping,
+        max_seconds=check.limit("max_seconds", given["max_seconds"]),
+        training_metrics=bool(given["training_metrics"]),
+        checkpoint=given["checkpoint"],
+        checkpoint_every=None if every is None else check.integer("checkpoint_every", every, 1),
+        resume=bool(given["resume"]),
+        progress=given["progress"],
+        callbacks=check.functions("callbacks", given["callbacks"]),
+    )
