@@ -33,7 +33,7 @@ def labels(mnist) -> Array:
 def compile_seconds() -> dict[str, float]:
     """Seconds that each backend took to compile or load, by name; only the first call takes any."""
     net = fastnn.Network(SIZES)
-    return {name: backends.get(name).prepare(net) for name in backends.BACKENDS}
+    return {name: backends.get(name).prepare(net.model) for name in backends.BACKENDS}
 
 
 @pytest.fixture(params=["numba", "numpy"])

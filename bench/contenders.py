@@ -316,21 +316,24 @@ def _fastnn_reset(net: Any, task: Task) -> None:
 def fastnn_training(task: Task) -> Training:
     net = _fastnn(task)
     from fastnn import backends
-    from fastnn.backends.contract import Rule
+    from fastnn.backends.contract import Examples, UpdateRule
     from fastnn.backends.dropout import NO_KEYS
     from fastnn.training import loop
 
     backend = backends.get(net.backend)
-    backend.prepare(net)
-    rule, state = Rule(), net.optimizer_state(Rule().optimizer)
+    backend.prepare(net.model)
+    rule, examples = UpdateRule(), Examples(task.X, task.y)
+    state = net.model.state_for(rule.optimizer)
     losses = np.empty(len(task.order) // task.batch)
     rates = np.full(len(losses), LEARNING_RATE)
 
     def epoch() -> float:
-        for part in loop._slices(net, len(losses), task.batch):  # the calls that `train` makes
+        for part in loop.slices(
+            net.architecture, len(losses), task.batch
+        ):  # the calls that `train` makes
             order = task.order[part.start * task.batch : part.stop * task.batch]
             backend.train_steps(
-                net, task.X, task.y, None, order, task.batch, rates[part], rule, NO_KEYS, state,
+                net.model, examples, order, task.batch, rates[part], rule, NO_KEYS, state,
                 losses[part],
             )  # fmt: skip
         return float(losses.mean())

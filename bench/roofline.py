@@ -42,7 +42,7 @@ from fastnn import backends
 from fastnn.activations import Array
 from fastnn.backends.compiled.machinery import threads as cpu_threads
 from fastnn.backends.compiled.machinery.vector_ir import I32, I64, MACHINE, lanes
-from fastnn.backends.contract import Rule
+from fastnn.backends.contract import Examples, UpdateRule
 from fastnn.backends.dropout import NO_KEYS
 
 # Enough independent sums to hide the latency of a multiply-add (about 4 cycles, 2 a cycle), and few
@@ -139,7 +139,7 @@ def measure(sizes: list[int], batches: list[int], threads: int, seconds: float) 
     images, y = _data(sizes)
     net = fastnn.Network(sizes, seed=0, backend="numba", threads=threads)
     backend = backends.get(net.backend)
-    backend.prepare(net)
+    backend.prepare(net.model)
     if threads > 1:
         numba.set_num_threads(threads)
     peak(threads)  # compiles
@@ -182,7 +182,8 @@ def _measure_batch(
     initial = net.parameters.copy()
     rng = np.random.default_rng(0)
     flops = net.architecture.training_flops * batch
-    rule, state = Rule(), net.optimizer_state(Rule().optimizer)
+    rule, examples = UpdateRule(), Examples(X, labels)
+    state = net.model.state_for(rule.optimizer)
 
     def seconds_per_step(steps: int) -> float:
         net.parameters[:] = initial
@@ -190,7 +191,7 @@ def _measure_batch(
         rates, losses = np.full(steps, 0.01), np.empty(steps)
         start = time.perf_counter()
         taken = backend.train_steps(
-            net, X, labels, None, order, batch, rates, rule, NO_KEYS, state, losses
+            net.model, examples, order, batch, rates, rule, NO_KEYS, state, losses
         )
         elapsed = time.perf_counter() - start
         if taken < steps:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from fastnn import backends
-from fastnn.backends.contract import Rule, State
+from fastnn.backends.contract import Examples, UpdateRule
 from fastnn.backends.dropout import NO_KEYS
+from fastnn.model.optimizer_state import OptimizerState
 from fastnn.optimizers import SGD
 
 ROUNDS = 10
@@ -32,13 +33,14 @@ def _train(benchmark, net, X, labels, batch_size, rows, rate):
     orders = _orders(len(X), rows)
     rates = np.full(rows // batch_size, rate)
     losses = np.empty(len(rates))
-    rule, state = Rule(), State(SGD(), net.architecture)
+    rule, state = UpdateRule(), OptimizerState(SGD(), net.architecture)
+    examples = Examples(X, labels)
     train_steps = backends.get(net.backend).train_steps
 
     def setup():
         net.parameters[:] = start
-        data = (net, X, labels, None, next(orders), batch_size, rates, rule, NO_KEYS, state, losses)
-        return data, {}
+        order = next(orders)
+        return (net.model, examples, order, batch_size, rates, rule, NO_KEYS, state, losses), {}
 
     taken = benchmark.pedantic(train_steps, setup=setup, rounds=ROUNDS, warmup_rounds=1)
     assert taken == len(rates)

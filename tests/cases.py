@@ -12,9 +12,10 @@ import numpy as np
 
 from fastnn import Network, backends
 from fastnn.activations import HIDDEN
-from fastnn.backends.contract import Objective, Rule, State
+from fastnn.backends.contract import Examples, Objective, UpdateRule
 from fastnn.backends.dropout import NO_KEYS
 from fastnn.losses import NATURAL, PAIRS
+from fastnn.model.optimizer_state import OptimizerState
 from fastnn.optimizers import SGD
 
 BACKENDS = ("numba", "numpy")
@@ -96,9 +97,9 @@ def make_data(
 
 def take_steps(net, X, y, order, batch, rates, l2, losses) -> int:
     """Take steps of plain gradient descent in a call of the network's backend."""
-    rule, state = Rule(Objective(l2=l2)), State(SGD(), net.architecture)
+    rule, state = UpdateRule(Objective(l2=l2)), OptimizerState(SGD(), net.architecture)
     taken = backends.get(net.backend).train_steps(
-        net, X, y, None, order, batch, rates, rule, NO_KEYS, state, losses
+        net.model, Examples(X, y), order, batch, rates, rule, NO_KEYS, state, losses
     )
     assert state.steps == taken
     return taken

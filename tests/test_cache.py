@@ -109,7 +109,7 @@ print(len(compilations.buffer))
 """
     uses = {
         "fastnn.warmup()": "net.train(X, y, epochs=1, batch_size=1); net.predict_one(X[0])",
-        "fastnn.backends.get('numba').prepare(net)": "net.train(X, y, batch_size=3)",
+        "fastnn.backends.get('numba').prepare(net.model)": "net.train(X, y, batch_size=3)",
     }
     for number, (prepare, use) in enumerate(uses.items()):
         code = script.format(prepare=prepare, use=use)
@@ -299,7 +299,7 @@ def test_training_with_a_damaged_cache_gives_the_same_bits(run_python, two_proce
 def test_a_folder_asked_for_in_vain_is_named_once_with_the_one_in_its_place(folder, monkeypatch):
     folder.write_text("")  # a file
     beside = folder.parent / "sources"
-    monkeypatch.setattr(cache, "HERE", beside)
+    monkeypatch.setattr(cache, "COMPILED", beside)
     with pytest.warns(
         RuntimeWarning, match=r"^the cache .*: Not a directory; .* is used"
     ) as caught:

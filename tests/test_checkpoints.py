@@ -42,8 +42,8 @@ def copies(monkeypatch, folder):
     written = []
     write = Saver._write
 
-    def keep(saver, training):
-        write(saver, training)
+    def keep(saver):
+        write(saver)
         written.append(folder / f"{len(written)}.safetensors")
         shutil.copy(saver.path, written[-1])
 

@@ -8,14 +8,14 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
-from fastnn.cli.arguments import SETTINGS
 from test_mnist import NAMES, encode, fill
 
 from fastnn import EarlyStopping, Network, load, train
 from fastnn.activations import HIDDEN
 from fastnn.backends import reference
+from fastnn.cli.parsing import SETTINGS
 from fastnn.datasets import load_mnist
-from fastnn.model.parameters import INITIALISERS
+from fastnn.model.initializers import INITIALIZERS
 from fastnn.optimizers import OPTIMIZERS, SGD, Adam, AdamW, RMSprop
 from fastnn.schedules import (
     SCHEDULES,
@@ -49,7 +49,7 @@ OPTIONS = [
     ("--loss huber", {"loss": "huber"}, {}),
     ("--output identity --loss mae", {"output": "identity", "loss": "mae"}, {}),
     ("--output exponential --loss mse", {"output": "exponential", "loss": "mse"}, {}),
-    *[(f"--init {name}", {"init": name}, {}) for name in INITIALISERS if name not in DEFAULT],
+    *[(f"--init {name}", {"init": name}, {}) for name in INITIALIZERS if name not in DEFAULT],
     ("--dtype float64", {"dtype": "float64"}, {}),
     ("--seed 1", {"seed": 1}, {}),
     ("--standardize-inputs", {"standardize_inputs": True}, {}),
@@ -431,7 +431,7 @@ def test_ctrl_c_ends_with_a_report_of_whole_epochs(folder, tmp_path, monkeypatch
     def interrupt(row):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(train, "format_row", interrupt)
+    monkeypatch.setattr("fastnn.cli.train.format_row", interrupt)
     file = tmp_path / "history.csv"
     code = train.main(f"{SHORT} --data {folder} --history {file}".split())
     printed = capsys.readouterr().out

@@ -9,8 +9,8 @@ import numba
 import pytest
 
 import fastnn
-from fastnn import info
 from fastnn.backends.compiled.machinery import cache, threads, vector_ir
+from fastnn.cli import info
 
 
 def lines(text):

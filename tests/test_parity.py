@@ -25,7 +25,7 @@ from cases import (
 )
 
 from fastnn import Network, backends
-from fastnn.backends.contract import Objective
+from fastnn.backends.contract import CONTRACT, Examples, Objective
 from fastnn.backends.dropout import NO_KEYS
 from fastnn.model.parameters import Parameters
 
@@ -64,7 +64,7 @@ def prepared(case, rows=None):
     """Return the module and the network of each backend, and X and y."""
     X, y = make_data(case, np.random.default_rng(3), rows)
     for module in BOTH:
-        module.prepare(make_network(case))
+        module.prepare(make_network(case).model)
     return (
         [(module, make_network(case, name)) for module, name in zip(BOTH, BACKENDS, strict=True)],
         X,
@@ -98,7 +98,7 @@ def signature(function):
     return whole.replace(parameters=parameters)
 
 
-@pytest.mark.parametrize("name", backends.CONTRACT)
+@pytest.mark.parametrize("name", CONTRACT)
 def test_signatures_are_the_same(name):
     compiled, reference = (signature(getattr(module, name)) for module in BOTH)
     assert compiled == reference
@@ -110,7 +110,7 @@ def test_predictions_agree(case):
     outs = []
     for module, net in nets:
         outs.append(np.full((len(X), case.sizes[-1]), np.nan, case.dtype))
-        assert module.predict(net, X, outs[-1]) is True
+        assert module.predict(net.model, X, outs[-1]) is True
     assert_close(case, *outs)
 
 
@@ -120,8 +120,8 @@ def test_losses_agree_and_their_outputs_are_the_predictions(case):
     losses = []
     for module, net in nets:
         out, predictions = np.full((2, len(X), case.sizes[-1]), np.nan, case.dtype)
-        losses.append(module.loss(net, X, y, None, out))
-        module.predict(net, X, predictions)
+        losses.append(module.loss(net.model, Examples(X, y), out))
+        module.predict(net.model, X, predictions)
         assert out.tobytes() == predictions.tobytes()
     assert_close(case, *losses)
 
@@ -134,7 +134,9 @@ def test_losses_and_gradients_agree(case):
         gradient = Parameters(net.architecture)
         gradient.vector[:] = np.nan
         losses.append(
-            module.loss_and_gradient(net, X, y, None, Objective(l2=0.01), NO_KEYS, gradient)
+            module.loss_and_gradient(
+                net.model, Examples(X, y), Objective(l2=0.01), NO_KEYS, gradient
+            )
         )
         gradients.append(gradient.vector)
         assert not gradient.vector[padding(net)].any()

@@ -84,9 +84,9 @@ def rates(monkeypatch):
         def __getattr__(self, name):
             return getattr(module, name)
 
-        def train_steps(self, net, X, Y, weights, order, batch_size, rates, *rest):
+        def train_steps(self, model, examples, order, batch_size, rates, *rest):
             taken.extend(rates.tolist())
-            return module.train_steps(net, X, Y, weights, order, batch_size, rates, *rest)
+            return module.train_steps(model, examples, order, batch_size, rates, *rest)
 
     monkeypatch.setattr(backends, "get", lambda name: Noting())
     return taken

@@ -20,7 +20,7 @@ from cases import DTYPES, WIDE, Case, make_data, make_network
 import fastnn
 from fastnn.backends.compiled.kernels import batches as steps
 from fastnn.backends.compiled.machinery import threads
-from fastnn.info import LAYERS
+from fastnn.cli.info import LAYERS
 
 COUNTS = (1, 2, 3, 8)
 
@@ -233,7 +233,7 @@ WITH_TBB = {"LD_LIBRARY_PATH": os.pathsep.join(LIBRARIES)}
 @pytest.fixture(scope="module")
 def layers(run_python):
     """The threading layers that Numba finds."""
-    code = "from fastnn.info import layers; print(*layers()[0])"
+    code = "from fastnn.cli.info import layers; print(*layers()[0])"
     return run_python("-c", code, **WITH_TBB).split()
 
 

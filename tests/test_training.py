@@ -13,7 +13,7 @@ from cases import BACKENDS, DTYPES, Case, make_data, make_network, take_steps
 
 import fastnn
 from fastnn import DivergenceError, Network, backends, optimizers
-from fastnn.inspection import in_float64
+from fastnn.model.model import in_float64
 
 MNIST = Path(__file__).resolve().parents[1] / "data" / "mnist"
 each_backend = pytest.mark.parametrize("backend", BACKENDS)
@@ -105,9 +105,9 @@ class Orders:
     def __getattr__(self, name):
         return getattr(self.module, name)
 
-    def train_steps(self, net, X, Y, weights, order, *rest):
+    def train_steps(self, model, examples, order, *rest):
         self.orders.append(order.tolist())
-        return self.module.train_steps(net, X, Y, weights, order, *rest)
+        return self.module.train_steps(model, examples, order, *rest)
 
 
 @pytest.fixture
@@ -350,7 +350,7 @@ def test_divergence_names_the_epoch_and_the_step(backend):
 
 def exact_norm(net, X, y, **options):
     """Return the norm of the gradient, computed in float64."""
-    double = in_float64(net)
+    double = Network.of(in_float64(net.model))
     gradient = double.loss_and_gradient(X, y, **options)[1]
     return f"a gradient norm of {np.linalg.norm(gradient.vector):.3g};"
 

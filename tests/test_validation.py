@@ -204,7 +204,7 @@ def test_bad_inputs(method, X, kind, parts):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_row_of_a_nan_is_right_beyond_the_first_block(monkeypatch, dtype):
-    monkeypatch.setattr(fastnn.checks.values, "BLOCK", 10)
+    monkeypatch.setattr(fastnn.checks.data, "BLOCK", 10)
     X = np.zeros((ROWS, 3), dtype)
     X[4, 2] = np.nan
     with pytest.raises(ValueError, match="got nan in row 4, column 2"):

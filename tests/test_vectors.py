@@ -13,7 +13,8 @@ from fastnn.backends.compiled.kernels import elementary
 from fastnn.backends.compiled.kernels import products as gemm
 from fastnn.backends.compiled.machinery import vector_ir
 from fastnn.backends.compiled.machinery.jit import serial
-from fastnn.model.parameters import aligned_zeros, padded
+from fastnn.model.architecture import padded
+from fastnn.model.parameters import aligned_zeros
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 each_count = pytest.mark.parametrize("count", [1, 2, 7, 255, 256, 257, 513])

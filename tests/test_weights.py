@@ -21,7 +21,9 @@ def losses_and_gradient(net, X, y, **options):
 
 def numbers(net, X, y):
     """Return targets for the network, made of classes."""
-    return {"softmax": y, "sigmoid": np.eye(3)[y] * [1, 1, 0], "identity": y - X[:, 0]}[net._output]
+    return {"softmax": y, "sigmoid": np.eye(3)[y] * [1, 1, 0], "identity": y - X[:, 0]}[
+        net.architecture.output
+    ]
 
 
 def labelling(backend="numpy", **options):

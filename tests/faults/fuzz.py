@@ -39,7 +39,12 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
 
-GUIDED = ("fastnn.datasets", "fastnn.model.storage", "fastnn.model.files", "fastnn.training.checkpoints")
+GUIDED = (
+    "fastnn.datasets",
+    "fastnn.model.storage",
+    "fastnn.model.files",
+    "fastnn.training.checkpoints",
+)
 if __name__ == "__main__" and "--plain" not in sys.argv and importlib.util.find_spec("atheris"):
     import atheris
 
