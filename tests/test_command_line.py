@@ -13,6 +13,7 @@ from test_mnist import NAMES, encode, fill
 from fastnn import EarlyStopping, Network, load, train
 from fastnn.activations import HIDDEN
 from fastnn.backends import reference
+from fastnn.cli import train as cli_train
 from fastnn.cli.parsing import SETTINGS
 from fastnn.datasets import load_mnist
 from fastnn.model.initializers import INITIALIZERS
@@ -259,7 +260,7 @@ def test_a_whole_run_names_no_reason_to_end_and_no_best_epoch(run):
 
 
 def test_every_argument_of_the_library_has_an_option():
-    parser = train._parser()
+    parser = cli_train._parser()
     ours = {action.dest for action in parser._actions}
     library = inspect.signature(Network).parameters | inspect.signature(Network.train).parameters
     # Sizes are --hidden, X and y are --data; the rest is for programs.

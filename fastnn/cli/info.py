@@ -137,7 +137,6 @@ def _threads() -> str:
 def _layer() -> str:
     import numba
 
-
     numba.get_num_threads()  # starts the layer
     found, reasons = layers()
     return "; ".join([f"{numba.threading_layer()}, of {', '.join(found)}", *reasons])
