@@ -1,44 +1,40 @@
 """The compiled backend: Numba kernels that run many mini-batches in one call.
 
-Here arguments become tables and addresses; the kernels are in `kernels`.
+Here the contract's functions make plans and hand them to the kernels.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numba.core import event
 
 from fastnn.activations import Array
 from fastnn.backends import dropout
-from fastnn.backends.compiled import functions as units
-from fastnn.backends.compiled import plan as planning
-from fastnn.backends.compiled.kernels import batches as steps
-from fastnn.backends.compiled.kernels import one_row, table
-from fastnn.backends.compiled.kernels import products as gemm
+from fastnn.backends.compiled import functions, plan
+from fastnn.backends.compiled.kernels import batches, one_row
 from fastnn.backends.compiled.machinery import threads, vector_ir
-from fastnn.backends.compiled.plan import NO_PENALTY
+from fastnn.backends.compiled.plan import NO_PENALTY, Plan, Task
 from fastnn.backends.contract import Examples, Objective, UpdateRule
-from fastnn.losses import GIVEN, LOSSES, evaluated, matrix
+from fastnn.losses import evaluated, matrix
 from fastnn.model.architecture import padded
 from fastnn.model.model import Model
 from fastnn.model.optimizer_state import OptimizerState
-from fastnn.model.parameters import Parameters, aligned_zeros
-from fastnn.optimizers import PLAIN
+from fastnn.model.parameters import Parameters
 
-# Rows of weights that have room in the buffer in which a gradient is made part by part.
-STEPPED_ROWS = 64
 # Bytes of inputs and activations that a block of predictions takes in the second-level cache.
 NEAR = 512 * 1024
 # Rows whose gradients are summed in one go.
 BLOCK = 512
 
-NOTHING = np.empty(0)
-NO_CHANGE = np.empty((0, 0))
-NO_TARGET = np.full(4, table.NONE, np.int64)
+EVERY_ROW = np.empty(0, np.int64)  # as an order
+# For each dtype: no numbers that change from step to step, and no room for outputs.
+NOTHING = {
+    np.dtype(name): (np.empty((0, 0), name), np.empty(0, name)) for name in ("float32", "float64")
+}
 
 
 def prepare(
@@ -49,17 +45,18 @@ def prepare(
 ) -> float:
     """Compile the kernels for a network, or load them from the cache; see `contract`."""
     start = time.perf_counter()
-    with event.install_listener("numba:compile", units.Announcer(announce)):
+    with event.install_listener("numba:compile", functions.Announcer(announce)):
         objective = rule.objective if rule else NO_PENALTY
-        needed = units.needed(model, objective, rule, one_row and planning.singly(rule))
-        units.functions(model.architecture.dtype, needed)
+        one_row = one_row and functions.takes_one_row(rule)
+        needed = functions.needed(model, objective, rule, one_row)
+        functions.addresses(model.architecture.dtype, needed)
     return time.perf_counter() - start
 
 
 def warmup(dtype: np.dtype) -> float:
     """Compile all kernels for a dtype, or load them from the cache; return the seconds it took."""
     start = time.perf_counter()
-    units.functions(dtype, units.UNITS)
+    functions.addresses(dtype, functions.UNITS)
     return time.perf_counter() - start
 
 
@@ -69,23 +66,21 @@ def predict(model: Model, X: Array, out: Array) -> bool:
     row = itemsize * (padded(layers[0].fan_in, itemsize) + sum(layer.stride for layer in layers))
     block = min(BLOCK, max(vector_ir.GROUP, NEAR // row // vector_ir.GROUP * vector_ir.GROUP))
     losses = np.empty(-(-len(X) // block))  # for each block NaN or 0
-    _run(model, X, None, batch_size=block, out=out, losses=losses)
+    with _Call(model, X, block) as call:
+        call.run(losses=losses, out=out)
     return bool(np.isfinite(losses).all())
 
 
 def single(model: Model) -> Callable[[Array, Array], int]:
     """Return the function that predicts one row of the network; see `contract`."""
-    needed = units.needed(model, NO_PENALTY, None, one_row=True)
-    functions = units.functions(model.architecture.dtype, needed)
-    layers, work = planning.workspace(model.architecture, 1, 1)
-    lists, scaler = planning.lists_of_one(model.architecture), planning.scaler(model)
-    arrays = (functions, layers, model.vector, work, lists, NO_TARGET, scaler)
-    addresses = [array.ctypes.data for array in arrays]
-    plan = np.array([*addresses, len(layers), len(scaler)])
-    dispatcher = one_row.single.dispatcher
+    made = Plan(model, Task(1))
+    needed = functions.needed(model, NO_PENALTY, None, one_row=True)
+    made.record["functions"] = functions.addresses(model.architecture.dtype, needed)[0]
+    made.record["targets"] = plan.NO_TARGETS
+    dispatcher, record = one_row.single.dispatcher, made.record
 
-    def predict_one(x: Array, out: Array, keep: Any = arrays) -> int:
-        return dispatcher(plan, x, out)
+    def predict_one(x: Array, out: Array, keep: Any = made) -> int:
+        return dispatcher(record, x, out)
 
     return predict_one
 
@@ -94,52 +89,49 @@ def activations(model: Model, X: Array, outs: Sequence[Array]) -> None:
     """Write the activations of each layer into ``outs``; see `contract`."""
     for first in range(0, len(X), BLOCK):
         rows = slice(first, min(first + BLOCK, len(X)))
-        work, layers = _run(model, X[rows], None, alone=True).work
-        for out, layer in zip(outs, layers, strict=True):
-            out[rows] = _block(work, layer[table.OUTPUT], layer[table.STRIDE], out[rows])
+        with _Call(model, X[rows], BLOCK, to_look_at=True) as call:
+            call.run()
+            for out, layer in zip(outs, call.plan.layers, strict=True):
+                out[rows] = call.rows_at(layer["outputs"], layer["stride"], out[rows])
 
 
 def input_gradient(model: Model, X: Array, Y: Array, out: Array) -> None:
     """Write the gradients with respect to the inputs into ``out``; see `contract`."""
     for first in range(0, len(X), BLOCK):
         rows = slice(first, min(first + BLOCK, len(X)))
-        y = _learnt(model, X[rows], Y[rows])[1]
-        work, layers = _run(model, X[rows], y, alone=True, to_inputs=True).work
-        out[rows] = _block(work, layers[0, table.INPUT], layers[0, table.INPUT_STRIDE], out[rows])
-
-
-def _block(work: Array, start: int, stride: int, like: Array) -> Array:
-    """Return a view of rows in the work array, as many and as long as those of an array."""
-    rows, columns = like.shape
-    return work[start : start + rows * stride].reshape(rows, stride)[:, :columns]
+        learnt = _learnt(model, Examples(X[rows], Y[rows]))[1]
+        with _Call(model, X[rows], BLOCK, to_look_at=True, learning=True, to_inputs=True) as call:
+            call.run(learnt)
+            layer = call.plan.layers[0]
+            out[rows] = call.rows_at(layer["inputs"], layer["input_stride"], out[rows])
 
 
 def loss(model: Model, examples: Examples, out: Array) -> float:
     """Return the mean loss, and write the outputs into ``out``; see `contract`."""
-    X, Y, weights = examples.X, examples.Y, examples.weights
-    if not isinstance(model.architecture.loss, str):
-        _run(model, X, None, out=out)
-        return _weighted(evaluated(model.architecture.loss, out, _matrix(model, Y))[0], weights)
-    losses = np.empty(-(-len(X) // BLOCK))
-    _run(model, X, Y, weights, out=out, losses=losses)
-    return _mean(losses, len(X))
+    count, name = len(examples.X), model.architecture.loss
+    losses = np.empty(-(-count // BLOCK))
+    with _Call(model, examples.X, BLOCK, learning=isinstance(name, str)) as call:
+        call.run(examples if isinstance(name, str) else None, losses=losses, out=out)
+    if isinstance(name, str):
+        return _mean(losses, count)
+    values = evaluated(name, out, _matrix(model, examples.Y))[0]
+    return _weighted(values, examples.weights)
 
 
 def loss_and_gradient(
     model: Model, examples: Examples, objective: Objective, keys: Array, gradient: Parameters
 ) -> float:
     """Return the loss with its penalty and fill ``gradient``; see `contract`."""
-    X, Y, weights = examples.X, examples.Y, examples.weights
+    count = len(examples.X)
     gradient.vector[:] = 0
-    losses = np.empty(-(-len(X) // BLOCK))
-    own, Y = _learnt(model, X, Y, objective=objective, keys=keys)
-    numbers = planning.numbers(objective)
-    numbers[table.ALPHA] = 1 / len(X)
-    _run(
-        model, X, Y, weights, losses=losses, numbers=numbers, objective=objective, keys=keys,
-        result=gradient.vector,
-    )  # fmt: skip
-    value = _mean(losses, len(X)) if own is None else _weighted(own, weights)
+    losses = np.empty(-(-count // BLOCK))
+    own, learnt = _learnt(model, examples, objective=objective, keys=keys)
+    task = {"learning": True, "updating": True, "objective": objective}
+    with _Call(model, examples.X, BLOCK, **task) as call:
+        call.plan.record["result"] = plan.address_of(gradient.vector)
+        call.plan.record["alpha"] = 1 / count
+        call.run(learnt, keys, losses=losses)
+    value = _mean(losses, count) if own is None else _weighted(own, examples.weights)
     for w, g in zip(model.weights, gradient.weights, strict=True):
         if objective.l2:
             g += objective.l2 * w
@@ -170,85 +162,62 @@ def train_steps(
     losses: Array,
 ) -> int:
     """Take a step a batch; see `contract`."""
-    X, Y, weights = examples.X, examples.Y, examples.weights
-    if len(rates) > 1 and not isinstance(model.architecture.loss, str):
-        return _steps_one_by_one(
-            model, examples, order, batch_size, rates, rule, keys, state, losses
-        )
-    own, Y = _learnt(model, X, Y, order=order, objective=rule.objective, keys=keys)
+    if not isinstance(model.architecture.loss, str) and len(rates) > 1:
+        # A function of the user's comes between two kernels.
+        for step in range(len(rates)):
+            part = slice(step * batch_size, min((step + 1) * batch_size, len(order)))
+            one = slice(step, step + 1)
+            if not train_steps(
+                model, examples, order[part], batch_size, rates[one], rule, keys[:, part], state,
+                losses[one],
+            ):  # fmt: skip
+                return step
+        return len(rates)
+    own, learnt = _learnt(model, examples, order, rule.objective, keys)
     if own is not None:
-        losses[0] = _weighted(own, None if weights is None else weights[order])
+        weights = None if examples.weights is None else examples.weights[order]
+        losses[0] = _weighted(own, weights)
         if not np.isfinite(losses[0]):
             return 0
+        losses = np.empty(1)
     sizes = np.full(len(rates), batch_size)
     sizes[-1] = len(order) - batch_size * (len(rates) - 1)
-    numbers = planning.numbers(rule.objective, rule)
-    if planning.plain(rule):
-        changing = np.empty((len(rates), table.BETA + 1), model.architecture.dtype)
-        changing[:, table.ALPHA] = -rates / sizes
-        changing[:, table.BETA] = 1 - rates * rule.objective.l2
-    else:
-        changing = planning.changing(rates, sizes, rule, state.steps)
-    result = model.vector if rule.clip_norm is None else Parameters(model.architecture).vector
-    taken = _run(
-        model,
-        X,
-        Y,
-        weights,
-        order=order,
-        batch_size=batch_size,
-        losses=losses if own is None else None,
-        numbers=numbers,
-        changing=changing,
-        objective=rule.objective,
-        rule=rule,
-        state=state,
-        keys=keys,
-        result=result,
-    ).taken
-    state.steps += taken
-    return taken
-
-
-def _steps_one_by_one(
-    model: Model, examples: Examples, order: Array, batch_size: int, rates: Array,
-    rule: UpdateRule, keys: Array, state: OptimizerState, losses: Array,
-) -> int:  # fmt: skip
-    """Take the steps of a loss that is a function of the user's: it comes between two kernels."""
-    for step in range(len(rates)):
-        part = slice(step * batch_size, min((step + 1) * batch_size, len(order)))
-        one = slice(step, step + 1)
-        if not train_steps(
-            model, examples, order[part], batch_size, rates[one], rule, keys[:, part], state,
-            losses[one],
-        ):  # fmt: skip
-            return step
-    return len(rates)
+    task = {"learning": True, "updating": True, "objective": rule.objective, "rule": rule}
+    with _Call(model, examples.X, batch_size, order, **task) as call:
+        if call.plan.plain:
+            dtype = model.architecture.dtype
+            numbers = plan.plain_step_numbers(rates, sizes, rule.objective.l2, dtype)
+        else:
+            numbers = plan.step_numbers(rates, sizes, rule.optimizer, state.steps)
+        call.plan.remember(state)
+        steps = call.run(learnt, keys, numbers, losses)
+    state.steps += steps
+    return steps
 
 
 def _learnt(
     model: Model,
-    X: Array,
-    Y: Array,
-    order: Array = NOTHING,
+    examples: Examples,
+    order: Array = EVERY_ROW,
     objective: Objective = NO_PENALTY,
     keys: Array = dropout.NO_KEYS,
-) -> tuple[Array | None, Array]:
-    """Return what the kernels learn from, and the losses of the rows if that is a gradient.
+) -> tuple[Array | None, Examples]:
+    """Return the losses of the rows, if they are not the kernels' own, and what these learn from.
 
-    Named losses are the kernels' own: they learn from the targets. A function of the user's gives
-    the gradients with respect to the outputs instead.
+    Of named losses the kernels learn from the targets. A function of the user's gives the gradients
+    with respect to the outputs instead.
     """
-    loss = model.architecture.loss
+    loss, X = model.architecture.loss, examples.X
     if isinstance(loss, str):
-        return None, Y
+        return None, examples
     rows = order.astype(np.int64) if len(order) else np.arange(len(X))
     out = np.empty((len(rows), model.architecture.sizes[-1]), model.architecture.dtype)
-    _run(model, X, None, order=order, objective=objective, keys=keys, out=out)
-    values, slopes = evaluated(loss, out, _matrix(model, Y[rows]))
+    with _Call(model, X, BLOCK, order, objective=objective) as call:
+        call.run(keys=keys, out=out)
+    values, slopes = evaluated(loss, out, _matrix(model, examples.Y[rows]))
     given = np.empty((len(X), out.shape[1]), out.dtype)  # but for these rows it is not touched
     given[rows] = slopes
-    return values, given
+    return values, Examples(X, given, examples.weights)
 
 
 def _matrix(model: Model, Y: Array) -> Array:
@@ -260,117 +229,94 @@ def _weighted(losses: Array, weights: Array | None) -> float:
     return float(np.mean(losses if weights is None else losses * weights, dtype=np.float64))
 
 
-class _Done(NamedTuple):
-    """How many batches were taken, and the work array with the table of layers."""
+class _Call:
+    """A call into the kernels, which has a plan, and the model's plans to itself.
 
-    taken: int
-    work: tuple[Array, Array]
-
-
-def _run(
-    model: Model,
-    X: Array,
-    Y: Array | None,
-    weights: Array | None = None,
-    *,
-    order: Array = NOTHING,
-    batch_size: int = BLOCK,
-    losses: Array | None = None,
-    numbers: Array | None = None,
-    changing: Array = NO_CHANGE,
-    objective: Objective = NO_PENALTY,
-    rule: UpdateRule | None = None,
-    state: OptimizerState | None = None,
-    keys: Array = dropout.NO_KEYS,
-    result: Array = NOTHING,
-    out: Array = NOTHING,
-    to_inputs: bool = False,
-    alone: bool = False,
-) -> _Done:
-    """Go through all rows, or those of the order, in batches; see `batches.run`.
-
-    ``alone``: in memory of its own and on one thread, so that it can be looked at afterwards.
+    Parameters
+    ----------
+    model : Model
+    X, order : ndarray
+        It goes through all rows of X, or those of the order.
+    batch_size : int
+    to_look_at : bool
+        Whether the work array is read afterwards: then this thread does everything.
+    **task
+        See `Task`.
     """
-    architecture = model.architecture
-    dtype = architecture.dtype
-    rows = len(order) or len(X)
-    capacity = min(batch_size, rows)
-    updating = len(result) > 0
-    trial = threads.trial(architecture, capacity, updating)
-    count = 1 if alone else trial.choose(_most_threads(model, capacity, updating))
-    listed = (
-        gemm.lists_size(capacity) if model.input_scaler is None and planning.mostly_zero(X) else 0
-    )
-    backward, adjust = updating or to_inputs, planning.adjusts(model, objective)
-    in_place = not (backward or listed or alone or adjust or len(order)) and planning.in_place(
-        X, dtype
-    )
-    depth = len(architecture.layers)
-    updated = [l for l in range(depth) if updating and not (rule and l in rule.frozen)]
-    operations, phases, update = planning.phases(
-        architecture, capacity, count, in_place, adjust, Y is None, updated, to_inputs, rule
-    )
-    layers, work = planning.workspace(
-        architecture,
-        0 if in_place else capacity,
-        capacity,
-        count,
-        backward or objective.drops,
-        objective,
-    )
-    singly = updating and rule is not None and planning.singly(rule) and not adjust
-    one_row = singly and 1 in (capacity, rows % batch_size)
-    slots = [slot.vector for slot in state.slots] if state else []
-    first, second = [*slots, *[NOTHING.astype(dtype)] * 2][:2]
-    pack = gemm.pack_size(dtype.itemsize) if backward else 0
-    if updating and rule is not None and not planning.plain(rule):
-        pack = max(pack, STEPPED_ROWS * max(layer.stride for layer in architecture.layers))
-    steps_to_take = -(-rows // batch_size)
-    start = time.perf_counter()
-    with threads.region(count):
-        taken: int = steps.run.dispatcher(
-            units.functions(dtype, units.needed(model, objective, rule, one_row)),
-            layers,
-            operations,
-            phases,
-            update,
-            LOSSES[architecture.loss] if isinstance(architecture.loss, str) else GIVEN,
-            model.vector,
-            result.astype(dtype, copy=False),
-            rule.optimizer.code if rule else PLAIN,
-            first,
-            second,
-            work,
-            aligned_zeros(count * pack, dtype).reshape(count, pack),
-            planning.source(X, pixels=True),
-            planning.scaler(model),
-            NO_TARGET if Y is None else planning.source(Y),
-            NOTHING.astype(dtype) if weights is None else weights,
-            order.astype(np.int64, copy=False),
-            rows,
-            batch_size,
-            np.ascontiguousarray(keys).reshape(-1),
-            np.empty((count, listed), np.int32),
-            planning.lists_of_one(architecture),
-            (planning.numbers(objective) if numbers is None else numbers).astype(dtype),
-            changing.astype(dtype, copy=False),
-            np.zeros(capacity),
-            np.zeros(int(layers[-1, table.MEASURED]) + planning.measures(architecture.layers[-1])),
-            np.empty(steps_to_take) if losses is None else losses,
-            out.reshape(-1).astype(dtype, copy=False),
-            np.ones(1, dtype),
-            singly,
-            count,
+
+    def __init__(
+        self, model: Model, X: Array, batch_size: int, order: Array = EVERY_ROW,
+        to_look_at: bool = False, **task: Any,
+    ) -> None:  # fmt: skip
+        self.model, self.X, self.batch_size, self.order = model, X, batch_size, order
+        self.rows = len(order) or len(X)
+        made = Task(min(batch_size, self.rows), **task)
+        most = 1 if to_look_at else _most_threads(model, made)
+        # Measuring costs more than a small step.
+        self.trial = None
+        if most > 1:
+            self.trial = threads.trial(model.architecture, made.capacity, made.updating)
+            made = made._replace(threads=self.trial.choose(most))
+        self.sparse = model.input_scaler is None and plan.mostly_zero(X)
+        backward, adjusts = (
+            made.updating or made.to_inputs,
+            functions.adjusts_inputs(model, made.objective),
         )
-    trial.record(count, (time.perf_counter() - start) / steps_to_take)
-    return _Done(taken, (work, layers))
+        if not (backward or self.sparse or to_look_at or adjusts or len(order)):
+            made = made._replace(in_place=plan.can_read_in_place(X, model.architecture.dtype))
+        # No other thread finds the plan while this one has it.
+        self.key = made.learning, made.updating, made.to_inputs, made.threads
+        kept = model.prepared.pop(self.key, None)
+        fitting = kept is not None and kept.fits(model, made)
+        self.plan: Plan = kept if fitting else Plan(model, made)
+
+    def __enter__(self) -> _Call:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.plan.is_small:
+            self.model.prepared[self.key] = self.plan
+
+    def run(
+        self,
+        examples: Examples | None = None,
+        keys: Array = dropout.NO_KEYS,
+        step_numbers: Array | None = None,
+        losses: Array | None = None,
+        out: Array | None = None,
+    ) -> int:
+        """Go through the rows in batches; return how many were taken, see `batches.run`."""
+        dtype, batches_of_all = self.model.architecture.dtype, -(-self.rows // self.batch_size)
+        no_numbers, no_room = NOTHING[dtype]
+        self.plan.read(self.X, examples, self.rows, self.batch_size)
+        self.plan.leave_zeros_out(self.sparse)
+        start = time.perf_counter()
+        with threads.region(self.plan.task.threads):
+            taken: int = batches.run.dispatcher(
+                self.plan.record,
+                self.order.astype(np.int64, copy=False),
+                np.ascontiguousarray(keys).reshape(-1),
+                no_numbers if step_numbers is None else step_numbers.astype(dtype, copy=False),
+                np.empty(batches_of_all) if losses is None else losses,
+                no_room if out is None else out.reshape(-1),
+            )
+        if self.trial is not None:
+            seconds = time.perf_counter() - start
+            self.trial.record(self.plan.task.threads, seconds / batches_of_all)
+        return taken
+
+    def rows_at(self, start: int, stride: int, like: Array) -> Array:
+        """Return a view of rows in the work array, as many and as long as those of an array."""
+        rows, columns = like.shape
+        return self.plan.work[start : start + rows * stride].reshape(rows, stride)[:, :columns]
 
 
-def _most_threads(model: Model, rows: int, training: bool) -> int:
-    """Return the most threads that may pay for steps of so many rows."""
+def _most_threads(model: Model, task: Task) -> int:
+    """Return the most threads that may pay for the steps of a task."""
+    rows = task.capacity
     if rows == 1:
         return 1
-    if training:
+    if task.updating:
         return threads.choose(model.threads, model.architecture.training_flops * rows)
     work = model.architecture.forward_flops * rows
     return threads.choose(model.threads, work, threads.PREDICTING_WORTH_A_THREAD)

@@ -10,74 +10,98 @@ from numba.core import event
 from numba.np.numpy_support import from_dtype
 
 from fastnn.activations import Array
-from fastnn.backends.compiled import plan as planning
-from fastnn.backends.compiled.kernels import batches as steps
-from fastnn.backends.compiled.kernels import further, layers, one_row, outputs, table
-from fastnn.backends.compiled.kernels import products as gemm
-from fastnn.backends.compiled.kernels import update as moving
+from fastnn.backends.compiled.kernels import batches, layers, one_row, outputs, products, update
+from fastnn.backends.compiled.kernels.layout import FUNCTIONS
+from fastnn.backends.compiled.machinery.jit import Unit
 from fastnn.backends.contract import Objective, UpdateRule
 from fastnn.model.model import Model
+from fastnn.optimizers import PLAIN
 
-UNITS = {
-    table.PRODUCT: gemm.product,
-    table.SPARSE_PRODUCT: gemm.product_of_sparse,
-    table.GATHER: layers.gather,
-    table.FINISHING: outputs.finish,
-    table.PHASE: steps.phase,
+# By the names of the fields in which kernels find their addresses.
+UNITS: dict[str, Unit] = {
+    "product": products.product,
+    "sparse_product": products.product_of_sparse,
+    "gather": layers.gather,
+    "finish": outputs.finish,
+    "phase": batches.phase,
     # Compiled when first needed, as not all need them.
-    table.ERROR: outputs.error,
-    table.ACTIVATE: layers.activate,
-    table.FORWARD_ONE: one_row.forward_one,
-    table.ONE_ROW: one_row.one_row,
-    table.MOVE: moving.move,
-    table.MEASURE: moving.measure,
-    table.LIMIT: moving.limit,
-    table.FURTHER: further.further,
+    "error": outputs.error,
+    "activate": layers.activate,
+    "adjust": layers.adjust,
+    "forward_one": one_row.forward_one,
+    "one_row": one_row.one_row,
+    "move": update.move,
+    "move_layer": update.move_layer,
+    "measure": update.measure,
+    "limit": update.limit,
 }
-ALWAYS = (table.PRODUCT, table.SPARSE_PRODUCT, table.GATHER, table.FINISHING, table.PHASE)
-OF_ONE_ROW = (table.FORWARD_ONE, table.ONE_ROW)
+ALWAYS = ("product", "sparse_product", "gather", "finish", "phase")
+OF_ONE_ROW = ("forward_one", "one_row")
+# Activations that the register tile does on the way out, or that do nothing.
+WITHOUT_KERNEL = ("relu", "identity")
 _preparing = threading.Lock()
-# The table of the units' addresses for each dtype; 0 where one is not yet compiled.
-_tables = {np.dtype(name): np.zeros(table.PHASE + 1, np.int64) for name in ("f4", "f8")}
+# The addresses for each dtype; 0 where a function is not yet compiled.
+_addresses = {np.dtype(name): np.zeros(1, FUNCTIONS) for name in ("f4", "f8")}
+_compiled: dict[np.dtype, set[str]] = {dtype: set() for dtype in _addresses}
 
 
-def needed(model: Model, objective: Objective, rule: UpdateRule | None, one_row: bool) -> set[int]:
-    """Return the places of the units that a call needs."""
-    places = {*ALWAYS}
-    if planning.adjusts(model, objective):
-        places.add(table.FURTHER)
+def is_plain(rule: UpdateRule) -> bool:
+    """Tell whether a step is a sum that goes right into the parameters."""
+    return rule.optimizer.code == PLAIN and not (
+        rule.objective.l1 or rule.clip_norm is not None or rule.clip_value is not None
+    )
+
+
+def takes_one_row(rule: UpdateRule | None) -> bool:
+    """Tell whether a step of one row may take the way of its own."""
+    if rule is None:
+        return True
+    return is_plain(rule) and not (rule.objective.drops or rule.frozen or rule.max_norm)
+
+
+def adjusts_inputs(model: Model, objective: Objective) -> bool:
+    """Tell whether inputs are standardised, or some left out."""
+    return model.input_scaler is not None or (objective.drops and objective.dropout[0] > 0)
+
+
+def needed(model: Model, objective: Objective, rule: UpdateRule | None, one_row: bool) -> set[str]:
+    """Return the names of the functions that a call needs."""
+    names = {*ALWAYS}
+    if adjusts_inputs(model, objective):
+        names.add("adjust")
     hidden = model.architecture.activations[:-1]
-    if any(name not in planning.WITHOUT_KERNEL for name in hidden) or objective.drops:
-        places.add(table.ACTIVATE)
+    if any(name not in WITHOUT_KERNEL for name in hidden) or objective.drops:
+        names.add("activate")
     if model.architecture.loss not in ("cross_entropy", "binary_cross_entropy", "poisson"):
-        places.add(table.ERROR)
+        names.add("error")
     if one_row:
-        places.update(OF_ONE_ROW)
+        names.update(OF_ONE_ROW)
     if rule is not None:
-        if not planning.plain(rule):
-            places.add(table.MOVE)
+        if not is_plain(rule):
+            names.add("move")
         if rule.clip_norm is not None:
-            places.update((table.MEASURE, table.FURTHER))
+            names.update(("measure", "move_layer"))
         if rule.max_norm is not None:
-            places.update((table.LIMIT, table.FURTHER))
-    return places
+            names.add("limit")
+    return names
 
 
-def functions(dtype: np.dtype, places: Iterable[int] = ALWAYS) -> Array:
-    """Return the table of the units' addresses, with those at these places, for a dtype."""
-    addresses = _tables[dtype]
-    if not all(addresses[place] for place in places):
+def addresses(dtype: np.dtype, names: Iterable[str] = ALWAYS) -> Array:
+    """Return the functions' addresses for a dtype, with those of these names."""
+    found, compiled = _addresses[dtype], _compiled[dtype]
+    missing = set(names) - compiled
+    if missing:
         with _preparing:  # the first of several threads compiles, the others wait
             number = from_dtype(dtype)
-            steps.run.prepare(number)
-            if table.ONE_ROW in places:
+            batches.run.prepare(number)
+            if "one_row" in missing:
                 one_row.single.dispatcher.disable_compile(False)
                 one_row.single.prepare(number)
                 one_row.single.dispatcher.disable_compile()  # other types are a TypeError
-            for place in places:
-                if not addresses[place]:
-                    addresses[place] = UNITS[place].address(number)
-    return addresses
+            for name in missing - compiled:
+                found[name] = UNITS[name].address(number)
+                compiled.add(name)
+    return found
 
 
 class Announcer(event.Listener):  # type: ignore[misc]

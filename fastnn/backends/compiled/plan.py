@@ -1,115 +1,235 @@
-"""From networks, data and rules to the tables that the kernels read."""
+"""Plans: what is computed where, as one record that the kernels read.
+
+A plan is made once for a kind of call, and kept with the model for the next call of that kind: only
+what to learn from is written into it anew.
+"""
 
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
 from fastnn.activations import ACTIVATIONS, Array
 from fastnn.backends import dropout
-from fastnn.backends.compiled.kernels import products as gemm
-from fastnn.backends.compiled.kernels import table
-from fastnn.backends.compiled.kernels import update as moving
-from fastnn.backends.contract import Objective, UpdateRule
+from fastnn.backends.compiled import functions
+from fastnn.backends.compiled.functions import WITHOUT_KERNEL, is_plain
+from fastnn.backends.compiled.kernels import layout, products, update
+from fastnn.backends.contract import Examples, Objective, UpdateRule
+from fastnn.losses import GIVEN, LOSSES
 from fastnn.model.architecture import Architecture, Layer, padded
 from fastnn.model.model import Model
-from fastnn.model.parameters import aligned_zeros
-from fastnn.optimizers import PLAIN, SGD, Adam, AdamW, RMSprop
+from fastnn.model.optimizer_state import OptimizerState
+from fastnn.model.parameters import Parameters, aligned_zeros
+from fastnn.optimizers import PLAIN, SGD, Adam, AdamW, Optimizer, RMSprop
 
-KINDS = {np.dtype("f4"): table.FLOAT32, np.dtype("f8"): table.FLOAT64, np.dtype("u1"): table.UINT8}
-# Activations that the register tile does on the way out, or that do nothing.
-WITHOUT_KERNEL = ("relu", "identity")
+KINDS = {
+    np.dtype("f4"): layout.FLOAT32, np.dtype("f8"): layout.FLOAT64, np.dtype("u1"): layout.UINT8
+}  # fmt: skip
 # The units for which a thread that splits units is worth it.
 UNITS_WORTH_A_THREAD = 32
-# The numbers of a step that does nothing.
-UNCHANGING = np.zeros(table.NUMBERS)
-UNCHANGING[[table.BETA, table.BIAS_BETA, table.DECAY]] = 1
-UNCHANGING[[table.NORM_LIMIT, table.VALUE_LIMIT, table.UNIT_LIMIT]] = np.inf
+# Rows of weights that have room in the buffer in which a gradient is made part by part.
+STEPPED_ROWS = 64
+# Bytes of memory up to which a plan is kept for the next call.
+MOST_KEPT = 1 << 24
+NO_TARGETS = (0, layout.NONE, 0, 0)
 NO_PENALTY = Objective()
 
 
-def plain(rule: UpdateRule) -> bool:
-    """Tell whether a step is a sum that goes right into the parameters."""
-    return rule.optimizer.code == PLAIN and not (
-        rule.objective.l1 or rule.clip_norm is not None or rule.clip_value is not None
-    )
+class Task(NamedTuple):
+    """What decides what is computed where."""
+
+    capacity: int  # the most rows of a batch
+    threads: int = 1
+    in_place: bool = False  # whether inputs are read where they are, not gathered
+    learning: bool = False  # whether there are targets
+    updating: bool = False  # whether the gradient goes to a result
+    to_inputs: bool = False  # whether deltas go back to the inputs
+    objective: Objective = NO_PENALTY
+    rule: UpdateRule | None = None
 
 
-def numbers(objective: Objective, rule: UpdateRule | None = None) -> Array:
-    """Return the numbers of a step; see table.py."""
-    numbers = UNCHANGING.copy()
-    numbers[table.SMOOTHING] = objective.label_smoothing
-    numbers[table.L1], numbers[table.L2] = objective.l1, objective.l2
+class Plan:
+    """The record of a kind of call, and the memory that it names.
+
+    Attributes
+    ----------
+    record : ndarray of shape (1,)
+        See `fastnn.backends.compiled.kernels.layout`.
+    layers : ndarray of shape (depth,)
+    work : ndarray
+    """
+
+    def __init__(self, model: Model, task: Task) -> None:
+        architecture, rule = model.architecture, task.rule
+        dtype = architecture.dtype
+        self.task, self.scaler = task, model.input_scaler
+        backward = task.updating or task.to_inputs
+        adjusting = functions.adjusts_inputs(model, task.objective)
+        self.plain = rule is not None and is_plain(rule)
+        updated = [
+            l
+            for l in range(len(architecture.layers))
+            if task.updating and not (rule and l in rule.frozen)
+        ]
+        operations, ends, first_update = steps_of(architecture, task, adjusting, updated)
+        self.layers, self.work = workspace(
+            architecture,
+            0 if task.in_place else task.capacity,
+            task,
+            slopes=backward or task.objective.drops,
+        )
+        one_row = task.updating and rule is not None and functions.takes_one_row(rule)
+        one_row = one_row and not adjusting
+        self.names = functions.needed(model, task.objective, rule, one_row)
+        pack = products.pack_size(dtype.itemsize) if backward else 0
+        if task.updating and rule is not None and not self.plain:
+            pack = max(pack, STEPPED_ROWS * max(layer.stride for layer in architecture.layers))
+        packs = aligned_zeros(task.threads * pack, dtype)
+        squares = np.zeros(sum(map(sums_of_squares, architecture.layers)))
+        gradient = Parameters(architecture) if rule and rule.clip_norm is not None else None
+        self.result = model.vector if gradient is None else gradient.vector
+        self._lists = np.empty(0, np.int32)
+        self._state: OptimizerState | None = None
+        self.record = record = np.zeros(1, layout.plan_dtype(dtype))
+        record["functions"] = functions.addresses(dtype, self.names)[0]
+        self._kept: list[Array] = []
+        for name, array in (
+            ("layers", self.layers),
+            ("parameters", model.vector),
+            ("result", self.result),
+            ("operations", operations),
+            ("phase_ends", ends),
+            ("work", self.work),
+            ("packs", packs),
+            ("lists_of_one", room_for_lists_of_one(architecture)),
+            ("squares", squares),
+            ("row_losses", np.zeros(task.capacity)),
+            ("one", np.ones(1, dtype)),
+        ):
+            record[name] = address_of(array)
+            self._kept.append(array)
+        if model.input_scaler is not None:
+            self._kept.append(np.concatenate([model.input_scaler.mean, model.input_scaler.scale]))
+            record["scaler"] = address_of(self._kept[-1])
+        loss = architecture.loss
+        for name, value in (
+            ("depth", len(architecture.layers)),
+            ("parameter_count", architecture.vector_size),
+            ("optimizer", rule.optimizer.code if rule else PLAIN),
+            ("loss", LOSSES[loss] if isinstance(loss, str) else GIVEN),
+            ("phases", len(ends)),
+            ("first_update", first_update),
+            ("threads", task.threads),
+            ("work_size", len(self.work)),
+            ("pack_size", pack),
+            ("square_count", len(squares)),
+            ("in_place", task.in_place),
+            ("takes_one_row", one_row),
+            *numbers_of(task.objective, rule).items(),
+        ):
+            record[name] = value
+
+    @property
+    def is_small(self) -> bool:
+        """Tell whether there is room to keep it."""
+        return sum(array.nbytes for array in self._kept) <= MOST_KEPT
+
+    def fits(self, model: Model, task: Task) -> bool:
+        """Tell whether it is the plan for a task."""
+        return self.task == task and self.scaler is model.input_scaler
+
+    def read(self, X: Array, examples: Examples | None, rows: int, batch_size: int) -> None:
+        """Say what to learn from, or just to predict, and how many rows are gone through."""
+        record = self.record
+        record["inputs"] = source(X, pixels=True)
+        if examples is None:
+            record["targets"], record["row_weights"] = NO_TARGETS, 0
+        else:
+            weights = examples.weights
+            record["targets"] = source(examples.Y)
+            record["row_weights"] = 0 if weights is None else address_of(weights)
+        record["rows"], record["batch_size"] = rows, batch_size
+
+    def remember(self, state: OptimizerState) -> None:
+        """Say what the optimizer remembers."""
+        if self._state is not state:
+            self._state = state
+            for name, slot in zip(("first_slot", "second_slot"), state.slots, strict=False):
+                self.record[name] = address_of(slot.vector)
+
+    def leave_zeros_out(self, leaving: bool) -> None:
+        """Say whether products are to leave out inputs that are zero."""
+        size = products.lists_size(self.task.capacity) if leaving else 0
+        if len(self._lists) < self.task.threads * size:
+            self._lists = np.empty(self.task.threads * size, np.int32)
+            self.record["lists"] = address_of(self._lists)
+        self.record["lists_size"] = size
+
+
+def numbers_of(objective: Objective, rule: UpdateRule | None = None) -> dict[str, float]:
+    """Return the numbers of a step, by name; without a rule those of one that changes nothing."""
+    numbers = {"beta": 1.0, "bias_beta": 1.0, "decay": 1.0}
+    numbers |= dict.fromkeys(("norm_limit", "value_limit", "unit_limit"), np.inf)
+    numbers |= {"smoothing": objective.label_smoothing, "l1": objective.l1, "l2": objective.l2}
     if rule is None:
         return numbers
-    for place, limit in (
-        (table.NORM_LIMIT, rule.clip_norm),
-        (table.VALUE_LIMIT, rule.clip_value),
-        (table.UNIT_LIMIT, rule.max_norm),
+    for name, limit in (
+        ("norm_limit", rule.clip_norm),
+        ("value_limit", rule.clip_value),
+        ("unit_limit", rule.max_norm),
     ):
         if limit is not None:
-            numbers[place] = limit
-    if not plain(rule):
-        numbers[table.BIAS_BETA] = 0  # the gradient of each step is made anew
+            numbers[name] = limit
+    if not is_plain(rule):
+        numbers["bias_beta"] = 0  # the gradient of each step is made anew
     optimizer = rule.optimizer
     if isinstance(optimizer, SGD):
-        numbers[table.FIRST] = optimizer.momentum
-    elif isinstance(optimizer, RMSprop):
-        numbers[table.FIRST], numbers[table.EPSILON] = optimizer.decay, optimizer.epsilon
-    else:
-        numbers[table.FIRST], numbers[table.SECOND] = optimizer.beta1, optimizer.beta2
-        numbers[table.EPSILON] = optimizer.epsilon
+        return numbers | {"first_memory": optimizer.momentum}
+    if isinstance(optimizer, RMSprop):
+        return numbers | {"first_memory": optimizer.decay, "epsilon": optimizer.epsilon}
+    return numbers | {
+        "first_memory": optimizer.beta1,
+        "second_memory": optimizer.beta2,
+        "epsilon": optimizer.epsilon,
+    }
+
+
+def plain_step_numbers(rates: Array, sizes: Array, l2: float, dtype: np.dtype) -> Array:
+    """Return alpha and beta of each step of plain gradient descent: (steps, 2)."""
+    numbers = np.empty((len(rates), 2), dtype)
+    numbers[:, 0] = -rates / sizes
+    numbers[:, 1] = 1 - rates * l2
     return numbers
 
 
-def changing(rates: Array, sizes: Array, rule: UpdateRule, before: int) -> Array:
-    """Return the numbers that change from step to step, so many of which were taken before."""
-    optimizer = rule.optimizer
+def step_numbers(rates: Array, sizes: Array, optimizer: Optimizer, before: int) -> Array:
+    """Return `layout.STEP_NUMBERS` of each step, so many of which were taken before."""
     t = before + 1 + np.arange(len(rates))
-    numbers = np.ones((len(rates), table.DECAY + 1))
-    numbers[:, table.ALPHA], numbers[:, table.BETA] = 1 / sizes, 0
-    numbers[:, table.RATE] = rates
-    numbers[:, table.LOOK_AHEAD] = rates if isinstance(optimizer, SGD) and optimizer.nesterov else 0
+    numbers = np.ones((len(rates), len(layout.STEP_NUMBERS)))
+    alpha, beta, rate, look_ahead, correction, decay = numbers.T
+    alpha[:], beta[:], rate[:] = 1 / sizes, 0, rates
+    look_ahead[:] = rates if isinstance(optimizer, SGD) and optimizer.nesterov else 0
     if isinstance(optimizer, Adam):
-        numbers[:, table.RATE] = rates / (1 - optimizer.beta1**t)
-        numbers[:, table.CORRECTION] = 1 / np.sqrt(1 - optimizer.beta2**t)
+        rate[:] = rates / (1 - optimizer.beta1**t)
+        correction[:] = 1 / np.sqrt(1 - optimizer.beta2**t)
     if isinstance(optimizer, AdamW):
-        numbers[:, table.DECAY] = 1 - rates * optimizer.weight_decay
+        decay[:] = 1 - rates * optimizer.weight_decay
     return numbers
 
 
-def singly(rule: UpdateRule | None) -> bool:
-    """Tell whether a step of one row may take the way of its own."""
-    if rule is None:
-        return True
-    return plain(rule) and not (rule.objective.drops or rule.frozen or rule.max_norm)
-
-
-def adjusts(model: Model, objective: Objective) -> bool:
-    """Tell whether inputs are standardised, or some left out."""
-    return model.input_scaler is not None or (objective.drops and objective.dropout[0] > 0)
-
-
-def scaler(model: Model) -> Array:
-    """Return means and factors of the inputs in one vector, or none."""
-    scaler = model.input_scaler
-    if scaler is None:
-        return np.empty(0, model.architecture.dtype)
-    return np.concatenate([scaler.mean, scaler.scale])
-
-
-def measures(layer: Layer) -> int:
+def sums_of_squares(layer: Layer) -> int:
     """Return the sums of squares that are taken of a layer's gradient: of weights, of biases."""
-    return -(-layer.fan_in // moving.MEASURED_ROWS) + 1
+    return -(-layer.fan_in // update.MEASURED_ROWS) + 1
 
 
-def lists_of_one(architecture: Architecture) -> Array:
+def room_for_lists_of_one(architecture: Architecture) -> Array:
     """Return room for the inputs that one row takes in each layer, and their number."""
     return np.empty(sum(layer.fan_in + 1 for layer in architecture.layers), np.int32)
 
 
-def in_place(X: Array, dtype: np.dtype) -> bool:
+def can_read_in_place(X: Array, dtype: np.dtype) -> bool:
     """Tell whether the products can read the rows where they are."""
     between_rows, size = X.strides[0], dtype.itemsize
     adjacent = X.dtype == dtype and X.strides[1] == size
@@ -119,7 +239,7 @@ def in_place(X: Array, dtype: np.dtype) -> bool:
 def mostly_zero(X: Array) -> bool:
     """Tell from some rows whether leaving out zeros pays."""
     sample = X[:: max(1, len(X) // 16)][:16]
-    return int(np.count_nonzero(sample)) < gemm.WORTH_LISTING * sample.size
+    return int(np.count_nonzero(sample)) < products.WORTH_LISTING * sample.size
 
 
 def by_units(layer: Layer, rows: int, threads: int) -> bool:
@@ -131,109 +251,100 @@ def by_units(layer: Layer, rows: int, threads: int) -> bool:
     return threads > 1 and layer.fan_out >= max(UNITS_WORTH_A_THREAD * threads, 4 * rows)
 
 
-def phases(
-    architecture: Architecture,
-    rows: int,
-    threads: int,
-    in_place: bool,
-    adjust: bool,
-    check: bool,
-    changing: list[int],
-    to_inputs: bool,
-    rule: UpdateRule | None,
+def steps_of(
+    architecture: Architecture, task: Task, adjusting: bool, updated: list[int]
 ) -> tuple[Array, Array, int]:
     """Return the operations of a step, where each phase ends, and the first phase of updates.
 
-    ``changing`` are the layers that are updated; backward it goes no further than needed.
+    ``updated`` are the layers that are changed; backward it goes no further than needed.
     """
-    wide = [by_units(layer, rows, threads) for layer in architecture.layers]
-    splits = [table.UNITS if split else table.ROWS for split in wide]
+    rule = task.rule
+    wide = [by_units(layer, task.capacity, task.threads) for layer in architecture.layers]
+    splits = [layout.UNITS if split else layout.ROWS for split in wide]
     depth = len(splits)
-    inputs = table.EVERYTHING if wide[0] else table.ROWS
-    operations = [(table.IN_PLACE if in_place else table.GATHERING, 0, inputs)]
-    if adjust:
-        operations += [(table.ADJUSTING, 0, inputs)]
-    if check:
-        operations += [(table.CHECK, 0, inputs)]
-    operations += [(table.FORWARD, l, splits[l]) for l in range(depth)]
-    operations += [(table.FINISH, depth - 1, table.ROWS)]
-    lowest = -1 if to_inputs else min(changing, default=depth)
-    operations += [(table.BACKWARD, l, splits[l]) for l in range(depth - 1, lowest, -1)]
+    inputs = layout.EVERYTHING if wide[0] else layout.ROWS
+    operations = [] if task.in_place else [(layout.GATHERING, 0, inputs)]
+    if adjusting:
+        operations += [(layout.ADJUSTING, 0, inputs)]
+    if not task.learning:
+        operations += [(layout.CHECKING, 0, inputs)]
+    operations += [(layout.FORWARD, l, splits[l]) for l in range(depth)]
+    operations += [(layout.FINISHING, depth - 1, layout.ROWS)]
+    lowest = -1 if task.to_inputs else min(updated, default=depth)
+    operations += [(layout.BACKWARD, l, splits[l]) for l in range(depth - 1, lowest, -1)]
     computing = len(operations)
-    stepping = rule is not None and not plain(rule) and rule.clip_norm is None
-    way = table.STEPPING if stepping else table.UPDATING
-    operations += [(way, l, splits[l]) for l in changing]
+    stepping = rule is not None and not is_plain(rule) and rule.clip_norm is None
+    operations += [
+        (layout.STEPPING if stepping else layout.UPDATING, l, splits[l]) for l in updated
+    ]
     groups = [len(operations)]
     if rule is not None and rule.clip_norm is not None:
-        operations += [(table.MEASURING, l, table.ROWS) for l in changing]
+        operations += [(layout.MEASURING, l, layout.ROWS) for l in updated]
         groups.append(len(operations))
-        operations += [(table.MOVING, l, table.ROWS) for l in changing]
+        operations += [(layout.MOVING, l, layout.ROWS) for l in updated]
         groups.append(len(operations))
     if rule is not None and rule.max_norm is not None:
-        operations += [(table.LIMITING, l, table.UNITS) for l in changing]
+        operations += [(layout.LIMITING, l, layout.UNITS) for l in updated]
         groups.append(len(operations))
     ends = []
     for i, (before, after) in enumerate(pairwise(operations[:computing]), 1):
-        if not (before[2] == table.EVERYTHING or before[2] == after[2] == table.ROWS):
+        if not (before[2] == layout.EVERYTHING or before[2] == after[2] == layout.ROWS):
             ends.append(i)
     ends.append(computing)
-    update = len(ends)
-    if changing:
+    first_update = len(ends)
+    if updated:
         ends += groups
-    return np.array(operations, np.int64), np.array(ends, np.int64), update
+    return np.array(operations, layout.OPERATION), np.array(ends, np.int64), first_update
 
 
 def workspace(
-    architecture: Architecture,
-    gathered: int,
-    rows: int,
-    threads: int = 1,
-    slopes: bool = False,
-    objective: Objective = NO_PENALTY,
+    architecture: Architecture, gathered: int, task: Task, slopes: bool = False
 ) -> tuple[Array, Array]:
-    """Return the table of layers, and the work array that it describes.
+    """Return the layers as kernels read them, and the work array that they describe.
 
-    It holds so many rows, and in each thread's copy of the inputs so many that were gathered; with
+    It holds a batch, and in each thread's copy of the inputs so many rows that were gathered; with
     ``slopes`` room for the derivatives of activations.
     """
-    layers = np.zeros((len(architecture.layers), table.COLUMNS), np.int64)
+    rows, objective = task.capacity, task.objective
+    layers = np.zeros(len(architecture.layers), layout.LAYER)
     below = padded(architecture.sizes[0], architecture.dtype.itemsize)
-    source, size, measured = 0, gathered * below, 0
-    if by_units(architecture.layers[0], rows, threads):
-        layers[0, table.COPY] = size
-        size *= threads
+    source, size, squares = 0, gathered * below, 0
+    if by_units(architecture.layers[0], rows, task.threads):
+        layers["copy"][0] = size
+        size *= task.threads
     if objective.drops:
-        layers[:, table.DROP] = [dropout.threshold(rate) for rate in objective.dropout]
+        layers["drop_below"] = [dropout.threshold(rate) for rate in objective.dropout]
     for l, (layer, name) in enumerate(
         zip(architecture.layers, architecture.activations, strict=True)
     ):
         block = rows * layer.stride
-        layers[l, table.FAN_IN] = layer.fan_in
-        layers[l, table.FAN_OUT] = layer.fan_out
-        layers[l, table.WEIGHTS] = layer.weights
-        layers[l, table.BIASES] = layer.biases
-        layers[l, table.STRIDE] = layer.stride
-        layers[l, table.ACTIVATION] = ACTIVATIONS[name].code
-        layers[l, table.INPUT] = source
-        layers[l, table.INPUT_STRIDE] = below
-        layers[l, table.OUTPUT] = source = size
-        layers[l, table.DELTA] = size + block
-        layers[l, table.MEASURED] = measured
+        for field in ("fan_in", "fan_out", "weights", "biases", "stride"):
+            layers[field][l] = getattr(layer, field)
+        layers["activation"][l] = ACTIVATIONS[name].code
+        layers["inputs"][l], layers["input_stride"][l] = source, below
+        layers["outputs"][l] = source = size
+        layers["deltas"][l], layers["squares"][l] = size + block, squares
         below, size = layer.stride, size + 2 * block
-        measured += measures(layer)
+        squares += sums_of_squares(layer)
         hidden = l + 1 < len(layers)
-        if slopes and hidden and (name not in WITHOUT_KERNEL or layers[l + 1, table.DROP]):
-            layers[l, table.SLOPE] = size
+        if slopes and hidden and (name not in WITHOUT_KERNEL or layers["drop_below"][l + 1]):
+            layers["slopes"][l] = size
             size += block
     return layers, aligned_zeros(size, architecture.dtype)
 
 
-def source(rows: Array, pixels: bool = False) -> Array:
+def address_of(array: Array) -> int:
+    """Return where the numbers of an array are."""
+    address: int = array.__array_interface__["data"][0]
+    return address
+
+
+def source(rows: Array, pixels: bool = False) -> tuple[int, int, int, int]:
     """Describe rows to the kernels: address, kind, bytes between rows and between columns."""
-    address = rows.__array_interface__["data"][0]
+    address = address_of(rows)
     if rows.ndim == 1:
-        return np.array([address, table.LABELS, rows.strides[0], 0], np.int64)
+        return address, layout.LABELS, rows.strides[0], 0
     kind = KINDS[rows.dtype]
-    if pixels and kind == table.UINT8:
-        kind = table.UINT8_PIXELS
-    return np.array([address, kind, *rows.strides], np.int64)
+    if pixels and kind == layout.UINT8:
+        kind = layout.UINT8_PIXELS
+    return address, kind, *rows.strides

@@ -4,31 +4,28 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-from numba import carray, types
+from numba import types
 
 from fastnn.activations import EXPONENTIAL, SIGMOID, SOFTMAX
 from fastnn.backends.compiled.kernels import elementary
 from fastnn.backends.compiled.kernels.layers import call_gather
-from fastnn.backends.compiled.kernels.table import (
-    ACTIVATION,
-    ADDRESS,
-    DELTA,
-    ERROR,
-    FAN_OUT,
-    GATHER,
-    KIND,
+from fastnn.backends.compiled.kernels.layout import (
+    BATCH,
     LABELS,
     NONE,
-    OUTPUT,
-    ROW_BYTES,
-    STRIDE,
+    SHARE,
+    integers,
+    layers_of,
+    numbers,
+    plan_type,
+    reals,
+    row_of,
+    work_of,
 )
 from fastnn.backends.compiled.machinery.jit import serial, unit
 from fastnn.backends.compiled.machinery.vector_ir import (
     REDUCED,
     largest_of_groups,
-    pointer_to,
     sum_of_groups,
 )
 from fastnn.losses import BINARY_CROSS_ENTROPY, CROSS_ENTROPY, GIVEN, MAE, MSE, POISSON
@@ -79,44 +76,40 @@ call_error = error.call
 
 
 def _finish_types(number):
-    index, integers = types.int64, types.int64[::1]
-    return (
-        integers, types.int64[:, ::1], index, number, number[::1], integers, number[::1], integers,
-        index, index, index, types.float64[::1],
-    )  # fmt: skip
+    return plan_type(number), BATCH, SHARE
 
 
 @unit(_finish_types)
-def finish(
-    functions, layers, loss, smoothing, work, target, weights, order, first, start, stop, losses
-):
-    """Replace the last weighted inputs of rows start .. stop by the outputs.
+def finish(plan, batch, share):
+    """Replace the last weighted inputs of some rows by the outputs.
 
     With targets, this also writes the losses and the deltas of the last layer, times the weights of
-    the rows, if there are any.
+    the rows, if there are any. Outputs are copied to the plan's, if it has room for them.
     """
-    last = len(layers) - 1
-    activation, outputs = layers[last, ACTIVATION], layers[last, FAN_OUT]
-    stride, output, delta = layers[last, STRIDE], layers[last, OUTPUT], layers[last, DELTA]
-    kind = target[KIND]
+    layer = layers_of(plan)[plan.depth - 1]
+    activation, outputs, stride = layer.activation, layer.fan_out, layer.stride
+    output, delta = layer.outputs, layer.deltas
+    work, losses = work_of(plan), reals(plan.row_losses, batch.count)
+    start, stop, first, loss = share.start, share.stop, batch.first, plan.loss
+    kind, smoothing = plan.targets.kind, plan.smoothing
     entropy = kind != NONE and loss == CROSS_ENTROPY  # which comes with softmax
     by_label = entropy and kind == LABELS and smoothing == 0
     if kind != NONE and not by_label:
         for r in range(start, stop):
-            begin, index = delta + r * stride, row_of(order, first + r)
+            begin, index = delta + r * stride, row_of(plan, first + r)
             targets = work[begin : begin + outputs]
-            call_gather(functions[GATHER], (target, index, targets, outputs))
+            call_gather(plan.functions.gather, (plan.targets, index, targets, outputs))
             if smoothing > 0:
-                share = smoothing / (outputs if activation == SOFTMAX else 2)
+                portion = smoothing / (outputs if activation == SOFTMAX else 2)
                 for j in range(outputs):
-                    targets[j] = (1 - smoothing) * targets[j] + share
+                    targets[j] = (1 - smoothing) * targets[j] + portion
     if activation == SOFTMAX:
         peaks_to_zero(work, output, stride, outputs, start, stop)
         if entropy:
             for r in range(start, stop):
                 row, begin = output + r * stride, delta + r * stride
                 if by_label:
-                    losses[r] = -work[row + label_of(target, row_of(order, first + r))]
+                    losses[r] = -work[row + label_of(plan, first + r)]
                 else:
                     losses[r] = -dot(work[row : row + outputs], work[begin : begin + outputs])
         exponentials(work[output + start * stride : output + stop * stride])
@@ -131,7 +124,7 @@ def finish(
                 losses[r] += math.log(total)
                 for j in range(outputs):
                     deltas[j] = row[j]
-                deltas[label_of(target, row_of(order, first + r))] -= 1
+                deltas[label_of(plan, first + r)] -= 1
             elif entropy:
                 mass = row.dtype.type(0)
                 for j in range(outputs):
@@ -154,27 +147,29 @@ def finish(
                 deltas[j] = row[j] - deltas[j]
         elif loss != CROSS_ENTROPY and loss != POISSON:
             arguments = (activation, loss, row, deltas, losses[r : r + 1])
-            call_error(functions[ERROR], arguments)
-        if len(weights) > 0:
-            weight = weights[row_of(order, first + r)]
+            call_error(plan.functions.error, arguments)
+        if plan.row_weights != 0:
+            place = row_of(plan, first + r)
+            weight = numbers(plan.row_weights, place + 1, plan.alpha)[place]
             losses[r] *= weight
             for j in range(outputs):
                 deltas[j] *= weight
+    if plan.outputs != 0:
+        out = numbers(plan.outputs, plan.rows * outputs, plan.alpha)
+        for r in range(start, stop):
+            there, here = (first + r) * outputs, output + r * stride
+            for j in range(outputs):
+                out[there + j] = work[here + j]
 
 
 call_finish = finish.call
 
 
 @serial
-def row_of(order, place):
-    """Return the row that stands at a place of the order, which may be empty: the row itself."""
-    return order[place] if len(order) > 0 else place
-
-
-@serial
-def label_of(target, row):
-    """Return the label of a row of targets that are labels."""
-    return carray(pointer_to(target[ADDRESS] + row * target[ROW_BYTES], np.int64(0)), 1)[0]
+def label_of(plan, place):
+    """Return the label of the row at a place of the order."""
+    address = plan.targets.address + row_of(plan, place) * plan.targets.row_bytes
+    return integers(address, 1)[0]
 
 
 @serial

@@ -9,58 +9,132 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import types
+from numba import int64, types
 
-from fastnn.backends.compiled.kernels.table import (
-    CORRECTION,
-    DECAY,
-    EPSILON,
-    FIRST,
-    L1,
-    L2,
-    LOOK_AHEAD,
-    NORM_LIMIT,
-    RATE,
-    SECOND,
-    UNIT_LIMIT,
-    VALUE_LIMIT,
+from fastnn.backends.compiled.kernels.layers import LINE, inputs_of
+from fastnn.backends.compiled.kernels.layout import (
+    BATCH,
+    MATRIX,
+    SHARE,
+    Matrix,
+    Shape,
+    Sums,
+    layers_of,
+    numbers,
+    parameters_at,
+    plan_type,
+    reals,
+)
+from fastnn.backends.compiled.kernels.products import (
+    GRADIENT_ROWS,
+    call_product,
+    product_of_sparse_transposed,
 )
 from fastnn.backends.compiled.machinery.jit import serial, unit
-from fastnn.backends.compiled.machinery.vector_ir import REDUCED, sum_of_groups
+from fastnn.backends.compiled.machinery.vector_ir import (
+    FROM_ZERO,
+    GROUP,
+    REDUCED,
+    SCALED,
+    itemsize_of,
+    sum_of_groups,
+)
 from fastnn.optimizers import ADAM, MOMENTUM, RMSPROP
 
 # Rows whose squares are summed in one go, whatever the threads.
 MEASURED_ROWS = 32
 
 
+@serial
+def update(plan, l, batch, share, stepping):
+    """Update a share of a layer's weights, and its biases.
+
+    When ``stepping``, the gradient of as many rows as have room in the thread's pack is made there,
+    and the parameters are moved by it; else it goes to the result.
+    """
+    itemsize = itemsize_of(plan.alpha)
+    one = type(plan.alpha)(1)
+    layer, inputs = layers_of(plan)[l], inputs_of(plan, l, batch)
+    stride, left, columns = layer.stride, share.left, share.right - share.left
+    deltas = Matrix(plan.work + itemsize * (layer.deltas + left), stride, int64(1))
+    pack = plan.packs + itemsize * batch.thread * plan.pack_size
+    gradient_stride, part = stride, share.stop - share.start
+    if stepping:
+        line = LINE // itemsize
+        gradient_stride = (columns + line - 1) // line * line
+        part = plan.pack_size // gradient_stride // GROUP * GROUP
+    for begin in range(share.start, share.stop, part):
+        end = min(begin + part, share.stop)
+        offset = layer.weights + begin * stride + left
+        gradient = Matrix(
+            pack if stepping else plan.result + itemsize * offset, gradient_stride, int64(1)
+        )
+        a = Matrix(inputs.address + itemsize * begin, int64(1), inputs.row)
+        if l == 0 and plan.lists_size > 0:
+            for first in range(0, batch.count, GRADIENT_ROWS):
+                product_of_sparse_transposed(
+                    plan,
+                    Matrix(a.address + itemsize * first * a.column, a.row, a.column),
+                    Matrix(deltas.address + itemsize * first * stride, stride, int64(1)),
+                    gradient,
+                    Shape(end - begin, columns, min(GRADIENT_ROWS, batch.count - first)),
+                    scaled(plan.alpha, plan.beta if first == 0 else one),
+                    plan.lists + 4 * batch.thread * plan.lists_size,
+                )
+        else:
+            shape = Shape(end - begin, columns, batch.count)
+            arguments = (a, deltas, gradient, shape, scaled(plan.alpha, plan.beta), 0)
+            call_product(plan.functions.product, arguments)
+        if stepping:
+            arguments = (plan, offset, gradient, stride, end - begin, columns, one, True, False)
+            call_move(plan.functions.move, arguments)
+    if share.stop == layer.fan_in:  # the biases are the weights of an input that is always 1
+        offset = layer.biases + left
+        gradient = Matrix(
+            pack if stepping else plan.result + itemsize * offset, gradient_stride, int64(1)
+        )
+        ones = Matrix(plan.one, int64(0), int64(0))
+        shape = Shape(int64(1), columns, batch.count)
+        arguments = (ones, deltas, gradient, shape, scaled(plan.alpha, plan.bias_beta), 0)
+        call_product(plan.functions.product, arguments)
+        if stepping:
+            arguments = (plan, offset, gradient, stride, 1, columns, one, False, False)
+            call_move(plan.functions.move, arguments)
+
+
+@serial
+def scaled(alpha, beta):
+    """Return sums of which alpha times goes to beta times what is there."""
+    return Sums(int64(FROM_ZERO), int64(0), int64(SCALED), int64(0), alpha, beta)
+
+
 def _move_types(number):
-    index, vector = types.int64, number[::1]
+    index = types.int64
     return (
-        index, vector, index, index, vector, index, index, vector, vector, index, index, number,
-        vector, types.boolean, types.boolean,
+        plan_type(number), index, MATRIX, index, index, index, number, types.boolean, types.boolean,
     )  # fmt: skip
 
 
 @unit(_move_types)
-def move(
-    code, w, w0, stride, gradient, g0, g_stride, first, second, rows, columns, scale, numbers,
-    decaying, penalised,
-):  # fmt: skip
-    """Move rows of parameters that begin at ``w[w0]`` against ``scale`` times their gradients.
+def move(plan, offset, slopes, stride, rows, columns, scale, decaying, penalised):
+    """Move rows of parameters that begin at an offset against ``scale`` times their gradients.
 
     For the formulas see `fastnn.optimizers`. Weights are ``decaying``, biases are not; and unless
     they are ``penalised`` already, their gradients, which this changes, first get penalties.
     """
-    if columns == stride == g_stride:
+    if columns == stride == slopes.row:
         rows, columns = 1, rows * columns
-    rate, most = numbers[RATE], numbers[VALUE_LIMIT]
+    w = parameters_at(plan, plan.parameters)
+    first, second = parameters_at(plan, plan.first_slot), parameters_at(plan, plan.second_slot)
+    gradient = numbers(slopes.address, rows * slopes.row + columns, plan.alpha)
+    rate, most, code = plan.rate, plan.value_limit, plan.optimizer
     one = w.dtype.type(1)
-    decay = numbers[DECAY] if decaying else one
+    decay = plan.decay if decaying else one
     for r in range(rows):
-        here, there = w0 + r * stride, g0 + r * g_stride
+        here, there = offset + r * stride, r * slopes.row
         values, g = w[here : here + columns], gradient[there : there + columns]
         if decaying and not penalised:
-            penalise(values, g, numbers[L1], numbers[L2])
+            penalise(values, g, plan.l1, plan.l2)
         if scale != 1:
             for j in range(columns):
                 g[j] *= scale
@@ -68,22 +142,22 @@ def move(
             for j in range(columns):
                 g[j] = most if g[j] > most else (-most if g[j] < -most else g[j])
         if code == MOMENTUM:
-            velocity, memory = first[here : here + columns], numbers[FIRST]
-            ahead = numbers[LOOK_AHEAD]
+            velocity, memory = first[here : here + columns], plan.first_memory
+            ahead = plan.look_ahead
             along = rate if ahead == 0 else rate * memory
             for j in range(columns):
                 velocity[j] = memory * velocity[j] + g[j]
                 values[j] -= along * velocity[j] + ahead * g[j]
         elif code == RMSPROP:
-            squares, memory = first[here : here + columns], numbers[FIRST]
-            epsilon = numbers[EPSILON]
+            squares, memory = first[here : here + columns], plan.first_memory
+            epsilon = plan.epsilon
             for j in range(columns):
                 squares[j] = memory * squares[j] + (one - memory) * g[j] * g[j]
                 values[j] -= rate * g[j] / (math.sqrt(squares[j]) + epsilon)
         elif code == ADAM:
             means, squares = first[here : here + columns], second[here : here + columns]
-            beta1, beta2 = numbers[FIRST], numbers[SECOND]
-            correction, epsilon = numbers[CORRECTION], numbers[EPSILON]
+            beta1, beta2 = plan.first_memory, plan.second_memory
+            correction, epsilon = plan.correction, plan.epsilon
             for j in range(columns):
                 means[j] = beta1 * means[j] + (one - beta1) * g[j]
                 squares[j] = beta2 * squares[j] + (one - beta2) * g[j] * g[j]
@@ -108,58 +182,90 @@ def penalise(values, g, l1, l2):
             g[j] += l1 if values[j] > 0 else (-l1 if values[j] < 0 else values[j])
 
 
-def _measure_types(number):
-    index, vector = types.int64, number[::1]
-    return (
-        vector, index, vector, index, index, index, vector, types.float64[::1], index, vector,
-        types.boolean,
-    )  # fmt: skip
+def _layer_types(number):
+    return plan_type(number), types.int64, BATCH, SHARE
 
 
-@unit(_measure_types)
-def measure(w, w0, gradient, g0, stride, rows, sums, squares, place, numbers, decaying):
-    """Write the sums of squares of rows of a gradient, one for every `MEASURED_ROWS`.
+@unit(_layer_types)
+def measure(plan, l, batch, share):
+    """Write the sums of squares of a layer's gradient, one for every `MEASURED_ROWS` rows.
 
-    The penalties are added first, if these are weights, which are ``decaying``.
+    The penalties of the weights are added first.
     """
-    for block in range((rows + MEASURED_ROWS - 1) // MEASURED_ROWS):
-        size = (stride + REDUCED - 1) // REDUCED * REDUCED
-        for j in range(size):
-            sums[j] = 0
-        for r in range(block * MEASURED_ROWS, min(rows, (block + 1) * MEASURED_ROWS)):
-            here, there = w0 + r * stride, g0 + r * stride
-            g = gradient[there : there + stride]
-            if decaying:
-                penalise(w[here : here + stride], g, numbers[L1], numbers[L2])
-            for j in range(stride):
-                sums[j] += g[j] * g[j]
-        squares[place + block] = sum_of_groups(sums, 0, size // REDUCED)
+    layer = layers_of(plan)[l]
+    place = layer.squares + share.start // MEASURED_ROWS
+    offset = layer.weights + share.start * layer.stride
+    _measure_rows(plan, batch.thread, offset, layer.stride, share.stop - share.start, place, True)
+    if share.stop == layer.fan_in:
+        place = layer.squares + (layer.fan_in + MEASURED_ROWS - 1) // MEASURED_ROWS
+        _measure_rows(plan, batch.thread, layer.biases, layer.stride, 1, place, False)
 
 
 call_measure = measure.call
 
 
 @serial
-def norm_scale(squares, numbers):
+def _measure_rows(plan, thread, offset, stride, rows, place, decaying):
+    w, gradient = parameters_at(plan, plan.parameters), parameters_at(plan, plan.result)
+    pack = plan.packs + itemsize_of(plan.alpha) * thread * plan.pack_size
+    sums, squares = (
+        numbers(pack, plan.pack_size, plan.alpha), reals(plan.squares, plan.square_count),
+    )  # fmt: skip
+    for block in range((rows + MEASURED_ROWS - 1) // MEASURED_ROWS):
+        size = (stride + REDUCED - 1) // REDUCED * REDUCED
+        for j in range(size):
+            sums[j] = 0
+        for r in range(block * MEASURED_ROWS, min(rows, (block + 1) * MEASURED_ROWS)):
+            here = offset + r * stride
+            g = gradient[here : here + stride]
+            if decaying:
+                penalise(w[here : here + stride], g, plan.l1, plan.l2)
+            for j in range(stride):
+                sums[j] += g[j] * g[j]
+        squares[place + block] = sum_of_groups(sums, 0, size // REDUCED)
+
+
+@unit(_layer_types)
+def move_layer(plan, l, batch, share):
+    """Move a share of a layer's parameters by the gradient in the result, limited by its norm."""
+    layer = layers_of(plan)[l]
+    scale = _norm_scale(plan)
+    stride, rows = layer.stride, share.stop - share.start
+    itemsize = itemsize_of(plan.alpha)
+    offset = layer.weights + share.start * stride
+    gradient = Matrix(plan.result + itemsize * offset, stride, int64(1))
+    arguments = (plan, offset, gradient, stride, rows, stride, scale, True, True)
+    call_move(plan.functions.move, arguments)
+    if share.stop == layer.fan_in:
+        gradient = Matrix(plan.result + itemsize * layer.biases, stride, int64(1))
+        arguments = (plan, layer.biases, gradient, stride, 1, stride, scale, False, True)
+        call_move(plan.functions.move, arguments)
+
+
+call_move_layer = move_layer.call
+
+
+@serial
+def _norm_scale(plan):
     """Return the factor that brings the norm of the gradient down to its limit, or 1."""
     total = 0.0
+    squares = reals(plan.squares, plan.square_count)
     for i in range(len(squares)):
         total += squares[i]
-    norm, limit = math.sqrt(total), numbers[NORM_LIMIT]
-    return numbers.dtype.type(limit / norm if norm > limit else 1.0)
+    norm, limit = math.sqrt(total), plan.norm_limit
+    return type(plan.alpha)(limit / norm if norm > limit else 1.0)
 
 
-def _limit_types(number):
-    index, vector = types.int64, number[::1]
-    return vector, index, index, index, index, vector, vector
-
-
-@unit(_limit_types)
-def limit(w, w0, stride, rows, columns, sums, numbers):
+@unit(_layer_types)
+def limit(plan, l, batch, share):
     """Bring the norms of columns of weights, each a unit's, down to their limit."""
-    size = len(sums)
-    most = numbers[UNIT_LIMIT]
+    layer, w = layers_of(plan)[l], parameters_at(plan, plan.parameters)
+    itemsize, size = itemsize_of(plan.alpha), plan.pack_size
+    sums = numbers(plan.packs + itemsize * batch.thread * size, size, plan.alpha)
+    most = plan.unit_limit
     one = w.dtype.type(1)
+    w0, stride, rows = layer.weights + share.left, layer.stride, layer.fan_in
+    columns = share.right - share.left
     for left in range(0, columns, size):
         right = min(left + size, columns)
         for j in range(right - left):

@@ -74,15 +74,22 @@ def unit(
     return lambda function: Unit(function, argument_types, options)
 
 
+def _number_in(kind: Any) -> Any:
+    """Return the type of a network's numbers that a plan, an array or a tuple holds, or None."""
+    if isinstance(kind, types.Record):
+        return kind.fields["alpha"].type if "alpha" in kind.fields else None
+    if isinstance(kind, types.BaseTuple):
+        return next(filter(None, map(_number_in, kind.types)), None)
+    number = getattr(kind, "dtype", kind)
+    return number if number in (types.float32, types.float64) else None
+
+
 def _caller(argument_types: Callable[[Any], tuple[Any, ...]]) -> Any:
     """Return ``call(address, arguments)`` for kernels: call a unit, arguments in a tuple."""
 
     @intrinsic
     def call(typingctx, address, arguments):
-        numbers = {types.float32, types.float64}
-        number = next(
-            array.dtype for array in arguments if getattr(array, "dtype", None) in numbers
-        )
+        number = next(filter(None, map(_number_in, arguments)))
         declared = argument_types(number)
         signature = types.void(types.int64, types.Tuple(declared))
 

@@ -1,8 +1,9 @@
 """Explicit vector instructions, emitted as LLVM IR through Numba's ``intrinsic``.
 
 LLVM's auto-vectoriser does not find register tiles; here they are written out. Everything works on
-flat arrays of one dtype, float32 or float64, and offsets in elements. There are no bounds checks.
-All that is written in LLVM's terms is here, and nothing else.
+numbers of one dtype, float32 or float64, at addresses; offsets are in elements. There are no bounds
+checks. All that is written in LLVM's terms is here, and nothing else: that is why this module is
+longer than the others, which need not be read with LLVM in mind.
 """
 
 from __future__ import annotations
@@ -231,59 +232,50 @@ def _tile_intrinsic(tiles: dict[int, tuple[int, ...]], listed: bool) -> Any:
     """Make the intrinsic that multiplies tiles of some shapes."""
 
     @intrinsic
-    def tile(
-        typingctx, rows, across, a, a0, a_row, a_k, b, b0, b_row, c, c0, c_row, indices, i0, count,
-        start, biases, finish, mask, alpha, beta, b_ahead, a_ahead, a_ahead_k,
-    ):  # fmt: skip
+    def tile(typingctx, rows, across, a, b, c, terms, sums, ahead):
         """Multiply one register tile: sums over k of ``A[r, k] * B[k]``, written to C.
 
-        The tile has ``rows`` rows and ``across`` vectors. ``A[r, k]`` is
-        ``a[a0 + r * a_row + k * a_k]``; row k of B starts at ``b[b0 + k * b_row]`` and row r of C
-        at ``c[c0 + r * c_row]``. k runs from 0 to ``count``, or if listed over
-        ``indices[i0 : i0 + count]``.
+        The tile has ``rows`` rows and ``across`` vectors; a, b and c are each a `Matrix`: an
+        address, and strides in elements. ``terms`` is an address and a count: k runs from 0 to the
+        count, or if listed over so many indices at the address.
 
-        The sums start `FROM_ZERO`, `FROM_C`, so that a long sum has the same bits however it is
-        cut, or `FROM_BIASES` at ``b[biases]``. ``finish`` says how C is written: `PLAIN`,
-        `RECTIFIED`, `MASKED` by the matrix ``mask`` elements after C, or `SCALED` by alpha and
-        beta. If not listed, each k asks for a line: that of row k of B ``b_ahead`` elements later,
-        or if that is 0 of element ``a[a0 + a_ahead + k * a_ahead_k]``.
+        ``sums`` is a `Sums`. They start `FROM_ZERO`, `FROM_C`, so that a long sum has the same bits
+        however it is cut, or `FROM_BIASES` at the address ``biases``. ``finish`` says how C is
+        written: `PLAIN`, `RECTIFIED`, `MASKED` by the matrix ``mask`` elements after C, or `SCALED`
+        by alpha and beta. ``ahead`` is three offsets. If not listed, each k asks for a line: that
+        of row k of B, the first offset later; or if that is 0 of ``A[0, 0]``, the second offset and
+        k times the third later.
         """
-        index = types.intp
-        matrices = (a, index, index, index, b, index, index, c, index, index)
-        signature = types.void(
-            index, index, *matrices, types.int32[::1], index, index, index, index, index, index,
-            a.dtype, a.dtype, index, index, index,
-        )  # fmt: skip
+        number = sums.types[-1]
+        signature = types.void(types.intp, types.intp, a, b, c, terms, sums, ahead)
 
         def codegen(context, builder, signature, args):
+            rows, across, *tuples = args
             (
-                rows, across, a, a0, a_row, a_k, b, b0, b_row, c, c0, c_row, indices, i0, count,
-                start, biases, finish, mask, alpha, beta, b_ahead, a_ahead, a_ahead_k,
-            ) = args  # fmt: skip
-            a_type, indices_type = signature.args[2], signature.args[12]
-
-            def at(array_type, array, offset):
-                data = context.make_array(array_type)(context, builder, array).data
-                return builder.gep(data, [offset])
+                (a, a_row, a_k), (b, b_row, _), (c, c_row, _), (indices, count),
+                (start, biases, finish, mask, alpha, beta), (b_ahead, a_ahead, a_ahead_k),
+            ) = (
+                cgutils.unpack_tuple(builder, value, kind.count)
+                for value, kind in zip(tuples, signature.args[2:], strict=True)
+            )  # fmt: skip
+            element = IR_TYPES[number]
+            a, b, c, biases = (
+                builder.inttoptr(address, element.as_pointer()) for address in (a, b, c, biases)
+            )
 
             def equal(x, constant):
                 return builder.icmp_signed("==", x, ir.Constant(I64, constant))
 
-            a_pointer, b_pointer = at(a_type, a, a0), at(a_type, b, b0)
-            c_pointer = at(a_type, c, c0)
             from_biases = equal(start, FROM_BIASES)
-            start_pointer = builder.select(from_biases, at(a_type, b, biases), c_pointer)
+            start_pointer = builder.select(from_biases, biases, c)
             null = ir.Constant(start_pointer.type, None)
             start_pointer = builder.select(equal(start, FROM_ZERO), null, start_pointer)
             of_a = equal(b_ahead, 0)
-            ahead = builder.select(
-                of_a, builder.gep(a_pointer, [a_ahead]), builder.gep(b_pointer, [b_ahead])
-            )
+            asked = builder.select(of_a, builder.gep(a, [a_ahead]), builder.gep(b, [b_ahead]))
             arguments = [
-                a_pointer, a_row, a_k, b_pointer, b_row, c_pointer, c_row,
-                at(indices_type, indices, i0), count,
-                start_pointer, builder.select(from_biases, ir.Constant(I64, 0), c_row),
-                finish, mask, alpha, beta, ahead, builder.select(of_a, a_ahead_k, b_row),
+                a, a_row, a_k, b, b_row, c, c_row, builder.inttoptr(indices, I32.as_pointer()),
+                count, start_pointer, builder.select(from_biases, ir.Constant(I64, 0), c_row),
+                finish, mask, alpha, beta, asked, builder.select(of_a, a_ahead_k, b_row),
             ]  # fmt: skip
             end = builder.append_basic_block("end")
             shape = builder.add(builder.mul(rows, ir.Constant(I64, 16)), across)
@@ -293,9 +285,7 @@ def _tile_intrinsic(tiles: dict[int, tuple[int, ...]], listed: bool) -> Any:
                     case = builder.append_basic_block(f"tile_{tile_rows}x{vectors}")
                     switch.add_case(ir.Constant(I64, 16 * tile_rows + vectors), case)
                     builder.position_at_end(case)
-                    function = _tile_function(
-                        builder.module, IR_TYPES[a_type.dtype], tile_rows, vectors, listed
-                    )
+                    function = _tile_function(builder.module, element, tile_rows, vectors, listed)
                     builder.call(function, arguments)
                     builder.branch(end)
             builder.position_at_end(end)
@@ -361,41 +351,34 @@ def _outer_function(
 
 
 @intrinsic
-def outer_tile(
-    typingctx, across, passing_back, work, a0, d0, parameters, w0, result, stride, indices, i0,
-    count, below, adding, alpha, beta,
-):  # fmt: skip
+def outer_tile(typingctx, across, passing_back, places, stride, terms, adding, alpha, beta):
     """Update some columns of the weights for a single row: an outer product.
 
-    For each k of ``indices[i0 : i0 + count]`` and ``across`` vectors of columns: ``R[k] = beta *
-    R[k] + alpha * a[k] * d``, where R are the elements from ``w0`` of ``result``, a those from a0
-    and d those from d0 of ``work``. If ``passing_back``, the sum of ``W[k] * d``, where W are the
-    parameters as they were, goes to element ``below + k`` of ``work``, or if ``adding`` is added.
+    ``places`` are the addresses of the inputs a, the deltas d, the weights W, the result R and the
+    deltas of the inputs; rows of W and R are ``stride`` elements apart. For each k of the indices
+    that ``terms``, an address and a count, lists, and ``across`` vectors of columns:
+    ``R[k] = beta * R[k] + alpha * a[k] * d``. If ``passing_back``, the sum of ``W[k] * d``, with W
+    as it was, is the delta of input k, or if ``adding`` is added to it.
     """
-    index = types.intp
     signature = types.void(
-        index, types.boolean, work, index, index, parameters, index, result, index,
-        types.int32[::1], index, index, index, types.boolean, work.dtype, work.dtype,
-    )  # fmt: skip
+        types.intp, types.boolean, places, types.intp, terms, types.boolean, alpha, alpha
+    )
 
     def codegen(context, builder, signature, args):
-        (
-            across, passing_back, work, a0, d0, parameters, w0, result, stride, indices, i0, count,
-            below, adding, alpha, beta,
-        ) = args  # fmt: skip
-        work_type, indices_type = signature.args[2], signature.args[9]
-
-        def at(array_type, array, offset):
-            data = context.make_array(array_type)(context, builder, array).data
-            return builder.gep(data, [offset])
+        across, passing_back, places, stride, terms, adding, alpha, beta = args
+        element = IR_TYPES[signature.args[-1]]
+        a, d, w, result, below = (
+            builder.inttoptr(address, element.as_pointer())
+            for address in cgutils.unpack_tuple(builder, places, 5)
+        )
+        indices, count = cgutils.unpack_tuple(builder, terms, 2)
 
         def bit(boolean):
             return boolean if boolean.type.width == 1 else builder.trunc(boolean, ir.IntType(1))
 
         arguments = [
-            at(work_type, work, a0), at(work_type, work, d0), at(work_type, parameters, w0),
-            at(work_type, result, w0), stride, at(indices_type, indices, i0), count,
-            at(work_type, work, below), bit(adding), alpha, beta,
+            a, d, w, result, stride, builder.inttoptr(indices, I32.as_pointer()), count, below,
+            bit(adding), alpha, beta,
         ]  # fmt: skip
         end = builder.append_basic_block("end")
         shape = builder.add(
@@ -407,7 +390,6 @@ def outer_tile(
                 case = builder.append_basic_block(f"outer_{vectors}")
                 switch.add_case(ir.Constant(I64, 2 * vectors + back), case)
                 builder.position_at_end(case)
-                element = IR_TYPES[work_type.dtype]
                 builder.call(_outer_function(builder.module, element, vectors, back), arguments)
                 builder.branch(end)
         builder.position_at_end(end)
@@ -498,21 +480,22 @@ def finite_groups(typingctx, a, a0, groups):
 
 
 @intrinsic
-def list_nonzero(typingctx, a, a0, a_row, rows, first, indices, i0):
-    """Append to ``indices[i0:]`` the columns of one vector's width where any row is not zero.
+def list_nonzero(typingctx, a, a_row, rows, first, indices, like):
+    """Append to some indices the columns of one vector's width where any row is not zero.
 
-    Rows start at ``a[a0 + r * a_row]``, r < rows, which is 1 or 2; ``first`` is the index of their
-    first column. Returns how many there are.
+    ``a`` is the address of the first row, ``indices`` that to write to; there are ``rows`` rows, 1
+    or 2, which are ``a_row`` elements apart and hold numbers as ``like``; ``first`` is the index of
+    their first column. Returns how many there are.
     """
     index = types.intp
-    signature = index(a, index, index, index, index, indices, index)
+    signature = index(index, index, index, index, index, like)
 
     def codegen(context, builder, signature, args):
-        a, a0, a_row, rows, first, indices, i0 = args
-        a_type, indices_type = signature.args[0], signature.args[5]
-        vector = ir.VectorType(IR_TYPES[a_type.dtype], lanes(a_type.dtype.bitwidth // 8))
+        a, a_row, rows, first, indices, _ = args
+        element = IR_TYPES[signature.args[-1]]
+        vector = ir.VectorType(element, lanes(_bits(element) // 8))
         integers = ir.VectorType(I32, vector.count)
-        data = context.make_array(a_type)(context, builder, a).data
+        data = builder.inttoptr(a, element.as_pointer())
         zero = ir.Constant(vector, [0.0] * vector.count)
         # With one row, the second is the first again.
         other = builder.mul(a_row, builder.sub(rows, ir.Constant(I64, 1)))
@@ -520,18 +503,17 @@ def list_nonzero(typingctx, a, a0, a_row, rows, first, indices, i0):
             builder.fcmp_unordered(
                 "!=", _load(builder, builder.gep(data, [offset]), vector, 0), zero
             )
-            for offset in (a0, builder.add(a0, other))
+            for offset in (ir.Constant(I64, 0), other)
         ]
         mask = builder.or_(*masks)
         start = _splat(builder, builder.trunc(first, I32), integers)
         columns = builder.add(start, ir.Constant(integers, list(range(vector.count))))
-        target = context.make_array(indices_type)(context, builder, indices).data
         compress = cgutils.get_or_insert_function(
             builder.module,
             ir.FunctionType(ir.VoidType(), [integers, I32.as_pointer(), mask.type]),
             f"llvm.masked.compressstore.v{vector.count}i32",
         )
-        builder.call(compress, [columns, builder.gep(target, [i0]), mask])
+        builder.call(compress, [columns, builder.inttoptr(indices, I32.as_pointer()), mask])
         bits = builder.bitcast(mask, ir.IntType(vector.count))
         return builder.zext(builder.ctpop(builder.zext(bits, I32)), I64)
 
@@ -539,42 +521,38 @@ def list_nonzero(typingctx, a, a0, a_row, rows, first, indices, i0):
 
 
 @intrinsic
-def any_nonzero(typingctx, a, a0):
-    """Tell whether any of the elements ``a[a0 : a0 + n]`` is not zero, n being `GROUP`."""
+def any_nonzero(typingctx, a, like):
+    """Tell whether any of the n numbers at an address is not zero, n being `GROUP`."""
 
     def codegen(context, builder, signature, args):
-        a, a0 = args
-        a_type = signature.args[0]
-        vector = ir.VectorType(IR_TYPES[a_type.dtype], GROUP)
-        data = context.make_array(a_type)(context, builder, a).data
-        values = _load(builder, builder.gep(data, [a0]), vector, 0)
+        element = IR_TYPES[signature.args[1]]
+        vector = ir.VectorType(element, GROUP)
+        values = _load(builder, builder.inttoptr(args[0], element.as_pointer()), vector, 0)
         zero = ir.Constant(vector, [0.0] * vector.count)
         mask = builder.fcmp_unordered("!=", values, zero)
         bits = builder.bitcast(mask, ir.IntType(vector.count))
         return builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
 
-    return types.boolean(a, types.intp), codegen
+    return types.boolean(types.intp, like), codegen
 
 
 @intrinsic
-def transpose(typingctx, source, s0, s_row, target, t0, t_row):
-    """Copy a square block of one vector's width, transposed, between flat arrays."""
+def transpose(typingctx, source, source_row, target, target_row, like):
+    """Copy a square block of one vector's width, transposed, between addresses."""
     index = types.intp
-    signature = types.void(source, index, index, target, index, index)
+    signature = types.void(index, index, index, index, like)
 
     def codegen(context, builder, signature, args):
-        source, s0, s_row, target, t0, t_row = args
-        array_type = signature.args[0]
-        element = IR_TYPES[array_type.dtype]
-        vector = ir.VectorType(element, lanes(array_type.dtype.bitwidth // 8))
+        source, source_row, target, target_row, _ = args
+        element = IR_TYPES[signature.args[-1]]
+        vector = ir.VectorType(element, lanes(_bits(element) // 8))
         n = vector.count
 
-        def row(array, offset, stride, r):
-            data = context.make_array(array_type)(context, builder, array).data
-            step = builder.mul(stride, ir.Constant(I64, r))
-            return builder.gep(data, [builder.add(offset, step)])
+        def row(address, stride, r):
+            data = builder.inttoptr(address, element.as_pointer())
+            return builder.gep(data, [builder.mul(stride, ir.Constant(I64, r))])
 
-        block = [_load(builder, row(source, s0, s_row, r), vector, 0) for r in range(n)]
+        block = [_load(builder, row(source, source_row, r), vector, 0) for r in range(n)]
         # A perfect shuffle of the rows, log2(n) times over, is the transposition.
         masks = [
             ir.Constant(
@@ -587,7 +565,7 @@ def transpose(typingctx, source, s0, s_row, target, t0, t_row):
             pairs = [(block[i], block[i + n // 2]) for i in range(n // 2)]
             block = [builder.shuffle_vector(x, y, mask) for x, y in pairs for mask in masks]
         for r in range(n):
-            _store(builder, block[r], row(target, t0, t_row, r), 0)
+            _store(builder, block[r], row(target, target_row, r), 0)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -666,6 +644,20 @@ def pointer_to(typingctx, address, like):
         return builder.inttoptr(args[0], context.get_value_type(pointer_type))
 
     return pointer_type(types.intp, like), codegen
+
+
+@intrinsic
+def itemsize_of(typingctx, like):
+    """Return the bytes of a number of that type, a constant."""
+
+    def codegen(context, builder, signature, args):
+        return ir.Constant(I64, _bits(IR_TYPES[signature.args[0]]) // 8)
+
+    return types.intp(like), codegen
+
+
+def _bits(element: ir.Type) -> int:
+    return 32 if element == ir.FloatType() else 64
 
 
 def _int_type(element: ir.Type) -> ir.IntType:

@@ -1,0 +1,256 @@
+"""What kernels are given: the plan of a call, a batch, a share of the work, and matrices.
+
+A plan is a record of named fields, which Numba reads at fixed offsets; plan.py makes it. Places are
+addresses, in bytes, or offsets and strides, in elements; an address of 0 is nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+from numba import carray, types
+
+from fastnn.backends.compiled.machinery.jit import serial
+from fastnn.backends.compiled.machinery.vector_ir import pointer_to
+
+
+def _record(*fields: tuple[str, Any]) -> np.dtype:
+    return np.dtype(list(fields), align=True)
+
+
+def _integers(*names: str) -> list[tuple[str, Any]]:
+    return [(name, np.int64) for name in names]
+
+
+# One layer. Offsets of weights and biases are in the flat parameters, the others in the work array.
+LAYER = _record(
+    *_integers(
+        "fan_in",
+        "fan_out",
+        "weights",
+        "biases",
+        "stride",  # of the weights' rows, and of outputs, deltas and slopes
+        "activation",
+        "inputs",
+        "input_stride",
+        "copy",  # from one thread's copy of the inputs to the next's, 0 where all share one
+        "outputs",
+        "deltas",
+        "slopes",  # derivatives of the activation, times the mask of dropout; 0 if none are kept
+        "drop_below",  # hashes below this leave an input out; 0 without dropout
+        "squares",  # place of the layer's first sum of squares
+    )
+)
+PLACES = ("inputs", "outputs", "deltas", "slopes")  # the offsets in the work array
+
+# Rows of an array: where they are, what they hold, and the bytes between rows and columns.
+SOURCE = _record(*_integers("address", "kind", "row_bytes", "column_bytes"))
+FLOAT32, FLOAT64, UINT8, UINT8_PIXELS, LABELS, NONE = range(6)
+
+# What a step does, in this order: an operation, the layer, how it is split over the threads.
+OPERATION = _record(*_integers("what", "layer", "split"))
+(
+    GATHERING,
+    CHECKING,  # that inputs are finite
+    FORWARD,
+    FINISHING,  # outputs, losses and their deltas
+    BACKWARD,
+    UPDATING,  # adds the gradient to the result, which may be the parameters themselves
+    STEPPING,  # computes the gradient part by part, and moves the parameters by each
+    MEASURING,  # sums the squares of the gradient in the result
+    MOVING,  # moves the parameters by the gradient in the result
+    LIMITING,  # of the norms of units
+    ADJUSTING,  # after gathering: standardises inputs, and leaves some out
+) = range(11)
+# Each thread takes a share of the rows (when updating those of the weights, else of the batch), or
+# of the units (going backward those below, else the layer's), or everything for itself.
+ROWS, UNITS, EVERYTHING = range(3)
+
+# The addresses of the compiled functions that kernels call; 0 where one is not needed.
+FUNCTIONS = _record(
+    *_integers(
+        "product",
+        "sparse_product",
+        "gather",
+        "finish",
+        "phase",
+        "error",
+        "activate",
+        "adjust",
+        "forward_one",
+        "one_row",
+        "move",
+        "move_layer",
+        "measure",
+        "limit",
+    )
+)
+
+# Numbers that change from step to step. With the sum g of the gradients of the rows' losses,
+# ``result = beta * result + alpha * g``; then an optimizer's.
+STEP_NUMBERS = (
+    "alpha",
+    "beta",  # for weights
+    "rate",
+    "look_ahead",  # Nesterov's factor on the gradient
+    "correction",  # of the second slot's root
+    "decay",  # factor on weights
+)
+NUMBERS = (
+    *STEP_NUMBERS,
+    "bias_beta",
+    "smoothing",  # of labels
+    "l1",
+    "l2",
+    "norm_limit",  # of the whole gradient
+    "value_limit",  # of each number of it
+    "unit_limit",  # of the norm of a unit's weights
+    "first_memory",  # of the first slot: momentum, or Adam's beta1
+    "second_memory",
+    "epsilon",
+)
+
+
+def plan_dtype(number: np.dtype) -> np.dtype:
+    """Return the fields of a plan for a network's dtype."""
+    return _record(
+        ("functions", FUNCTIONS),
+        *_integers("layers", "depth", "parameter_count", "parameters", "result"),
+        *_integers("optimizer", "first_slot", "second_slot", "loss"),
+        *_integers("operations", "phase_ends", "phases", "first_update", "threads"),
+        *_integers("work", "work_size", "packs", "pack_size", "scaler"),
+        *_integers(
+            "lists", "lists_size", "lists_of_one", "squares", "square_count", "row_losses", "one"
+        ),
+        # What to learn from, and how it is gone through.
+        ("inputs", SOURCE),
+        ("targets", SOURCE),
+        *_integers("row_weights", "in_place", "takes_one_row", "batch_size"),
+        *_integers("order", "shuffled", "rows", "keys", "outputs"),
+        *[(name, number) for name in NUMBERS],
+    )
+
+
+def plan_type(number: Any) -> Any:
+    """Return Numba's type of a plan, for that of a network's numbers."""
+    return numba.from_dtype(plan_dtype(np.dtype(str(number))))
+
+
+class Batch(NamedTuple):
+    """The rows ``order[first : first + count]``, and which thread works on them."""
+
+    first: int
+    count: int
+    thread: int
+
+
+class Share(NamedTuple):
+    """A thread's part of an operation: rows start .. stop and columns left .. right."""
+
+    start: int
+    stop: int
+    left: int
+    right: int
+
+
+class Matrix(NamedTuple):
+    """Numbers in memory: element (r, k) is ``row * r + column * k`` elements after an address."""
+
+    address: int
+    row: int
+    column: int
+
+
+class Shape(NamedTuple):
+    """The sizes of a product: C has rows and columns, and each of its elements sums ``depth``."""
+
+    rows: int
+    columns: int
+    depth: int
+
+
+class Sums(NamedTuple):
+    """What the sums of a product start from, and what becomes of them; see `vector_ir.tile`."""
+
+    start: int
+    biases: int
+    finish: int
+    mask: int
+    alpha: float
+    beta: float
+
+
+BATCH = types.NamedUniTuple(types.int64, 3, Batch)
+SHARE = types.NamedUniTuple(types.int64, 4, Share)
+MATRIX = types.NamedUniTuple(types.int64, 3, Matrix)
+SHAPE = types.NamedUniTuple(types.int64, 3, Shape)
+
+
+def sums_type(number: Any) -> Any:
+    """Return Numba's type of `Sums`, for that of a network's numbers."""
+    return types.NamedTuple((*[types.int64] * 4, number, number), Sums)
+
+
+_LAYER, _OPERATION = np.zeros(1, LAYER), np.zeros(1, OPERATION)
+
+
+@serial
+def layers_of(plan):
+    """Return the layers of a plan."""
+    return carray(pointer_to(plan.layers, _LAYER[0]), plan.depth)
+
+
+@serial
+def operations_of(plan, count):
+    """Return the operations of a plan, at least so many."""
+    return carray(pointer_to(plan.operations, _OPERATION[0]), count)
+
+
+@serial
+def integers(address, count):
+    """Return the 64-bit integers at an address."""
+    return carray(pointer_to(address, np.int64(0)), count)
+
+
+@serial
+def indices(address, count):
+    """Return the 32-bit integers at an address."""
+    return carray(pointer_to(address, np.int32(0)), count)
+
+
+@serial
+def keys_at(address, count):
+    """Return the keys for dropout at an address."""
+    return carray(pointer_to(address, np.uint32(0)), count)
+
+
+@serial
+def reals(address, count):
+    """Return the float64 numbers at an address, such as losses."""
+    return carray(pointer_to(address, np.float64(0)), count)
+
+
+@serial
+def work_of(plan):
+    """Return the work array of a plan: activations and deltas, where the layers say."""
+    return carray(pointer_to(plan.work, plan.alpha), plan.work_size)
+
+
+@serial
+def parameters_at(plan, address):
+    """Return a vector in the layout of the parameters."""
+    return carray(pointer_to(address, plan.alpha), plan.parameter_count)
+
+
+@serial
+def numbers(address, count, like):
+    """Return the numbers at an address, of the type of another."""
+    return carray(pointer_to(address, like), count)
+
+
+@serial
+def row_of(plan, place):
+    """Return the row of the data that stands at a place of the order."""
+    return integers(plan.order, place + 1)[place] if plan.shuffled else place
