@@ -14,7 +14,7 @@ sys.path.insert(0, "tests")
 from faults import canaries
 import numba, numpy as np
 from fastnn import Network
-from fastnn.backends.compiled import plan as planning
+from fastnn.backends.compiled import plan
 from fastnn.backends.compiled.machinery.vector_ir import pointer_to
 
 plugin = canaries.Plugin(sys.argv[1])
@@ -94,10 +94,10 @@ print("exit", int(pytest.main(arguments, plugins=[plugin])))
 def test_a_write_between_parts_of_the_work_array_is_found(run_python):
     code = """
 net = Network([20, 30, 4], seed=0)
-layers, work = planning.workspace(net.architecture, 8, 8, 1, True)
+layers, work = plan.workspace(net.architecture, 8, plan.Task(8), slopes=True)
 plugin.pytest_runtest_teardown()
-layers, work = planning.workspace(net.architecture, 8, 8, 1, True)
-work[layers[1, planning.table.OUTPUT] - 1] = 0
+layers, work = plan.workspace(net.architecture, 8, plan.Task(8), slopes=True)
+work[layers["outputs"][1] - 1] = 0
 try:
     plugin.pytest_runtest_teardown()
 except AssertionError:

@@ -25,6 +25,7 @@ from cases import (
 )
 
 from fastnn import Network, backends
+from fastnn.backends.compiled.kernels import products
 from fastnn.backends.contract import CONTRACT, Examples, Objective
 from fastnn.backends.dropout import NO_KEYS
 from fastnn.model.parameters import Parameters
@@ -330,7 +331,7 @@ def test_leaving_out_zeros_changes_no_bit(dtype, sizes, zeros, monkeypatch):
     X, y = make_data(case, np.random.default_rng(3))
     results = []
     for share in (-1.0, 2.0):  # never, always
-        monkeypatch.setattr(BOTH[0].gemm, "WORTH_LISTING", share)
+        monkeypatch.setattr(products, "WORTH_LISTING", share)
         results.append(everything(make_network(case), X, y))
     assert results[0] == results[1]
 
@@ -367,7 +368,7 @@ def test_saturated_sigmoids_learn_the_same(dtype, batch):
         Network([30, 20, 4], "sigmoid", "sigmoid", "mse", seed=1, dtype=dtype, backend=backend)
         for backend in ("numpy", "numba")
     ]
-    # A rate at which rounding, which depends on the BLAS of NumPy, is not carried further than that.
+    # A rate at which rounding, which depends on NumPy's BLAS, is not carried further than that.
     losses = [net.train(X, y, 1, batch, 0.05)["loss"] for net in nets]
     # Inputs of up to 255 carry rounding on from step to step.
     np.testing.assert_allclose(*losses, rtol=1000 * np.finfo(dtype).eps)

@@ -80,7 +80,8 @@ def test_threads_of_the_caller_are_left_as_they_were():
 
 
 def test_joblibs_limit_is_kept(run_python):
-    code = "from fastnn.backends.compiled import threads; print(threads.choose(None, 1e15))"
+    imports = "from fastnn.backends.compiled.machinery import threads"
+    code = f"{imports}; print(threads.choose(None, 1e15))"
     assert run_python("-c", code, NUMBA_NUM_THREADS="1") == "1\n"
 
 

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from cases import DTYPES
 
-from fastnn.backends.compiled import functions as units
-from fastnn.backends.compiled.kernels import elementary
-from fastnn.backends.compiled.kernels import products as gemm
+from fastnn.backends.compiled import functions
+from fastnn.backends.compiled.kernels import elementary, layout, products
 from fastnn.backends.compiled.machinery import vector_ir
 from fastnn.backends.compiled.machinery.jit import serial
 from fastnn.model.architecture import padded
@@ -43,6 +42,13 @@ class Matrix:
         self.values = self.rows[:, :columns]
         self.values[...] = values
 
+    def at(self, offset):
+        return self.flat.ctypes.data + offset * self.flat.itemsize
+
+    def as_kernels_take_it(self, transposed=False):
+        strides = (1, self.stride) if transposed else (self.stride, 1)
+        return layout.Matrix(self.at(self.start), *strides)
+
     def border(self):
         return np.concatenate([self.flat[: self.stride], self.flat[-self.stride :]])
 
@@ -52,7 +58,7 @@ def uniform(rng, dtype, *shape):
 
 
 def product(a, b, c, start=vector_ir.FROM_ZERO, finish=vector_ir.PLAIN, **options):
-    """Call the product of matrices; see `gemm.product` for the options.
+    """Call the product of matrices; see `products.product` for the options.
 
     A is stored by columns if ``transposed``; biases is their offset in b.flat.
     """
@@ -67,15 +73,16 @@ def product(a, b, c, start=vector_ir.FROM_ZERO, finish=vector_ir.PLAIN, **option
         }.items()
     )
     numbers = a.flat.dtype.type
-    number = units.from_dtype(a.flat.dtype)
-    gemm.product.prepare(number)
+    products.product.prepare(functions.from_dtype(a.flat.dtype))
     rows, count = a.values.shape[::-1] if transposed else a.values.shape
-    strides = (1, a.stride) if transposed else (a.stride, 1)
-    gemm.product.dispatcher(
-        a.flat, a.start, *strides, b.flat, b.start, b.stride, c.flat, c.start, c.stride,
-        rows, b.values.shape[1], count, start, biases, finish, mask,
-        numbers(alpha), numbers(beta), 0,
-    )  # fmt: skip
+    products.product.dispatcher(
+        a.as_kernels_take_it(transposed),
+        b.as_kernels_take_it(),
+        c.as_kernels_take_it(),
+        layout.Shape(rows, b.values.shape[1], count),
+        layout.Sums(start, b.at(biases), finish, mask, numbers(alpha), numbers(beta)),
+        0,
+    )
 
 
 @pytest.mark.every_width
@@ -199,17 +206,25 @@ def test_product_with_a_transposed_matrix(dtype, count):
     rng = np.random.default_rng(0)
     kind = np.dtype(dtype)
     lanes = vector_ir.lanes(kind.itemsize)
-    pack = aligned_zeros(gemm.pack_size(kind.itemsize), kind)
+    pack = aligned_zeros(products.pack_size(kind.itemsize), kind)
+    plan = np.zeros(1, layout.plan_dtype(kind))
+    plan["functions"] = functions.addresses(kind)[0]
     for columns in (1, lanes - 1, lanes, lanes + 1, 3 * lanes - 1, 3 * lanes, 3 * lanes + 1, 50):
         for rows in (1, 2, 5, 8, 11):
             a = Matrix(uniform(rng, dtype, rows, count), dtype)
             b = Matrix(uniform(rng, dtype, columns, count), dtype)
             c = Matrix(np.full((rows, columns), np.nan), dtype)
             pack[:] = np.nan  # what it holds must not matter
-            gemm.product_transposed(
-                units.functions(kind), a.flat, a.start, a.stride, b.flat, b.start, b.stride,
-                c.flat, c.start, c.stride, rows, columns, count, vector_ir.PLAIN, 0, pack,
-            )  # fmt: skip
+            products.product_transposed(
+                plan[0],
+                a.as_kernels_take_it(),
+                b.as_kernels_take_it(),
+                c.as_kernels_take_it(),
+                layout.Shape(rows, columns, count),
+                vector_ir.PLAIN,
+                0,
+                pack.ctypes.data,
+            )
             want = a.values.astype(np.float64) @ b.values.astype(np.float64).T
             np.testing.assert_allclose(c.values, want, rtol=0, atol=tolerance(dtype, count))
             assert not c.rows[:, columns:].any()
@@ -330,12 +345,13 @@ def test_transposition_of_a_block(dtype):
     transpose = vector_ir.transpose
 
     @serial
-    def run(source, target):
-        transpose(source, 3, lanes + 5, target, 1, lanes + 2)
+    def run(source, target, like):
+        transpose(source, lanes + 5, target, lanes + 2, like)
 
     source = np.arange(lanes * (lanes + 5) + 3, dtype=kind)
     target = np.zeros(lanes * (lanes + 2) + 1, kind)
-    run(source, target)
+    like = kind.type(0)
+    run(source.ctypes.data + 3 * kind.itemsize, target.ctypes.data + kind.itemsize, like)
     rows = source[3:].reshape(lanes, lanes + 5)[:, :lanes]
     np.testing.assert_array_equal(target[1:].reshape(lanes, lanes + 2)[:, :lanes], rows.T)
     assert not target[1:].reshape(lanes, lanes + 2)[:, lanes:].any()

@@ -23,8 +23,8 @@ import numpy as np
 import pytest
 from numba import carray, cfunc
 
-from fastnn.backends.compiled import plan as planning
-from fastnn.backends.compiled.kernels import table
+from fastnn.backends.compiled import plan
+from fastnn.backends.compiled.kernels import layout
 from fastnn.backends.compiled.machinery.vector_ir import pointer_to
 from fastnn.model.parameters import CACHE_LINE, aligned_zeros
 
@@ -216,17 +216,17 @@ class Workspaces:
     """Makes work arrays with gaps between their parts, and looks at these later."""
 
     def __init__(self):
-        self.make = planning.workspace
+        self.make = plan.workspace
         self.kept = []
         self.size = 0
 
-    def __call__(self, architecture, *arguments):
-        layers, work = self.make(architecture, *arguments)
-        columns = [table.INPUT, table.OUTPUT, table.DELTA, table.SLOPE]
-        starts = np.unique(layers[:, columns])
+    def __call__(self, *arguments, **options):
+        layers, work = self.make(*arguments, **options)
+        starts = np.unique([layers[name] for name in layout.PLACES])
         starts = starts[starts > 0]
         gap = GAP // work.itemsize
-        layers[:, columns] += gap * np.searchsorted(starts, layers[:, columns], side="right")
+        for name in layout.PLACES:
+            layers[name] += gap * np.searchsorted(starts, layers[name], side="right")
         spaced = exactly_aligned_zeros(len(work) + gap * len(starts), work.dtype)
         gaps = starts + gap * np.arange(len(starts))
         for begin in gaps:
@@ -252,7 +252,7 @@ class Plugin:
         functions = (function.address for function in (malloc, calloc, realloc, free))
         self.handler = Handler(b"canaries", 1, Allocator(ctypes.addressof(self.state), *functions))
         allocate_by(self.handler)
-        self.workspaces = planning.workspace = Workspaces()
+        self.workspaces = plan.workspace = Workspaces()
         for module in list(sys.modules.values()):
             if getattr(module, "aligned_zeros", None) is aligned_zeros:
                 module.aligned_zeros = exactly_aligned_zeros

@@ -73,9 +73,7 @@ def predict(model: Model, X: Array, out: Array) -> bool:
 
 def single(model: Model) -> Callable[[Array, Array], int]:
     """Return the function that predicts one row of the network; see `contract`."""
-    made = Plan(model, Task(1))
-    needed = functions.needed(model, NO_PENALTY, None, one_row=True)
-    made.record["functions"] = functions.addresses(model.architecture.dtype, needed)[0]
+    made = Plan(model, Task(1, one_row=True))
     made.record["targets"] = plan.NO_TARGETS
     dispatcher, record = one_row.single.dispatcher, made.record
 
@@ -126,7 +124,7 @@ def loss_and_gradient(
     gradient.vector[:] = 0
     losses = np.empty(-(-count // BLOCK))
     own, learnt = _learnt(model, examples, objective=objective, keys=keys)
-    task = {"learning": True, "updating": True, "objective": objective}
+    task: dict[str, Any] = {"learning": True, "updating": True, "objective": objective}
     with _Call(model, examples.X, BLOCK, **task) as call:
         call.plan.record["result"] = plan.address_of(gradient.vector)
         call.plan.record["alpha"] = 1 / count
@@ -182,7 +180,12 @@ def train_steps(
         losses = np.empty(1)
     sizes = np.full(len(rates), batch_size)
     sizes[-1] = len(order) - batch_size * (len(rates) - 1)
-    task = {"learning": True, "updating": True, "objective": rule.objective, "rule": rule}
+    task: dict[str, Any] = {
+        "learning": True,
+        "updating": True,
+        "objective": rule.objective,
+        "rule": rule,
+    }
     with _Call(model, examples.X, batch_size, order, **task) as call:
         if call.plan.plain:
             dtype = model.architecture.dtype
@@ -252,17 +255,16 @@ class _Call:
         self.rows = len(order) or len(X)
         made = Task(min(batch_size, self.rows), **task)
         most = 1 if to_look_at else _most_threads(model, made)
-        # Measuring costs more than a small step.
-        self.trial = None
+        self.trial = None  # measuring costs more than a small step
         if most > 1:
             self.trial = threads.trial(model.architecture, made.capacity, made.updating)
             made = made._replace(threads=self.trial.choose(most))
+        adjusting = functions.adjusts_inputs(model, made.objective)
         self.sparse = model.input_scaler is None and plan.mostly_zero(X)
-        backward, adjusts = (
-            made.updating or made.to_inputs,
-            functions.adjusts_inputs(model, made.objective),
-        )
-        if not (backward or self.sparse or to_look_at or adjusts or len(order)):
+        if made.rule is not None:
+            single = not adjusting and 1 in (made.capacity, self.rows % batch_size)
+            made = made._replace(one_row=single and functions.takes_one_row(made.rule))
+        elif not (made.updating or to_look_at or self.sparse or adjusting or len(order)):
             made = made._replace(in_place=plan.can_read_in_place(X, model.architecture.dtype))
         # No other thread finds the plan while this one has it.
         self.key = made.learning, made.updating, made.to_inputs, made.threads

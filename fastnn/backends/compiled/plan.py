@@ -46,6 +46,7 @@ class Task(NamedTuple):
     learning: bool = False  # whether there are targets
     updating: bool = False  # whether the gradient goes to a result
     to_inputs: bool = False  # whether deltas go back to the inputs
+    one_row: bool = False  # whether a batch of one row takes the way of its own
     objective: Objective = NO_PENALTY
     rule: UpdateRule | None = None
 
@@ -80,9 +81,7 @@ class Plan:
             task,
             slopes=backward or task.objective.drops,
         )
-        one_row = task.updating and rule is not None and functions.takes_one_row(rule)
-        one_row = one_row and not adjusting
-        self.names = functions.needed(model, task.objective, rule, one_row)
+        names = functions.needed(model, task.objective, rule, task.one_row)
         pack = products.pack_size(dtype.itemsize) if backward else 0
         if task.updating and rule is not None and not self.plain:
             pack = max(pack, STEPPED_ROWS * max(layer.stride for layer in architecture.layers))
@@ -93,7 +92,7 @@ class Plan:
         self._lists = np.empty(0, np.int32)
         self._state: OptimizerState | None = None
         self.record = record = np.zeros(1, layout.plan_dtype(dtype))
-        record["functions"] = functions.addresses(dtype, self.names)[0]
+        record["functions"] = functions.addresses(dtype, names)[0]
         self._kept: list[Array] = []
         for name, array in (
             ("layers", self.layers),
@@ -126,7 +125,7 @@ class Plan:
             ("pack_size", pack),
             ("square_count", len(squares)),
             ("in_place", task.in_place),
-            ("takes_one_row", one_row),
+            ("takes_one_row", task.one_row),
             *numbers_of(task.objective, rule).items(),
         ):
             record[name] = value
@@ -347,4 +346,5 @@ def source(rows: Array, pixels: bool = False) -> tuple[int, int, int, int]:
     kind = KINDS[rows.dtype]
     if pixels and kind == layout.UINT8:
         kind = layout.UINT8_PIXELS
-    return address, kind, *rows.strides
+    between_rows, between_columns = rows.strides
+    return address, kind, between_rows, between_columns
