@@ -6,6 +6,7 @@ addresses, in bytes, or offsets and strides, in elements; an address of 0 is not
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import numba
@@ -113,6 +114,7 @@ NUMBERS = (
 )
 
 
+@functools.cache  # Numba takes two microseconds to see that another dtype is the same
 def plan_dtype(number: np.dtype) -> np.dtype:
     """Return the fields of a plan for a network's dtype."""
     return _record(
