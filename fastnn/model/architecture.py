@@ -9,6 +9,7 @@ apart falls into a few sets of the cache and evicts itself (products of 1024 col
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -75,12 +76,12 @@ class Architecture:
         """Weights and biases, without padding."""
         return sum((layer.fan_in + 1) * layer.fan_out for layer in self.layers)
 
-    @property
+    @cached_property
     def forward_flops(self) -> int:
         """Floating-point operations of one row's forward products."""
         return sum(2 * layer.fan_in * layer.fan_out for layer in self.layers)
 
-    @property
+    @cached_property
     def training_flops(self) -> int:
         """Floating-point operations of one row's products in a training step.
 

@@ -60,6 +60,10 @@ class Plan:
         See `fastnn.backends.compiled.kernels.layout`.
     layers : ndarray of shape (depth,)
     work : ndarray
+    is_small : bool
+        Whether there is room to keep it.
+    plain : bool
+        Whether its steps are those of plain gradient descent.
     """
 
     def __init__(self, model: Model, task: Task) -> None:
@@ -112,6 +116,8 @@ class Plan:
         if model.input_scaler is not None:
             self._kept.append(np.concatenate([model.input_scaler.mean, model.input_scaler.scale]))
             record["scaler"] = address_of(self._kept[-1])
+        own = [array for array in self._kept if array is not model.vector]
+        self.is_small = sum(array.nbytes for array in own) <= MOST_KEPT
         loss = architecture.loss
         for name, value in (
             ("depth", len(architecture.layers)),
@@ -129,11 +135,6 @@ class Plan:
             *numbers_of(task.objective, rule).items(),
         ):
             record[name] = value
-
-    @property
-    def is_small(self) -> bool:
-        """Tell whether there is room to keep it."""
-        return sum(array.nbytes for array in self._kept) <= MOST_KEPT
 
     def fits(self, model: Model, task: Task) -> bool:
         """Tell whether it is the plan for a task."""
