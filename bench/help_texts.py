@@ -29,9 +29,7 @@ def help_text(name: str) -> str:
 def write_block(file: Path, name: str, content: str) -> None:
     """Replace a block of a file."""
     text = file.read_text(encoding="utf-8")
-    block = re.compile(
-        f"(<!-- {re.escape(name)} -->\n).*?(<!-- /{re.escape(name)} -->)", re.DOTALL
-    )
+    block = re.compile(f"(<!-- {re.escape(name)} -->\n).*?(<!-- /{re.escape(name)} -->)", re.DOTALL)
     text, count = block.subn(lambda found: f"{found[1]}{content}\n{found[2]}", text)
     if count != 1:
         raise ValueError(f"{file.name} must have one block {name!r}; it has {count}")

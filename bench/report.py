@@ -145,9 +145,7 @@ def to_accuracy_table() -> str:
     """Return how long it takes to reach an accuracy."""
     _, *rows = to_accuracy.table(result("to_accuracy"))
     reached = f"runs that reach {to_accuracy.WANTED:.0%}"
-    return markdown(
-        [["", "median (s)", "min (s)", "max (s)", "lowest accuracy", reached], *rows]
-    )
+    return markdown([["", "median (s)", "min (s)", "max (s)", "lowest accuracy", reached], *rows])
 
 
 def startup_table() -> str:

@@ -1,8 +1,9 @@
-"""README and docs: every block runs alone and prints what it shows; tables and links are current."""
+"""README and docs: every block runs alone and prints what is shown; tables and links are right."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import importlib.util
 import inspect
 import io
@@ -15,6 +16,7 @@ import subprocess
 import sys
 from dataclasses import fields
 from functools import cache
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
@@ -33,7 +35,7 @@ EXTRAS = {
     r"import pandas": "pandas",
 }
 # Commands that install, serve, or measure for minutes: of these only the spelling is looked at.
-NOT_RUN = ("pip ", "dask ", "mkdocs ", "pytest ", "python -m pytest", "python bench/", "python examp")
+NOT_RUN = ("pip ", "dask ", "mkdocs ", "pytest ", "python -m pytest", "python bench/", "python exa")
 GENERATED = re.compile(r"<!-- ([\w-]+) -->\n.*?<!-- /\1 -->", re.DOTALL)
 NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?%?")
 TIMES = (["seconds", "samples/s"], ["seconds", "seconds_std"])  # the last columns of tables
@@ -72,7 +74,7 @@ def blocks_of(document: Document):
         for language in ("python", "sh", "text")
         for region in FencedCodeBlockLexer(language)(document)
     )
-    for (_, language, region), following in zip(found, [*found[1:], None], strict=True):
+    for (_, language, region), following in zip_longest(found, found[1:]):
         output = ""
         if following and following[1] == "text":
             between = document.text[region.end : following[2].start]
@@ -170,7 +172,7 @@ def skip_without_extras(code):
             pytest.importorskip(module)
 
 
-@pytest.mark.parametrize("block", blocks())
+@pytest.mark.parametrize("block", list(blocks()))
 def test_a_block_runs_alone_and_prints_what_the_page_shows(block, folder):
     skip_without_extras(block.code)
     if block.language == "python":
@@ -305,7 +307,9 @@ def written(value):
     return f"`{value!r}`".replace("'", '"')
 
 
-@pytest.mark.parametrize(("heading", "expected"), defaults(), ids=lambda value: str(value)[:12])
+@pytest.mark.parametrize(
+    ("heading", "expected"), list(defaults()), ids=lambda value: str(value)[:12]
+)
 def test_the_tables_of_settings_hold_every_default(heading, expected):
     assert rows_under(heading) == {name: written(value) for name, value in expected.items()}
 
@@ -327,13 +331,16 @@ def test_the_tables_of_choices_hold_every_default(heading, choices):
 
 
 def public_names():
-    """Return what the reference has to hold, from the `__all__` of the public modules."""
+    """Yield what the reference has to hold."""
     for name in fastnn.__all__:
-        if not inspect.ismodule(getattr(fastnn, name)):
+        value = getattr(fastnn, name)
+        if inspect.ismodule(value):
+            yield from (f"fastnn.{name}.{each}" for each in getattr(value, "__all__", ()))
+        else:
             yield f"fastnn.{name}"
 
 
-@pytest.mark.parametrize("name", public_names())
+@pytest.mark.parametrize("name", list(public_names()))
 def test_the_reference_holds_every_public_name(name):
     text = "\n".join(page.read_text(encoding="utf-8") for page in DOCS.glob("reference/*.md"))
     assert re.search(rf"^::: {re.escape(name)}$", text, re.MULTILINE)
@@ -350,3 +357,21 @@ def test_the_help_texts_of_the_reference_are_current():
         assert shown, f"no block {name}"
         # Versions of Python break lines differently.
         assert shown[1].split() == module.help_text(name).split(), f"run python {path.name}"
+
+
+def test_the_page_about_the_write_ups_says_what_its_script_writes(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "examples" / "seeds"))
+    page = importlib.import_module("page")
+    text = page.PAGE.read_text(encoding="utf-8")
+    for part in (page.INTRODUCTION, page.METHOD, page.FIRST, page.OUTPUTS, page.SECOND):
+        assert part in text
+
+
+def test_the_site_builds_without_a_warning(tmp_path):
+    if not all(map(importlib.util.find_spec, ("mkdocs", "material", "mkdocstrings"))):
+        pytest.skip("needs the extra docs")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "reference" / "network.html").read_text(encoding="utf-8")
+    assert 'id="fastnn.Network.train"' in text

@@ -1,4 +1,4 @@
-"""A hook of MkDocs: links that lead out of docs, such as ../examples/mnist.py, work on the site too.
+"""A hook of MkDocs: links that lead out of docs work on the site too.
 
 On the repository's host they lead to the file. The site gets copies of these files.
 """
@@ -22,7 +22,8 @@ def on_files(files: Files, config: Any) -> Files:
         for path in sorted((ROOT / folder).rglob("*")):
             if path.suffix in SUFFIXES:
                 name = path.relative_to(ROOT).as_posix()
-                files.append(File(name, str(ROOT), config["site_dir"], config["use_directory_urls"]))
+                directories = config["use_directory_urls"]
+                files.append(File(name, str(ROOT), config["site_dir"], directories))
     return files
 
 
