@@ -1,4 +1,4 @@
-"""Run the experiments of two write-ups and set their figures beside ours, in docs/seeds.md.
+"""Run the experiments of two write-ups and set their figures beside ours, in docs/write-ups.md.
 
 ``python examples/seeds/page.py`` takes some minutes on two cores; ``--quick`` runs everything on
 few rows, to see that it works, and prints the page instead.
