@@ -1,22 +1,24 @@
 """Write the generated parts of the documentation: ``python bench/report.py``.
 
 Figures are measured into ``bench/results`` (``--measure``) and written from there: tables into
-blocks between ``<!-- name -->`` and ``<!-- /name -->`` of README.md and docs/performance.md, and
-pictures into docs/images. Nothing in them is typed by hand.
+blocks between ``<!-- name -->`` and ``<!-- /name -->`` of README.md and of pages in docs, and
+pictures into docs/images. Help texts are written from the command lines. Nothing in them is typed
+by hand.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import re
 import subprocess
 import sys
 from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
+from statistics import geometric_mean
 from typing import Any
 
+import help_texts
 import peers_report
 import pictures
 import roofline
@@ -25,7 +27,8 @@ import to_accuracy
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results"
-README, PERFORMANCE = ROOT / "README.md", ROOT / "docs" / "performance.md"
+README = ROOT / "README.md"
+COMMANDS, PERFORMANCE = (ROOT / "docs" / name for name in ("command-line.md", "performance.md"))
 # What is measured, and how long that takes in minutes on two cores.
 MINUTES = {
     "main_job": 1, "roofline": 2, "peers": 40, "to_accuracy": 2, "startup": 1, "scaling": 5
@@ -83,6 +86,30 @@ def roofline_tables() -> str:
     return "\n\n".join(parts)
 
 
+def contest_means() -> str:
+    """Return how many times the fastest peer's time fastnn takes less, on the whole."""
+    cells = result("peers")["cells"]
+    cores = list(dict.fromkeys(cell["cores"] for cell in cells))
+    kinds = ("training", "prediction")
+    ratios = {
+        (kind, count): [
+            ratio
+            for cell in cells
+            if (cell["cell"], cell["cores"]) == (kind, count)
+            for *_, ratio in peers_report.rows_of(cell)
+        ]
+        for kind in kinds
+        for count in cores
+    }
+    table = [["", *("one core" if count == 1 else f"{count} cores" for count in cores)]]
+    for kind in kinds:
+        means = (geometric_mean(ratios[kind, count]) for count in cores)
+        table.append([kind, *(f"{mean:.2f}" for mean in means)])
+    of_cores = ([ratio for kind in kinds for ratio in ratios[kind, count]] for count in cores)
+    slower = (f"{sum(ratio < 1 for ratio in each)} of {len(each)}" for each in of_cores)
+    return markdown([*table, ["cases where fastnn is slower", *slower]])
+
+
 def contest_summary() -> str:
     """Return how many times the fastest peer's time fastnn takes less, for every cell."""
     results = result("peers")
@@ -116,7 +143,9 @@ def contest_tables() -> str:
 
 def to_accuracy_table() -> str:
     """Return how long it takes to reach an accuracy."""
-    return markdown(to_accuracy.table(result("to_accuracy")))
+    _, *rows = to_accuracy.table(result("to_accuracy"))
+    reached = f"runs that reach {to_accuracy.WANTED:.0%}"
+    return markdown([["", "median (s)", "min (s)", "max (s)", "lowest accuracy", reached], *rows])
 
 
 def startup_table() -> str:
@@ -124,23 +153,14 @@ def startup_table() -> str:
     return markdown(startup.table(result("startup")))
 
 
-def write_block(file: Path, name: str, content: str) -> None:
-    """Replace a block of a file."""
-    text = file.read_text(encoding="utf-8")
-    block = re.compile(f"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-    text, count = block.subn(lambda found: f"{found[1]}{content}\n{found[2]}", text)
-    if count != 1:
-        raise ValueError(f"{file.name} must have one block {name!r}; it has {count}")
-    file.write_text(text, encoding="utf-8")
-
-
 BLOCKS: list[tuple[str, Path, str, Callable[[], str]]] = [
-    ("main_job", README, "main-job", main_job),
-    ("peers", README, "contest", contest_summary),
-    ("to_accuracy", README, "to-accuracy", to_accuracy_table),
+    ("main_job", COMMANDS, "main-job", main_job),
+    ("peers", README, "ratios", contest_means),
+    ("peers", PERFORMANCE, "summary", contest_summary),
+    ("to_accuracy", PERFORMANCE, "to-accuracy", to_accuracy_table),
+    ("startup", PERFORMANCE, "startup", startup_table),
     ("roofline", PERFORMANCE, "roofline", roofline_tables),
     ("peers", PERFORMANCE, "contest", contest_tables),
-    ("startup", PERFORMANCE, "startup", startup_table),
 ]
 PICTURES = {
     "peers": ("throughput", pictures.throughput),
@@ -161,10 +181,11 @@ def main() -> None:
     present = {path.stem for path in RESULTS.iterdir()}
     for name, file, block, content in BLOCKS:
         if name in present:
-            write_block(file, block, content())
+            help_texts.write_block(file, block, content())
     for name, (picture, draw) in PICTURES.items():
         if name in present:
             draw(result(name), ROOT / "docs" / "images" / f"{picture}.png")
+    help_texts.main()
 
 
 if __name__ == "__main__":

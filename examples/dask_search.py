@@ -4,9 +4,11 @@ python examples/dask_search.py tcp://SCHEDULER:PORT
 """
 
 import sys
+import warnings
 
 import joblib
 from dask.distributed import Client, WorkerPlugin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 
 import fastnn
@@ -22,6 +24,8 @@ class Warm(WorkerPlugin):
 
 def main(address):
     """Search with scikit-learn, and with fastnn."""
+    # Ten epochs are meant to be few, and scikit-learn hands this on to its workers.
+    warnings.filterwarnings("ignore", category=ConvergenceWarning)
     X, y, test_X, test_y = fastnn.datasets.load_mnist()
     X, y = X[:10_000], y[:10_000]
     # As lists: what is an array is kept on a single worker, and would be lost with that.

@@ -73,7 +73,9 @@ class Experiment:
         Other settings for that, by the names of `fastnn.tune`, and its number of ``rows``.
     remark : str
     reason : str
-        Why ours may fall short of the write-up's.
+        Why ours may be less accurate than the write-up's.
+    slow_reason : str
+        Why ours may be slower than it should be; by default the same.
     stand_in : bool
         Measure how long a step for each row takes in NumPy, as no time is given.
     first_output : sequence of float
@@ -90,6 +92,7 @@ class Experiment:
     tuning: Mapping[str, Any] = field(default_factory=dict)
     remark: str = ""
     reason: str = "not known why"
+    slow_reason: str = ""
     stand_in: bool = False
     first_output: Sequence[float] = ()
 
