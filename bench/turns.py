@@ -156,7 +156,7 @@ class Worker:
             settings = self.side.settings(self.threads, cold=cell.process == "cold")
             done = subprocess.run(self.side.command(self.threads, cell.name), **settings)
             if done.returncode:
-                return {"error": f"exit code {done.returncode}; its message is above"}
+                return {"error": f"exit code {done.returncode}"}
             return {"seconds": float(done.stdout), "calls": 1}
         if self.process is None:
             settings = {**self.side.settings(self.threads), "stdin": subprocess.PIPE}
@@ -166,7 +166,8 @@ class Worker:
             self.process.stdin.flush()
             answer: dict[str, Any] = json.loads(self.process.stdout.readline())
         except (BrokenPipeError, json.JSONDecodeError):
-            message = f"the process of {self.side.label} ended at {cell.name!r}; see above"
+            code = self.process.wait()
+            message = f"the process of {self.side.label} ended at {cell.name!r}, exit code {code}"
             raise Ended(message) from None
         return answer
 

@@ -87,6 +87,7 @@ def _slow_save(*arguments, **options):
     _save(*arguments, **options)
 Network.save = _slow_save
 """
+ENDING = "\nimport os\nNetwork.save = lambda *arguments: os._exit(7)\n"
 BROKEN = "\ndel Network.save\n"
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
 
@@ -111,7 +112,7 @@ def append(folder, text):
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory):
-    """A commit as it is, one whose `save` is slow, and a working tree that has no `save`."""
+    """Commits whose `save` is as it is, slow, or ends the process; a working tree without."""
     if shutil.which("git") is None:
         pytest.skip("needs git")
     folder = tmp_path_factory.mktemp("repository")
@@ -122,10 +123,11 @@ def repository(tmp_path_factory):
     for name in ("cells.py", "compare.py", "turns.py"):
         shutil.copy(BENCH / name, folder / "bench")
     git(folder, "init", "--quiet")
-    for subject, text in {"as it is": "", "slow": SLOW}.items():
+    for name, text in {"good": "", "slow": SLOW, "ending": ENDING}.items():
         append(folder, text)
         git(folder, "add", ".")
-        git(folder, "commit", "--quiet", "--message", subject)
+        git(folder, "commit", "--quiet", "--message", name)
+        git(folder, "tag", name)
     append(folder, BROKEN)
     return folder
 
@@ -145,7 +147,7 @@ def run(folder, *arguments):
 def test_a_commit_is_compared_with_itself(repository, tmp_path):
     file = tmp_path / "figures.json"
     arguments = ("--cells", "save", "--cells", "l?ad", "--rounds", "2", "--json", str(file))
-    done = run(repository, "HEAD~1", "HEAD~1", *arguments)
+    done = run(repository, "good", "good", *arguments)
     assert done.returncode in (0, 1), done.stderr  # a busy machine can make one of two slower
     cells = json.loads(file.read_text())["cells"]
     assert [cell["cell"] for cell in cells] == ["save", "load"]
@@ -159,7 +161,7 @@ def test_a_commit_is_compared_with_itself(repository, tmp_path):
 def test_a_commit_that_sleeps_is_found_slower_when_measured_again(repository, tmp_path):
     file = tmp_path / "figures.json"
     arguments = ("--cells", "save", "--rounds", "1", "--json", str(file))
-    done = run(repository, "HEAD~1", "HEAD", *arguments)
+    done = run(repository, "good", "slow", *arguments)
     assert done.returncode == 1, done.stdout + done.stderr
     (cell,) = json.loads(file.read_text())["cells"]
     assert cell["verdict"] == "slower"
@@ -167,14 +169,14 @@ def test_a_commit_that_sleeps_is_found_slower_when_measured_again(repository, tm
 
 
 def test_a_cell_that_the_working_tree_breaks_fails(repository):
-    done = run(repository, "HEAD", "--cells", "save", "--rounds", "1")
+    done = run(repository, "good", "--cells", "save", "--rounds", "1")
     assert done.returncode == 1
     assert "save: fails, in NEW: AttributeError" in done.stdout
     assert "NEW is the working tree with changes" in done.stdout
 
 
 def test_a_cell_that_the_old_commit_cannot_do_is_left_out(repository):
-    done = run(repository, ".", "HEAD", "--cells", "save", "--rounds", "1")
+    done = run(repository, ".", "good", "--cells", "save", "--rounds", "1")
     assert done.returncode == 2  # as there was no other
     assert "save: left out, in OLD: AttributeError" in done.stdout
 
@@ -183,9 +185,10 @@ def test_a_cell_that_the_old_commit_cannot_do_is_left_out(repository):
     ("arguments", "message"),
     [
         (("nonesuch",), "OLD must be a revision or '.', got 'nonesuch'"),
-        (("HEAD", "HEAD:bench"), "NEW must be a revision or '.', got 'HEAD:bench'"),
-        (("HEAD", "--rounds", "0"), "--rounds must be at least 1; got 0"),
-        (("HEAD", "--cells", "nonesuch"), "no cell is like 'nonesuch'"),
+        (("good", "good:bench"), "NEW must be a revision or '.', got 'good:bench'"),
+        (("good", "--rounds", "0"), "--rounds must be at least 1; got 0"),
+        (("good", "--cells", "nonesuch"), "no cell is like 'nonesuch'"),
+        (("good", "ending", "--cells", "save"), "the process of NEW ended at 'save', exit code 7"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_in_a_line(repository, arguments, message):
@@ -199,7 +202,7 @@ def test_what_cannot_be_compared_is_refused_in_a_line(repository, arguments, mes
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_worktrees_go_away_when_it_is_interrupted(repository, number):
     process = subprocess.Popen(
-        command(repository, "HEAD~1", "HEAD~1", "--cells", "save", "--rounds", "1000"),
+        command(repository, "good", "good", "--cells", "save", "--rounds", "1000"),
         env=ENVIRONMENT,
         stdout=subprocess.DEVNULL,
         # A shell starts what is in the background without Ctrl-C.
