@@ -35,7 +35,7 @@ SCALERS = ("input_scaler", "target_scaler")
 OF_MODEL = ("seed", "epochs_trained", "standardize_inputs", "standardize_targets")
 
 
-def parts_of(model: Model, optimizer: bool) -> tuple[Tensors, dict[str, Any]]:
+def contents(model: Model, optimizer: bool) -> tuple[Tensors, dict[str, Any]]:
     """Return the tensors and the metadata of a model, perhaps with what its optimizer remembers."""
     architecture = model.architecture
     found = storage.of_parameters(model.parameters)

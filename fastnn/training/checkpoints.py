@@ -83,7 +83,7 @@ class Saver:
 
     def _write(self) -> None:
         run, history, watch = self.run, self.run.history, self.run.watch
-        found, metadata = files.parts_of(run.model, optimizer=True)
+        found, metadata = files.contents(run.model, optimizer=True)
         if watch is not None and history.best_epoch is not None:
             best = Parameters(run.model.architecture)
             best.vector[:] = run.best
