@@ -56,7 +56,6 @@ def with_mean_one(
         )
     if mean == 0:
         raise ValueError(
-            "the weights of the training rows, or of the validation rows, are all 0; need one that "
-            "is above 0"
+            "the weights of the rows to train or to evaluate on are all 0; need one above 0"
         )
     return (weights / mean).astype(dtype)
