@@ -113,7 +113,7 @@ def check_gradients(
         if not difference <= worst:  # NaN is the worst
             worst, where = difference, (layer, name, index)
     scale = float(np.abs(gradient.vector).max()) or 1.0
-    # The differences are off by h^2 times a third derivative, and eps / h; the gradient by rounding.
+    # Differences are off by h^2 times a third derivative and eps / h, the gradient by rounding.
     rounding = float(np.finfo(net.architecture.dtype).eps)
     tolerance = 1e-7 + 30 * rounding * np.sqrt(max(net.architecture.sizes))
     layer, name, index = where
