@@ -21,15 +21,17 @@ from fastnn.checks import data as check_data
 from fastnn.checks import values as check
 from fastnn.model.architecture import outputs_for
 from fastnn.network import Network
+from fastnn.training import settings as training_settings
 from fastnn.training.evaluation import DivergenceError
 from fastnn.training.history import History
 from fastnn.writing import replacing
 
 Settings = dict[str, Any]
 OF_NETWORK = set(inspect.signature(Network).parameters) - {"sizes", "seed"}
-# Arguments of `Network.train` that are data, or are for a single network only.
-NOT_TUNED = {"self", "X", "y", "sample_weight", "checkpoint", "checkpoint_every", "resume"}
-OF_TRAIN = set(inspect.signature(Network.train).parameters) - NOT_TUNED
+# Checkpoints are for a single network.
+OF_TRAIN = {*training_settings.NAMES, "validation", "class_weight"} - {
+    "checkpoint", "checkpoint_every", "resume",
+}  # fmt: skip
 TUNED = {"hidden", *OF_NETWORK, *OF_TRAIN}
 HIDDEN = (128,)
 # The measures of a fold; the first one that the data have decides the rank.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -66,6 +66,12 @@ class TrainingSettings:
             "shuffle": self.shuffle,
             "early_stopping": repr(self.early_stopping),
         }
+
+
+# The arguments of `fastnn.Network.train` that are settings; the others are the data.
+NAMES = frozenset(
+    {field.name for kind in (TrainingSettings, Objective) for field in fields(kind)} - {"objective"}
+)
 
 
 def objective(keywords: Mapping[str, Any], architecture: Architecture) -> Objective:
