@@ -1,7 +1,4 @@
-"""`Network`, the main class: it checks the arguments and hands them to model and training.
-
-Most lines are public docstrings.
-"""
+"""`Network`, the main class: it checks the arguments and hands them to model and training."""
 
 from __future__ import annotations
 
@@ -124,7 +121,12 @@ class Network(Inspectable):
 
     @classmethod
     def of(cls, model: Model) -> Network:
-        """Return a network that holds a model."""
+        """Return a network that holds a model.
+
+        Parameters
+        ----------
+        model : Model
+        """
         net = cls.__new__(cls)
         net.model = model
         return net
