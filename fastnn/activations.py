@@ -1,4 +1,4 @@
-"""Activations: names, codes and formulas, in one table that both backends use.
+"""Activations: names, codes and formulas, for both backends.
 
 ``function(z)`` and ``derivative(z)`` take the weighted inputs of a layer. Sources: ELU, Clevert et
 al. (2015); SELU, Klambauer et al. (2017); GELU, Hendrycks and Gimpel (2016), exact; SiLU, also
@@ -22,7 +22,7 @@ IDENTITY, SIGMOID, TANH, RELU, SOFTMAX, LEAKY_RELU, ELU, SELU, GELU, SILU, SOFTP
 )
 
 LEAK = 0.01  # the slope of leaky ReLU below zero, as Maas et al. (2013)
-# With which outputs of mean 0 and variance 1 stay so from layer to layer.
+# With these, activations keep mean 0 and variance 1 from layer to layer.
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 
 
@@ -40,7 +40,7 @@ def identity(z: Array) -> Array:
 
 
 def sigmoid(z: Array) -> Array:
-    """Return ``1 / (1 + exp(-z))``, written so that ``exp`` never overflows."""
+    """Return ``1 / (1 + exp(-z))`` without overflow of ``exp``."""
     e = np.exp(-np.abs(z))
     return np.where(z < 0, e, 1) / (1 + e)
 
@@ -81,7 +81,7 @@ def silu(z: Array) -> Array:
 
 
 def softplus(z: Array) -> Array:
-    """Return ``log(1 + exp(z))``, written so that ``exp`` never overflows."""
+    """Return ``log(1 + exp(z))`` without overflow of ``exp``."""
     return np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z)))
 
 
@@ -128,7 +128,7 @@ ACTIVATIONS: dict[str, Activation] = {
     "silu": Activation(SILU, silu, _silu_slope),
     "swish": Activation(SILU, silu, _silu_slope),
     "softplus": Activation(SOFTPLUS, softplus, sigmoid),
-    # These two are for outputs. Softmax mixes them: its derivative is a matrix, see losses.py.
+    # These two are for outputs only. The derivative of softmax is a matrix, see losses.py.
     "softmax": Activation(SOFTMAX, softmax, None),
     "exponential": Activation(EXPONENTIAL, np.exp, np.exp),
 }

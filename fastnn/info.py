@@ -1,4 +1,4 @@
-"""``python -m fastnn.info``: what a report of a bug needs, or ``fastnn-info``."""
+"""``python -m fastnn.info``, or ``fastnn-info``: print the facts for a bug report."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""What a network shows of its model: its attributes, gradients and activations."""
+"""What can be seen of a network: attributes, evaluation, gradients and activations."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from fastnn.model.parameters import Parameters, Views
 from fastnn.model.scaling import Scaler
 from fastnn.training import settings
 from fastnn.training.data import evaluation_data
-from fastnn.training.evaluation import scale_targets
+from fastnn.training.evaluation import evaluate, scale_targets
 from fastnn.training.row_weights import ClassWeight
 
 
 class Inspectable:
-    """The part of `fastnn.Network` that changes nothing.
+    """The part of `fastnn.Network` that changes no parameter.
 
     Attributes
     ----------
     model : Model
-        All that there is to know of the network, see `fastnn.model.model`.
+        The network as plain data, see `fastnn.model.model`.
     """
 
     model: Model
@@ -41,27 +41,34 @@ class Inspectable:
 
     @property
     def parameters(self) -> Array:
-        """All parameters in one vector, padding included; padding must stay zero."""
+        """All parameters in one vector.
+
+        Each row of weights is padded to whole cache lines; the padding must stay zero. See
+        `fastnn.model.parameters`.
+        """
         return self.model.vector
 
     @property
     def weights(self) -> Views:
-        """The weights of each layer, views of shape (fan_in, fan_out)."""
+        """The weights of each layer, views of shape (fan_in, fan_out).
+
+        They can be read, changed in place, or assigned: ``net.weights[0] = array``.
+        """
         return self.model.weights
 
     @property
     def biases(self) -> Views:
-        """The biases of each layer, views of shape (fan_out,)."""
+        """The biases of each layer, views of shape (fan_out,), to be used like `weights`."""
         return self.model.biases
 
     @property
     def seed(self) -> int:
-        """The seed of the initial weights, the order of rows, and dropout."""
+        """The seed of the initial weights, the order of the rows, and dropout."""
         return self.model.seed
 
     @property
     def epochs_trained(self) -> int:
-        """Epochs of all calls of `train` so far."""
+        """The epochs of all calls of `train` so far."""
         return self.model.epochs_trained
 
     @property
@@ -76,7 +83,7 @@ class Inspectable:
 
     @property
     def threads(self) -> int | None:
-        """The most threads, which may be assigned."""
+        """The largest number of threads, which may be assigned; None stands for all CPUs."""
         return self.model.threads
 
     @threads.setter
@@ -85,22 +92,64 @@ class Inspectable:
 
     @property
     def input_scaler(self) -> Scaler | None:
-        """The mean and the scale of each input column, if inputs are standardised."""
+        """The ``mean`` and ``scale`` of each input column, if inputs are standardised."""
         return self.model.input_scaler
 
     @property
     def target_scaler(self) -> Scaler | None:
-        """The mean and the scale of each target column, if targets are standardised."""
+        """The ``mean`` and ``scale`` of each target column, if targets are standardised."""
         return self.model.target_scaler
 
     @property
     def classes(self) -> tuple[str | int, ...] | None:
-        """The names of the outputs, which may be assigned: name i is that of class i."""
+        """Names of the classes, strings or integers, or None; they may be assigned.
+
+        `predict` returns positions; ``net.classes[i]`` is the name of class i. `save` keeps them.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If what is assigned is not as many different names as there are classes.
+        """
         return self.model.classes
 
     @classes.setter
     def classes(self, names: Iterable[str | int] | None) -> None:
         self.model.classes = check_classes("classes", names, self.architecture)
+
+    def evaluate(
+        self,
+        X: npt.ArrayLike,
+        y: npt.ArrayLike,
+        sample_weight: npt.ArrayLike | None = None,
+        class_weight: ClassWeight | None = None,
+    ) -> dict[str, float]:
+        """Return the loss and the metrics on data with known targets.
+
+        Parameters
+        ----------
+        X, y : array
+            As for `train`.
+        sample_weight, class_weight : optional
+            As for `train`; they weight all metrics.
+
+        Returns
+        -------
+        dict
+            ``loss``, the mean over the rows without penalties. For one class per row ``accuracy``
+            and ``macro_f1``, the mean of the F1 scores of the classes; for several labels per row
+            the share of rows with all labels right, and the mean F1 score of the labels. For
+            numbers ``r2``, ``mae`` and ``rmse``. See `fastnn.metrics`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not as described.
+        DivergenceError
+            If the loss or an output is not finite, as weights, inputs or targets are too large.
+        """
+        data = evaluation_data(self.model, X, y, sample_weight, class_weight)
+        return evaluate(self.model, data)
 
     def loss_and_gradient(
         self,
@@ -121,19 +170,19 @@ class Inspectable:
         X, y : array
             As for `train`.
         l2, l1, label_smoothing, dropout, sample_weight, class_weight : optional
-            As for `train`. The units that are left out are the same in every call: those of the
-            first epoch, without shuffling.
+            As for `train`. Dropout leaves out the same units in every call: those of the first
+            epoch without shuffling.
 
         Returns
         -------
         loss : float
-            With the penalties.
+            The mean loss plus the penalties.
         gradient : Parameters
-            With ``weights``, ``biases`` and the flat ``vector``, as those of the network.
+            Has ``weights``, ``biases`` and the flat ``vector``, like the parameters of the network.
 
         Raises
         ------
-        ValueError, TypeError
+        TypeError, ValueError
             If an argument is not as described.
         """
         data = evaluation_data(self.model, X, y, sample_weight, class_weight)
@@ -150,7 +199,7 @@ class Inspectable:
         return value, gradient
 
     def activations(self, X: npt.ArrayLike) -> list[Array]:
-        """Return what each layer makes of the rows.
+        """Return the activations of each layer.
 
         Parameters
         ----------
@@ -160,12 +209,12 @@ class Inspectable:
         Returns
         -------
         list of ndarray of shape (rows, fan_out)
-            One for each layer; the last is the outputs, before standardised targets are brought
-            back to their own units.
+            One array for each layer. The last holds the outputs; with standardised targets these
+            are in standard deviations.
 
         Raises
         ------
-        ValueError, TypeError
+        TypeError, ValueError
             If X is not as described.
         """
         features = check.features("X", X, self.architecture)
@@ -187,11 +236,11 @@ class Inspectable:
         Returns
         -------
         ndarray of shape (rows, features)
-            In units of the inputs; for uint8, which are pixels, after their scaling to 0..1.
+            In the units of the inputs; for uint8, in those of the pixels divided by 255.
 
         Raises
         ------
-        ValueError, TypeError
+        TypeError, ValueError
             If an argument is not as described.
         """
         features = check.features("X", X, self.architecture)
@@ -202,10 +251,10 @@ class Inspectable:
         return out if self.input_scaler is None else out * self.input_scaler.scale
 
     def summary(self) -> None:
-        """Print a table of the layers: shapes, parameters, memory, operations for a row.
+        """Print a table of the layers: units, parameters, memory and operations per row.
 
-        Operations are multiplications and additions of the products, forward; training takes about
-        three times as many.
+        Operations are the multiplications and additions of the matrix products of a forward pass;
+        a training step takes about three times as many.
         """
         print(summary(self.model))
 

@@ -1,4 +1,4 @@
-"""Checks of a network: is its gradient right, and do both backends agree."""
+"""Checks of a network: whether its gradient is right, and whether both backends agree."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ from fastnn.network import Network
 
 @dataclass(frozen=True)
 class GradientCheck:
-    """How far a gradient is from finite differences.
+    """The result of `check_gradients`.
 
     Attributes
     ----------
     error : float
-        The largest difference, over the largest number of the gradient.
+        The largest difference, divided by the largest element of the gradient.
     tolerance : float
-        What rounding and the differences themselves may come to.
+        The error that rounding and finite differences may cause.
     layer : int
-        Where the largest difference is; the first layer is 0.
+        The layer with the largest difference, counted from 0.
     array : str
-        "weights" or "biases".
+        "weights" or "biases" of that layer.
     index : tuple of int
+        The position in that array.
     checked : int
-        Parameters that were looked at.
+        The number of parameters that were compared.
     """
 
     error: float
@@ -53,18 +54,18 @@ def check_gradients(
 ) -> GradientCheck:
     """Compare the gradient of the loss with central differences.
 
-    ``(loss(w + h) - loss(w - h)) / 2h`` of some parameters w, with h = 1e-5, computed in float64,
-    against the gradient of the network in its own dtype. Where an activation has a kink, as ReLU
-    at 0, and a unit is within h of it, the two differ, and nothing is wrong.
+    The differences are ``(loss(w + h) - loss(w - h)) / 2h`` with h = 1e-5 for some parameters w, in
+    float64. The gradient is in the network's own dtype. An activation with a kink, such as ReLU at
+    0, may cause a difference without being wrong, if a unit is within h of the kink.
 
     Parameters
     ----------
     net : Network
-        Is not changed.
+        It does not change.
     X, y : array
         As for `Network.train`; a few dozen rows are enough.
     samples : int
-        The most parameters to look at, spread evenly over all.
+        The largest number of parameters to compare, spread evenly over all.
     **objective
         As for `Network.loss_and_gradient`: l2, l1, label_smoothing, dropout, sample_weight,
         class_weight.
@@ -72,11 +73,12 @@ def check_gradients(
     Returns
     -------
     GradientCheck
+        ``passed`` says whether the error is within the tolerance.
 
     Raises
     ------
-    ValueError, TypeError
-        As `Network.loss_and_gradient`.
+    TypeError, ValueError
+        If ``samples`` is not a positive integer, or as for `Network.loss_and_gradient`.
 
     Examples
     --------
@@ -111,7 +113,7 @@ def check_gradients(
         if not difference <= worst:  # NaN is the worst
             worst, where = difference, (layer, name, index)
     scale = float(np.abs(gradient.vector).max()) or 1.0
-    # Differences: h^2 times a third derivative, and eps / h; the gradient: sums of its own dtype.
+    # Differences are off by h^2 times a third derivative and eps / h, the gradient by rounding.
     rounding = float(np.finfo(net.architecture.dtype).eps)
     tolerance = 1e-7 + 30 * rounding * np.sqrt(max(net.architecture.sizes))
     layer, name, index = where
@@ -121,23 +123,28 @@ def check_gradients(
 def compare_backends(
     net: Network, X: npt.ArrayLike, y: npt.ArrayLike, **training: Any
 ) -> dict[str, float]:
-    """Compare what both backends compute: predictions, loss, gradient, and training.
+    """Compare the two backends: predictions, loss, gradient, and parameters after training.
 
     Parameters
     ----------
     net : Network
-        Is not changed.
+        It does not change.
     X, y : array
         As for `Network.train`.
     **training
-        As for `Network.train`, by default one epoch.
+        As for `Network.train`. Default: one epoch.
 
     Returns
     -------
     dict
-        The largest differences of ``outputs``, ``loss``, ``gradient`` and, after training,
-        ``parameters``, each over the largest number it is a difference of. A few roundings are
-        right: about 1e-6 in float32 and 1e-15 in float64, more after many steps.
+        The largest differences of ``outputs``, ``loss``, ``gradient`` and ``parameters`` (after
+        training), each divided by the largest number of its kind. Rounding causes about 1e-6 in
+        float32 and 1e-15 in float64, and more after many steps.
+
+    Raises
+    ------
+    TypeError, ValueError, DivergenceError
+        As for `Network.train`.
 
     Examples
     --------
@@ -167,5 +174,5 @@ def compare_backends(
 
 
 def _difference(x: Array, y: Array) -> float:
-    """Return the largest difference over the largest number."""
+    """Return the largest difference, divided by the largest number."""
     return float(np.abs(x - y).max()) / (float(np.abs(y).max()) or 1.0)

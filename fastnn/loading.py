@@ -17,31 +17,31 @@ def load(
     threads: int | None = None,
     loss: Custom | None = None,
 ) -> Network:
-    """Load a network that `Network.save` has written, or that a checkpoint holds.
+    """Load a network from a file of `Network.save`, or from a checkpoint.
 
-    Everything is checked before anything is built; nothing in a file is executed.
+    The whole file is checked first. Nothing in it is executed.
 
     Parameters
     ----------
     path : str or path
     backend, threads
-        As for `Network`: they belong to a machine and are not in the file.
+        As for `Network`; the file does not hold them.
     loss : callable, optional
-        The network's loss, if it is a function of your own: functions are not in files.
+        The network's loss, if it is a function of your own; the file does not hold functions.
 
     Returns
     -------
     Network
-        With the same parameters, seed, classes and standardisation: its predictions are the same
-        bits.
+        With the same parameters, seed, classes and standardisation, and with the optimizer's state
+        if the file holds it. Predictions are the same to the bit.
 
     Raises
     ------
     OSError
         If the file cannot be read (``FileNotFoundError`` if there is none).
-    ValueError, TypeError
-        If it is damaged, was not written by fastnn, is of a later version, or its settings, names,
-        shapes or numbers are not those of a network; if an argument is not as described.
+    TypeError, ValueError
+        If the file is damaged, was not written by fastnn, is of a later version, or does not
+        describe a network; if an argument is not as described.
     """
     found, metadata = storage.read(path)
     model = files.model_of(repr(os.fspath(path)), found, metadata, loss)

@@ -1,24 +1,24 @@
-"""Losses: names, codes and formulas, in one table of output and loss pairs that both backends use.
+"""Losses: names, codes and formulas of each pair of output and loss, for both backends.
 
 For one row, with ``z`` the weighted inputs of the last layer, ``a`` its outputs, ``t`` the targets
 and ``m`` the number of outputs:
 
 - ``cross_entropy``, with softmax: ``-sum_j t_j log a_j``, in nats, where ``sum_j t_j = 1``;
 - ``binary_cross_entropy``, with sigmoid: ``-sum_j (t_j log a_j + (1 - t_j) log(1 - a_j))``;
-- ``poisson``, for counts: ``sum_j (r_j - t_j log r_j)`` with the rates ``r_j = exp(z_j)``. With the
-  output "exponential" the network gives the rates, with "identity" their logarithms;
+- ``poisson``, for counts: ``sum_j (r_j - t_j log r_j)`` with the rates ``r_j = exp(z_j)``. The
+  output "exponential" returns the rates, "identity" their logarithms;
 - ``mse``: ``1/m sum_j e_j^2`` with the errors ``e = a - t``;
-- ``mae``: ``1/m sum_j |e_j|``, whose slope at 0 is taken to be 0;
+- ``mae``: ``1/m sum_j |e_j|``, with the slope 0 at 0;
 - ``huber``: ``1/m sum_j h(e_j)``, ``h(e) = e^2 / 2`` where ``|e| <= 1``, else ``|e| - 1/2`` (Huber,
   1964).
 
-A function may take the place of a name: ``loss(a, t)`` gets outputs and targets (rows, m), labels
-as a 1 in their place, and returns the loss of each row (rows,) and its gradient with respect to the
-outputs (rows, m).
+A loss may also be a function. ``loss(a, t)`` gets outputs and targets (rows, m), with labels as
+one-hot rows. It returns the loss of each row (rows,), and its gradient with respect to the outputs
+(rows, m).
 
 The loss of a batch is the mean over its rows, each times its weight, if there are any. ``delta`` is
-the gradient of a row's loss with respect to ``z``. The first three are computed from ``z``, so that
-they stay finite where ``a`` rounds to 0 or 1.
+the gradient of a row's loss with respect to ``z``. The first three losses are computed from ``z``,
+so that they stay finite where ``a`` rounds to 0 or 1.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ import numpy as np
 from fastnn.activations import Array
 
 CROSS_ENTROPY, BINARY_CROSS_ENTROPY, POISSON, MSE, MAE, HUBER = range(6)
-GIVEN = 6  # a function's: what the kernels get as targets is the gradient
+GIVEN = 6  # the code of a function: the kernels get its gradient as targets
 LOSSES = {
     "cross_entropy": CROSS_ENTROPY,
     "binary_cross_entropy": BINARY_CROSS_ENTROPY,
@@ -40,7 +40,7 @@ LOSSES = {
     "mae": MAE,
     "huber": HUBER,
 }
-# The loss that each output has if none is named: that of the distribution it is the mean of.
+# The default loss of each output: that of the distribution whose mean the output is.
 NATURAL = {
     "softmax": "cross_entropy",
     "sigmoid": "binary_cross_entropy",
@@ -98,7 +98,7 @@ ERRORS: dict[str, tuple[Callable[[Array, Array, Array], Array], Callable[[Array]
     "mae": (absolute_error, np.sign),
     "huber": (huber, lambda e: np.clip(e, -1, 1)),
 }
-# From the gradient with respect to the outputs of a row to that with respect to ``z``.
+# Functions from the gradient with respect to the outputs to the gradient with respect to ``z``.
 BACK: dict[str, Callable[[Array, Array], Array]] = {
     "softmax": lambda a, slope: a * (slope - (slope * a).sum(axis=1, keepdims=True)),
     "sigmoid": lambda a, slope: slope * a * (1 - a),
@@ -122,7 +122,7 @@ PAIRS: dict[tuple[str, str], Pair] = {
 
 
 def pair(output: str, loss: str | Custom) -> Pair:
-    """Return the formulas of an output with a loss, by name or of the user's own."""
+    """Return the formulas of an output with a loss, which is a name or the user's function."""
     if isinstance(loss, str):
         return PAIRS[output, loss]
     return Pair(
@@ -132,12 +132,12 @@ def pair(output: str, loss: str | Custom) -> Pair:
 
 
 def evaluated(loss: Custom, a: Array, t: Array) -> tuple[Array, Array]:
-    """Return losses and gradient of a user's function, if they are of the right shape.
+    """Return the losses and the gradient of a user's function.
 
     Raises
     ------
     ValueError
-        If they are not.
+        If their shapes are wrong.
     """
     values, gradient = (np.asarray(array, a.dtype) for array in loss(a, t))
     if values.shape != a.shape[:1] or gradient.shape != a.shape:
@@ -149,7 +149,7 @@ def evaluated(loss: Custom, a: Array, t: Array) -> tuple[Array, Array]:
 
 
 def matrix(targets: Array, outputs: int, dtype: np.dtype) -> Array:
-    """Return targets (n, outputs); a label becomes a 1 in its place."""
+    """Return targets (n, outputs); labels become one-hot rows."""
     if targets.ndim == 2:
         return targets.astype(dtype)
     return (targets[:, None] == np.arange(outputs)).astype(dtype)

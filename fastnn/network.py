@@ -1,7 +1,4 @@
-"""Network: the door for users. Arguments are checked here, once; the rest works on the model.
-
-Most of its lines are the public docstrings.
-"""
+"""`Network`, the main class: it checks the arguments and hands them to model and training."""
 
 from __future__ import annotations
 
@@ -34,64 +31,50 @@ from fastnn.training.settings import Callback
 class Network(Inspectable):
     """A multi-layer perceptron.
 
+    Its attributes, such as ``weights`` and ``classes``, are documented in `fastnn.inspectable`.
+
     Parameters
     ----------
     sizes : sequence of int
-        Units of each layer, the inputs first: ``[784, 128, 10]`` has one hidden layer of 128.
+        Units of each layer, inputs first: ``[784, 128, 10]`` has one hidden layer of 128 units.
     activation : str or sequence of str
-        Of the hidden layers, one name for all or one each: "relu", "leaky_relu", "elu", "selu",
-        "gelu", "silu" or "swish", "softplus", "sigmoid", "tanh", "identity"; the formulas are in
-        `fastnn.activations`.
+        Activation of the hidden layers, one name for all or one for each: "relu", "leaky_relu",
+        "elu", "selu", "gelu", "silu" or "swish", "softplus", "sigmoid", "tanh" or "identity". See
+        `fastnn.activations` for the formulas.
     output : str, optional
-        Of the last layer: "softmax" (classes that exclude each other), "sigmoid" (independent
-        probabilities: two classes, or several labels), "identity" (numbers) or "exponential"
-        (rates). By default softmax, and sigmoid for a single output.
+        Activation of the last layer: "softmax" (classes that exclude each other), "sigmoid"
+        (independent probabilities: two classes, or several labels), "identity" (regression) or
+        "exponential" (rates of counts). Default: sigmoid for a single output, else softmax.
     loss : str or callable, optional
-        "cross_entropy" (with softmax), "binary_cross_entropy" (with sigmoid), "poisson" (with
-        exponential or identity), or with any output "mse", "mae" or "huber"; the formulas are in
-        `fastnn.losses`. By default the one that goes with the output: in this order, and "mse" with
-        identity. Or a function of your own, see `fastnn.losses`, which costs a call from Python and
-        a second pass forward in every step.
+        "cross_entropy" (for softmax), "binary_cross_entropy" (for sigmoid), "poisson" (for
+        exponential or identity), or for any output "mse", "mae" or "huber". Default: cross_entropy
+        for softmax, binary_cross_entropy for sigmoid, poisson for exponential, mse for identity.
+        See `fastnn.losses` for the formulas, and for passing a function of your own, which costs a
+        call of Python and a second forward pass in every step.
     init : str or callable
-        How weights start: "glorot" or "xavier" (Glorot and Bengio, 2010), "he" (He et al., 2015),
-        "normal" (standard normal), "uniform" (in +-0.05), or a function ``init(rng, fan_in,
-        fan_out)`` that returns an array (fan_in, fan_out). Biases start at 0.
+        Distribution of the initial weights: "glorot" or "xavier" (Glorot and Bengio, 2010), "he"
+        (He et al., 2015), "normal" (standard normal), "uniform" (from -0.05 to 0.05), or a function
+        ``init(rng, fan_in, fan_out)`` that returns an array (fan_in, fan_out). Biases start at 0.
     seed : int, optional
-        Fixes the initial weights, and the order of rows and dropout in every epoch: on one machine
-        it fixes every bit of a run, at any number of threads. Without one, each network is
-        different.
+        Seed of the initial weights, the order of the rows and dropout. Runs with the same seed are
+        bit-for-bit identical on one machine. Default: a different seed for each network.
     dtype : str or numpy.dtype
-        Of the parameters and of all computations: "float32" or "float64".
+        Type of the parameters and of all computations: "float32" or "float64".
     backend : str
         "numba" (compiled, fast) or "numpy" (the reference, written to be read).
     threads : int, optional
-        The most threads to use, by default all CPUs that the process may use. Steps too small to be
-        faster on several take fewer by themselves. The results are the same bits at any number.
+        Largest number of threads. Small steps use fewer where that is faster; the results are the
+        same to the bit. Default: all CPUs that the process may use.
     standardize_inputs, standardize_targets : bool
-        Bring the columns to mean 0 and standard deviation 1, as learnt from the rows of the first
-        call of `train`; the network keeps both and applies them wherever it is used, so data and
-        predictions stay in their own units. Targets need the output "identity"; their loss is in
-        units of the standard deviation, all other metrics are in those of the data.
-
-    Attributes
-    ----------
-    weights : sequence of ndarray of shape (fan_in, fan_out)
-        One a layer; views, to be read, changed in place, or assigned: ``net.weights[0] = array``.
-    biases : sequence of ndarray of shape (fan_out,)
-    parameters : ndarray
-        All of them in one vector; rows are padded to cache lines, see `fastnn.model.parameters`.
-    seed : int
-    epochs_trained : int
-    classes : tuple or None
-        What the outputs stand for, strings or integers, if it was assigned: predictions are places
-        among them. `save` keeps it.
-    input_scaler, target_scaler : fastnn.model.scaling.Scaler or None
-        What standardisation has learnt: ``mean`` and ``scale`` of each column.
+        Scale each column to mean 0 and standard deviation 1. The first call of `train` learns both
+        from its training rows; the network then scales by itself, so that data and predictions keep
+        their units. Targets need the output "identity"; their loss is in standard deviations, other
+        metrics are in the units of the data.
 
     Raises
     ------
-    ValueError, TypeError
-        If an argument is not as described; the message says what it must be.
+    TypeError, ValueError
+        If an argument has another type or value than described, or two do not fit together.
 
     Examples
     --------
@@ -138,7 +121,12 @@ class Network(Inspectable):
 
     @classmethod
     def of(cls, model: Model) -> Network:
-        """Return the network of a model."""
+        """Return a network that holds a model.
+
+        Parameters
+        ----------
+        model : Model
+        """
         net = cls.__new__(cls)
         net.model = model
         return net
@@ -174,100 +162,105 @@ class Network(Inspectable):
         checkpoint_every: int | None = None,
         resume: bool = False,
     ) -> History:
-        """Train by mini-batch gradient descent; called again, it goes on.
+        """Train by mini-batch gradient descent.
 
-        The optimizer goes on too, as long as it is of the same kind.
+        A second call continues from the first. It keeps the optimizer's state if the optimizer is
+        of the same kind.
 
         Parameters
         ----------
         X : array of shape (rows, features)
-            float32, float64 or uint8 (pixels: scaled from 0..255 to 0..1) in any memory layout is
-            read in place, row by row, and may be a memory map; other numbers are converted first.
+            float32, float64 and uint8 arrays of any memory layout, memory maps included, are read
+            in place; other numbers are converted first. uint8 means pixels: they are divided by
+            255.
         y : array of shape (rows,) or (rows, outputs)
-            Integer class labels, or targets: probabilities for the cross-entropies (with several
-            sigmoids, 0 or 1 for each label), counts for poisson, else any numbers.
+            Integer class labels, or targets: probabilities for the cross-entropies (0 or 1 for each
+            of several labels), counts for poisson, any numbers for the other losses.
         epochs : int
-            Times to go through all rows.
+            Passes through all rows.
         batch_size : int, optional
-            Rows a step, by default 32, or all rows if they are fewer. The last batch of an epoch
-            has the rows that are left.
+            Rows per step; the last batch of an epoch may have fewer. Default: 32, or all rows if
+            there are fewer.
         learning_rate : float, optional
-            Times the schedule's factor; by default the optimizer's own.
+            Learning rate before the schedule. Default: the optimizer's own, which is 0.3 for sgd,
+            0.03 for momentum and nesterov, 0.001 for the others.
         l2, l1 : float
-            The loss gets ``l2 / 2`` times the sum of the squared weights, and ``l1`` times the sum
-            of their absolute values; biases are left alone.
+            Penalties on the weights, not on the biases: ``l2 / 2`` times the sum of their squares,
+            and ``l1`` times the sum of their absolute values.
         validation : (X, y), (X, y, sample_weight) or float, optional
-            Evaluated after each epoch. A number from 0 to 1 is the share of the rows to set aside,
-            drawn by the seed, of each class the same share.
+            Data to evaluate after each epoch, or the share of the rows, between 0 and 1, to set
+            aside for that: chosen by the seed, with the same share of each class.
         shuffle : bool
-            Take the rows in a new order in every epoch.
+            Shuffle the rows in every epoch.
         schedule : str, schedule or callable
-            How the learning rate goes on: "linear" falls to zero over this call, "constant" stays;
-            "exponential", "step", "inverse_scaling", "cosine", "one_cycle", "plateau", one of these
-            from `fastnn.schedules` with other numbers, or a function from the epochs done (with
-            fractions) to a factor.
+            How the learning rate changes in this call: "linear" (falls to 0), "constant",
+            "exponential", "step", "inverse_scaling", "cosine", "one_cycle", "plateau", an object
+            from `fastnn.schedules`, or a function from the epochs done, with fractions, to a
+            factor.
         progress : bool, optional
-            Show a progress bar, by default where standard error is a terminal.
+            Show a progress bar. Default: only if standard error is a terminal.
         callbacks : iterable of callable
-            Each is called after every epoch with that epoch's row of the history, a dict; training
-            ends if it returns "stop".
+            Functions to call after each epoch with its row of the history, a dict. Training stops
+            if one returns "stop".
         optimizer : str or optimizer
-            "sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw", or one from
-            `fastnn.optimizers` with other numbers: ``fastnn.optimizers.Adam(beta1=0.8)``.
+            "sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw", or an object from
+            `fastnn.optimizers`, such as ``fastnn.optimizers.Adam(beta1=0.8)``.
         dropout : float or sequence of float
-            The share of the hidden units that is left out of each row at random, in training only;
-            or one share for the inputs and for each hidden layer.
+            Share of the hidden units to leave out of each row at random while training; or one
+            share for the inputs and one for each hidden layer.
         max_norm : float, optional
-            The most that the norm of a unit's weights may be (Srivastava et al., 2014).
+            Upper limit of the norm of each unit's weights (Srivastava et al., 2014).
         clip_norm, clip_value : float, optional
-            The most that the norm of the whole gradient, and then each number of it, may be.
+            Upper limits of the norm of the whole gradient, and of each of its elements; the norm is
+            clipped first.
         label_smoothing : float
-            Targets of the cross-entropies move by this share towards the uniform distribution.
+            Share by which targets of the cross-entropies move towards the uniform distribution.
         class_weight : "balanced", mapping or sequence, optional
-            From classes to weights, 1 where none is given; "balanced" is inverse to how often they
-            occur. In validation, too, rows get the weights of their classes.
+            Weight of each class, in training and validation; a mapping may leave out classes of
+            weight 1. "balanced" weights are inversely proportional to the class frequencies.
         sample_weight : array of shape (rows,), optional
-            Times these, and then divided by their mean, row weights multiply the loss.
+            Weight of each row in the loss. The weights are multiplied with the class weights and
+            divided by their mean.
         early_stopping : bool or EarlyStopping
-            Stop when a metric no longer gets better: see `fastnn.EarlyStopping`, which True takes
-            with its defaults.
+            Stop when a metric no longer improves; True is `fastnn.EarlyStopping` with its defaults.
         max_seconds : float, optional
-            Stop after that time, in the middle of an epoch if need be; compiling does not count.
+            Stop after this time, if need be within an epoch. Compiling does not count.
         frozen : iterable of int
-            Layers whose parameters stay as they are; the first is 0.
+            Layers whose parameters stay fixed, counted from 0.
         training_metrics : bool
-            Also record, after each epoch, the metrics of the rows that are trained on.
+            Also record the metrics of the training rows after each epoch.
         checkpoint : str or path, optional
-            Where to keep a file from which the run can go on, bit for bit: written at the start,
-            after every epoch, at the end, and on Ctrl-C and SIGTERM (which then raises SystemExit
-            with the code 143). `fastnn.load` reads it, too.
+            File from which the run can be resumed, bit for bit; `fastnn.load` reads it too. It is
+            written at the start, after each epoch, at the end, on Ctrl-C and on SIGTERM.
         checkpoint_every : int, optional
-            Steps between two checkpoints, rather than an epoch.
+            Steps between two checkpoints. Default: one epoch.
         resume : bool
-            Go on from the checkpoint, if the file is there; settings and data must be the same.
+            Continue from the checkpoint if the file exists; settings and data must be the same.
 
         Returns
         -------
         History
-            A row for each epoch: ``loss``, the mean over the epoch's rows, each before the step
-            that used it, without the penalty; training and validation metrics, as `evaluate` gives
-            them, if asked for; ``learning_rate`` at the epoch's start; ``seconds`` and
-            ``samples_per_second`` of training.
+            One row per epoch: ``loss``, the mean over the training rows, each before the step that
+            used it, without penalties; the metrics of `evaluate` for validation and training data;
+            ``learning_rate`` at the start of the epoch; ``seconds`` and ``samples_per_second``.
 
         Raises
         ------
-        ValueError, TypeError
-            If an argument is not as described; nothing has been changed then.
+        TypeError, ValueError
+            If an argument is not as described; nothing has changed. What a function among them
+            returns is checked when it is called.
+        OSError
+            If the checkpoint cannot be read, or the first one cannot be written.
         DivergenceError
-            If the loss, a parameter, what the optimizer remembers, or the loss or an output on
-            validation data is no longer finite: it says where and what to try; the last good
-            parameters are in place.
-        KeyboardInterrupt
-            On Ctrl-C. The compiled backend returns within a quarter of a second, and the network is
-            as after some whole step at most so long before.
+            If the loss, a parameter, the optimizer's state, or a loss or an output on validation
+            data is no longer finite. The message says where and what to try; the network holds the
+            last finite parameters.
         RuntimeError
-            If another thread is training this network, or a callback trains it; nothing has been
-            changed then. Predicting with it from several threads is fine.
+            If the network is already being trained, by another thread or the run that calls a
+            callback; nothing has changed. Predicting from several threads is fine.
+        KeyboardInterrupt, SystemExit
+            On Ctrl-C, and with a checkpoint on SIGTERM (code 143). The network holds the state
+            after a complete step, with the compiled backend at most a quarter of a second old.
         """
         model = self.model
         data = training_data.checked(model, X, y, validation, sample_weight, class_weight)
@@ -293,33 +286,38 @@ class Network(Inspectable):
         Returns
         -------
         ndarray of shape (rows, outputs)
-            In the network's dtype: with softmax the probabilities of the classes; with sigmoid
-            independent ones; with identity plain numbers; with exponential rates.
+            In the network's dtype: probabilities of the classes (softmax), independent
+            probabilities (sigmoid), numbers (identity) or rates (exponential).
 
         Raises
         ------
-        ValueError, TypeError
-            If an argument is not as described.
+        TypeError, ValueError
+            If X is not as described.
         DivergenceError
-            If outputs are not finite, as inputs or weights are too large.
+            If an output is not finite, because inputs or weights are too large.
         """
         return evaluation.outputs(self.model, "X", X)
 
     def predict_one(self, x: npt.ArrayLike, out: Array | None = None) -> Array:
-        """Return the outputs for a single row, in microseconds; no thread is ever started.
+        """Return the outputs for a single row, in microseconds and without threads.
 
         Parameters
         ----------
         x : array of shape (features,)
-            Fastest is a contiguous array of the network's dtype; as for `train`, uint8 is scaled.
+            As a row for `train`. A contiguous array of the network's dtype is fastest.
         out : ndarray of shape (outputs,), optional
-            Where to write them: contiguous, in the network's dtype.
+            Array to write the outputs to: contiguous, in the network's dtype.
 
         Returns
         -------
         ndarray of shape (outputs,)
-            ``out`` if it is given; the numbers are those of `predict_proba`, but for those that are
-            not finite, which are left as they are.
+            ``out``, or a new array. The numbers are those of `predict_proba`, but an output that is
+            not finite is returned, not refused.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not as described.
         """
         model = self.model
         if out is None:
@@ -341,22 +339,29 @@ class Network(Inspectable):
         return out
 
     def predict(self, X: npt.ArrayLike, threshold: float | None = None) -> Array:
-        """Return predictions.
+        """Return predictions: classes, labels or numbers.
 
         Parameters
         ----------
         X : array of shape (rows, features)
             As for `train`.
         threshold : float, optional
-            For sigmoids: which labels a row has, those whose probability is above it.
+            With sigmoids, return all labels whose probability is above it.
 
         Returns
         -------
         ndarray
             With softmax or sigmoid the class of each row, int64 (rows,): the largest output, or for
-            a single output whether it is above one half. With a threshold the labels of each row, 0
-            or 1, int64 (rows, outputs), or (rows,) for a single output. With identity or
-            exponential the outputs (rows, outputs).
+            a single output whether it is above 0.5. With a threshold 0 or 1 for each label, int64
+            (rows, outputs), or (rows,) for a single output. With identity or exponential the
+            outputs (rows, outputs).
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not as described, or there is a threshold but no sigmoid.
+        DivergenceError
+            As for `predict_proba`.
         """
         output = self.architecture.output
         if threshold is not None:
@@ -371,59 +376,24 @@ class Network(Inspectable):
         labels = (outputs > threshold).astype(np.int64)
         return labels[:, 0] if labels.shape[1] == 1 else labels
 
-    def evaluate(
-        self,
-        X: npt.ArrayLike,
-        y: npt.ArrayLike,
-        sample_weight: npt.ArrayLike | None = None,
-        class_weight: ClassWeight | None = None,
-    ) -> dict[str, float]:
-        """Return how well the network does on data.
-
-        Parameters
-        ----------
-        X, y : array
-            As for `train`.
-        sample_weight, class_weight : optional
-            As for `train`; all metrics are weighted.
-
-        Returns
-        -------
-        dict
-            ``loss``, the mean over the rows, without a penalty. Where y names one class a row
-            ``accuracy`` and ``macro_f1``, the mean over the classes of their F1 measures; for
-            several labels a row the share of rows with all of them right, and the mean F1 of the
-            labels. For numbers ``r2``, ``mae`` and ``rmse``, see `fastnn.metrics`.
-
-        Raises
-        ------
-        ValueError, TypeError
-            If an argument is not as described.
-        DivergenceError
-            If the loss or outputs are not finite, as weights, inputs or targets are too large.
-        """
-        model = self.model
-        known = training_data.evaluation_data(model, X, y, sample_weight, class_weight)
-        return evaluation.evaluate(model, known)
-
     def save(self, path: str | os.PathLike[str], *, optimizer: bool = False) -> None:
-        """Write the network to a ``.safetensors`` file, to be read by `fastnn.load`.
+        """Write the network to a ``.safetensors`` file, which `fastnn.load` reads.
 
-        The file appears complete or not at all. Other libraries can read it, too: the tensors are
-        called ``layers.0.weights``, ``layers.0.biases`` and so on, see `fastnn.model.files`.
+        The file appears complete or not at all. Other libraries can read it; `fastnn.model.files`
+        lists the names of the tensors, such as ``layers.0.weights``.
 
         Parameters
         ----------
         path : str or path
         optimizer : bool
-            Also write what the optimizer remembers, so that training goes on as if it had not been
-            interrupted.
+            Also write the optimizer's state. Training of the loaded network then continues as if it
+            had not been interrupted.
 
         Raises
         ------
         FileNotFoundError
             If the folder of ``path`` does not exist.
         OSError
-            If the file cannot be written; one of that name is left as it was.
+            If the file cannot be written; an older file of that name stays as it is.
         """
-        storage.write(path, *files.parts_of(self.model, optimizer))
+        storage.write(path, *files.contents(self.model, optimizer))

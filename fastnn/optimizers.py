@@ -1,8 +1,8 @@
-"""Optimizers: how a gradient becomes a step; small frozen dataclasses.
+"""Optimizers: small frozen dataclasses that say how a gradient becomes a step.
 
-Each has ``update``, its formula, which the reference backend uses as it stands and the compiled
-backend has as a kernel. It works in place on any part of the parameters ``w``, with the gradient
-``g`` of the same part, and the part's state, ``slots``, that starts at zero.
+The method ``update`` is the formula. The reference backend calls it; the compiled backend has a
+kernel for it. It works on any part ``w`` of the parameters, with the gradient ``g`` and the state
+``slots`` of that part. State starts at zero.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _BELOW_ONE = {"momentum", "decay", "beta1", "beta2"}
 
 
 def _check(optimizer: Any) -> None:
-    """Refuse numbers that make no sense, by the name of the field."""
+    """Refuse numbers beyond their limits, by the name of the field."""
     for field in fields(optimizer):
         name, value = f"{type(optimizer).__name__}'s {field.name}", getattr(optimizer, field.name)
         if field.name == "nesterov":
@@ -38,17 +38,24 @@ def _check(optimizer: Any) -> None:
 
 @dataclass(frozen=True)
 class SGD:
-    """Stochastic gradient descent, with momentum if asked for (Sutskever et al., 2013).
+    """Stochastic gradient descent, with or without momentum (Sutskever et al., 2013).
 
-    ``v = momentum * v + g`` and ``w -= rate * v``; with Nesterov's momentum
-    ``w -= rate * (g + momentum * v)``; without momentum ``w -= rate * g``.
+    Without momentum ``w -= rate * g``. With it ``v = momentum * v + g`` and ``w -= rate * v``, or
+    for Nesterov's momentum ``w -= rate * (g + momentum * v)``.
 
     Parameters
     ----------
     learning_rate : float
+        The rate of a run for which `Network.train` gets none; greater than 0.
     momentum : float
-        From 0 to less than 1.
+        At least 0 and less than 1.
     nesterov : bool
+        Use Nesterov's momentum; needs a ``momentum`` greater than 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a field is not a number, or not within its limits.
     """
 
     learning_rate: float = 0.3
@@ -62,16 +69,28 @@ class SGD:
 
     @property
     def code(self) -> int:
-        """Which kernel steps."""
+        """The number of its kernel."""
         return MOMENTUM if self.momentum else PLAIN
 
     @property
     def slots(self) -> int:
-        """Numbers of state for each parameter."""
+        """How many numbers of state each parameter has."""
         return 1 if self.momentum else 0
 
     def update(self, w: Array, g: Array, slots: Sequence[Array], rate: float, step: int) -> None:
-        """Move the parameters; ``step`` counts from 1."""
+        """Take one step: change parameters and state in place.
+
+        Parameters
+        ----------
+        w, g : ndarray
+            Some of the parameters, and their gradient.
+        slots : sequence of ndarray
+            The optimizer's state for them.
+        rate : float
+            The learning rate of this step.
+        step : int
+            The number of this step, from 1.
+        """
         if self.momentum:
             (v,) = slots
             v[...] = self.momentum * v + g
@@ -81,16 +100,23 @@ class SGD:
 
 @dataclass(frozen=True)
 class RMSprop:
-    """RMSprop: each parameter at a rate of its own (Tieleman and Hinton, 2012).
+    """RMSprop: a learning rate for each parameter (Tieleman and Hinton, 2012).
 
     ``s = decay * s + (1 - decay) * g^2`` and ``w -= rate * g / (sqrt(s) + epsilon)``.
 
     Parameters
     ----------
     learning_rate : float
+        As for `SGD`.
     decay : float
-        Of the mean of squares, from 0 to less than 1.
+        Share of the mean of squares that each step keeps; at least 0 and less than 1.
     epsilon : float
+        Added to the square root; greater than 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a field is not a number, or not within its limits.
     """
 
     learning_rate: float = 0.001
@@ -104,7 +130,19 @@ class RMSprop:
         _check(self)
 
     def update(self, w: Array, g: Array, slots: Sequence[Array], rate: float, step: int) -> None:
-        """Move the parameters; ``step`` counts from 1."""
+        """Take one step: change parameters and state in place.
+
+        Parameters
+        ----------
+        w, g : ndarray
+            Some of the parameters, and their gradient.
+        slots : sequence of ndarray
+            The optimizer's state for them.
+        rate : float
+            The learning rate of this step.
+        step : int
+            The number of this step, from 1.
+        """
         (s,) = slots
         s[...] = self.decay * s + (1 - self.decay) * g * g
         w -= rate * g / (np.sqrt(s) + self.epsilon)
@@ -120,9 +158,17 @@ class Adam:
     Parameters
     ----------
     learning_rate : float
+        As for `SGD`.
     beta1, beta2 : float
-        Of the means of the gradient and of its square, from 0 to less than 1.
+        Shares of the means of the gradient and of its square that each step keeps; at least 0 and
+        less than 1.
     epsilon : float
+        Added to the square root of the bias-corrected mean of squares; greater than 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a field is not a number, or not within its limits.
     """
 
     learning_rate: float = 0.001
@@ -137,7 +183,19 @@ class Adam:
         _check(self)
 
     def update(self, w: Array, g: Array, slots: Sequence[Array], rate: float, step: int) -> None:
-        """Move the parameters; ``step`` counts from 1."""
+        """Take one step: change parameters and state in place.
+
+        Parameters
+        ----------
+        w, g : ndarray
+            Some of the parameters, and their gradient.
+        slots : sequence of ndarray
+            The optimizer's state for them.
+        rate : float
+            The learning rate of this step.
+        step : int
+            The number of this step, from 1.
+        """
         m, s = slots
         m[...] = self.beta1 * m + (1 - self.beta1) * g
         s[...] = self.beta2 * s + (1 - self.beta2) * g * g
@@ -149,14 +207,19 @@ class Adam:
 class AdamW(Adam):
     """Adam with decoupled weight decay (Loshchilov and Hutter, 2019).
 
-    Before each of Adam's steps ``w -= rate * weight_decay * w`` for the weights; biases do not
-    decay.
+    Each step begins with ``w -= rate * weight_decay * w`` for the weights; biases do not decay.
 
     Parameters
     ----------
     learning_rate, beta1, beta2, epsilon : float
         As for `Adam`.
     weight_decay : float
+        At least 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a field is not a number, or not within its limits.
     """
 
     weight_decay: float = 0.01
@@ -175,7 +238,17 @@ OPTIMIZERS: dict[str, Optimizer] = {
 
 
 def named(optimizer: str | Optimizer) -> Optimizer:
-    """Return the optimizer of a name, or the one that is given."""
+    """Return the optimizer of that name, or the object itself.
+
+    Parameters
+    ----------
+    optimizer : str or optimizer
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is neither an optimizer nor the name of one.
+    """
     if isinstance(optimizer, Optimizer):
         return optimizer
     if not isinstance(optimizer, str):

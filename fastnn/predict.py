@@ -1,4 +1,4 @@
-"""``python -m fastnn.predict``: predict with a saved network, or ``fastnn-predict``."""
+"""``python -m fastnn.predict``, or ``fastnn-predict``: predict with a saved network."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""A run as one page of HTML that holds all it shows: scores, settings, pictures, tables."""
+"""Reports: one page of HTML with the scores, settings, pictures and tables of a run."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ if TYPE_CHECKING:
 
     from fastnn.network import Network
 
-# Of each picture: its heading, and what it shows.
+# The heading and the text of each picture.
 PICTURES = {
     "curves": (
         "Loss and scores",
         "During an epoch, the loss of each row is taken before the step that uses it.",
     ),
     "learning_rate": ("Learning rate", "At the start of each epoch."),
-    "throughput": ("Throughput", "Samples trained on in a second, epoch by epoch."),
+    "throughput": ("Throughput", "Training samples per second, epoch by epoch."),
     "confusion": (
         "Confusion matrix",
-        "Rows are the true classes, columns the predicted ones; right and wrong have colour "
-        "scales of their own.",
+        "Rows are the true classes, columns the predicted ones. Right and wrong predictions have "
+        "separate colour scales.",
     ),
     "classes": ("Classes", "How often each class occurs."),
-    "predictions": ("Predictions", "Against the true numbers, and how the errors are distributed."),
-    "mistakes": ("Surest mistakes", "Wrong predictions of the highest probability."),
+    "predictions": ("Predictions", "Against the true numbers, and the distribution of the errors."),
+    "mistakes": ("Surest mistakes", "Wrong predictions with the highest probability."),
     "calibration": (
         "Calibration",
-        "How often predictions are right against how probable they are, and how many there are.",
+        "The accuracy of predictions against their probability, and how many there are.",
     ),
-    "images": ("First rows", "With their classes; what was mistaken has a frame."),
+    "images": ("First rows", "With their classes. Wrong predictions have a frame."),
     "weights": ("Weights of the first layer", "Blue is positive, red is negative."),
 }
-PIXELS = 80  # of CSS for an inch of a picture
+PIXELS = 80  # of CSS per inch of a picture
 
 STYLE = """
 :root { color-scheme: light; }
@@ -108,26 +108,27 @@ def write(
     shape: Sequence[int] | None = None,
     title: str = "Training run",
 ) -> None:
-    """Write a report of a run that needs no other file, no network and no script.
+    """Write a report of a run, a page of HTML without scripts and links to other files.
 
-    The file appears complete or not at all, replacing one of that name.
+    The file appears complete or not at all. It replaces an older file of that name.
 
     Parameters
     ----------
-    path : path
-        Where to write HTML; the folder must exist.
+    path : str or path
+        The folder must exist.
     net : Network
     history : History
-        What `Network.train` returned.
+        The result of `Network.train`.
     X, y : array
-        Rows to judge the network by, as for `Network.evaluate`.
+        Rows to evaluate the network on, as for `Network.evaluate`.
     settings : mapping, optional
-        Whatever else the table of settings should hold, from names to values.
+        More entries of the table of settings, from names to values.
     names : sequence of str, optional
-        Of the classes, or of the outputs that are numbers.
+        Names of the classes, or of the outputs for numbers.
     shape : sequence of int, optional
-        (height, width) of rows that are images, as in `plots.mistakes`.
+        (height, width) of rows that are images, as for `plots.mistakes`.
     title : str
+        Heading of the page.
 
     Raises
     ------
@@ -135,8 +136,8 @@ def write(
         If the folder of ``path`` does not exist.
     OSError
         If the file cannot be written.
-    ImportError, ValueError, TypeError
-        As `plots.of_run`.
+    ImportError, TypeError, ValueError, DivergenceError
+        As for `plots.of_run`.
     """
     page = _page(net, history, X, y, settings or {}, names, shape, title)
     with replacing(path) as file:
@@ -156,7 +157,7 @@ def _page(
     found = plots.results(net, X, y)
     body = [
         f"<h1>{escape(title)}</h1>",
-        f"<p>Network {list(net.architecture.sizes)}, judged on {len(found.true):,} rows.</p>",
+        f"<p>Network {list(net.architecture.sizes)}, evaluated on {len(found.true):,} rows.</p>",
         _scores(net, X, y, found),
         '<section class="flow">',
         _facts("Run", _run(history) | dict(settings)),
@@ -204,7 +205,7 @@ def _run(history: History) -> dict[str, Any]:
         seconds = np.array(history["seconds"])
         facts["seconds of training"] = f"{seconds.sum():.2f}"
         rate = seconds @ history["samples_per_second"] / seconds.sum()
-        facts["samples a second"] = f"{rate:,.0f}"
+        facts["samples per second"] = f"{rate:,.0f}"
     return facts | {"seconds of compiling": f"{history.compile_seconds:.2f}"}
 
 
@@ -241,7 +242,7 @@ def _facts(heading: str, facts: Mapping[str, Any]) -> str:
 def _picture(kind: str, figure: Figure) -> str:
     heading, text = PICTURES[kind]
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", dpi=2 * PIXELS)  # of what is not lines: sharp at twice
+    figure.savefig(buffer, format="svg", dpi=2 * PIXELS)  # twice the size for images and points
     data = base64.b64encode(buffer.getvalue()).decode("ascii")
     width, height = (round(PIXELS * inches) for inches in figure.get_size_inches())
     return (
@@ -270,7 +271,7 @@ def _written(value: float) -> str:
 
 
 def _table(heading: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table that can be folded, and is at first if it is long."""
+    """Return a table that the reader can fold; a long one is folded at first."""
     head = "".join(f'<th scope="col">{escape(column)}</th>' for column in columns)
     lines = "\n".join(
         f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows

@@ -1,8 +1,8 @@
-"""Learning-rate schedules: the factor on the learning rate at each step of a run.
+"""Learning-rate schedules: the factor of the learning rate at each step of a run.
 
-Each is a small frozen dataclass, to be passed as an object or, with its defaults, by name. A plain
-function works too: it gets the epochs done so far in this run, with the part of the current one
-(0, 0.5, 1, 1.5 with two steps an epoch), and returns the factor.
+Schedules are small frozen dataclasses. Pass an object, or a name for its defaults. A function works
+too: it gets the epochs done in this run, with fractions (0, 0.5, 1, 1.5 for two steps per epoch),
+and returns the factor.
 """
 
 from __future__ import annotations
@@ -40,47 +40,63 @@ class _Schedule:
                 check.real(name, value, least=0)
 
     def check_run(self, epochs: int) -> None:
-        """Refuse a run of so many epochs that the schedule does not fit into."""
+        """Check that the schedule fits into a run of so many epochs; most always do.
+
+        Parameters
+        ----------
+        epochs : int
+        """
 
 
 @dataclass(frozen=True)
 class Constant(_Schedule):
-    """The factor is 1 at every step."""
+    """The factor is 1 at every step: the learning rate does not change."""
 
     def __call__(self, t: Array, epochs: int) -> Array:
-        """Return the factor after ``t`` of ``epochs`` epochs; t may be fractions."""
+        """Return the factors at the times ``t``, in epochs done, of a run of ``epochs``."""
         return np.ones(len(t))
 
 
 @dataclass(frozen=True)
 class Linear(_Schedule):
-    """A linear fall from 1 at the first step to ``end`` after the last one.
+    """The factor falls linearly from 1 at the first step to ``end`` after the last one.
 
     Parameters
     ----------
     end : float
+        The factor after the last step; at least 0.
     by : str
-        "step", or "epoch" to change it at the start of epochs only.
+        "step", or "epoch" to change the rate only at the start of each epoch.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a field is not a number, or not within its limits.
     """
 
     end: float = 0.0
     by: Literal["step", "epoch"] = "step"
 
     def __call__(self, t: Array, epochs: int) -> Array:
-        """Return the factor after ``t`` of ``epochs`` epochs; t may be fractions."""
+        """Return the factors at the times ``t``, in epochs done, of a run of ``epochs``."""
         return 1 - (1 - self.end) * _by(self.by, t) / epochs
 
 
 @dataclass(frozen=True)
 class Exponential(_Schedule):
-    """``decay`` to the power of the epochs done.
+    """The factor is ``decay^t`` after t epochs.
 
     Parameters
     ----------
     decay : float
-        The factor from one epoch to the next, greater than 0 and at most 1.
+        Factor from one epoch to the next; greater than 0 and at most 1.
     by : str
-        "epoch", or "step" to fall within epochs too.
+        "epoch", or "step" to lower the rate within epochs too.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a field is not a number, or not within its limits.
     """
 
     decay: float = 0.9
@@ -89,20 +105,25 @@ class Exponential(_Schedule):
     up_to_one: ClassVar[tuple[str, ...]] = ("decay",)
 
     def __call__(self, t: Array, epochs: int) -> Array:
-        """Return the factor after ``t`` of ``epochs`` epochs; t may be fractions."""
+        """Return the factors at the times ``t``, in epochs done, of a run of ``epochs``."""
         return self.decay ** _by(self.by, t)
 
 
 @dataclass(frozen=True)
 class Step(_Schedule):
-    """Times ``factor`` after every so many epochs.
+    """The rate is multiplied by ``factor`` after every ``every`` epochs.
 
     Parameters
     ----------
     every : int
-        Epochs.
+        Epochs between two changes; at least 1.
     factor : float
         Greater than 0 and at most 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a field is not a number, or not within its limits.
     """
 
     every: int = 3
@@ -111,19 +132,25 @@ class Step(_Schedule):
     up_to_one: ClassVar[tuple[str, ...]] = ("factor",)
 
     def __call__(self, t: Array, epochs: int) -> Array:
-        """Return the factor after ``t`` of ``epochs`` epochs; t may be fractions."""
+        """Return the factors at the times ``t``, in epochs done, of a run of ``epochs``."""
         return self.factor ** np.floor(t / self.every)
 
 
 @dataclass(frozen=True)
 class InverseScaling(_Schedule):
-    """``1 / (1 + t)^power`` after t epochs.
+    """The factor is ``1 / (1 + t)^power`` after t epochs.
 
     Parameters
     ----------
     power : float
+        Greater than 0.
     by : str
-        "step", or "epoch" to change it at the start of epochs only.
+        "step", or "epoch" to change the rate only at the start of each epoch.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a field is not a number, or not within its limits.
     """
 
     power: float = 0.5
@@ -132,21 +159,28 @@ class InverseScaling(_Schedule):
     above_zero: ClassVar[tuple[str, ...]] = ("power",)
 
     def __call__(self, t: Array, epochs: int) -> Array:
-        """Return the factor after ``t`` of ``epochs`` epochs; t may be fractions."""
+        """Return the factors at the times ``t``, in epochs done, of a run of ``epochs``."""
         return (1 + _by(self.by, t)) ** -self.power
 
 
 @dataclass(frozen=True)
 class Cosine(_Schedule):
-    """Half a cosine from 1 to ``end``, after a linear warm-up (Loshchilov and Hutter, 2017).
+    """Half a cosine falls from 1 to ``end``, after a warm-up (Loshchilov and Hutter, 2017).
 
     Parameters
     ----------
     warmup : float
-        Epochs, or a part of one, in which the factor rises linearly from 0 to 1.
+        Epochs, with fractions, in which the factor first rises linearly from 0 to 1; at least 0 and
+        less than the epochs of the run.
     end : float
+        The factor after the last step; at least 0.
     by : str
-        "step", or "epoch" to change it at the start of epochs only.
+        "step", or "epoch" to change the rate only at the start of each epoch.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a field is not a number, or not within its limits.
     """
 
     warmup: float = 0.0
@@ -154,7 +188,17 @@ class Cosine(_Schedule):
     by: Literal["step", "epoch"] = "step"
 
     def check_run(self, epochs: int) -> None:
-        """Refuse a warm-up that is longer than the run."""
+        """Check that the warm-up is shorter than a run of so many epochs.
+
+        Parameters
+        ----------
+        epochs : int
+
+        Raises
+        ------
+        ValueError
+            If it is not.
+        """
         if self.warmup >= epochs:
             raise ValueError(
                 f"Cosine's warmup must be shorter than the run of {epochs} epochs; "
@@ -162,7 +206,7 @@ class Cosine(_Schedule):
             )
 
     def __call__(self, t: Array, epochs: int) -> Array:
-        """Return the factor after ``t`` of ``epochs`` epochs; t may be fractions."""
+        """Return the factors at the times ``t``, in epochs done, of a run of ``epochs``."""
         t = _by(self.by, t)
         done = np.clip((t - self.warmup) / (epochs - self.warmup), 0, 1)
         fall = self.end + (1 - self.end) * (1 + np.cos(math.pi * done)) / 2
@@ -171,13 +215,19 @@ class Cosine(_Schedule):
 
 @dataclass(frozen=True)
 class OneCycle(_Schedule):
-    """Up from ``start`` to 1 and down to ``end``, each along half a cosine (Smith and Topin, 2018).
+    """Half a cosine rises from ``start`` to 1, another falls to ``end`` (Smith and Topin, 2018).
 
     Parameters
     ----------
     peak : float
-        The part of the run after which the factor is 1, greater than 0 and at most 1.
+        Share of the run after which the factor is 1; greater than 0 and at most 1.
     start, end : float
+        Factors at the first step and after the last one; at least 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a field is not a number, or not within its limits.
     """
 
     peak: float = 0.3
@@ -187,7 +237,7 @@ class OneCycle(_Schedule):
     up_to_one: ClassVar[tuple[str, ...]] = ("peak",)
 
     def __call__(self, t: Array, epochs: int) -> Array:
-        """Return the factor after ``t`` of ``epochs`` epochs; t may be fractions."""
+        """Return the factors at the times ``t``, in epochs done, of a run of ``epochs``."""
         done = t / epochs
         up = np.clip(done / self.peak, 0, 1)
         down = np.clip((done - self.peak) / ((1 - self.peak) or 1), 0, 1)
@@ -198,18 +248,23 @@ class OneCycle(_Schedule):
 
 @dataclass(frozen=True)
 class ReduceOnPlateau(_Schedule):
-    """Times ``factor`` whenever the loss has not fallen for some epochs.
+    """The rate is multiplied by ``factor`` when the loss has not fallen for ``patience`` epochs.
 
-    The loss is that of the validation data, or without any that of training.
+    This is the loss of the validation data, or without validation data the training loss.
 
     Parameters
     ----------
     factor : float
         Greater than 0 and at most 1.
     patience : int
-        Epochs to wait for a loss that is lower than the lowest so far by more than ``min_change``;
-        then the factor is applied, and the waiting begins again.
+        Epochs to wait for a new lowest loss; at least 1. After each change the count starts again.
     min_change : float
+        A loss counts as lower if it is lower by more than this; at least 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a field is not a number, or not within its limits.
     """
 
     factor: float = 0.3
@@ -219,11 +274,17 @@ class ReduceOnPlateau(_Schedule):
     up_to_one: ClassVar[tuple[str, ...]] = ("factor",)
 
     def __call__(self, t: Array, epochs: int) -> Array:
-        """Return the factor as far as it depends on ``t``: not at all."""
+        """Return ones: the factor depends on the losses only, see `reductions`."""
         return np.ones(len(t))
 
     def reductions(self, losses: Iterable[float]) -> int:
-        """Return how often the losses of the epochs so far have been on a plateau."""
+        """Return how many times the rate has been reduced.
+
+        Parameters
+        ----------
+        losses : iterable of float
+            The losses of the epochs so far.
+        """
         count, waited, lowest = 0, 0, math.inf
         for loss in losses:
             waited += 1
@@ -251,7 +312,20 @@ SCHEDULES: dict[str, Schedule] = {
 
 
 def named(schedule: object, epochs: int) -> Schedule | Callable[[float], float]:
-    """Return the schedule of a name, or the one that is given, if a run of that length fits."""
+    """Return the schedule of that name, or the object or function itself.
+
+    Parameters
+    ----------
+    schedule : str, schedule or callable
+    epochs : int
+        Epochs of the run.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is neither a schedule, nor the name of one, nor a function; or if it does not fit into
+        a run of so many epochs.
+    """
     if isinstance(schedule, str):
         schedule = SCHEDULES[check.one_of("schedule", schedule, SCHEDULES)]
     if isinstance(schedule, _Schedule):
@@ -266,12 +340,22 @@ def named(schedule: object, epochs: int) -> Schedule | Callable[[float], float]:
 def factors(
     schedule: Schedule | Callable[[float], float], t: Array, epochs: int, losses: Iterable[float]
 ) -> Array:
-    """Return the factors at the times ``t``, in epochs, given the losses of the epochs so far.
+    """Return the factors of some steps.
+
+    Parameters
+    ----------
+    schedule : schedule or callable
+    t : ndarray
+        The epochs done before each step, with fractions.
+    epochs : int
+        Epochs of the run.
+    losses : iterable of float
+        The losses of the epochs so far.
 
     Raises
     ------
-    ValueError, TypeError
-        If a function of the user's returns anything but a number of 0 or more.
+    TypeError, ValueError
+        If a function returns anything but a number of 0 or more.
     """
     if isinstance(schedule, ReduceOnPlateau):
         return np.full(len(t), schedule.factor ** schedule.reductions(losses))

@@ -1,4 +1,4 @@
-"""``python -m fastnn.train``: train a network, or ``fastnn-train``."""
+"""``python -m fastnn.train``, or ``fastnn-train``: train a network."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""``python -m fastnn.tune``: compare settings by cross-validation, or ``fastnn-tune``.
+"""``python -m fastnn.tune``, or ``fastnn-tune``: compare settings by cross-validation.
 
 In Python `fastnn.tune` is the function, of `fastnn.tuning`; this module is only run.
 """

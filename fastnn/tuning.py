@@ -1,6 +1,6 @@
-"""Tuning: k-fold cross-validation of every combination of some settings, and the best one refitted.
+"""Tuning: k-fold cross-validation of combinations of settings, and a final network of the best.
 
-Folds, grids and workers are scikit-learn's and joblib's; what is trained is `Network`.
+Folds, grids and workers are those of scikit-learn and joblib.
 """
 
 from __future__ import annotations
@@ -21,43 +21,45 @@ from fastnn.checks import data as check_data
 from fastnn.checks import values as check
 from fastnn.model.architecture import outputs_for
 from fastnn.network import Network
+from fastnn.training import settings as training_settings
 from fastnn.training.evaluation import DivergenceError
 from fastnn.training.history import History
 from fastnn.writing import replacing
 
 Settings = dict[str, Any]
 OF_NETWORK = set(inspect.signature(Network).parameters) - {"sizes", "seed"}
-# Of a single network, or of its data.
-NOT_TUNED = {"self", "X", "y", "sample_weight", "checkpoint", "checkpoint_every", "resume"}
-OF_TRAIN = set(inspect.signature(Network.train).parameters) - NOT_TUNED
+# Checkpoints are for a single network.
+OF_TRAIN = {*training_settings.NAMES, "validation", "class_weight"} - {
+    "checkpoint", "checkpoint_every", "resume",
+}  # fmt: skip
 TUNED = {"hidden", *OF_NETWORK, *OF_TRAIN}
 HIDDEN = (128,)
-# What is recorded of a fold; the first that there is ranks.
+# The measures of a fold; the first one that the data have decides the rank.
 MEASURES = ("macro_f1", "r2", "accuracy", "mae", "rmse", "loss", "seconds")
 
 
 @dataclasses.dataclass(frozen=True)
 class Tuning:
-    """What `tune` found.
+    """The result of `tune`; as text it is a table of the combinations.
 
     Attributes
     ----------
     results : list of dict
-        One a combination, the best first: ``rank``, the settings of the grid, then for each of
-        ``macro_f1``, ``accuracy`` and ``loss`` (for numbers ``r2``, ``mae``, ``rmse``, ``loss``)
-        and the ``seconds`` of training the mean over the folds and, as ``accuracy_std``, the
-        standard deviation (population), then the measure that ranks of each fold, as
-        ``macro_f1_fold1``. Where a fold diverged, they are NaN.
+        One per combination, the best first: ``rank``; the settings of the grid; for each of
+        ``macro_f1``, ``accuracy``, ``loss`` (for numbers ``r2``, ``mae``, ``rmse``, ``loss``) and
+        ``seconds`` of training the mean over the folds and the standard deviation (population), as
+        ``accuracy_std``; last the measure that decides the rank in each fold, as
+        ``macro_f1_fold1``. If training diverged in a fold, the measures are NaN.
     best : dict
         The settings of the best combination.
     network : Network
-        Trained with them on all rows but the test part.
+        Trained with these settings on all rows but the test data.
     history : History
-        Of that.
+        The history of its training.
     test : dict
-        What ``network.evaluate`` says of the test part, which nothing else has seen.
+        Its evaluation on the test data, which nothing else used.
     classes : ndarray or None
-        The class that each output stands for; None for numbers and several labels a row.
+        The class of each output; None for numbers, and for several labels per row.
     """
 
     results: list[Settings]
@@ -77,7 +79,13 @@ class Tuning:
         )
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
-        """Write a header and one line a combination; the file appears complete or not at all.
+        """Write a CSV file: a header and a line per combination.
+
+        The file appears complete or not at all. It replaces an older file of that name.
+
+        Parameters
+        ----------
+        path : str or path
 
         Raises
         ------
@@ -105,39 +113,39 @@ def tune(
     progress: bool | None = None,
     **settings: Any,
 ) -> Tuning:
-    """Find the settings that do best in k-fold cross-validation.
+    """Find the best settings by k-fold cross-validation.
 
-    Every combination is trained and evaluated on every fold, the same folds for all. The best one,
-    by macro-F1 or for numbers R2, is trained once more on all rows but the test part.
+    All combinations are trained and evaluated on the same folds. The best one, by macro-F1 or for
+    numbers R2, is trained again on all rows but the test data.
 
     Parameters
     ----------
     X : array of shape (rows, features)
         As for `Network.train`.
     y : array of shape (rows,) or (rows, outputs)
-        Integers or strings are classes; floats are numbers, for which the output is "identity" if
-        none is named; two dimensions are targets as for `Network.train`.
-    grid : mapping, or iterable of mappings
-        From names to the values to try, in all combinations; of several mappings, those of each.
-        Names are ``hidden``, the units of each hidden layer such as ``(128, 64)``; the arguments of
-        `Network` but for ``sizes`` and ``seed``; those of `Network.train`. ``hidden`` is (128,) if
-        it is not named.
+        Integers or strings are classes; floats are numbers, with the default output "identity"; two
+        dimensions are targets as for `Network.train`.
+    grid : mapping, or list of mappings
+        From names to lists of values, of which all combinations are tried; of several mappings, the
+        combinations of each. Names are the arguments of `Network` (without ``sizes`` and ``seed``)
+        and of `Network.train`, and ``hidden``, the units of each hidden layer. The values of
+        ``hidden`` are tuples, as in ``[(64,), (128, 64)]``. Default of ``hidden``: (128,).
     folds : int
-        2 or more; of each class, each has the same share.
+        At least 2. Each fold has the same share of each class.
     test : float or (X, y)
-        The part to set aside first, as a share of the rows or as other data.
+        Test data, or the share of the rows to set aside for them.
     jobs : int, optional
-        Networks to train at the same time, in processes of their own: None is one, -1 is as many as
-        there are CPUs. Each gets its share of the CPUs as threads, unless ``threads`` is given. In
-        ``joblib.parallel_config`` other workers can be chosen, such as those of Dask.
+        Networks to train at the same time, in separate processes: None is one, -1 is one per CPU.
+        Each gets its share of the CPUs as threads, unless ``threads`` is given. With
+        ``joblib.parallel_config`` other workers can be used, such as those of Dask.
     seed : int
-        Fixes the parts and every network; the results do not depend on ``jobs``.
+        Seed of the folds, the test rows and all networks. The results do not depend on ``jobs``.
     sample_weight : array of shape (rows,), optional
-        As for `Network.train`; also in evaluation.
+        As for `Network.train`, and in evaluation.
     progress : bool, optional
-        Show a progress bar, by default where standard error is a terminal.
+        Show a progress bar. Default: only if standard error is a terminal.
     **settings
-        What is the same for all combinations, by the names of the grid.
+        Settings that all combinations share, with the names of the grid.
 
     Returns
     -------
@@ -145,10 +153,10 @@ def tune(
 
     Raises
     ------
-    ValueError, TypeError
+    TypeError, ValueError
         If an argument is not as described, a setting is unknown, or a class has too few rows.
     DivergenceError
-        If training diverged with every combination, or that of the best one at last.
+        If training diverged with every combination, or in the final training of the best one.
     ImportError
         If scikit-learn is not installed.
 
@@ -185,8 +193,8 @@ def tune(
     parts = [(known[train], known[held_out]) for train, held_out in splits]
     workers = joblib.effective_n_jobs(jobs)
     share_of_cpus = {"threads": max(1, joblib.cpu_count() // workers)} if workers > 1 else {}
-    # X and y go as they came, so that they are sent once; the rest is in a tuple, as Dask would
-    # keep an array of its own on a single worker, and lose it with that.
+    # X and y are arguments themselves, so that they are sent once. The rest is in a tuple: Dask
+    # would keep a separate array on a single worker, and lose it if that worker dies.
     calls = [
         joblib.delayed(_fold)(
             share_of_cpus | settings | combination,
@@ -220,7 +228,7 @@ def tune(
 
 
 class _Data(NamedTuple):
-    """Rows, what to learn of them, and their weights if they have any."""
+    """Rows, targets, and weights of the rows or None."""
 
     X: Array
     y: Array
@@ -240,7 +248,7 @@ class _Data(NamedTuple):
 
     @property
     def labels(self) -> Array | None:
-        """The classes, if y names one in each row."""
+        """The class of each row, or None."""
         return self.y if self.y.ndim == 1 and self.y.dtype.kind != "f" else None
 
     def at(self, rows: Array) -> _Data:
@@ -248,7 +256,7 @@ class _Data(NamedTuple):
         return _Data(self.X[rows], self.y[rows], weights)
 
     def encoded(self, classes: Array | None) -> _Data:
-        """Return the same with places among the classes for y."""
+        """Return the same data with y as positions in ``classes``."""
         return self if classes is None else self._replace(y=np.searchsorted(classes, self.y))
 
 
@@ -257,16 +265,19 @@ def _classes(data: _Data, test: _Data) -> Array | None:
         return None
     classes = np.unique(data.labels)
     if len(classes) < 2:
-        raise ValueError(f"y must hold at least two classes, got only {classes[0]!r}")
+        raise ValueError(f"y must hold at least two classes, got only {classes.tolist()[0]!r}")
     if len(unknown := np.setdiff1d(test.y, classes)):
-        raise ValueError(f"the test part has classes that are in no other row: {unknown}")
+        raise ValueError(
+            f"test has the classes {unknown.tolist()}, which no other row has; need rows of every "
+            "class to train on"
+        )
     return classes
 
 
 def _trained(
     settings: Settings, seed: int, classes: Array | None, data: _Data
 ) -> tuple[Network, History]:
-    """Return a network of these settings, trained on these data."""
+    """Return a network with these settings, trained on these data, and its history."""
     if classes is not None:
         outputs = outputs_for(len(classes), settings.get("output"))
     else:
@@ -288,7 +299,7 @@ def _trained(
 def _fold(
     settings: Settings, seed: int, X: Array, y: Array, rest: tuple[Any, ...]
 ) -> dict[str, float]:
-    """Return how well a network does on the rows of a fold, trained on the others."""
+    """Train on the other folds and return the evaluation on one; nothing if training diverged."""
     weights, classes, train, held_out = rest
     data = _Data(X, y, weights)
     try:
@@ -300,19 +311,19 @@ def _fold(
 
 
 def _summary(scores: list[dict[str, float]], measures: list[str]) -> dict[str, float]:
-    """Return what the scores of the folds come to; NaN if one of them diverged."""
-    table = {name: [score.get(name, math.nan) for score in scores] for name in MEASURES}
+    """Return means and deviations of the scores of the folds; NaN if one of them diverged."""
+    columns = {name: [score.get(name, math.nan) for score in scores] for name in MEASURES}
     summary = {}
     for name in measures:
-        summary[name] = float(np.mean(table[name]))
-        summary[f"{name}_std"] = float(np.std(table[name]))
-    for i, value in enumerate(table[measures[0]] if measures else (), 1):
+        summary[name] = float(np.mean(columns[name]))
+        summary[f"{name}_std"] = float(np.std(columns[name]))
+    for i, value in enumerate(columns[measures[0]] if measures else (), 1):
         summary[f"{measures[0]}_fold{i}"] = value
     return summary
 
 
 def _lists(grid: Any) -> Any:
-    """Return a grid as scikit-learn takes it."""
+    """Return a grid as scikit-learn takes it, after checking it."""
     several = grid if isinstance(grid, list | tuple) else [grid]
     if not several or not all(isinstance(each, Mapping) for each in several):
         raise TypeError(f"grid must be a mapping from names to lists of values, got {grid!r}")
@@ -321,7 +332,7 @@ def _lists(grid: Any) -> Any:
             if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray):
                 raise TypeError(f"grid[{name!r}] must be a list of values to try, got {values!r}")
             if not len(values):
-                raise ValueError(f"grid[{name!r}] must hold a value to try")
+                raise ValueError(f"grid[{name!r}] must hold at least one value to try")
     return several
 
 
@@ -329,7 +340,7 @@ def _check_names(names: set[str]) -> None:
     unknown = sorted(names - TUNED)
     if unknown:
         raise ValueError(
-            f"{', '.join(unknown)} can't be tuned or set here; need {', '.join(sorted(TUNED))}"
+            f"{', '.join(unknown)} cannot be tuned or set here; need {', '.join(sorted(TUNED))}"
         )
 
 
@@ -341,7 +352,7 @@ def _shown(scores: Iterable[Any], count: int, progress: bool | None) -> Iterable
 
 
 def _text(value: Any) -> str:
-    """Return a value as the command line takes it, with commas between layers."""
+    """Return a value as a user types it for the command line, with commas between layers."""
     return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
@@ -350,7 +361,7 @@ def _short(value: Any) -> str:
 
 
 def needed() -> tuple[Any, Any]:
-    """Return joblib and scikit-learn's model selection, or say what to install."""
+    """Return joblib and scikit-learn's model selection; without them say what to install."""
     try:
         import joblib
         from sklearn import model_selection

@@ -11,17 +11,17 @@ from typing import TextIO
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[TextIO]:
-    """Open a text file to write, which replaces one of that name when the block ends well.
+    """Open a text file to write. It replaces a file of that name when the block ends normally.
 
     Parameters
     ----------
     path : str or os.PathLike
-        A link stays a link: the file that it names is replaced.
+        If it is a link, the file that the link names is replaced.
 
     Yields
     ------
     file object
-        UTF-8; line ends are written as they are given.
+        UTF-8; line ends are written unchanged.
 
     Raises
     ------

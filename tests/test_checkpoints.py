@@ -249,17 +249,17 @@ def test_a_disk_that_fills_leaves_the_last_checkpoint(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"epochs": 4}, "is of a run with epochs 3; got 4"),
-        ({"batch_size": 7}, "is of a run with batch_size 16; got 7"),
-        ({"learning_rate": 0.2}, "is of a run with learning_rate"),
-        ({"schedule": "cosine"}, "is of a run with schedule"),
-        ({"optimizer": "adam", "learning_rate": 0.3}, "is of a run with optimizer"),
-        ({"l2": 0.1}, "is of a run with rule"),
-        ({"shuffle": False}, "is of a run with shuffle"),
-        ({"frozen": [1]}, "is of a run with frozen"),
-        ({"sample_weight": np.arange(70)}, "is of a run with weights"),
-        ({"validation": 0.5}, "is of a run with rows"),
-        ({"training_metrics": True}, "is of a run with metrics"),
+        ({"epochs": 4}, "of another run: epochs was 3 and is now 4"),
+        ({"batch_size": 7}, "of another run: batch_size was 16 and is now 7"),
+        ({"learning_rate": 0.2}, "of another run: learning_rate was"),
+        ({"schedule": "cosine"}, "of another run: schedule was"),
+        ({"optimizer": "adam", "learning_rate": 0.3}, "of another run: optimizer was"),
+        ({"l2": 0.1}, "of another run: the update rule was"),
+        ({"shuffle": False}, "of another run: shuffle was"),
+        ({"frozen": [1]}, "of another run: frozen was"),
+        ({"sample_weight": np.arange(70)}, "of another run: the row weights differ"),
+        ({"validation": 0.5}, "of another run: the rows set aside differ"),
+        ({"training_metrics": True}, "of another run: the list of metrics was"),
     ],
 )
 def test_other_settings_are_refused(tmp_path, change, message):
@@ -273,16 +273,16 @@ def test_other_data_or_networks_are_refused(tmp_path):
     options = {"epochs": 2, "batch_size": 16, "checkpoint": tmp_path / "c", "resume": True}
     X, y = blobs()
     network().train(X, y, **options)
-    with pytest.raises(ValueError, match="is of a run with labels"):
+    with pytest.raises(ValueError, match="of another run: the labels differ"):
         network().train(X, y[::-1], **options)
-    with pytest.raises(ValueError, match="is of a run with data"):
+    with pytest.raises(ValueError, match="of another run: the shape and dtype of X was"):
         network().train(X.astype("float32"), y, **options)
     for other in (
         Network((6, 11, 3), seed=5, backend="numpy"),
         Network((6, 11, 5, 3), "tanh", seed=6, backend="numpy"),
         Network((6, 11, 5, 3), "tanh", seed=5, backend="numpy", dtype="float64"),
     ):
-        with pytest.raises(ValueError, match=r"is of Network\(\[6, 11, 5, 3\]"):
+        with pytest.raises(ValueError, match=r"is a checkpoint of Network\(\[6, 11, 5, 3\]"):
             other.train(X, y, **options)
 
 
@@ -337,7 +337,7 @@ def test_the_limit_of_a_header_is_none_of_the_epochs(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("option", [{"resume": True}, {"checkpoint_every": 3}])
 def test_options_of_checkpoints_need_one(option):
-    with pytest.raises(ValueError, match="need a checkpoint, the path of a file"):
+    with pytest.raises(ValueError, match=f"{next(iter(option))} needs a checkpoint, the path of"):
         network().train(*blobs(), **option)
 
 

@@ -28,6 +28,7 @@ from fastnn.schedules import (
     ReduceOnPlateau,
     Step,
 )
+from fastnn.training import settings
 
 # Names of what is so by default, and plateau, which needs more than its name.
 DEFAULT = ("relu", "glorot", "xavier", "sgd", "linear", "plateau")
@@ -268,6 +269,12 @@ def test_every_argument_of_the_library_has_an_option():
     assert set(library) - ours == without
 
 
+def test_the_settings_are_the_arguments_of_train_that_are_no_data():
+    arguments = set(inspect.signature(Network.train).parameters)
+    data = {"self", "X", "y", "validation", "sample_weight", "class_weight"}
+    assert arguments - data == settings.NAMES
+
+
 @pytest.mark.parametrize(
     ("kind", "choices"),
     [
@@ -318,31 +325,31 @@ def test_help_says_which_optimizers_and_schedules_have_a_number(capsys, monkeypa
     [
         (
             "--beta1 0.5",
-            "--beta1 is not a number of the optimizer 'sgd', which has: --momentum, --nesterov",
+            "--beta1 does not apply to the optimizer 'sgd'; it takes --momentum, --nesterov",
         ),
         (
             "--schedule cosine --every 2",
-            "--every is not a number of the schedule 'cosine', which has: --by, --warmup, --end",
+            "--every does not apply to the schedule 'cosine'; it takes --by, --warmup, --end",
         ),
         (
             "--schedule constant --end 0.1",
-            "--end is not a number of the schedule 'constant', which has: none",
+            "--end does not apply to the schedule 'constant'; it takes no options",
         ),
         ("--patience 3", "--patience needs --early-stopping"),
         ("--no-restore-best", "--no-restore-best needs --early-stopping"),
         (
             "--early-stopping",
-            "--early-stopping validation_loss needs --validation: "
-            "test data must not choose anything",
+            "--early-stopping validation_loss needs --validation SHARE, such as 0.2: "
+            "test data must not influence training",
         ),
         (
             "--early-stopping validation_accuracy",
-            "--early-stopping validation_accuracy needs --validation: "
-            "test data must not choose anything",
+            "--early-stopping validation_accuracy needs --validation SHARE, such as 0.2: "
+            "test data must not influence training",
         ),
         (
             "--schedule plateau",
-            "--schedule plateau needs --validation: test data must not choose anything",
+            "--schedule plateau needs --validation SHARE, such as 0.2: test data must not",
         ),
         ("--validation 0.2 --early-stopping rate", "early_stopping's metric must be one of loss"),
         ("--validation 2", "validation must be finite and greater than 0 and less than 1"),
@@ -372,29 +379,38 @@ def test_help_says_which_optimizers_and_schedules_have_a_number(capsys, monkeypa
         ("--history nowhere/history.csv", "--history: no folder nowhere"),
         ("--checkpoint nowhere/run", "no folder"),
         ("--save nowhere/net", "--save: no folder nowhere"),
-        ("--resume", "need a checkpoint, the path of a file"),
+        ("--resume", "--resume needs --checkpoint FILE, the file to continue from"),
+        ("--checkpoint-every 3", "--checkpoint-every needs --checkpoint FILE, the file to write"),
+        ("--hidden 64,32", "got '64,32'; need spaces between layers: --hidden 64 32"),
+        ("--activation relu,tanh", "need spaces between layers: --activation relu tanh"),
+        ("--activation tann", "argument --activation: 'tann' is none of identity, sigmoid, tanh"),
+        ("--dropout 0.1,0.2", "need spaces between layers: --dropout 0.1 0.2"),
+        ("--freeze 0,1", "need spaces between layers: --freeze 0 1"),
         ("--report nowhere/page.html", "--report: no folder nowhere"),
-        ("--predict some.csv", "--predict, data to label, and --submission, a file, need each"),
-        ("--submission some.csv", "--predict, data to label, and --submission, a file, need each"),
+        ("--predict some.csv", "--predict needs --submission CSV, the file to write"),
+        ("--submission some.csv", "--submission needs --predict PATH, the data to label"),
         ("--test-share 1 --test nowhere.csv", "nowhere.csv"),
         ("--learning-rate 1e30", "is no longer finite in epoch "),
-        ("--no-such-option", "unrecognized arguments: --no-such-option"),
+        ("--no-such-option", "unrecognized arguments: --no-such-option; --data names the data"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_line(refusal, options, message):
     assert message in refusal(options)
 
 
-def test_without_a_share_set_aside_nothing_is_chosen_by_the_test_images(run):
+def test_without_a_share_set_aside_the_test_rows_are_evaluated_for_information(run):
     printed, _ = run("")
-    assert "\nafter each epoch, validation on the test rows; nothing is chosen by it\n" in printed
+    said = (
+        "the test rows are evaluated after each epoch, for information only; they do not influence"
+    )
+    assert f"\nvalidation: {said} training\n" in printed
 
 
 def test_a_share_that_is_set_aside_is_named(run):
     printed, _ = run("--validation 0.3")
-    share = "a share of 0.3 of the training rows, which is set aside"
-    assert f"\nafter each epoch, validation on {share}\n" in printed
-    assert "nothing is chosen" not in printed
+    share = "a share of 0.3 of the training rows is set aside and evaluated after each epoch"
+    assert f"\nvalidation: {share}\n" in printed
+    assert "test rows are evaluated" not in printed
 
 
 def test_sigmoids_are_reported_on_by_the_largest(run, python):
@@ -423,8 +439,8 @@ def test_a_first_run_says_that_it_compiles_before_it_does(run, monkeypatch):
 
     monkeypatch.setattr(reference, "prepare", prepare)
     printed, _ = run("")
-    place = printed.index("compiling the kernels for this machine, once: about ten seconds")
-    assert place < printed.index("epoch")
+    place = printed.index("compiling the kernels for this machine, once; it takes 10 to 30 seconds")
+    assert place < printed.index("\ncompiled in 0.2 s\n") < printed.index("epoch")
     assert printed.endswith("0.5 s of it compiling kernels\n")  # before training, and in it
 
 
@@ -451,8 +467,12 @@ def test_a_network_is_saved_with_the_names_of_its_classes(run, python, tmp_path)
 
 def test_a_run_goes_on_from_its_checkpoint(run, python, tmp_path):
     options = f"--checkpoint {tmp_path}/run --checkpoint-every 1 --resume --save {tmp_path}/net"
-    first = run(options)[1]
-    assert run(options)[1] == first  # there is nothing left to do
+    printed, first = run(options)
+    complete = f"the run of {tmp_path}/run was already complete; nothing was trained\n"
+    assert complete not in printed
+    printed, again = run(options)  # there is nothing left to do
+    assert complete in printed
+    assert again == first
     assert np.array_equal(load(tmp_path / "net").parameters, python()[0].parameters)
 
 

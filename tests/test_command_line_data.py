@@ -141,21 +141,36 @@ def test_data_are_described(flowers, capsys):
     printed = run(f"--data {flowers} --label kind --describe", capsys)
     for word in ("rose", "tulip", "lily", "height", "width", "price", "mean", "std"):
         assert word in printed
+    assert printed.startswith("150 rows, 3 features\n")  # all of the file
     assert "accuracy" not in printed
-    assert "pixel0" in run("--describe", capsys) or "constant" in run("--describe", capsys)
+    printed = run("--describe", capsys)
+    assert printed.startswith("MNIST: 60,000 training and 10,000 test rows, here together\n70,000")
+    assert "constant" in printed
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("--data {flowers}", "need a number, or label='kind' if this is the label"),
+        ("--data {flowers}", "need a number, or --label kind if this is the label"),
+        (
+            "--data {flowers} --label kind --predict {flowers} --submission x.csv",
+            "need a number, or a file without the column kind if this is the label",
+        ),
+        ("--data {single}", "single.csv has labels of a single class, 'a'; need two or more"),
         ("--data {flowers} --label colour", "colour"),
-        ("--data {other}", "has no column 'label'; name the one to learn with --label: it has"),
+        (
+            "--data {other}",
+            "has no column 'label'; name the column of the labels with --label: it has",
+        ),
         (
             "--data {flowers} --label kind --regression",
-            "--regression needs labels that are numbers",
+            "--regression needs labels that are numbers; got 'lily'",
         ),
-        ("--data {flowers} --label kind --test-share 1", "must leave a row"),
+        ("--data {flowers} --label kind --test-share 0.999", "must leave a row"),
+        (
+            "--data {flowers} --label kind --test-share 1.5",
+            "--test-share must be finite and greater than 0 and less than 1; got 1.5",
+        ),
         ("--data {flowers} --label kind --predict {other} --submission x.csv", "has 1 features"),
         ("--data {flowers} --label kind --predict {named} --submission x.csv", "feature 'depth'"),
         ("--data {flowers} --label kind --test {named}", "has no column 'kind'"),
@@ -165,8 +180,12 @@ def test_data_are_described(flowers, capsys):
 def test_data_that_do_not_fit_are_refused(flowers, tmp_path, capsys, options, message):
     (tmp_path / "other.csv").write_text("height\n1\n2\n")
     (tmp_path / "named.csv").write_text("height,depth,price\n1,2,3\n")
+    (tmp_path / "single.csv").write_text("height,label\n1,a\n2,a\n3,a\n")
     words = options.format(
-        flowers=flowers, other=tmp_path / "other.csv", named=tmp_path / "named.csv"
+        flowers=flowers,
+        other=tmp_path / "other.csv",
+        named=tmp_path / "named.csv",
+        single=tmp_path / "single.csv",
     )
     said = refusal(f"{SHORT} {words}", capsys)
     if "label price" not in options:  # text where a number belongs
@@ -238,6 +257,19 @@ def test_tuning_is_what_it_is_in_python(kaggle, tmp_path, capsys):
         assert row["hidden"] == ",".join(map(str, result["hidden"]))
 
 
+def test_help_of_tuning_shows_values_as_a_user_types_them(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit):
+        tune(["--help"])
+    printed = capsys.readouterr().out
+    for text in ("--by NAME [NAME ...]", "when the rate changes: step, epoch (linear, expon"):
+        assert text in printed
+    assert "initial weights: he, glorot, xavier, normal, uniform (default: glorot)" in printed
+    assert "64 256,64 tries both" in printed
+    for oddity in ("--BY", "default: [", "('", "['"):
+        assert oddity not in printed
+
+
 def test_a_single_combination_is_cross_validated(flowers, capsys):
     pytest.importorskip("sklearn")
     options = "--backend numpy --epochs 3 --hidden 8 --folds 4 --label kind"
@@ -255,7 +287,7 @@ def test_a_single_combination_is_cross_validated(flowers, capsys):
         ("--folds 1", "folds must be at least 2"),
         ("--csv nowhere/results.csv", "--csv: no folder nowhere"),
         ("--early-stopping", "needs --validation"),
-        ("--optimizer sgd adam --beta1 0.9", "--beta1 is not a number of the optimizer 'sgd'"),
+        ("--optimizer sgd adam --beta1 0.9", "--beta1 does not apply to the optimizer 'sgd'"),
     ],
 )
 def test_what_cannot_be_tuned_is_refused_in_one_line(flowers, capsys, options, message):
@@ -286,7 +318,7 @@ def of_flowers(flowers, tmp_path, capsys):
     return fastnn.load(path), path, report.split("\n\nthe network is in")[0]
 
 
-def test_a_saved_network_is_judged_as_after_its_training(of_flowers, flowers, capsys):
+def test_a_saved_network_is_evaluated_as_after_its_training(of_flowers, flowers, capsys):
     _, path, report = of_flowers
     printed = run(f"{path} --data {flowers} --label kind --backend numpy", capsys, predict.main)
     assert printed.endswith(f"{report}\n")
@@ -319,7 +351,7 @@ def test_a_saved_network_predicts(of_flowers, flowers, tmp_path, capsys):
     ("label", "columns", "says"),
     [("price", ["0"], "test R2"), ("kind", ["rose", "tulip"], "test accuracy")],
 )
-def test_numbers_and_two_classes_are_predicted_and_judged(
+def test_numbers_and_two_classes_are_predicted_and_evaluated(
     flowers, tmp_path, capsys, label, columns, says
 ):
     text = flowers.read_text()
@@ -340,7 +372,7 @@ def test_numbers_and_two_classes_are_predicted_and_judged(
     np.testing.assert_allclose(written, net.predict_proba(table.X)[:, 0], rtol=1e-5)
 
 
-def test_mnists_test_images_are_judged_where_nothing_is_named(tmp_path, capsys):
+def test_mnists_test_images_are_evaluated_where_nothing_is_named(tmp_path, capsys):
     net = fastnn.Network([784, 4, 10], seed=0)  # one without names of classes
     net.save(tmp_path / "net")
     printed = run(f"{tmp_path}/net", capsys, predict.main)
@@ -358,11 +390,15 @@ def test_what_cannot_be_predicted_is_refused_in_one_line(of_flowers, flowers, tm
     (tmp_path / "other.csv").write_text("height,width,price,kind\n1,2,3,daisy\n")
     fastnn.Network([3, 2], output="identity", seed=0).save(tmp_path / "numbers")
     assert "No such file" in refused(f"{tmp_path}/nothing")
-    assert "MNIST has 784 features; the network takes 3" in refused(path)
-    assert "new.csv holds no labels to judge by" in refused(f"{path} --data {tmp_path}/new.csv")
+    assert "MNIST has 784 features; the network takes 3; name other data with --data" in refused(
+        path
+    )
+    assert "new.csv holds no labels to evaluate on; need --submission CSV" in refused(
+        f"{path} --data {tmp_path}/new.csv"
+    )
     words = f"{path} --data {tmp_path}/other.csv --label kind"
     assert "the label 'daisy'; the network knows lily, rose, tulip" in refused(words)
     words = f"{tmp_path}/numbers --data {tmp_path}/new.csv --submission {tmp_path}/s.csv"
-    assert "predicts several numbers a row: name a file with --outputs" in refused(words)
+    assert "predicts several numbers per row; need --outputs CSV" in refused(words)
     words = f"{path} --data {tmp_path}/new.csv --outputs {tmp_path}/nowhere/o.csv"
     assert "--outputs: no folder" in refused(words)

@@ -197,7 +197,7 @@ def test_another_end_restores_the_best_too_if_early_stopping_is_asked_for(early_
 @pytest.mark.parametrize(
     ("make", "metric", "validation", "message"),
     [
-        (network, "validation_loss", None, "one of loss; others need validation data; got"),
+        (network, "validation_loss", None, "needs validation data: pass validation=0.2"),
         (network, "accuracy", 0.5, "loss, validation_loss, validation_accuracy, validation_macro"),
         (network, "validation_r2", 0.5, "validation_macro_f1; got 'validation_r2'"),
         (regression, "validation_accuracy", 0.5, "validation_r2, validation_mae, validation_rmse"),

@@ -347,7 +347,7 @@ def test_data_of_other_classes_are_refused():
 
 def test_another_hidden_layer_needs_another_start():
     classifier = MLPClassifier(5, max_iter=2, warm_start=True).fit(X_IRIS, Y_IRIS)
-    with pytest.raises(ValueError, match="training goes on with a network of sizes"):
+    with pytest.raises(ValueError, match="training continues with a network of sizes"):
         classifier.set_params(hidden_layer_sizes=6).fit(X_IRIS, Y_IRIS)
 
 

@@ -115,11 +115,11 @@ def test_reads_32_dimensions(write):
         (header(0x08), "0 dimensions"),
         (header(0x08, *[1] * 33) + b"\0", "33 dimensions"),
         (header(0x08, 1, 1)[:-1], "ends inside its header"),
-        (header(0x0B, 3) + bytes(5), r"ends after 5 bytes .* shape \(3,\), needs 6"),
-        (header(0x0B, 3) + bytes(7), "goes on after its data"),
-        (header(0x08, 0) + b"\0", "goes on after its data"),
-        (header(0x08, 2**32 - 1, 2**32 - 1, 2), "declares shape"),
-        (header(0x08, 0, 2**32 - 1, 2**32 - 1), "declares shape"),
+        (header(0x0B, 3) + bytes(5), r"ends after 5 bytes of data; need 6, .* shape \(3,\)"),
+        (header(0x0B, 3) + bytes(7), "has bytes after its data; need exactly"),
+        (header(0x08, 0) + b"\0", "has bytes after its data; need exactly"),
+        (header(0x08, 2**32 - 1, 2**32 - 1, 2), "states the shape"),
+        (header(0x08, 0, 2**32 - 1, 2**32 - 1), "states the shape"),
     ],
 )
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
@@ -158,7 +158,7 @@ def test_a_folder_is_refused_by_name(tmp_path):
 def peak_bytes(path):
     tracemalloc.start()
     try:
-        with pytest.raises(ValueError, match="needs"):
+        with pytest.raises(ValueError, match="as its header states the shape"):
             read_idx(path)
         return tracemalloc.get_traced_memory()[1]
     finally:

@@ -75,7 +75,7 @@ def test_an_explicit_folder_that_lacks_files_is_an_error_that_lists_them(tmp_pat
     folder = fill(tmp_path / "given", contents())
     (folder / f"{NAMES[1]}.gz").unlink()
     (folder / f"{NAMES[2]}.gz").unlink()
-    with pytest.raises(FileNotFoundError, match=f"given' needs {NAMES[1]}, {NAMES[2]},"):
+    with pytest.raises(FileNotFoundError, match=f"given' lacks {NAMES[1]}, {NAMES[2]};"):
         load_mnist(folder)
 
 

@@ -183,7 +183,7 @@ def test_settings_network_and_run_are_told(runs, pages):
     assert facts["best epoch"] == str(history.best_epoch)
     assert facts["seconds of training"] == f"{sum(history['seconds']):.2f}"
     assert facts["seconds of compiling"] == "0.00"
-    assert float(facts["samples a second"].replace(",", "")) == pytest.approx(
+    assert float(facts["samples per second"].replace(",", "")) == pytest.approx(
         3 * 60 / sum(history["seconds"]), rel=1e-3, abs=1
     )
     assert {"fastnn", "Python", "numpy", "numba", "matplotlib"} <= {*facts}

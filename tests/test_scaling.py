@@ -313,7 +313,7 @@ def test_a_pickled_copy_predicts_the_same_bits(backend):
         ({"output": "softmax"}, "standardize_targets needs the output 'identity'; got 'softmax'"),
         ({"output": "sigmoid"}, "needs the output 'identity'; got 'sigmoid'"),
         ({"output": "exponential"}, "needs the output 'identity'; got 'exponential'"),
-        ({"output": "identity", "loss": "poisson"}, "makes no sense for counts"),
+        ({"output": "identity", "loss": "poisson"}, "is for counts"),
     ],
 )
 def test_targets_that_have_a_meaning_are_not_standardised(options, message):

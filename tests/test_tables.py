@@ -327,9 +327,9 @@ def test_float64_holds_what_float32_does_not(reader, write):
         ("", {}, "holds no rows"),
         ("\n \n", {}, "holds no rows"),
         ('""\n', {}, "holds no rows"),
-        ("a,b\n", {}, "holds no rows but its header"),
+        ("a,b\n", {}, "holds no rows after its header; need one"),
         ("a,b,a\n1,2,3\n", {}, "line 1: two columns are called 'a'; need different names"),
-        ('a,"b\nc"\n1,2\n', {}, "line 1: a line break within quotes; need the name of a column"),
+        ('a,"b\nc"\n1,2\n', {}, "line 1: a name has a line break in it; need names on one line"),
         ("a,b\n1,2\n", {"label": "c"}, "has no column 'c'; its columns are 'a', 'b'$"),
         (
             "a,b,c,d,e,f,g,h,i,j\n",
@@ -343,7 +343,7 @@ def test_float64_holds_what_float32_does_not(reader, write):
         ("a,b\n1,2\n", {"dtype": "float16"}, "dtype must be one of float32, float64"),
         (b"a,b\n1,\0\n", {}, "line 2: a zero byte; need text in UTF-8"),
         (b"a,b\n1,2\n\xe9,2\n", {}, "line 3: 0xe9, invalid continuation byte; need text in UTF-8"),
-        (gzip.compress(b"a,b\n1,2\n")[:-9], {}, "corrupt or truncated gzip"),
+        (gzip.compress(b"a,b\n1,2\n", mtime=0)[:-9], {}, "corrupt or truncated gzip"),
     ],
 )
 def test_a_file_that_makes_no_table_is_refused(reader, write, content, arguments, message):
@@ -537,12 +537,12 @@ def test_npz_labels_are_of_three_types(save, y, expected):
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"a": np.eye(2), "b": np.eye(2)}, "holds a, b; need X and perhaps y, or x_train"),
+        ({"a": np.eye(2), "b": np.eye(2)}, "holds a, b; need X and, for labels, y, or x_train"),
         ({}, "holds no array; need X"),
         ({"x_train": IMAGES, "y": np.zeros(3)}, "holds x_train, y; need X and"),
         ({"X": IMAGES, "x": IMAGES}, "holds X and x; need one"),
-        ({"X": np.array([[None]])}, "X is of objects, which take pickle to read; need"),
-        ({"X": IMAGES, "y": np.zeros(2)}, r"y has shape \(2,\); need \(3,\), a label for each row"),
+        ({"X": np.array([[None]])}, "X holds objects, which only pickle can read; need"),
+        ({"X": IMAGES, "y": np.zeros(2)}, r"y has shape \(2,\); need \(3,\), one label per row"),
         ({"X": IMAGES, "y": np.zeros((3, 2))}, r"y has shape \(3, 2\); need \(3,\)"),
         ({"X": IMAGES, "y": np.array([0, np.nan, 1])}, "y holds nan; need finite labels"),
         ({"X": IMAGES, "y": np.array([0, 1, 2j])}, "y holds complex128; need numbers or text"),
@@ -553,7 +553,7 @@ def test_npz_labels_are_of_three_types(save, y, expected):
         ({"X": np.array([[0, 0], [0, 1e39]])}, r"X holds 1e\+39 in row 1, feature 1; .* float32"),
         (
             {"x_train": np.eye(2), "y_train": np.zeros(2), "x_test": np.eye(3)},
-            "a row of x_train has 2 features, one of x_test 3; need as many",
+            "a row of x_train has 2 features, one of x_test 3; need the same number",
         ),
     ],
 )

@@ -186,11 +186,11 @@ def test_the_table_and_the_csv_hold_all_results(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"grid": {"hiden": [1]}}, "hiden can't be tuned or set here; need activation"),
-        ({"seed_": 1}, "seed_ can't be"),
+        ({"grid": {"hiden": [1]}}, "hiden cannot be tuned or set here; need activation"),
+        ({"seed_": 1}, "seed_ cannot be"),
         ({"grid": {"l2": 0.1}}, r"grid\['l2'\] must be a list of values"),
         ({"grid": {"activation": "relu"}}, r"grid\['activation'\] must be a list of values"),
-        ({"grid": {"l2": []}}, "must hold a value"),
+        ({"grid": {"l2": []}}, "must hold at least one value"),
         ({"grid": 3}, "grid must be a mapping"),
         ({"folds": 1}, "folds must be at least 2"),
         ({"test": 1.5}, "test must be"),
@@ -200,7 +200,10 @@ def test_the_table_and_the_csv_hold_all_results(tmp_path):
         ({"y": [1, 2]}, "as many rows"),
         ({"y": np.zeros(120, int)}, "at least two classes"),
         ({"l2": -1, "grid": {"l1": [0]}}, "l2 must be"),
-        ({"test": (np.ones((2, 6)), [7, 8])}, "classes that are in no other row"),
+        (
+            {"test": (np.ones((2, 6)), [7, 8])},
+            r"test has the classes \[7, 8\], which no other row has",
+        ),
     ],
 )
 def test_a_bad_argument_is_named(change, message):

@@ -357,7 +357,7 @@ BAD_SETTINGS = {
     "weights of too few rows": (
         {"sample_weight": [1.0]},
         ValueError,
-        ["sample_weight", "one a row", "(1,)"],
+        ["sample_weight", "one per row", "(1,)"],
     ),
     "stopping by a string": (
         {"early_stopping": "loss"},
@@ -478,7 +478,7 @@ def test_what_makes_no_sense_for_regression_is_refused(changes, parts):
 
 
 def test_dropout_of_hidden_layers_needs_some():
-    with pytest.raises(ValueError, match=r"there are none; dropout=\[0.2\] is of inputs"):
+    with pytest.raises(ValueError, match=r"there are none; use dropout=\[0.2\] for the inputs"):
         Network([3, 4], backend="numpy").train(**good(dropout=0.2))
 
 

@@ -1,4 +1,4 @@
-"""The two backends, by name; what both offer is written down in `fastnn.backends.contract`."""
+"""The two backends, by name; `fastnn.backends.contract` says what both offer."""
 
 from __future__ import annotations
 
@@ -8,26 +8,34 @@ from types import ModuleType
 import numpy as np
 import numpy.typing as npt
 
+from fastnn.checks import values as check
+
 BACKENDS = {"numba": "fastnn.backends.compiled.backend", "numpy": "fastnn.backends.reference"}
 
 
 def warmup(*dtypes: npt.DTypeLike) -> float:
-    """Compile all kernels, or load them from the cache, ahead of their first use.
+    """Compile all kernels in advance, or load them from the cache.
 
     Parameters
     ----------
     *dtypes : str or numpy.dtype
-        "float32", which is the default, or "float64", or both.
+        "float32", "float64" or both. Default: float32.
 
     Returns
     -------
     float
-        Seconds that it took.
+        Seconds of compiling and loading.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not one of these.
     """
+    names = [check.one_of("dtype", np.dtype(dtype).name, check.DTYPES) for dtype in dtypes]
     warm = get("numba").warmup
-    return float(sum(warm(np.dtype(dtype)) for dtype in dtypes or ("float32",)))
+    return float(sum(warm(np.dtype(name)) for name in names or ["float32"]))
 
 
 def get(name: str) -> ModuleType:
-    """Return the backend of that name, imported only now: importing Numba takes a while."""
+    """Return the backend of that name. It is imported here, as importing Numba takes a while."""
     return importlib.import_module(BACKENDS[name])

@@ -1,41 +1,41 @@
-"""What a backend has to offer, and the values that it is given.
+"""What a backend has to offer, and the values that it gets.
 
-A backend is a module of plain functions; both export those named in `CONTRACT`, with the same
-signatures. ``model`` is a `fastnn.model.model.Model`. Its arrays were checked by the network: X (n,
-features) is float32, float64 or uint8 in any memory layout, and uint8 means pixels, to be scaled
-from 0..255 to 0..1; Y is either int64 labels (n,) or targets (n, outputs) in float32, float64 or
-uint8; weights (n,) of the rows, or None, have mean 1 and the model's dtype. ``keys`` are those of
-`fastnn.backends.dropout.row_keys`, (layers, rows), or (0, 0) without dropout. No argument but
+A backend is a module of plain functions. Both backends export those named in `CONTRACT`, with the
+same signatures. ``model`` is a `fastnn.model.model.Model`. The network has checked all arrays: X
+(n, features) is float32, float64 or uint8 in any memory layout, and uint8 means pixels, to be
+divided by 255; Y is int64 labels (n,) or targets (n, outputs) in float32, float64 or uint8; weights
+(n,) of the rows, or None, have mean 1 and the model's dtype. ``keys`` are those of
+`fastnn.backends.dropout.row_keys`, (layers, rows), or (0, 0) without dropout. Functions change only
 ``out``, ``outs``, ``losses``, ``gradient`` and, in `train_steps`, the model's parameters and the
-``state`` is changed; ``model.prepared`` belongs to the backend.
+``state``. ``model.prepared`` belongs to the backend.
 
 ``prepare(model, announce, rule, one_row) -> float``
-    Make ready for that model and that rule, and for steps of a single row and `single` if
-    ``one_row`` (all works in any case, but the first call may take its time); return the seconds
-    that it took. ``announce()`` is called if anything has to be compiled.
+    Compile or load what the model and the rule need, and if ``one_row`` what `single` and steps of
+    a single row need; return the seconds. Without it the first call of a function takes longer.
+    ``announce()`` is called before compiling.
 ``predict(model, X, out) -> bool``
     Write the outputs of the last layer into ``out`` (n, outputs), C-contiguous, of the model's
-    dtype. Return whether all inputs were finite in that dtype; here X may hold others.
+    dtype. Return whether all inputs are finite in that dtype; only here X need not be.
 ``single(model) -> callable``
     Return a function ``predict_one(x, out) -> int`` that writes the outputs for one row, and
-    returns `FINE`, `NOT_FINITE` or `WRONG_LENGTH`. It raises a TypeError unless both are vectors of
-    the model's dtype, contiguous and writable. It stays valid as long as the model lives and its
-    scaler stays.
+    returns `FINE`, `NOT_FINITE` or `WRONG_LENGTH`. It raises a TypeError unless both arguments are
+    vectors of the model's dtype, contiguous and writable. It is valid as long as the model exists
+    and has the same scalers.
 ``activations(model, X, outs)``
     Write the activations of each layer into ``outs``, each (n, fan_out).
 ``loss(model, examples, out) -> float``
-    Predict, and return the mean of the rows' losses times their weights, without any penalty.
+    Write the outputs; return the mean of the rows' losses times their weights, without penalty.
 ``input_gradient(model, X, Y, out)``
-    Write the gradient of each row's loss with respect to its inputs, as the network gets them, into
-    ``out`` (n, features).
+    Write the gradient of each row's loss with respect to its (standardised) inputs into ``out``
+    (n, features).
 ``loss_and_gradient(model, examples, objective, keys, gradient) -> float``
     Return what is minimised, see `Objective`, and write its gradient into ``gradient``, a
     `fastnn.model.parameters.Parameters`.
 ``train_steps(model, examples, order, batch_size, rates, rule, keys, state, losses) -> int``
-    For step s, take the rows ``order[s * batch_size : (s + 1) * batch_size]`` (the last batch may
-    be shorter), put their mean loss into ``losses[s]``, without the penalty, and move the
-    parameters as the rule says, at the learning rate ``rates[s]``. Stop before a step whose loss is
-    not finite; return the number of steps taken, which the ``state`` counts too.
+    Step s takes the rows ``order[s * batch_size : (s + 1) * batch_size]`` (the last batch may be
+    shorter), writes their mean loss, without penalty, to ``losses[s]``, and changes the parameters
+    by the rule and the learning rate ``rates[s]``. Stop before a step whose loss is not finite.
+    Return the number of steps taken; ``state`` counts them too.
 """
 
 from __future__ import annotations
@@ -70,26 +70,26 @@ class Examples:
 
 @dataclass(frozen=True)
 class Objective:
-    """What is minimised: the mean loss, with ``l2 / 2 sum w^2 + l1 sum |w|`` of the weights."""
+    """What training minimises: the mean loss plus ``l2 / 2 sum w^2 + l1 sum |w|``."""
 
     l2: float = 0.0
     l1: float = 0.0
     label_smoothing: float = 0.0
-    dropout: tuple[float, ...] = ()  # rates, of the inputs of each layer, or none
+    dropout: tuple[float, ...] = ()  # rates for the inputs of each layer; () without dropout
 
     @property
     def drops(self) -> bool:
-        """Tell whether any unit is ever left out."""
+        """Whether there is dropout."""
         return any(self.dropout)
 
 
 @dataclass(frozen=True)
 class UpdateRule:
-    """How a step is taken: the gradient clipped, the parameters moved, the weights limited."""
+    """What a step does: clip the gradient, update the parameters, limit the weights."""
 
     objective: Objective = field(default_factory=Objective)
     optimizer: Optimizer = field(default_factory=SGD)
     clip_norm: float | None = None
     clip_value: float | None = None
     max_norm: float | None = None
-    frozen: frozenset[int] = frozenset()  # layers that do not change, the first being 0
+    frozen: frozenset[int] = frozenset()  # layers that do not change, counted from 0

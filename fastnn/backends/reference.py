@@ -1,4 +1,4 @@
-"""The reference backend: NumPy, written to be read. Each function is its formula.
+"""The reference backend in NumPy, written to be read: each function is its formula.
 
 For a network with layers ``l = 1 .. L``, inputs ``A_0 = X`` (n, fan_in), weights ``W_l`` (fan_in,
 fan_out) and the weights ``v`` (n,) of the rows, with mean 1:
@@ -8,7 +8,7 @@ fan_out) and the weights ``v`` (n,) of the rows, with mean 1:
     gradient    dloss/dW_l = A_(l-1)^T D_l / n     dloss/db_l = sum of the rows of D_l / n
 
 as in Rumelhart, Hinton and Williams, "Learning representations by back-propagating errors" (1986).
-M is 1, or in training with dropout 0 for units left out and more than 1 for the others.
+M is 1; in training with dropout it is 0 for units left out and more than 1 for the others.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from fastnn.model.optimizer_state import OptimizerState
 from fastnn.model.parameters import Parameters
 from fastnn.optimizers import AdamW
 
-# Numbers that overflow are the caller's to notice, as with the compiled backend.
+# The caller notices numbers that overflow, as with the compiled backend.
 quietly = np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore")
 
-# Rows taken through the network at once where all rows are asked for, to bound the memory.
+# Rows in a block: functions of all rows work block by block, to bound the memory.
 BLOCK = 512
 
 
@@ -46,7 +46,7 @@ def prepare(
     rule: UpdateRule | None = None,
     one_row: bool = False,
 ) -> float:
-    """Do nothing: there is nothing to compile."""
+    """Return 0 seconds: there is nothing to compile."""
     return 0.0
 
 
@@ -143,7 +143,7 @@ def train_steps(
     state: OptimizerState,
     losses: Array,
 ) -> int:
-    """Take a step a batch; see `contract`."""
+    """Take one step per batch; see `contract`."""
     objective, gradient = rule.objective, Parameters(model.architecture)
     layers = [l for l in range(len(model.weights)) if l not in rule.frozen]
     for step, rate in enumerate(rates.tolist()):
@@ -200,7 +200,7 @@ def _add_gradient(
 
 
 def _clip(gradient: Parameters, layers: Sequence[int], rule: UpdateRule) -> None:
-    """Limit the norm of the gradient of these layers, and then each number (Pascanu, 2013)."""
+    """Limit the norm of these layers' gradient, then each element (Pascanu et al., 2013)."""
     arrays = [array[l] for l in layers for array in (gradient.weights, gradient.biases)]
     if rule.clip_norm is not None:
         norm = np.sqrt(sum(np.square(g, dtype=np.float64).sum() for g in arrays))
@@ -241,9 +241,9 @@ def backpropagate(
 
 
 def inputs(model: Model, X: Array, rows: slice | Array) -> Array:
-    """Return some rows in the network's dtype; bytes are pixels, scaled from 0..255 to 0..1.
+    """Return some rows in the network's dtype, standardised if the network does so.
 
-    Inputs are standardised if the network does so.
+    uint8 means pixels, which are divided by 255.
     """
     dtype = model.architecture.dtype
     x = X[rows].astype(dtype)
@@ -255,7 +255,7 @@ def inputs(model: Model, X: Array, rows: slice | Array) -> Array:
 
 
 def targets(model: Model, Y: Array, rows: slice | Array) -> Array:
-    """Return the targets of some rows (n, outputs); a label becomes a 1 in its place."""
+    """Return the targets of some rows (n, outputs); labels become one-hot rows."""
     return matrix(Y[rows], model.architecture.sizes[-1], model.architecture.dtype)
 
 

@@ -14,7 +14,7 @@ from fastnn.model.architecture import Architecture
 
 
 def held_out(name: str, value: Any) -> tuple[Any, Any, Any]:
-    """Return the value if it is inputs and targets, perhaps with weights, else None for those."""
+    """Return inputs, targets and weights of the value, with None for missing weights."""
     if not isinstance(value, tuple | list) or len(value) not in (2, 3):
         size = f" of {len(value)}" if isinstance(value, tuple | list) else ""
         raise TypeError(
@@ -25,10 +25,10 @@ def held_out(name: str, value: Any) -> tuple[Any, Any, Any]:
 
 
 def features(name: str, X: Any, architecture: Architecture, finite: bool = True) -> Array:
-    """Return X as a matrix that a backend reads: (n, features) of float32, float64 or uint8.
+    """Return X as a matrix that backends read: (n, features) of float32, float64 or uint8.
 
-    Arrays of these types are passed on as they are, without a copy. Other numbers are converted to
-    the network's dtype. Infinity and NaN are refused if X is to be finite.
+    Arrays of these types are not copied. Other numbers are converted to the network's dtype.
+    Infinity and NaN are refused if ``finite``.
     """
     X = _numbers(name, X)
     columns = architecture.sizes[0]
@@ -42,7 +42,7 @@ def features(name: str, X: Any, architecture: Architecture, finite: bool = True)
 
 
 def single_row(name: str, x: Any, architecture: Architecture) -> Array:
-    """Return one row as a new vector in the network's dtype, with pixels scaled."""
+    """Return one row as a new vector in the network's dtype; pixels are divided by 255."""
     x = _numbers(name, x)
     if x.shape != architecture.sizes[:1]:
         raise ValueError(f"{name} must have shape {architecture.sizes[:1]}; got {x.shape}")
@@ -51,7 +51,7 @@ def single_row(name: str, x: Any, architecture: Architecture) -> Array:
 
 
 def writable_row(name: str, out: Any, architecture: Architecture) -> None:
-    """Refuse what outputs of one row cannot be written into."""
+    """Refuse an array into which a backend cannot write the outputs of one row."""
     shape, dtype = architecture.sizes[-1:], architecture.dtype
     if not isinstance(out, np.ndarray) or out.dtype != dtype or out.shape != shape:
         got = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
@@ -61,7 +61,7 @@ def writable_row(name: str, out: Any, architecture: Architecture) -> None:
 
 
 class Targets(NamedTuple):
-    """What to learn: for the backends, and as class labels where there are classes."""
+    """Targets as the backends read them, and as class labels if each row has one class."""
 
     values: Array  # int64 labels (n,) or targets (n, outputs)
     labels: Array | None  # int64 (n,)
@@ -73,15 +73,15 @@ class Targets(NamedTuple):
         return Targets(self.values[rows], None if self.labels is None else self.labels[rows])
 
     def as_matrix(self, architecture: Architecture) -> Array:
-        """Return targets (n, outputs); a label becomes a 1 in its place."""
+        """Return targets (n, outputs); labels become one-hot rows."""
         return matrix(self.values, architecture.sizes[-1], np.dtype(np.float64))
 
 
 def targets(name: str, y: Any, rows: int, architecture: Architecture) -> Targets:
-    """Return y as a backend reads it.
+    """Return y as the backends read it.
 
-    Integer labels (n,) for networks with several outputs; numbers (n,) or (n, 1) for those with
-    one; targets (n, outputs) for any.
+    It may be integer labels (n,) for networks with several outputs, numbers (n,) or (n, 1) for a
+    single output, or targets (n, outputs) for any network.
     """
     y = _numbers(name, y)
     outputs, output = architecture.sizes[-1], architecture.activations[-1]
@@ -132,12 +132,12 @@ def _labels(name: str, y: Array, outputs: int) -> Targets:
 
 
 def _probabilities(name: str, values: Array, output: str) -> None:
-    """Refuse targets that the cross-entropy of this output has no meaning for."""
+    """Refuse targets that are no probabilities, as cross-entropies need them."""
     low, high = float(values.min()), float(values.max())
     if low < 0 or high > 1:
         raise ValueError(
-            f"{name} must hold probabilities from 0 to 1 for a cross-entropy loss; "
-            f"got values from {low:g} to {high:g}"
+            f"{name} must hold probabilities from 0 to 1 for a cross-entropy loss; got values from "
+            f"{low:g} to {high:g}. Numbers to predict need output='identity'"
         )
     if output == "softmax":
         sums = values.sum(axis=1, dtype=np.float64)
@@ -150,7 +150,7 @@ def _probabilities(name: str, values: Array, output: str) -> None:
 
 
 def _labels_in(values: Array) -> Array | None:
-    """Return the classes that targets stand for, if each row names just one."""
+    """Return the class of each row, if the targets are one-hot or 0 and 1."""
     if values.shape[1] == 1:
         column = values[:, 0]
         return column.astype(np.int64) if np.isin(column, (0, 1)).all() else None
@@ -162,26 +162,26 @@ def sample_weights(name: str, weights: Any, rows: int) -> Array:
     """Return weights (rows,) as float64."""
     values = _numbers(name, weights).astype(np.float64)
     if values.shape != (rows,):
-        raise ValueError(f"{name} must have shape ({rows},), one a row; got {values.shape}")
+        raise ValueError(f"{name} must have shape ({rows},), one per row; got {values.shape}")
     if not np.isfinite(values).all() or values.min() < 0:
         bad = int(np.flatnonzero(~(np.isfinite(values) & (values >= 0)))[0])
         raise ValueError(f"{name} must be finite and at least 0; got {values[bad]} in row {bad}")
     if not values.any():
-        raise ValueError(f"{name} must not all be 0")
+        raise ValueError(f"{name} must not all be 0; need one above 0")
     return values
 
 
 def class_weights(weights: Any, labels: Array | None, architecture: Architecture) -> Array:
     """Return a weight for each class, from a mapping, a sequence or "balanced".
 
-    Balanced weights are inverse to how often the classes occur (King and Zeng, 2001).
+    Balanced weights are inversely proportional to the class frequencies (King and Zeng, 2001).
     """
     output, outputs = architecture.activations[-1], architecture.sizes[-1]
     classes = max(2, outputs)
     if output not in ("softmax", "sigmoid"):
         raise ValueError(
-            f"class_weight needs classes, and the output {output!r} is for regression; "
-            "sample_weight gives each row a weight"
+            f"class_weight needs classes, but the output {output!r} is for regression; use "
+            "sample_weight"
         )
     if labels is None:
         raise ValueError("class_weight needs a y that names one class in each row")
@@ -214,7 +214,10 @@ def _numbers(name: str, array: Any) -> Array:
     except ValueError as error:
         raise ValueError(f"{name} must be a rectangular array of numbers: {error}") from None
     if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must be an array of numbers, got dtype {array.dtype}")
+        hint = (
+            "; np.unique(..., return_inverse=True) numbers them" if array.dtype.kind == "U" else ""
+        )
+        raise TypeError(f"{name} must be an array of numbers, got dtype {array.dtype}{hint}")
     if array.ndim == 0:
         raise ValueError(f"{name} must be an array, got the single number {array}")
     if array.size == 0:
@@ -223,7 +226,7 @@ def _numbers(name: str, array: Any) -> Array:
 
 
 def _readable(name: str, array: Array, architecture: Architecture, finite: bool = True) -> Array:
-    """Return a matrix in a type that the kernels read, and if so asked refuse NaN and infinity."""
+    """Return a matrix in a type that the kernels read; refuse NaN and infinity if ``finite``."""
     if array.dtype not in (np.float32, np.float64, np.uint8):
         wide = array.dtype.kind == "f" and array.dtype.itemsize >= 8
         array = array.astype(np.float64 if wide else architecture.dtype)
@@ -234,7 +237,7 @@ def _readable(name: str, array: Array, architecture: Architecture, finite: bool 
     for first in range(0, len(array), step):
         block = array[first : first + step]
         with np.errstate(all="ignore"):
-            total = block.sum()  # not finite if any element is not: one fast pass
+            total = block.sum()  # one fast pass: not finite if an element is not
         if not np.isfinite(total) or block.max() > largest or block.min() < -largest:
             bad = np.argwhere(~(np.abs(block) <= largest))
             if len(bad):

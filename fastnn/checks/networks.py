@@ -1,4 +1,4 @@
-"""Checks of what a network is, and of settings that depend on it."""
+"""Checks of the arguments of a network, and of settings that depend on the network."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from fastnn.checks.values import DTYPES, integer, one_of, real
 from fastnn.losses import LOSSES, NATURAL, PAIRS
 from fastnn.model.architecture import Architecture
 
-MEANING = {
-    "cross_entropy": "of probabilities of classes that exclude each other",
-    "binary_cross_entropy": "of independent probabilities",
-    "poisson": "of rates of counts, which have no upper limit",
+PURPOSE = {
+    "cross_entropy": "for probabilities of classes that exclude each other",
+    "binary_cross_entropy": "for independent probabilities",
+    "poisson": "for rates of counts, which have no upper limit",
 }
 
 
 def architecture(sizes: Any, activation: Any, output: Any, loss: Any, dtype: Any) -> Architecture:
-    """Return what a network is to be, from the arguments of `fastnn.Network`."""
+    """Return the architecture that arguments of `fastnn.Network` describe, or refuse them."""
     if isinstance(sizes, str) or not isinstance(sizes, Iterable):
         raise TypeError(f"sizes must be a sequence of integers, got {sizes!r}")
     units = tuple(integer(f"sizes[{i}]", n, 1) for i, n in enumerate(sizes))
     if len(units) < 2:
-        raise ValueError(f"sizes must name at least the inputs and the outputs, got {sizes!r}")
+        raise ValueError(f"sizes must hold at least the inputs and the outputs, got {sizes!r}")
     hidden = len(units) - 2
     if not isinstance(activation, Iterable):
         raise TypeError(f"activation must be a name or a sequence of names, got {activation!r}")
@@ -44,8 +44,8 @@ def architecture(sizes: Any, activation: Any, output: Any, loss: Any, dtype: Any
     one_of("output", output, OUTPUT)
     if output == "softmax" and units[-1] == 1:
         raise ValueError(
-            "output 'softmax' of a single unit is always 1; for one output use 'sigmoid' or "
-            "'identity', for two classes also two outputs"
+            "output 'softmax' of a single unit is always 1; need 'sigmoid' or 'identity' for one "
+            "output, or two outputs for two classes"
         )
     if loss is None:
         loss = NATURAL[output]
@@ -55,8 +55,8 @@ def architecture(sizes: Any, activation: Any, output: Any, loss: Any, dtype: Any
         outputs = " or ".join(repr(out) for out, name in PAIRS if name == loss)
         losses = ", ".join(sorted(name for out, name in PAIRS if out == output))
         raise ValueError(
-            f"loss {loss!r} is {MEANING[loss]}: it needs the output {outputs}, got {output!r}, "
-            f"for which the loss must be one of {losses}"
+            f"loss {loss!r} is {PURPOSE[loss]}: it needs the output {outputs}, got {output!r}; for "
+            f"that output the loss must be one of {losses}"
         )
     try:
         name = "None" if dtype is None else np.dtype(dtype).name
@@ -66,17 +66,20 @@ def architecture(sizes: Any, activation: Any, output: Any, loss: Any, dtype: Any
 
 
 def standardized_targets(value: bool, architecture: Architecture) -> None:
-    """Refuse standardisation of targets that it makes no sense for."""
+    """Refuse standardised targets for an output or a loss that does not allow them."""
     if value and architecture.activations[-1] != "identity":
         raise ValueError(
             f"standardize_targets needs the output 'identity'; got {architecture.activations[-1]!r}"
         )
     if value and architecture.loss == "poisson":
-        raise ValueError("standardize_targets makes no sense for counts, as 'poisson' needs")
+        raise ValueError(
+            "standardize_targets needs a loss of numbers, such as 'mse'; 'poisson' is for counts, "
+            "which must stay as they are"
+        )
 
 
 def label_smoothing(value: Any, architecture: Architecture) -> float:
-    """Return the value as a share, if the loss is of labels."""
+    """Return the value as a share, if the loss is a cross-entropy."""
     share = real("label_smoothing", value, least=0, below=1)
     if share and architecture.loss not in ("cross_entropy", "binary_cross_entropy"):
         raise ValueError(
@@ -93,7 +96,8 @@ def rates_of_dropout(dropout: Any, architecture: Architecture) -> tuple[float, .
         rate = real("dropout", dropout, least=0, below=1)
         if rate and depth == 1:
             raise ValueError(
-                f"dropout is of hidden layers, and there are none; dropout=[{rate:g}] is of inputs"
+                f"dropout={rate:g} is for hidden layers, and there are none; use "
+                f"dropout=[{rate:g}] for the inputs"
             )
         rates = (0.0, *[rate] * (depth - 1))
     else:
@@ -102,14 +106,14 @@ def rates_of_dropout(dropout: Any, architecture: Architecture) -> tuple[float, .
         )
     if len(rates) != depth:
         raise ValueError(
-            f"dropout must be one rate for all hidden layers, or {depth}, for the inputs and each "
-            f"of the {depth - 1} hidden layers; got {len(rates)}"
+            f"dropout must be one rate for all hidden layers, or {depth} rates, for the inputs and "
+            f"each of the {depth - 1} hidden layers; got {len(rates)}"
         )
     return rates if any(rates) else ()
 
 
 def layer_numbers(name: str, values: Any, architecture: Architecture) -> frozenset[int]:
-    """Return the numbers of some layers, of which at least one must be left."""
+    """Return layer numbers, if they leave at least one layer out."""
     if not isinstance(values, Iterable) or isinstance(values, str):
         raise TypeError(f"{name} must be a list of layer numbers, got {values!r}")
     depth = len(architecture.layers)
@@ -123,7 +127,7 @@ def layer_numbers(name: str, values: Any, architecture: Architecture) -> frozens
 
 
 def classes(name: str, names: Any, architecture: Architecture) -> tuple[str | int, ...] | None:
-    """Return what the outputs stand for: strings or integers, as many as there are classes."""
+    """Return the names of the classes: different strings or integers, one for each."""
     if names is None:
         return None
     if isinstance(names, str) or not isinstance(names, Iterable):

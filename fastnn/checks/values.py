@@ -11,7 +11,7 @@ import numpy as np
 
 DTYPES = ("float32", "float64")
 
-# Elements looked at in one go, so that a memory map never has to be in memory whole.
+# Elements checked at a time, so that a memory map is never in memory as a whole.
 BLOCK = 1 << 20
 
 

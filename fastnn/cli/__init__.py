@@ -1,1 +1,1 @@
-"""What the command lines share: options, reading data, printing results."""
+"""The command lines: their options, reading data, printing results."""

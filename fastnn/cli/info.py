@@ -1,6 +1,6 @@
-"""What a bug report needs: versions, machine, vectors, threads and the cache of kernels.
+"""The facts for a bug report: versions, machine, vectors, threads and the cache of kernels.
 
-``python -m fastnn.info`` prints it. What cannot be found out is said, rather than raised.
+``python -m fastnn.info`` prints them. A fact that cannot be found is "unknown", with the reason.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ COLUMN, WIDTH = 18, 100
 
 
 def info() -> str:
-    """Return what a bug report needs.
+    """Return the facts for a bug report.
 
-    The threading layer is started, and nothing is compiled.
+    This starts the threading layer, and compiles nothing.
 
     Returns
     -------
     str
-        A line or more for each subject, its name first.
+        One or more lines for each subject, which begin with its name.
     """
     rows: dict[str, Callable[[], str]] = {
-        "environment": _environment,  # before anything is imported that adds to it
+        "environment": _environment,  # first, as imports may add to it
         "fastnn": _fastnn,
         "Python": lambda: f"{platform.python_implementation()} {platform.python_version()}",
         "NumPy": lambda: version("numpy"),
@@ -62,7 +62,7 @@ def info() -> str:
 
 
 def layers() -> tuple[list[str], list[str]]:
-    """Return Numba's threading layers that are there, and of the others the reasons."""
+    """Return Numba's threading layers that work, and why the others do not."""
     found, reasons = [], []
     for name, module in LAYERS.items():
         try:
@@ -77,7 +77,7 @@ def layers() -> tuple[list[str], list[str]]:
 def _answer(find: Callable[[], str]) -> str:
     try:
         return find()
-    except Exception as error:  # what is broken is what the report is about
+    except Exception as error:  # the report may be about what fails here
         return f"unknown, {type(error).__name__}: {error}"
 
 
@@ -146,26 +146,26 @@ def _cache() -> str:
     from fastnn.backends.compiled.machinery import cache
 
     found = []
-    for folder, files, size, problem in cache.states():
-        writable = f"cannot be written to: {problem}" if problem else "can be written to"
+    for folder, files, size, reason in cache.states():
+        writable = f"cannot be written to: {reason}" if reason else "can be written to"
         found.append(f"{folder}: {files} files, {size:,} bytes, {writable}")
     return "; ".join([*found, *([cache.trouble] if cache.trouble else [])])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print what a bug report needs.
+    """Print the facts for a bug report.
 
     Parameters
     ----------
     arguments : sequence of str, optional
-        By default those of the command line; there are none but ``--help``.
+        Default: those of the command line; the only one is ``--help``.
 
     Returns
     -------
     int
         The exit code.
     """
-    description = "Print what a bug report needs."
+    description = "Print the facts that a bug report needs: versions, machine, threads, cache."
     parser = argparse.ArgumentParser(prog="python -m fastnn.info", description=description)
     parser.parse_args(arguments)
     print(info())

@@ -1,19 +1,19 @@
-"""What the command lines share: their options, and what these are in Python."""
+"""The options that the command lines share, and the arguments that they stand for."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import inspect
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
-from fastnn import backends
+from fastnn import backends, tuning
 from fastnn.activations import HIDDEN, OUTPUT
 from fastnn.checks.values import DTYPES
+from fastnn.cli.groups import Group, Keywords, Parser, without_comma
 from fastnn.cli.reading import Dataset, read
 from fastnn.losses import LOSSES
 from fastnn.model.architecture import outputs_for
@@ -21,233 +21,289 @@ from fastnn.model.initializers import INITIALIZERS
 from fastnn.network import Network
 from fastnn.optimizers import OPTIMIZERS
 from fastnn.schedules import SCHEDULES
+from fastnn.training import settings
 from fastnn.training.early_stopping import EarlyStopping
 from fastnn.training.evaluation import DivergenceError
 
-Options = dict[str, Any]
-NUMBER: Options = {"type": float, "metavar": "NUMBER"}
-COUNT: Options = {"type": int, "metavar": "EPOCHS"}
-OFF: Options = {"action": "store_false"}
+# What a command line got, by the names of the library where it has one.
+Given = dict[str, Any]
 
 
 class Setting(NamedTuple):
-    """An option that is a field of an optimizer, a schedule or an `EarlyStopping`."""
+    """An option that sets a field of an optimizer, a schedule or an `EarlyStopping`."""
 
     option: str
     field: str
     help: str
-    how: Options = NUMBER
+    how: Keywords | None = None
 
 
+EPOCHS: Keywords = {"kind": int, "metavar": "EPOCHS"}
 SETTINGS = {
     "optimizer": (
-        Setting("--momentum", "momentum", "share of the last step that goes on"),
-        Setting("--nesterov", "nesterov", "Nesterov's momentum", {"action": "store_true"}),
-        Setting("--decay", "decay", "share that the mean of squares keeps"),
-        Setting("--beta1", "beta1", "share that the mean of the gradient keeps"),
-        Setting("--beta2", "beta2", "share that the mean of its square keeps"),
-        Setting("--epsilon", "epsilon", "added to what a step is divided by"),
-        Setting("--weight-decay", "weight_decay", "share of the weights lost, times the rate"),
+        Setting("--momentum", "momentum", "share of the last step that the next one keeps"),
+        Setting("--nesterov", "nesterov", "use Nesterov's momentum"),
+        Setting("--decay", "decay", "share of the mean of squares that each step keeps"),
+        Setting("--beta1", "beta1", "share of the mean gradient that each step keeps"),
+        Setting("--beta2", "beta2", "share of the mean squared gradient that each step keeps"),
+        Setting("--epsilon", "epsilon", "number added to the root by which steps are divided"),
+        Setting("--weight-decay", "weight_decay", "decay of the weights per step, times the rate"),
     ),
     "schedule": (
         Setting("--by", "by", "when the rate changes", {"choices": ("step", "epoch")}),
-        Setting("--decay-per-epoch", "decay", "factor from one epoch to the next"),
-        Setting("--every", "every", "epochs between two changes", COUNT),
-        Setting("--factor", "factor", "of a change"),
-        Setting("--power", "power", "of the epochs done, which the rate is divided by"),
-        Setting("--warmup", "warmup", "epochs in which the rate rises"),
-        Setting("--peak", "peak", "part of the run after which the rate is highest"),
-        Setting("--start", "start", "factor at the first step"),
-        Setting("--end", "end", "factor after the last step"),
-        Setting("--plateau-patience", "patience", "epochs to wait for a lower loss", COUNT),
-        Setting("--plateau-min-change", "min_change", "by which it must be lower"),
+        Setting("--decay-per-epoch", "decay", "factor of the rate from one epoch to the next"),
+        Setting("--every", "every", "epochs between two changes", EPOCHS),
+        Setting("--factor", "factor", "factor of the rate at each change"),
+        Setting("--power", "power", "exponent p: the rate is divided by (1 + epochs done)^p"),
+        Setting("--warmup", "warmup", "epochs in which the rate first rises from 0"),
+        Setting("--peak", "peak", "share of the run after which the rate is highest"),
+        Setting("--start", "start", "factor of the rate at the first step"),
+        Setting("--end", "end", "factor of the rate after the last step"),
+        Setting("--plateau-patience", "patience", "epochs to wait for a lower loss", EPOCHS),
+        Setting("--plateau-min-change", "min_change", "fall above which a loss is lower"),
     ),
     "early_stopping": (
-        Setting("--patience", "patience", "epochs to wait for a better value", COUNT),
-        Setting("--min-change", "min_change", "by which it must be better"),
-        Setting("--no-restore-best", "restore_best", "keep the last parameters", OFF),
+        Setting("--patience", "patience", "epochs to wait for a better value", EPOCHS),
+        Setting("--min-change", "min_change", "change above which a value counts as better"),
+        Setting("--no-restore-best", "restore_best", "keep the last parameters, not the best"),
     ),
 }
 
 
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors are a single line."""
+def parser(program: str, description: str, several: bool = False) -> Parser:
+    """Return a parser of the options that training and tuning share.
 
-    def error(self, message: str) -> NoReturn:
-        """End the process with exit code 2."""
-        self.exit(2, f"{self.prog}: error: {message}\n")
-
-
-def parser(program: str, description: str) -> Parser:
-    """Return a parser of what all command lines have."""
+    Parameters
+    ----------
+    program, description : str
+    several : bool
+        Whether settings take several values to try, and use commas between layers.
+    """
     parser = Parser(
         prog=program,
         usage="%(prog)s [option ...]",
         description=description,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        argument_default=argparse.SUPPRESS,  # what is not given is left to the library
+        argument_default=argparse.SUPPRESS,  # the library has the defaults of all other options
     )
     text = (
-        "MNIST, if nothing is named; else a CSV, .npz or IDX file, or a folder of the MNIST files"
+        "Default: MNIST. Otherwise a CSV, .npz or IDX file, or a folder with the four files of "
+        "MNIST."
     )
-    add = parser.add_argument_group("data", text).add_argument
-    add("--data", type=Path, metavar="PATH", help="what to learn from")
-    add_columns(add)
-    add("--regression", action="store_true", help="labels are numbers, even if they are whole")
-    add("--test", type=Path, metavar="PATH", help="other data, to judge by")
-    text = "of the rows, to judge by, if there are no other data"
-    add("--test-share", type=float, default=0.2, metavar="SHARE", help=text)
-    add = parser.add_argument_group("network").add_argument
-    add("--hidden", type=int, nargs="*", default=[128], metavar="UNITS", help="of hidden layers")
-    text = f"of all hidden layers, or of each: {', '.join(HIDDEN)}; by default relu"
-    add("--activation", nargs="+", choices=HIDDEN, metavar="NAME", help=text)
-    add("--output", choices=OUTPUT, help="last activation; by default what fits the outputs")
-    add("--loss", choices=LOSSES, help="by default what goes with the output")
-    add("--init", default="glorot", choices=INITIALIZERS, help="initial weights")
-    add("--dtype", default="float32", choices=DTYPES, help="of all numbers")
-    add("--seed", type=int, default=0, help="fixes every bit of the run")
-    add("--standardize-inputs", action="store_true", help="each feature to mean 0, deviation 1")
-    add("--standardize-targets", action="store_true", help="the same, of labels that are numbers")
-    add = parser.add_argument_group("training").add_argument
-    add("--epochs", type=int, default=10, help="times through the data")
-    add("--batch-size", type=int, metavar="ROWS", help="rows a step; by default 32")
-    add("--learning-rate", **NUMBER, help="where the factor is 1; by default the optimizer's own")
-    add("--no-shuffle", dest="shuffle", **OFF, help="take the rows as they come")
-    group = parser.add_argument_group("optimizer", "in brackets, which optimizers have a number")
-    group.add_argument("--optimizer", default="sgd", choices=OPTIMIZERS, help="what makes steps")
+    group = Group(parser, "data", text)
+    group.one("--data", "data to train on", Path, metavar="PATH")
+    add_columns(group)
+    group.flag("--regression", "treat labels as numbers even if all are whole")
+    group.one("--test", "data to evaluate on", Path, metavar="PATH")
+    text = "share of the rows to evaluate on, if there is no --test"
+    group.one("--test-share", text, float, metavar="SHARE", default=0.2)
+    _add_network(parser, several)
+    group = Group(parser, "training", several=several)
+    group.setting("--epochs", "passes through the data", int, metavar="EPOCHS", default=10)
+    group.setting("--batch-size", "rows per step", int, metavar="ROWS", note="default: 32")
+    note = "default: 0.3 for sgd, 0.03 for momentum and nesterov, 0.001 for the others"
+    group.setting("--learning-rate", "learning rate before the schedule", note=note)
+    group.flag("--no-shuffle", "take the rows in the order of the file", dest="shuffle")
+    text = "An option applies to the optimizers in brackets."
+    group = Group(parser, "optimizer", text, several)
+    group.setting("--optimizer", "name of the optimizer", choices=OPTIMIZERS, default="sgd")
     _add_settings(group, "optimizer", OPTIMIZERS)
-    group = parser.add_argument_group("schedule", "in brackets, which schedules have a number")
-    group.add_argument("--schedule", default="linear", choices=SCHEDULES, help="of the rate")
+    text = "An option applies to the schedules in brackets."
+    group = Group(parser, "schedule", text, several)
+    text = "how the learning rate changes"
+    group.setting("--schedule", text, choices=SCHEDULES, default="linear")
     _add_settings(group, "schedule", SCHEDULES)
-    add = parser.add_argument_group("regularisation").add_argument
-    add("--l2", **NUMBER, help="the penalty is half of it times the sum of squared weights")
-    add("--l1", **NUMBER, help="the penalty is it times the sum of absolute weights")
-    text = "share of the hidden units to leave out, or shares of the inputs and each hidden layer"
-    add("--dropout", **NUMBER, nargs="+", help=text)
-    add("--max-norm", **NUMBER, help="limit of the norm of a unit's weights")
-    add("--clip-norm", **NUMBER, help="limit of the norm of the gradient")
-    add("--clip-value", **NUMBER, help="limit of each number of the gradient")
-    add("--label-smoothing", **NUMBER, help="share that targets move towards uniform ones")
-    add = parser.add_argument_group("class weights").add_argument
-    text = "balanced, or pairs such as 3=2.0 8=1.5; they weigh validation, too"
-    add("--class-weight", nargs="+", metavar="LABEL=WEIGHT", help=text)
-    group = parser.add_argument_group("control")
-    add = group.add_argument
-    text = "of the training rows, to set aside"
-    add("--validation", type=float, metavar="SHARE", help=text)
-    text = f"stop when this column gets no better, {EarlyStopping.metric} if none is named"
-    add("--early-stopping", nargs="?", const=EarlyStopping.metric, metavar="METRIC", help=text)
-    _add_settings(group, "early_stopping", {})
-    add("--max-seconds", **NUMBER, help="limit of the time to train")
-    text = "also record the metrics of the training rows after each epoch"
-    add("--training-metrics", action="store_true", help=text)
-    add("--freeze", dest="frozen", type=int, nargs="+", metavar="LAYER", help="the first is 0")
-    add = parser.add_argument_group("running").add_argument
-    add_backend(add)
-    add("--quiet", action="store_true", help="print the final report only")
+    _add_regularisation(parser, several)
+    _add_control(parser, several)
+    group = Group(parser, "running", several=several)
+    add_backend(group)
+    group.flag("--quiet", "print the final report only")
     return parser
 
 
-def add_columns(add: Callable[..., object]) -> None:
-    """Add what tells the columns of a CSV."""
-    add("--label", metavar="COLUMN", help="of a CSV, by name or position; by default 'label'")
-    text = "the first line of a CSV holds no names; by default, what it looks like"
-    add("--no-header", dest="header", **OFF, help=text)
+def _add_network(parser: Parser, several: bool) -> None:
+    group = Group(parser, "network", several=several)
+    how: Keywords = {}
+    if several:
+        text = "with commas between layers: 64 256,64 tries both; a lone comma is no hidden layer"
+        names = "with commas between layers: relu relu,tanh tries both"
+    else:
+        how["nargs"] = "*"
+        text = "with spaces between layers: 256 64; without a value there is no hidden layer"
+        names = "with spaces between layers: relu tanh"
+    text = f"units of each hidden layer, {text} (default: 128)"
+    group.of_layers("--hidden", text, int, metavar="UNITS", default=128, **how)
+    text = (
+        f"activation of all hidden layers, or of each, {names}. Names: {', '.join(HIDDEN)} "
+        "(default: relu)"
+    )
+    group.of_layers("--activation", text, str, HIDDEN, metavar="NAME")
+    note = "default: sigmoid for two classes, softmax for more, identity for numbers"
+    group.setting("--output", "activation of the last layer", choices=OUTPUT, note=note)
+    note = (
+        "default: cross_entropy for softmax, binary_cross_entropy for sigmoid, poisson for "
+        "exponential, mse for identity"
+    )
+    group.setting("--loss", "loss to minimise", choices=LOSSES, note=note)
+    group.setting("--init", "initial weights", choices=INITIALIZERS, default="glorot")
+    group.setting("--dtype", "type of all computations", choices=DTYPES, default="float32")
+    text = "runs with the same seed are identical to the bit"
+    group.one("--seed", text, int, metavar="NUMBER", default=0)
+    group.flag("--standardize-inputs", "scale each feature to mean 0, standard deviation 1")
+    group.flag("--standardize-targets", "scale labels that are numbers likewise")
 
 
-def add_backend(add: Callable[..., object]) -> None:
-    """Add what computes."""
-    add("--backend", default="numba", choices=backends.BACKENDS, help="what computes")
-    add("--threads", type=int, help="at most; by default all CPUs")
+def _add_regularisation(parser: Parser, several: bool) -> None:
+    group = Group(parser, "regularisation", several=several)
+    group.setting("--l2", "penalty: half of this times the sum of the squared weights")
+    group.setting("--l1", "penalty: this times the sum of the absolute weights")
+    between = "commas" if several else "spaces"
+    text = (
+        "share of the hidden units to leave out; or one for the inputs and one for each hidden "
+        f"layer, with {between} between them"
+    )
+    group.of_layers("--dropout", text, float, metavar="SHARE")
+    group.setting("--max-norm", "limit of the norm of each unit's weights")
+    group.setting("--clip-norm", "limit of the norm of the gradient")
+    group.setting("--clip-value", "limit of each element of the gradient")
+    group.setting("--label-smoothing", "share by which targets move towards equal probabilities")
+    group = Group(parser, "class weights")
+    text = "balanced, or pairs such as 3=2.0 8=1.5; validation uses them, too"
+    group.add("--class-weight", nargs="+", metavar="LABEL=WEIGHT", help=text)
 
 
-def _add_settings(group: Any, kind: str, choices: dict[str, Any]) -> None:
+def _add_control(parser: Parser, several: bool) -> None:
+    group = Group(parser, "control", several=several)
+    text = "share of the training rows to set aside for validation"
+    group.setting("--validation", text, metavar="SHARE")
+    metric = EarlyStopping.metric
+    text = f"stop when this column of the history no longer improves (without a name: {metric})"
+    group.add("--early-stopping", nargs="?", const=metric, metavar="METRIC", help=text)
+    _add_settings(group, "early_stopping", {})
+    group.setting("--max-seconds", "time after which training stops", metavar="SECONDS")
+    text = "record the metrics of the training rows, too, after each epoch"
+    group.flag("--training-metrics", text)
+    text = "layers whose parameters stay fixed, counted from 0, with spaces between them"
+    kind = without_comma(int, "--freeze")
+    group.add("--freeze", dest="frozen", type=kind, nargs="+", metavar="LAYER", help=text)
+
+
+def add_columns(group: Group) -> None:
+    """Add the options that describe a CSV file."""
+    text = (
+        "column of the labels in a CSV file: its name, or its position from 0 (-1: the last) "
+        "(default: label)"
+    )
+    group.one("--label", text, metavar="COLUMN")
+    text = "the first line of a CSV file is a row, not the names of the columns (default: detected)"
+    group.flag("--no-header", text, dest="header")
+
+
+def add_backend(group: Group) -> None:
+    """Add the options of the backend."""
+    text = "compiled, or the slow reference in NumPy"
+    group.setting("--backend", text, choices=backends.BACKENDS, default="numba")
+    text = "largest number of threads (default: all CPUs)"
+    group.one("--threads", text, int, metavar="COUNT")
+
+
+def _add_settings(group: Group, kind: str, choices: dict[str, Any]) -> None:
     for option, field, text, how in SETTINGS[kind]:
-        having = ", ".join(name for name, choice in choices.items() if hasattr(choice, field))
-        text += f" ({having})" if having else ""
-        group.add_argument(option, dest=option, help=text, **how)
+        names = [name for name, choice in choices.items() if hasattr(choice, field)]
+        note = ", ".join(names)
+        if field in ("nesterov", "restore_best"):
+            group.flag(option, f"{text} ({note})" if note else text, dest=option)
+        else:
+            group.setting(option, text, note=note, dest=option, **(how or {}))
 
 
-def dataset(options: Options) -> Dataset:
-    """Return the data that options name."""
+def dataset(given: Given) -> Dataset:
+    """Return the data that a command line names."""
     return read(
-        options.get("data"),
-        options.get("label"),
-        options.get("header"),
-        options["dtype"],
-        options.get("test"),
-        options["test_share"],
-        "regression" in options,
-        options["seed"],
+        given.get("data"),
+        given.get("label"),
+        given.get("header"),
+        given["dtype"],
+        given.get("test"),
+        given["test_share"],
+        "regression" in given,
+        given["seed"],
     )
 
 
-def network(options: Options, data: Dataset) -> Network:
-    """Return the network that options stand for, for these data."""
-    arguments = arguments_of(Network, options)
+def network(given: Given, data: Dataset) -> Network:
+    """Return the network that a command line describes, for these data."""
+    arguments = network_arguments(given)
     outputs = 1
     if data.classes:
         outputs = outputs_for(len(data.classes), arguments.get("output"))
     else:
         arguments = {"output": "identity", **arguments}
-    return Network([data.X.shape[1], *options["hidden"], outputs], **arguments)
+    return Network([data.X.shape[1], *given["hidden"], outputs], **arguments)
 
 
-def training(options: Options, data: Dataset) -> Options:
-    """Return the arguments of `fastnn.Network.train` that options stand for."""
-    metric = options.get("early_stopping")
+def network_arguments(given: Given) -> Keywords:
+    """Return arguments of `fastnn.Network`."""
+    return _chosen(given, {*tuning.OF_NETWORK, "seed"})
+
+
+def training_arguments(given: Given, data: Dataset) -> Keywords:
+    """Return arguments of `fastnn.Network.train`."""
+    metric = given.get("early_stopping")
     choosers = {
         f"--early-stopping {metric}": metric not in (None, "loss"),
-        "--schedule plateau": options["schedule"] == "plateau",
+        "--schedule plateau": given["schedule"] == "plateau",
     }
     for option, chooses in choosers.items():
-        if chooses and "validation" not in options:
-            raise ValueError(f"{option} needs --validation: test data must not choose anything")
+        if chooses and "validation" not in given:
+            raise ValueError(
+                f"{option} needs --validation SHARE, such as 0.2: test data must not influence "
+                "training"
+            )
     stopping = None if metric is None else EarlyStopping(metric)
     return {
-        **arguments_of(Network.train, options),
-        "optimizer": _with_settings("optimizer", OPTIMIZERS[options["optimizer"]], options),
-        "schedule": _with_settings("schedule", SCHEDULES[options["schedule"]], options),
-        "early_stopping": _with_settings("early_stopping", stopping, options) or False,
-        **_class_weight(options.get("class_weight"), data),
+        **_chosen(given, {*settings.NAMES, "validation"}),
+        "optimizer": _with_settings("optimizer", OPTIMIZERS[given["optimizer"]], given),
+        "schedule": _with_settings("schedule", SCHEDULES[given["schedule"]], given),
+        "early_stopping": _with_settings("early_stopping", stopping, given) or False,
+        **_class_weight(given.get("class_weight"), data),
     }
 
 
-def check_folders(options: Options, *names: str) -> None:
-    """Refuse files to be written in the end where there is no folder for them."""
+def check_folders(given: Given, *names: str) -> None:
+    """Refuse files whose folder does not exist, before any work is done."""
     for name in names:
-        if name in options and not options[name].parent.is_dir():
-            raise FileNotFoundError(f"--{name}: no folder {options[name].parent}")
+        if name in given and not given[name].parent.is_dir():
+            raise FileNotFoundError(
+                f"--{name}: no folder {given[name].parent}; need one that exists"
+            )
 
 
-def _with_settings(kind: str, base: Any, options: Options) -> Any:
-    """Return an optimizer, a schedule or an `EarlyStopping` with the numbers given for it."""
-    given = [setting for setting in SETTINGS[kind] if setting.option in options]
-    for setting in given:
+def _with_settings(kind: str, base: Any, given: Given) -> Any:
+    """Return an optimizer, a schedule or an `EarlyStopping` with the settings that are given."""
+    used = [setting for setting in SETTINGS[kind] if setting.option in given]
+    for setting in used:
         if base is None:
             raise ValueError(f"{setting.option} needs --early-stopping")
         if not hasattr(base, setting.field):
             own = [other.option for other in SETTINGS[kind] if hasattr(base, other.field)]
             raise ValueError(
-                f"{setting.option} is not a number of the {kind} {options[kind]!r}, which has: "
-                f"{', '.join(own) or 'none'}"
+                f"{setting.option} does not apply to the {kind} {given[kind]!r}; it takes "
+                f"{', '.join(own) or 'no options'}"
             )
-    changes = {setting.field: options[setting.option] for setting in given}
+    changes = {setting.field: given[setting.option] for setting in used}
     return dataclasses.replace(base, **changes) if changes else base
 
 
-def arguments_of(function: Callable[..., Any], options: Options) -> Options:
-    """Return the options that are arguments of a function, as it takes them."""
-    names = inspect.signature(function).parameters.keys() - {"class_weight"}
-    given = {name: value for name, value in options.items() if name in names}
-    return given | {name: read(given[name]) for name, read in READ.items() if name in given}
+def _chosen(given: Given, names: Collection[str]) -> Keywords:
+    """Return what is given for these names; a list of one value stands for all layers."""
+    found = {name: given[name] for name in names if name in given}
+    for name in ("activation", "dropout"):
+        if name in found and len(found[name]) == 1:
+            found[name] = found[name][0]
+    return found
 
 
-def _one_or_each(values: list[Any]) -> Any:
-    return values if len(values) > 1 else values[0]
-
-
-def _class_weight(words: list[str] | None, data: Dataset) -> Options:
+def _class_weight(words: list[str] | None, data: Dataset) -> Keywords:
     if words is None or words == ["balanced"]:
         return {} if words is None else {"class_weight": "balanced"}
     weights = {}
@@ -263,18 +319,12 @@ def _class_weight(words: list[str] | None, data: Dataset) -> Options:
     return {"class_weight": {data.place_of(label): weights[label] for label in weights}}
 
 
-READ: dict[str, Callable[[list[Any]], Any]] = {
-    "activation": _one_or_each,
-    "dropout": _one_or_each,
-}
-
-
-def run(parser: Parser, task: Callable[[Options], int], arguments: Sequence[str] | None) -> int:
-    """Do a task as the arguments say; return the exit code. Bad input exits with 2 and a line."""
-    options = vars(parser.parse_args(arguments))
+def run(parser: Parser, task: Callable[[Given], int], arguments: Sequence[str] | None) -> int:
+    """Run a task; return the exit code. Bad input exits with 2 and a line on standard error."""
+    given = vars(parser.parse_args(arguments))
     try:
-        return task(options)
-    except BrokenPipeError:  # whoever read the output has gone
+        return task(given)
+    except BrokenPipeError:  # the reader of the output has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except (ValueError, TypeError, OSError, MemoryError, ImportError, DivergenceError) as error:

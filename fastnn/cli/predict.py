@@ -12,7 +12,8 @@ import numpy as np
 from fastnn import datasets
 from fastnn.activations import Array
 from fastnn.cli import parsing, reading
-from fastnn.cli.parsing import Options
+from fastnn.cli.groups import Group, Parser
+from fastnn.cli.parsing import Given
 from fastnn.cli.printing import predicted, print_report
 from fastnn.loading import load
 from fastnn.network import Network
@@ -20,12 +21,12 @@ from fastnn.writing import replacing
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Predict with a network that was saved, or judge it.
+    """Predict with a saved network, or evaluate it.
 
     Parameters
     ----------
     arguments : sequence of str, optional
-        By default those of the command line.
+        Default: those of the command line.
 
     Returns
     -------
@@ -35,83 +36,84 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return parsing.run(_parser(), _predict, arguments)
 
 
-def _parser() -> parsing.Parser:
-    parser = parsing.Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="fastnn-predict",
         usage="%(prog)s NETWORK [option ...]",
-        description="Predict with a network that was saved. Where labels are known, report how "
-        "well it does.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        description="Predict with a saved network. If the data have labels, evaluate the network.",
         argument_default=argparse.SUPPRESS,
     )
-    add = parser.add_argument
-    add("network", type=Path, metavar="NETWORK", help="a file of fastnn-train --save")
-    text = "a CSV, .npz or IDX file, or a folder of the MNIST files; by default MNIST's test images"
-    add("--data", type=Path, metavar="PATH", help=text)
-    parsing.add_columns(add)
-    text = "where to write the labels, as Kaggle takes them: ImageId,Label"
-    add("--submission", type=Path, metavar="CSV", help=text)
-    text = "where to write all outputs, such as the probabilities of the classes"
-    add("--outputs", type=Path, metavar="CSV", help=text)
-    parsing.add_backend(add)
+    parser.add_argument("network", type=Path, metavar="NETWORK", help="file of fastnn-train --save")
+    group = Group(parser, "data")
+    text = (
+        "CSV, .npz or IDX file, or a folder with the four files of MNIST (default: the test images "
+        "of MNIST)"
+    )
+    group.one("--data", text, Path, metavar="PATH")
+    parsing.add_columns(group)
+    group = Group(parser, "results")
+    text = "file to write the predicted labels to, in Kaggle's form: ImageId,Label"
+    group.one("--submission", text, Path, metavar="CSV")
+    text = "file to write all outputs to, such as the probabilities of the classes"
+    group.one("--outputs", text, Path, metavar="CSV")
+    parsing.add_backend(Group(parser, "running"))
     return parser
 
 
-def _predict(given: Options) -> int:
+def _predict(given: Given) -> int:
     parsing.check_folders(given, "submission", "outputs")
     net = load(given["network"], given["backend"], given.get("threads"))
     classes = _classes(net)
-    name, table = _read(given, net)
-    print(f"{net!r}\n{name}: {len(table.X):,} rows of {table.X.shape[1]} features")
+    name, rows = _read(given, net)
+    print(f"{net!r}\n{name}: {len(rows.X):,} rows of {rows.X.shape[1]} features")
     several = not classes and net.architecture.sizes[-1] > 1
-    known = None if several else table.y
+    known = None if several else rows.y
     if several and ("submission" in given or "outputs" not in given):
-        raise ValueError("the network predicts several numbers a row: name a file with --outputs")
+        raise ValueError(
+            "the network predicts several numbers per row; need --outputs CSV, the file to write "
+            "them to"
+        )
     if known is None and not {"submission", "outputs"} & given.keys():
         raise ValueError(
-            f"{name} holds no labels to judge by; name a file for predictions with --submission or "
-            "--outputs, or the column of the labels with --label"
+            f"{name} holds no labels to evaluate on; need --submission CSV or --outputs CSV, the "
+            "file to write predictions to, or --label COLUMN"
         )
     if known is not None:
         y = _places(name, known, classes) if classes else known
-        print_report(net, table.X, y, classes)
+        print_report(net, rows.X, y, classes)
     if "submission" in given:
-        found = predicted(net, table.X, classes)
+        found = predicted(net, rows.X, classes)
         labels = np.array(classes)[found] if classes else found
         datasets.write_submission(given["submission"], labels)
         print(f"\n{len(labels):,} labels are in {given['submission']}")
     if "outputs" in given:
-        _write(given["outputs"], net.predict_proba(table.X), classes)
-        print(f"\nthe outputs for {len(table.X):,} rows are in {given['outputs']}")
+        _write(given["outputs"], net.predict_proba(rows.X), classes)
+        print(f"\nthe outputs for {len(rows.X):,} rows are in {given['outputs']}")
     return 0
 
 
 def _classes(net: Network) -> tuple[str, ...]:
-    """Return the names of the classes, none if outputs are numbers."""
+    """Return the names of the classes; () if outputs are numbers."""
     if net.architecture.activations[-1] not in ("softmax", "sigmoid"):
         return ()
     names = range(max(2, net.architecture.sizes[-1])) if net.classes is None else net.classes
     return tuple(map(str, names))
 
 
-def _read(given: Options, net: Network) -> tuple[str, datasets.Table]:
+def _read(given: Given, net: Network) -> tuple[str, datasets.Table]:
     """Return the name of the data and the rows to predict: the test rows, if there are any."""
-    if "data" not in given:
-        *_, X, y = datasets.load_mnist()
-        name, table = "MNIST", datasets.Table(X, y, tuple(map(str, range(784))), "digit")
-    else:
-        path, dtype = given["data"], net.architecture.dtype.name
-        split = reading.load(path, given.get("label"), given.get("header"), dtype)
-        name, table = path.name, split.test or split.train
-    if table.X.shape[1] != net.architecture.sizes[0]:
-        raise ValueError(
-            f"{name} has {table.X.shape[1]} features; the network takes {net.architecture.sizes[0]}"
-        )
-    return name, table
+    name, split = reading.tables(
+        given.get("data"), given.get("label"), given.get("header"), net.architecture.dtype.name
+    )
+    rows, inputs = split.test or split.train, net.architecture.sizes[0]
+    if rows.X.shape[1] != inputs:
+        hint = "" if "data" in given else "; name other data with --data"
+        raise ValueError(f"{name} has {rows.X.shape[1]} features; the network takes {inputs}{hint}")
+    return name, rows
 
 
 def _places(name: str, labels: Array, classes: tuple[str, ...]) -> Array:
-    """Return the places of labels among the classes."""
+    """Return the positions of labels in the classes."""
     known = {label: place for place, label in enumerate(classes)}
     texts = list(map(str, labels.tolist()))
     if unknown := set(texts) - known.keys():
@@ -122,7 +124,7 @@ def _places(name: str, labels: Array, classes: tuple[str, ...]) -> Array:
 
 
 def _write(path: Path, outputs: Array, classes: tuple[str, ...]) -> None:
-    """Write a line a row: its number from 1, then a column for each class or number."""
+    """Write a line per row: its number from 1, then a column for each class or number."""
     if outputs.shape[1] == 1 and classes:
         outputs = np.column_stack([1 - outputs, outputs])
     names = classes or tuple(map(str, range(outputs.shape[1])))

@@ -1,4 +1,4 @@
-"""How well a network does on data whose labels are known, as the command lines print it."""
+"""The evaluation of a network as the command lines print it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WIDEST_NAME = 12
 
 
 def predicted(net: Network, X: Array, classes: Sequence[str]) -> Array:
-    """Return places of classes, whatever the output, or numbers."""
+    """Return positions of classes, for any output, or numbers."""
     outputs = net.predict_proba(X)
     if outputs.shape[1] > 1:
         return outputs.argmax(axis=1)
@@ -23,7 +23,7 @@ def predicted(net: Network, X: Array, classes: Sequence[str]) -> Array:
 
 
 def print_report(net: Network, X: Array, y: Array, classes: Sequence[str]) -> None:
-    """Print how well a network does; y are places of classes, or numbers if there are none."""
+    """Print the evaluation of a network; y holds positions of classes, or numbers without any."""
     if not classes:
         scores = net.evaluate(X, y)
         print(f"\ntest R2    {scores['r2']:.4f}")

@@ -3,70 +3,80 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from fastnn import backends, datasets
 from fastnn.cli import parsing, reading
-from fastnn.cli.parsing import Options
+from fastnn.cli.groups import Group, Parser
+from fastnn.cli.parsing import Given
 from fastnn.cli.printing import predicted, print_report
 from fastnn.cli.reading import Dataset
 from fastnn.network import Network
 from fastnn.training.history import History, Row, format_header, format_row
 
+Say = Callable[[str], None]
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train as the arguments say.
+    """Train as the command line says.
 
     Parameters
     ----------
     arguments : sequence of str, optional
-        By default those of the command line.
+        Default: those of the command line.
 
     Returns
     -------
     int
         The exit code: 0, or 130 on Ctrl-C. Bad input exits with 2 and a line on standard error;
-        SIGTERM with 143, if there is a checkpoint to be written.
+        SIGTERM exits with 143 if there is a checkpoint.
     """
     return parsing.run(_parser(), _train, arguments)
 
 
-def _parser() -> parsing.Parser:
-    text = "Train a multi-layer perceptron, on MNIST or other data, and report how well it does."
+def _parser() -> Parser:
+    text = "Train a multi-layer perceptron on MNIST or other data, and evaluate it on test data."
     parser = parsing.parser("fastnn-train", text)
-    add = parser.add_argument_group("results").add_argument
-    add("--describe", action="store_true", help="print what the data hold, and train nothing")
-    add("--history", type=Path, metavar="CSV", help="write a row an epoch there")
-    add("--checkpoint", type=Path, metavar="FILE", help="keep there what the run needs to go on")
-    text = "between two checkpoints; by default an epoch"
-    add("--checkpoint-every", type=int, metavar="STEPS", help=text)
-    add("--resume", action="store_true", help="go on from the checkpoint, if there is one")
-    add("--save", type=Path, metavar="FILE", help="write the network there, for fastnn.load")
-    add("--predict", type=Path, metavar="PATH", help="data without labels, to label at the end")
-    text = "where to write these labels, as Kaggle takes them: ImageId,Label"
-    add("--submission", type=Path, metavar="CSV", help=text)
-    add("--plot", type=Path, metavar="FOLDER", help="write pictures of the run there")
-    add("--report", type=Path, metavar="HTML", help="write a page about the run there")
+    group = Group(parser, "results")
+    group.flag("--describe", "describe all rows of the data, and train nothing")
+    group.one("--history", "file to write the history to, a row per epoch", Path, metavar="CSV")
+    text = "file from which --resume continues, written after each epoch"
+    group.one("--checkpoint", text, Path, metavar="FILE")
+    text = "steps between two checkpoints (default: one epoch)"
+    group.one("--checkpoint-every", text, int, metavar="STEPS")
+    group.flag("--resume", "continue from the checkpoint, if the file exists")
+    text = "file to save the network to, for fastnn-predict and fastnn.load"
+    group.one("--save", text, Path, metavar="FILE")
+    group.one("--predict", "data without labels, to label after training", Path, metavar="PATH")
+    text = "file to write these labels to, in Kaggle's form: ImageId,Label"
+    group.one("--submission", text, Path, metavar="CSV")
+    group.one("--plot", "folder to write pictures of the run to", Path, metavar="FOLDER")
+    group.one("--report", "file to write a page about the run to", Path, metavar="HTML")
     return parser
 
 
-def _train(given: Options) -> int:
+def _train(given: Given) -> int:
     def say(text: str) -> None:
         if "quiet" not in given:
             print(text, flush=True)
 
     start = time.perf_counter()
     _check_results(given)
-    data = parsing.dataset(given)
     if "describe" in given:
-        print(datasets.describe(data.X, data.labels(data.y), data.features))
+        _describe(given)
         return 0
-    settings = parsing.training(given, data)
+    data = parsing.dataset(given)
+    arguments = parsing.training_arguments(given, data)
     to_label = None
     if "predict" in given:
-        to_label = reading.load(given["predict"], None, given.get("header"), given["dtype"]).train
+        to_label = reading.load(
+            given["predict"],
+            None,
+            given.get("header"),
+            given["dtype"],
+            advice="or a file without the column {} if this is the label",
+        ).train
         reading.same_features(given["predict"], to_label, data)
     net = parsing.network(given, data)
     net.classes = data.classes or None
@@ -76,32 +86,42 @@ def _train(given: Options) -> int:
 
     def announce() -> None:
         compiled.append(True)
-        say("compiling the kernels for this machine, once: about ten seconds ...")
+        say("compiling the kernels for this machine, once; it takes 10 to 30 seconds ...")
 
-    # What only this rule needs, train compiles: three seconds at most.
+    # `train` compiles what only its optimizer needs: three seconds at most.
     seconds = backends.get(net.backend).prepare(net, announce)
-    history = History()
+    if compiled:
+        say(f"compiled in {seconds:.1f} s")
+    recorded = History()
 
     def record(row: Row) -> None:
-        if not history.rows:
+        if not recorded.rows:
             say(format_header(list(row)))
-        history.append(row)
+        recorded.append(row)
         say(format_row(row))
 
     if "validation" in given:
-        share = f"a share of {given['validation']:g} of the training rows"
-        say(f"after each epoch, validation on {share}, which is set aside")
+        say(
+            f"validation: a share of {given['validation']:g} of the training rows is set aside and "
+            "evaluated after each epoch"
+        )
     else:
-        say("after each epoch, validation on the test rows; nothing is chosen by it")
-        settings["validation"] = data.test_X, data.test_y
+        say(
+            "validation: the test rows are evaluated after each epoch, for information only; they "
+            "do not influence training"
+        )
+        arguments["validation"] = data.test_X, data.test_y
     if {"plot", "report"} & given.keys():
-        settings["training_metrics"] = True
-    progress = False if "quiet" in given else None
+        arguments["training_metrics"] = True
+    arguments["progress"] = False if "quiet" in given else None
+    history = recorded
     try:
-        history = net.train(data.X, data.y, **settings, progress=progress, callbacks=[record])
+        history = net.train(data.X, data.y, **arguments, callbacks=[record])
         ended = history.stopped
     except KeyboardInterrupt:
         ended = "Ctrl-C"
+    if history is not recorded and len(history) > len(recorded) == 0:
+        say(f"the run of {given['checkpoint']} was already complete; nothing was trained")
     if ended:
         print(f"\nstopped after {len(history)} of {given['epochs']} epochs: {ended}", flush=True)
     if history.best_epoch is not None:
@@ -123,18 +143,36 @@ def _train(given: Options) -> int:
     return 130 if ended == "Ctrl-C" else 0
 
 
-def _check_results(given: Options) -> None:
-    """Refuse before training what could not be written after it."""
+def _check_results(given: Given) -> None:
+    """Refuse, before any work is done, what would fail at its end."""
     parsing.check_folders(given, "history", "save", "submission", "report")
-    if ("predict" in given) != ("submission" in given):
-        raise ValueError("--predict, data to label, and --submission, a file, need each other")
+    for option, other, value in (
+        ("predict", "submission", "CSV, the file to write the labels to"),
+        ("submission", "predict", "PATH, the data to label"),
+        ("resume", "checkpoint", "FILE, the file to continue from"),
+        ("checkpoint_every", "checkpoint", "FILE, the file to write"),
+    ):
+        if option in given and other not in given:
+            raise ValueError(f"--{option.replace('_', '-')} needs --{other} {value}")
     if {"plot", "report"} & given.keys():
         from fastnn import plots
 
         plots.check_installed()
 
 
-def _draw(given: Options, net: Network, history: History, data: Dataset, say: Any) -> None:
+def _describe(given: Given) -> None:
+    """Print a description of all rows of the data, test rows included."""
+    name, split = reading.tables(
+        given.get("data"), given.get("label"), given.get("header"), given["dtype"]
+    )
+    X, y = split.train.X, split.train.y
+    if split.test is not None:
+        print(f"{name}: {len(X):,} training and {len(split.test.X):,} test rows, here together")
+        X, y = reading.joined(split)
+    print(datasets.describe(X, y, split.train.features))
+
+
+def _draw(given: Given, net: Network, history: History, data: Dataset, say: Say) -> None:
     """Write the pictures and the page that are asked for."""
     names = data.classes or None
     if "plot" in given and len(history):
@@ -151,17 +189,17 @@ def _draw(given: Options, net: Network, history: History, data: Dataset, say: An
             history,
             data.test_X,
             data.test_y,
-            settings=_settings(given),
+            settings=_as_typed(given),
             names=names,
             title=f"{data.name}: training run",
         )
         say(f"\nthe report is {given['report']}")
 
 
-def _settings(given: Options) -> Options:
-    """Return the options of a run as they are written."""
-    written = {}
+def _as_typed(given: Given) -> dict[str, str]:
+    """Return the options of a run as a user types them, without the dashes."""
+    typed = {}
     for name, value in given.items():
         values = value if isinstance(value, list) else [value]
-        written[name.lstrip("-").replace("_", "-")] = " ".join(map(str, values))
-    return written
+        typed[name.lstrip("-").replace("_", "-")] = " ".join(map(str, values))
+    return typed

@@ -5,28 +5,26 @@ In Python `fastnn.tune` is the function, of `fastnn.tuning`; this module is only
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from fastnn import tuning
 from fastnn.cli import parsing
-from fastnn.cli.parsing import Options
+from fastnn.cli.groups import Group, Parser
+from fastnn.cli.parsing import Given
 from fastnn.cli.printing import print_report
-from fastnn.network import Network
 
-# Options that are the same for all networks.
-FIXED = ("data", "label", "test", "test_share", "seed", "class_weight", "frozen", "threads")
+# Options whose values are a list, but not one of values to try.
+LISTS = ("class_weight", "frozen")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Tune as the arguments say.
+    """Tune as the command line says.
 
     Parameters
     ----------
     arguments : sequence of str, optional
-        By default those of the command line.
+        Default: those of the command line.
 
     Returns
     -------
@@ -36,58 +34,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return parsing.run(_parser(), _tune, arguments)
 
 
-def _parser() -> parsing.Parser:
+def _parser() -> Parser:
     parser = parsing.parser(
         "fastnn-tune",
-        "Train and evaluate every combination of settings on every fold of the training rows, and "
-        "the best one on the test rows. Options take several values, separated by spaces; what "
-        "has a value for each layer, such as 256,64, is written with commas.",
+        "Train and evaluate every combination of settings on every fold of the training rows, then "
+        "train the best one and evaluate it on the test rows. Settings take several values to try, "
+        "with spaces between them; values for several layers have commas between them, as in "
+        "256,64.",
+        several=True,
     )
-    for action in parser._actions:
-        if action.nargs in (0, "?") or action.dest in FIXED:
-            continue
-        of_layers = action.nargs in ("*", "+")
-        action.type = _reader(action.type or str, action.choices, of_layers)  # type: ignore[arg-type]
-        action.nargs, action.choices = "+", None
-        if not isinstance(action.default, list) and action.default is not argparse.SUPPRESS:
-            action.default = [action.default]
-        elif isinstance(action.default, list):
-            action.default = [tuple(action.default)]
-    add = parser.add_argument_group("search").add_argument
-    add("--folds", type=int, default=5, help="of cross-validation")
-    add("--jobs", type=int, metavar="COUNT", help="networks to train at a time; -1: one a CPU")
-    add("--csv", type=Path, metavar="CSV", help="write all results there")
+    group = Group(parser, "search")
+    group.one("--folds", "number of folds", int, metavar="COUNT", default=5)
+    text = "networks to train at the same time; -1 is one per CPU (default: 1)"
+    group.one("--jobs", text, int, metavar="COUNT")
+    group.one("--csv", "file to write all results to", Path, metavar="CSV")
     return parser
 
 
-def _reader(kind: Callable[[str], Any], choices: Any, of_layers: bool) -> Callable[[str], Any]:
-    """Return what reads one of the values of an option, perhaps with a part for each layer."""
-
-    def read(text: str) -> Any:
-        values = tuple(kind(part) for part in text.split(",") if part) if of_layers else kind(text)
-        for value in values if of_layers else (values,):
-            if choices is not None and value not in choices:
-                raise argparse.ArgumentTypeError(f"{value!r} is none of {', '.join(choices)}")
-        return values
-
-    read.__name__ = getattr(kind, "__name__", "value")  # what argparse calls it in errors
-    return read
-
-
-def _tune(given: Options) -> int:
+def _tune(given: Given) -> int:
     parsing.check_folders(given, "csv")
     several = {
         name: values
         for name, values in given.items()
-        if isinstance(values, list) and name not in FIXED
+        if isinstance(values, list) and name not in LISTS
     }
     data = parsing.dataset({**given, "dtype": several["dtype"][0]})
     _, selection = tuning.needed()
     grid = []
     for combination in selection.ParameterGrid(several):
         chosen = given | combination
-        settings = parsing.arguments_of(Network, chosen) | parsing.training(chosen, data)
-        grid.append({"hidden": chosen["hidden"], **settings})
+        arguments = parsing.network_arguments(chosen) | parsing.training_arguments(chosen, data)
+        grid.append({"hidden": chosen["hidden"], **arguments})
     same = {
         name: value for name, value in grid[0].items() if all(each[name] == value for each in grid)
     }

@@ -1,4 +1,4 @@
-"""Data sets: readers of CSV, NPZ, IDX and MNIST, a description, Kaggle's submission."""
+"""Data sets: read CSV, NPZ, IDX and MNIST, describe data, write submissions to Kaggle."""
 
 from fastnn.datasets.arrays import read_npz
 from fastnn.datasets.columns import Split, Table

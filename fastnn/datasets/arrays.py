@@ -1,4 +1,4 @@
-"""Tables from files of arrays: NumPy's .npz, and IDX."""
+"""Data sets in files of arrays: .npz of NumPy, and IDX."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from fastnn.datasets.idx import check_shape, read_idx, read_up_to
 _NAMES = ("x", "y", "x_train", "y_train", "x_test", "y_test")
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _SUFFIX = ".npy"
-# What zipfile raises for archives that are damaged, encrypted or of other kinds; what NumPy raises
-# for headers, which are Python.
+# What zipfile raises for damaged, encrypted or unknown archives; what NumPy raises for bad headers,
+# which are literals of Python.
 _BROKEN = (ValueError, RuntimeError, EOFError, zlib.error, zipfile.BadZipFile)
 _UNREADABLE = (
     ValueError, TypeError, SyntaxError, LookupError, AttributeError, OverflowError, RecursionError,
@@ -31,37 +31,36 @@ _UNREADABLE = (
 
 
 def read_npz(path: str | os.PathLike[str], *, dtype: str = "float32") -> Split:
-    """Read tables from a file that `numpy.savez` wrote.
+    """Read a data set from a file that `numpy.savez` wrote.
 
     Parameters
     ----------
     path : str or os.PathLike
-        It holds ``X`` and, if there are labels, ``y``; or ``x_train`` and ``y_train`` and, if there
-        is a test set, ``x_test`` and perhaps ``y_test``, as the ``mnist.npz`` of Keras. Upper and
-        lower case are the same. Other arrays are not read.
-    dtype : "float32" or "float64", default "float32"
-        Of the features, unless these are uint8 as images are.
+        The file holds ``X`` and, for labels, ``y``. Or it holds ``x_train`` and ``y_train`` and,
+        for a test set, ``x_test`` and ``y_test`` (optional), as the ``mnist.npz`` of Keras. Names
+        may be upper or lower case. Other arrays are not read.
+    dtype : "float32" or "float64"
+        Type of the features; uint8 features, such as images, stay uint8.
 
     Returns
     -------
     Split
         ``X`` of each table has shape (rows, features), with images flattened; ``y`` has shape
-        (rows,). The features are called by their positions, after "pixel" if they are uint8; the
-        label is called after its array.
+        (rows,). The names of the features are their positions, after "pixel" for uint8; the name of
+        the label is that of its array.
 
     Raises
     ------
     OSError
         If the file cannot be opened (``FileNotFoundError`` if there is none).
     ValueError
-        If it is not an intact .npz file; if an array is missing; if one is of objects, which would
-        take pickle to read, of another type or shape than needed, or not finite; if a row has more
-        than 262,144 features.
+        If the file is not an intact .npz file, or an array is missing; if an array holds objects
+        (which only pickle can read), has another type or shape than needed, or is not finite; if a
+        row has more than 262,144 features; if ``dtype`` is none of these.
 
     Notes
     -----
-    Memory grows with the bytes that the file delivers, up to the size that it declares twice: in
-    the archive's directory and in the array's header.
+    Memory use depends on the bytes in the file, not on the sizes that its headers state.
     """
     one_of("dtype", dtype, DTYPES)
     name = repr(os.fspath(path))
@@ -72,8 +71,8 @@ def read_npz(path: str | os.PathLike[str], *, dtype: str = "float32") -> Split:
     for needed in ("x_train", "y_train"):
         if needed not in arrays:
             raise ValueError(
-                f"{name} holds {', '.join(held) or 'no array'}; need X and perhaps y, or x_train,"
-                " y_train and perhaps x_test, y_test"
+                f"{name} holds {', '.join(held) or 'no array'}; need X and, for labels, y, or "
+                "x_train, y_train and, for a test set, x_test and y_test"
             )
     train = _pair(arrays, "x_train", "y_train", name, dtype)
     if "x_test" not in arrays:
@@ -81,8 +80,8 @@ def read_npz(path: str | os.PathLike[str], *, dtype: str = "float32") -> Split:
     test = _pair(arrays, "x_test", "y_test", name, dtype)
     if train.X.shape[1] != test.X.shape[1]:
         raise ValueError(
-            f"{name}: a row of x_train has {train.X.shape[1]} features, one of x_test"
-            f" {test.X.shape[1]}; need as many"
+            f"{name}: a row of x_train has {train.X.shape[1]} features, one of x_test "
+            f"{test.X.shape[1]}; need the same number"
         )
     return Split(train, test)
 
@@ -93,29 +92,29 @@ def idx_table(
     *,
     dtype: str = "float32",
 ) -> Table:
-    """Read a table from an IDX file, and its labels from another.
+    """Read features from an IDX file, and labels from another one.
 
     Parameters
     ----------
     path : str or os.PathLike
         Features of shape (rows, ...).
     labels : str or os.PathLike, optional
-        Labels of shape (rows,). By default, the file in the same folder that has "labels" for
-        "images" in its name, and "idx1" for another rank; if there is none, there are no labels.
-    dtype : "float32" or "float64", default "float32"
-        Of the features, unless these are uint8.
+        Labels of shape (rows,). Default: the file in the same folder with "labels" for "images" and
+        "idx1" for another rank in its name; without such a file there are no labels.
+    dtype : "float32" or "float64"
+        Type of the features; uint8 features stay uint8.
 
     Returns
     -------
     Table
-        As of `read_npz`.
+        As from `read_npz`.
 
     Raises
     ------
     OSError
         If a file cannot be opened (``FileNotFoundError`` if there is none).
     ValueError
-        If a file is not valid IDX, or not of the shape needed, or not finite.
+        If a file is not valid IDX, has another shape than needed, or is not finite.
     """
     one_of("dtype", dtype, DTYPES)
     X = features_of(repr(os.fspath(path)), read_idx(path), dtype)
@@ -148,8 +147,8 @@ def features_of(name: str, array: Array, dtype: str) -> Array:
         if len(bad):
             row, column = first + bad[0, 0], bad[0, 1]
             raise ValueError(
-                f"{name} holds {values[row, column]} in row {row}, feature {column}; need numbers"
-                f" finite in {dtype}"
+                f"{name} holds {values[row, column]} in row {row}, feature {column}; need numbers "
+                f"that are finite in {dtype}"
             )
     return X
 
@@ -157,12 +156,12 @@ def features_of(name: str, array: Array, dtype: str) -> Array:
 def labels_of_rows(name: str, array: Array, rows: int) -> Array:
     """Return an array as labels: (rows,) in int64, float64 or str."""
     if array.shape not in ((rows,), (rows, 1)):
-        raise ValueError(f"{name} has shape {array.shape}; need ({rows},), a label for each row")
+        raise ValueError(f"{name} has shape {array.shape}; need ({rows},), one label per row")
     y = array.reshape(rows)
     if y.dtype.kind == "U":
         codes = np.frombuffer(y.tobytes(), np.dtype(np.uint32).newbyteorder(y.dtype.byteorder))
         if codes.max(initial=0) > sys.maxunicode:
-            raise ValueError(f"{name} holds characters that do not exist; need text")
+            raise ValueError(f"{name} holds characters beyond Unicode; need text")
         return y
     if y.dtype.kind not in "biuf":
         raise ValueError(f"{name} holds {y.dtype}; need numbers or text")
@@ -184,7 +183,7 @@ def names_of(X: Array) -> tuple[str, ...]:
 
 
 def _members(file: BinaryIO, name: str) -> tuple[dict[str, tuple[str, Array]], list[str]]:
-    """Return the arrays that are needed, by their names in lower case, and the names of all."""
+    """Return the arrays to read, by their names in lower case, and the names of all arrays."""
     arrays: dict[str, tuple[str, Array]] = {}
     try:
         with zipfile.ZipFile(file) as archive:
@@ -204,11 +203,11 @@ def _members(file: BinaryIO, name: str) -> tuple[dict[str, tuple[str, Array]], l
 
 
 class _Refused(ValueError):
-    """An error that says all there is to say."""
+    """An error with a complete message."""
 
 
 def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, what: str) -> Array:
-    """Return the array of a member, whose header is compared with what the archive declares."""
+    """Return the array of a member, after comparing its header with the archive's directory."""
     if member.compress_type not in _METHODS:
         raise _Refused(f"{what} is compressed with method {member.compress_type}; need 0 or 8")
     try:
@@ -244,7 +243,7 @@ def _header(stream: IO[bytes], what: str) -> tuple[tuple[int, ...], bool, np.dty
     except _UNREADABLE as error:
         raise _Refused(f"{what} is not an array ({error}); need one") from None
     if dtype.hasobject:
-        raise _Refused(f"{what} is of objects, which take pickle to read; need numbers or text")
+        raise _Refused(f"{what} holds objects, which only pickle can read; need numbers or text")
     if any(length < 0 for length in shape):
         raise _Refused(f"{what} has shape {shape}; need lengths of at least 0")
     return shape, fortran, dtype

@@ -1,4 +1,4 @@
-"""A table of features and labels, and what may stand in one."""
+"""Tables of features and labels, and the numbers and labels in their cells."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ import numpy.typing as npt
 Array: TypeAlias = npt.NDArray[Any]
 
 EXACT = 2.0**53
-"""Below it, each whole number has a float64 of its own."""
+"""Below this, a float64 holds every whole number exactly."""
 
 MOST_COLUMNS = 1 << 18
-"""Each has a name, which takes more memory than a number in a compressed file."""
+"""A limit, because each column has a name, which takes more memory than a compressed number."""
 
 _TRUTH = {"true": 1.0, "false": 0.0}
 
 
 class Table(NamedTuple):
-    """Features of some rows, and their labels.
+    """Features and labels of some rows.
 
     Attributes
     ----------
     X : ndarray, shape (rows, features)
-        float32 or float64, or for pixels uint8, which `fastnn.Network` scales from 0..255 to 0..1.
+        float32 or float64, or uint8 for pixels, which `fastnn.Network` divides by 255.
     y : ndarray, shape (rows,), or None
         int64 if all labels are whole numbers, float64 if all are numbers, else str.
     features : tuple of str
-        Names of the columns of ``X``; of those without a name, their positions in the file.
+        Names of the columns of ``X``; a column without a name has its position in the file.
     label : str or None
-        Name of what ``y`` was read from.
+        Name of the column or array of the labels.
     """
 
     X: Array
@@ -41,20 +41,27 @@ class Table(NamedTuple):
 
 
 class Split(NamedTuple):
-    """The tables of a data set; ``test`` is None if there is only one."""
+    """The tables of a data set.
+
+    Attributes
+    ----------
+    train : Table
+    test : Table or None
+        None if the data set has only one table.
+    """
 
     train: Table
     test: Table | None = None
 
 
 def number(text: str) -> float:
-    """Return the number that a cell holds: what `float` reads, or True or False in any case."""
+    """Return the number in a cell: what `float` reads, or True or False in upper or lower case."""
     text = text.strip().lower()
     return _TRUTH[text] if text in _TRUTH else float(text)
 
 
 def is_number(text: str) -> bool:
-    """Tell whether a cell holds a number."""
+    """Whether a cell holds a number."""
     try:
         number(text)
     except ValueError:
@@ -63,12 +70,12 @@ def is_number(text: str) -> bool:
 
 
 def fill(out: Array, values: Array) -> Array:
-    """Write features into an array of their dtype; return a mask of those that fit there."""
+    """Write features into an array of another dtype; return a mask of those that fit into it."""
     with np.errstate(over="ignore", invalid="ignore"):
         np.copyto(out, values, casting="unsafe")
         if out.dtype == np.uint8:
             return (values >= 0) & (values <= 255) & (values == np.floor(values))
-        out += 0  # What reads -0 as an integer has no -0.0.
+        out += 0  # -0.0 becomes 0.0: readers that read -0 as an integer have no -0.0
     return np.isfinite(out)
 
 
@@ -87,7 +94,7 @@ def labels_of(texts: Iterable[str]) -> Array:
 
 
 def whole(values: Array) -> Array:
-    """Return floats as int64 if all are whole, and none so large that it may have been rounded."""
+    """Return floats as int64 if all are whole and below `EXACT`, else unchanged."""
     if np.all(np.abs(values) < EXACT) and np.all(values == np.rint(values)):
         return values.astype(np.int64)
     return values

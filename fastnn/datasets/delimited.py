@@ -1,4 +1,4 @@
-"""Tables in CSV files, and in others of delimited text."""
+"""Tables in CSV and other files of delimited text."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from fastnn.datasets.readers import (
 )
 
 _BOM = b"\xef\xbb\xbf"
-_UNPACKED = 1 << 23  # bytes that any gzip file may unpack to
-_RATIO = 100  # times its size that a larger one may; tables of numbers come to 3 to 30
+_UNPACKED = 1 << 23  # bytes to which any gzip file may unpack
+_RATIO = 100  # times its size to which a larger one may unpack; tables of numbers have 3 to 30
 _SHOWN = 8  # column names in an error
-_SPLIT = range(10 << 20, 1 << 30)  # bytes that pandas reads faster on several threads, at once
+_SPLIT = range(10 << 20, 1 << 30)  # sizes that pandas reads faster as a whole, on several threads
 
 
 def read_csv(
@@ -48,19 +48,19 @@ def read_csv(
     ----------
     path : str or os.PathLike
         UTF-8 text. Cells are separated by commas, or by semicolons or tabs if the first line has
-        more of these, and may be quoted and have spaces around; blank lines are left out.
+        more of these. They may be quoted and surrounded by spaces. Blank lines are ignored.
     label : str or int, optional
-        The column of the labels, by name or by position, from 0 or, if negative, from the end. By
-        default the one with the name "label"; if there is none, there are no labels.
+        Column of the labels: its name, or its position from 0, or from -1 for the last. Default:
+        the column named "label"; without one there are no labels.
     header : bool, optional
-        Whether the first line holds the names of the columns. By default, it does if ``label`` is a
-        name; if, without ``label``, one of its cells is "label"; if none of its cells but that of
-        the label is a number; or if its label is not a number, and that of the next line is one.
-    dtype : "float32" or "float64", default "float32"
-        Of the features, unless these are pixels.
+        Whether the first line holds the names of the columns. Default: yes if ``label`` is a name;
+        if there is no ``label`` and a cell is "label"; if no cell, apart from the label, is a
+        number; or if its label is no number and the next label is one.
+    dtype : "float32" or "float64"
+        Type of the features, unless they are pixels.
     pixels : bool, optional
-        Whether the features are pixels, whole numbers from 0 to 255, and become uint8. By default,
-        if the names of all are "pixel" and a number, as on Kaggle.
+        Whether the features are pixels, whole numbers from 0 to 255, which become uint8. Default:
+        yes if each name is "pixel" and a number, as on Kaggle.
 
     Returns
     -------
@@ -74,17 +74,18 @@ def read_csv(
     TypeError
         If ``label`` is neither a name nor a position.
     ValueError
-        If there is no such label column, or no row; if two columns have one name; if rows differ in
-        length; if a feature is not a number that is finite in ``dtype``, or a label is missing:
-        empty, NA, N/A, null or not finite; if the text is not UTF-8, or corrupt gzip; if there are
-        more than 262,144 columns; if gzip unpacks to more than 8 MiB and 100 times the file's
-        bytes. The message tells file, line (from 1, the header included) and column.
+        If there is no row or no such label column; if two columns have the same name; if rows
+        differ in length; if a feature is not a number, or not finite in ``dtype``; if a label is
+        missing, which is empty, NA, N/A, null or not finite; if the text is not UTF-8, or the gzip
+        data are corrupt; if there are more than 262,144 columns; if gzip unpacks to more than 8 MiB
+        and to more than 100 times the size of the file. The message names the file, the line (from
+        1, the header included) and the column.
 
     Notes
     -----
-    A number is what `float` reads; True and False, in any case, are 1 and 0. It is rounded to the
-    nearest float64 and from there to the dtype. pandas, from version 3.1, reads the file where it
-    is installed and takes less time, else NumPy; the result is the same to the bit.
+    Numbers are what `float` reads; True and False, in upper or lower case, are 1 and 0. They are
+    rounded to the nearest float64, then to the dtype. If pandas 3.1 or later is installed, it reads
+    large files faster; otherwise NumPy does. The result is the same to the bit.
 
     Examples
     --------
@@ -108,12 +109,12 @@ def read_csv(
     _check_text(name, content)
     form, first_label = _form(name, content, label, header, dtype, pixels)
     reader = fast_reader(form, len(content))
-    # As numbers first: this takes less time and memory than text that is converted in the end.
+    # Labels as numbers first: this takes less time and memory than to convert text at the end.
     for numeric in (True, False) if form.label is None or is_number(first_label) else (False,):
         try:
             return _table(reader, content, form, numeric)
         except (ValueError, OverflowError, MemoryError):
-            continue  # `by_cell` finds out what is wrong, such as a row of very many cells.
+            continue  # `by_cell` says what is wrong, such as a row of very many cells
     return _table(by_cell, content, form, numeric=False)
 
 
@@ -125,9 +126,9 @@ def _by_threads(
     dtype: str,
     pixels: bool | None,
 ) -> Table | None:
-    """Read a large file of plain numbers by its path; None if it is another, or anything is wrong.
+    """Read a large file of plain numbers by its path; return None for other files and on errors.
 
-    The text is only looked through, not kept: 100 MB took a tenth of a second to be read.
+    The text is scanned but not kept: 100 MB took a tenth of a second.
     """
     size = os.path.getsize(path)
     if size not in _SPLIT:
@@ -142,12 +143,12 @@ def _by_threads(
         if form.label is None or is_number(first_label):
             return _table(whole_by_pandas(path), b"", form, True)
     except (ValueError, OverflowError, MemoryError):
-        pass  # The other readers say what is wrong, or read it.
+        pass  # the other readers read it, or say what is wrong
     return None
 
 
 def _head_of_plain(path: str | os.PathLike[str]) -> bytes:
-    """Return the lines that a file begins with, if each line feed in it ends a row, else b""."""
+    """Return the first lines of a file, or b"" if a line feed in it may not end a row."""
     with open(path, "rb") as file:
         chunk = file.read(CHUNK)
         head = chunk[: chunk.rfind(b"\n") + 1]
@@ -159,7 +160,7 @@ def _head_of_plain(path: str | os.PathLike[str]) -> bytes:
 
 
 def _text(stream: BufferedIOBase, name: str, size: int) -> bytes:
-    """Return all that a file of so many bytes delivers, unless it is a gzip bomb."""
+    """Return the text of a file of so many bytes; refuse a gzip bomb."""
     if not isinstance(stream, gzip.GzipFile):
         return stream.read()
     most = max(_UNPACKED, _RATIO * size)
@@ -167,13 +168,13 @@ def _text(stream: BufferedIOBase, name: str, size: int) -> bytes:
     if stream.read(1):
         raise ValueError(
             f"{name} has {size} bytes and unpacks to more than {most}; need at most {_RATIO} times "
-            "as many: unpack it yourself if you trust it"
+            "its size: unpack it yourself if you trust it"
         )
     return bytes(content)
 
 
 def _check_text(name: str, content: bytes) -> None:
-    """Refuse what a reader may take for something else."""
+    """Refuse bytes that the readers may interpret differently."""
     at, what = content.find(0), "a zero byte"
     if at < 0 and not content.isascii():
         try:
@@ -186,7 +187,7 @@ def _check_text(name: str, content: bytes) -> None:
 
 
 def _table(reader: Reader, content: bytes, form: Form, numeric: bool) -> Table:
-    """Read it all, with labels as numbers or as texts; a ValueError says that this cannot be."""
+    """Read a table, with labels as numbers or as text; raise ValueError if that fails."""
     labels = None if numeric or form.label is None else Labels()
     last = len(form.columns) if form.label is None else form.label  # of the columns on the left
     parts, targets = [], []
@@ -202,7 +203,7 @@ def _table(reader: Reader, content: bytes, form: Form, numeric: bool) -> Table:
         if form.label is not None:
             targets.append(block[:, form.label].astype(np.float64))
     if not parts:
-        raise ValueError(f"{form.name} holds no rows" + " but its header" * form.named)
+        raise ValueError(f"{form.name} holds no rows{' after its header' * form.named}; need one")
     X = parts[0] if len(parts) == 1 else np.concatenate(parts)
     if form.label is None:
         return Table(X, None, form.features, None)
@@ -217,7 +218,7 @@ def _table(reader: Reader, content: bytes, form: Form, numeric: bool) -> Table:
 
 
 def _open(content: bytes, skip: int = 0) -> TextIO:
-    """Open the text, past its byte order mark and some lines."""
+    """Open the text after its byte order mark and some lines."""
     raw = io.BytesIO(content)
     raw.seek(len(_BOM) if content.startswith(_BOM) else 0)
     stream = io.TextIOWrapper(raw, encoding="utf-8", newline="")
@@ -234,13 +235,13 @@ def _form(
     dtype: str,
     pixels: bool | None,
 ) -> tuple[Form, str]:
-    """Return how the lines are laid out, and the cell of the first label, if there is one."""
+    """Return the layout of the lines, and the cell of the first label or ""."""
     line = next((line for line in _open(content) if line.strip()), "")
     unquoted = re.sub('"[^"]*"', "", line)
     delimiter = max(",;\t", key=unquoted.count)
     rows = list(islice(records(_open(content), delimiter, name), 2))
     if not rows:
-        raise ValueError(f"{name} holds no rows")
+        raise ValueError(f"{name} holds no rows; need one")
     (at, first), (_, second) = rows[0], rows[-1]
     if len(first) > MOST_COLUMNS:
         raise ValueError(f"{name}, line {at}: {len(first)} cells; need at most {MOST_COLUMNS}")
@@ -257,7 +258,7 @@ def _form(
     place = _place(name, columns, label, header)
     features = tuple(column for i, column in enumerate(columns) if i != place)
     if not features:
-        raise ValueError(f"{name} has one column, that of the labels; need features")
+        raise ValueError(f"{name} has one column, that of the labels; need features, too")
     if pixels is None:
         pixels = all(re.fullmatch("pixel[0-9]+", feature) for feature in features)
     form = Form(
@@ -276,7 +277,7 @@ def _form(
 
 
 def _is_header(first: list[str], second: list[str], label: str | SupportsIndex | None) -> bool:
-    """Tell whether the first row is a header, by the rule of `read_csv`."""
+    """Whether the first row is a header, by the rule of `read_csv`."""
     if isinstance(label, str) or (label is None and "label" in map(str.strip, first)):
         return True
     others = list(first)
@@ -288,10 +289,10 @@ def _is_header(first: list[str], second: list[str], label: str | SupportsIndex |
 
 
 def _columns(first: list[str], where: str) -> tuple[str, ...]:
-    """Return the names of the columns; one without a name has its position."""
+    """Return the names of the columns, with the position for an empty one."""
     columns = tuple(cell.strip() or str(i) for i, cell in enumerate(first))
     if any("\n" in column or "\r" in column for column in columns):
-        raise ValueError(f"{where}: a line break within quotes; need the name of a column")
+        raise ValueError(f"{where}: a name has a line break in it; need names on one line")
     known: set[str] = set()
     for column in columns:
         if column in known:

@@ -1,4 +1,4 @@
-"""What a data set is like: the balance of its classes, and statistics of its features."""
+"""Descriptions of data sets: how often each class occurs, and statistics of the features."""
 
 from __future__ import annotations
 
@@ -17,14 +17,23 @@ from fastnn.datasets.columns import Array
 from fastnn.writing import replacing
 
 _HEADER = ("count", "mean", "std", "min", "max")
-_IN_FULL = 30  # lines of a table, or it is cut
-_ENDS = 5  # lines at each end of a table that is cut
-_RUNS = 12  # of constant features, that are named
+_IN_FULL = 30  # lines of a table that is shown in full
+_ENDS = 5  # lines at each end of a longer table
+_RUNS = 12  # runs of constant features to name
 _BAR = 40  # characters
 
 
 class ClassCount(NamedTuple):
-    """How many rows have a label, and the share that they are of all."""
+    """How often a class occurs.
+
+    Attributes
+    ----------
+    label : int or str
+    rows : int
+        Rows with this label.
+    share : float
+        Their share of all rows.
+    """
 
     label: int | str
     rows: int
@@ -33,17 +42,17 @@ class ClassCount(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """Statistics of some columns; each array has shape (columns,).
+    """Statistics of columns; each array has shape (columns,).
 
     Attributes
     ----------
     names : tuple of str
-        Of the columns.
+        Names of the columns.
     count : ndarray of int64
-        Of the values in each.
+        Numbers of values.
     mean, std, min, max : ndarray of float64
-        ``std`` is that of a sample, with count - 1 in the denominator, as in
-        `pandas.DataFrame.describe`; it is 0 if all values are the same, even if there is but one.
+        ``std`` has count - 1 in the denominator, as in `pandas.DataFrame.describe`; it is 0 if all
+        values are the same, or if there is only one.
     """
 
     names: tuple[str, ...]
@@ -61,18 +70,18 @@ class Statistics:
 
 @dataclass(frozen=True, eq=False)
 class Description:
-    """What `describe` found; as text, tables of it.
+    """The result of `describe`; as text, tables.
 
     Attributes
     ----------
     rows : int
-        Of ``X``.
+        Rows of ``X``.
     features : Statistics
-        Of the columns of ``X``.
+        Statistics of the columns of ``X``.
     classes : tuple of ClassCount, or None
-        Of labels, in their order.
+        Counts of the labels, in their order; None if ``y`` is not of labels.
     target : Statistics or None
-        Of a ``y`` of floats, in one column.
+        Statistics of ``y`` as one column; None if ``y`` is not of floats.
     """
 
     rows: int
@@ -82,16 +91,20 @@ class Description:
 
     @property
     def constant(self) -> tuple[str, ...]:
-        """Names of the features that hold one value only."""
+        """Names of the features with a single value."""
         same = self.features.min == self.features.max
         return tuple(
             name for name, is_same in zip(self.features.names, same, strict=True) if is_same
         )
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
-        """Write a header and one line a feature, every float in full precision.
+        """Write a CSV file: a header and a line per feature, floats in full precision.
 
-        The file appears complete or not at all, replacing one of that name.
+        The file appears complete or not at all. It replaces an older file of that name.
+
+        Parameters
+        ----------
+        path : str or path
 
         Raises
         ------
@@ -131,11 +144,11 @@ def describe(
     Parameters
     ----------
     X : array_like of numbers, shape (rows, features)
-        Finite. It is read in blocks: a memory map is never in memory whole.
+        Finite. It is read in blocks, so that a memory map is never in memory as a whole.
     y : array_like, shape (rows,), optional
-        Integers, bool or str are labels, and are counted; floats are numbers to predict.
+        Integers, bools and strings are labels, which are counted; floats are numbers to predict.
     features : sequence of str, optional
-        Names of the columns of ``X``; by default, their positions.
+        Names of the columns of ``X``. Default: their positions.
 
     Returns
     -------
@@ -147,7 +160,7 @@ def describe(
     TypeError
         If ``X`` is not of numbers, or ``y`` neither of numbers nor of text.
     ValueError
-        If ``X`` is not 2-D, is empty or not finite; if ``y`` or ``features`` has not its length, or
+        If ``X`` is not 2-D, is empty or not finite; if ``y`` or ``features`` has another length, or
         ``y`` is not finite.
 
     Examples
@@ -219,8 +232,8 @@ def _check_finite(name: str, block: Array, first: int, names: tuple[str, ...]) -
     if len(bad):
         row, column = bad[0]
         raise ValueError(
-            f"{name} holds {block[row, column]} in row {first + row}, column {names[column]!r};"
-            " need finite numbers"
+            f"{name} holds {block[row, column]} in row {first + row}, column {names[column]!r}; "
+            "need finite numbers"
         )
 
 
@@ -241,7 +254,7 @@ def _statistics_table(heading: str, statistics: Statistics) -> str:
 
 
 def _table(header: tuple[str, ...], lines: Sequence[tuple[str, ...]]) -> str:
-    """Align columns: the first and that of bars to the left, the others to the right."""
+    """Return a table: the first column and the bars aligned left, other columns right."""
     if len(lines) > _IN_FULL:
         lines = [*lines[:_ENDS], ("...",) * len(header), *lines[-_ENDS:]]
     lines = [header, *lines]
@@ -256,7 +269,7 @@ def _table(header: tuple[str, ...], lines: Sequence[tuple[str, ...]]) -> str:
 
 
 def _runs(chosen: Array, names: tuple[str, ...]) -> str:
-    """Name the columns that are chosen, neighbours as first-last."""
+    """Return the names of the chosen columns, with neighbours as first-last."""
     runs = []
     for is_chosen, group in groupby(range(len(names)), chosen.__getitem__):
         places = list(group)

@@ -1,4 +1,4 @@
-"""The IDX format of the MNIST files: a typed array behind a short big-endian header."""
+"""The IDX format of the MNIST files: a short big-endian header, then an array."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 CHUNK = 1 << 20
-"""Bytes read at a time: memory grows by no more than this before the file has delivered it."""
+"""Bytes to read at a time, so that memory grows with the data, not with a header."""
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _MAX_NDIM = 32
@@ -30,7 +30,7 @@ def open_content(path: str | os.PathLike[str]) -> Iterator[BufferedIOBase]:
     Parameters
     ----------
     path : str or os.PathLike
-        The file; its name plays no part in how it is read.
+        The file; its name does not matter.
 
     Yields
     ------
@@ -42,7 +42,7 @@ def open_content(path: str | os.PathLike[str]) -> Iterator[BufferedIOBase]:
     OSError
         If the file cannot be opened (``FileNotFoundError`` if there is none).
     ValueError
-        If the gzip data turn out to be corrupt or truncated while they are read.
+        If the gzip data are corrupt or truncated.
     """
     with open(path, "rb") as raw:
         is_gzip = raw.peek(len(_GZIP_MAGIC)).startswith(_GZIP_MAGIC)
@@ -60,27 +60,27 @@ def read_idx(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
     Parameters
     ----------
     path : str or os.PathLike
-        The file. Its first bytes, not its name, tell whether it is gzip.
+        The file. Its first bytes, not its name, decide whether it is gzip.
 
     Returns
     -------
     ndarray
-        The array, C-contiguous and writeable, of the shape in the header and of dtype uint8, int8,
-        int16, int32, float32 or float64 in native byte order.
+        Of dtype uint8, int8, int16, int32, float32 or float64 in native byte order, C-contiguous
+        and writeable.
 
     Raises
     ------
     OSError
         If the file cannot be opened (``FileNotFoundError`` if there is none).
     ValueError
-        If the content is not exactly one IDX array: wrong magic number, unknown type, no dimension
-        or more than 32, too few bytes or too many, or corrupt gzip.
+        If the content is not exactly one IDX array: wrong magic number, unknown type, no dimensions
+        or more than 32, too few or too many bytes, or corrupt gzip.
 
     Notes
     -----
-    The format is the one described with the MNIST database: two zero bytes, a type code, the number
-    of dimensions, each dimension as a big-endian uint32, and the elements in C order. Memory grows
-    with the bytes that the file delivers, up to the size that its header declares.
+    The format is that of the MNIST database: two zero bytes, a type code, the number of dimensions,
+    each dimension as a big-endian uint32, and the elements in C order. Memory use depends on the
+    bytes in the file, not on the size that its header states.
     """
     name = repr(os.fspath(path))
     with open_content(path) as stream:
@@ -89,21 +89,21 @@ def read_idx(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
         content = read_up_to(stream, size)
         if len(content) < size:
             raise ValueError(
-                f"{name} ends after {len(content)} bytes of data; its header, of shape {shape},"
-                f" needs {size}"
+                f"{name} ends after {len(content)} bytes of data; need {size}, as its header "
+                f"states the shape {shape}"
             )
-        # Asking for one byte more also makes gzip check its checksum.
+        # Reading one more byte also makes gzip check its checksum.
         if stream.read(1):
             raise ValueError(
-                f"{name} goes on after its data; its header, of shape {shape}, needs exactly"
-                f" {size} bytes"
+                f"{name} has bytes after its data; need exactly {size}, as its header states the "
+                f"shape {shape}"
             )
     array: npt.NDArray[Any] = np.ndarray(shape, dtype, buffer=content)
     return array if dtype.isnative else array.byteswap(inplace=True).view(dtype.newbyteorder("="))
 
 
 def read_up_to(stream: IO[bytes] | BufferedIOBase, size: int) -> bytearray:
-    """Return so many bytes, or as many as there are; memory grows with what is delivered."""
+    """Return so many bytes, or as many as there are, without allocating more in advance."""
     content = bytearray()
     while len(content) < size and (chunk := stream.read(min(CHUNK, size - len(content)))):
         content += chunk
@@ -111,12 +111,12 @@ def read_up_to(stream: IO[bytes] | BufferedIOBase, size: int) -> bytearray:
 
 
 def check_shape(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
-    """Return the bytes that an array takes, if there can be one of that shape."""
+    """Return the bytes of an array of this shape; refuse shapes that no array can have."""
     if not 1 <= len(shape) <= _MAX_NDIM:
         raise ValueError(f"{name} has {len(shape)} dimensions; need 1 to {_MAX_NDIM}")
     # NumPy counts a zero dimension as one here, so that an empty array may still be too large.
     if max(dtype.itemsize, 1) * math.prod(max(length, 1) for length in shape) > sys.maxsize:
-        raise ValueError(f"{name} declares shape {shape}; need at most {sys.maxsize} bytes")
+        raise ValueError(f"{name} states the shape {shape}; need at most {sys.maxsize} bytes")
     return dtype.itemsize * math.prod(shape)
 
 

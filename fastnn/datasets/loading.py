@@ -1,4 +1,4 @@
-"""Data sets in whatever form: a file or a folder in, tables out."""
+"""Load data sets from files and folders of any known form."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from fastnn.datasets.mnist import load_mnist
 _TEXT = (".csv", ".tsv", ".txt", ".data")
 _ZIP = b"PK"
 _READABLE = (
-    "a folder with the four files of MNIST or of a data set in its form; text in"
-    f" {', '.join(_TEXT)}, also with .gz; .npz; IDX"
+    "a folder with four files as MNIST has; text in a file that ends in "
+    f"{', '.join(_TEXT)}, also with .gz; .npz; IDX"
 )
 
 
@@ -36,20 +36,20 @@ def load(
     path : str or os.PathLike
         A folder as for `load_mnist`; an .npz file as for `read_npz`; an IDX file of features of
         shape (rows, ...), plain or gzip; or text as for `read_csv`, in a file whose name ends in
-        .csv, .tsv, .txt or .data, perhaps with .gz. The content tells .npz and IDX, not the name.
+        .csv, .tsv, .txt or .data, with or without .gz. Files of .npz and IDX may have any name.
     label : str or int, optional
-        Of text, the column of the labels, as for `read_csv`. Of an IDX file, the path of the IDX
-        file of labels; by default, the file beside it that has "labels" for "images" in its name
-        and "idx1" for another rank, if there is one.
+        For text, the column of the labels, as for `read_csv`. For an IDX file, the path of the IDX
+        file of labels. Its default is the file beside it with "labels" for "images" and "idx1" for
+        another rank in its name, if there is one.
     header, pixels : bool, optional
-        Of text, as for `read_csv`.
-    dtype : "float32" or "float64", default "float32"
-        Of the features, unless these are uint8.
+        For text, as for `read_csv`.
+    dtype : "float32" or "float64"
+        Type of the features; uint8 features stay uint8.
 
     Returns
     -------
     Split
-        ``train`` and, of a folder or an .npz file with a test set, ``test``.
+        ``train``, and ``test`` for a folder or an .npz file with a test set.
 
     Raises
     ------
@@ -58,8 +58,8 @@ def load(
     TypeError
         If ``label`` is neither a name nor a position.
     ValueError
-        If this is none of the above, or as the function that reads it says; if ``label``,
-        ``header`` or ``pixels`` is given where it has no meaning.
+        If the path is none of these, or as for the function that reads it; if ``label``,
+        ``header`` or ``pixels`` does not apply to it.
     """
     name = repr(os.fspath(path))
     if os.path.isdir(path):
@@ -80,11 +80,11 @@ def load(
     raise ValueError(f"{name} starts with {start!r}, which is not known; need {_READABLE}")
 
 
-def _refuse(name: str, what: str, **options: object) -> None:
-    """Refuse options that have no meaning for what is loaded."""
-    for option, value in options.items():
+def _refuse(name: str, what: str, **arguments: object) -> None:
+    """Refuse arguments that do not apply to a kind of file."""
+    for argument, value in arguments.items():
         if value is not None:
-            raise ValueError(f"{name} is {what}; {option} must be None, got {value!r}")
+            raise ValueError(f"{name} is {what}; {argument} must be None, got {value!r}")
 
 
 def _mnist(folder: str | os.PathLike[str]) -> Split:

@@ -1,4 +1,4 @@
-"""MNIST: found in a folder, or downloaded once into the user's cache."""
+"""MNIST: from a folder, or downloaded once to the user's cache."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CHECKSUMS = {
     "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
-"""SHA-256 of the uncompressed content of each file; downloads must match it."""
+"""SHA-256 of the uncompressed content of each file, which downloads must match."""
 
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -38,7 +38,14 @@ _MAX_BYTES = 64 << 20  # The largest file holds 47 MB uncompressed.
 
 
 class Mnist(NamedTuple):
-    """The MNIST arrays: images uint8 of shape (n, 784), labels uint8 of shape (n,) in 0..9."""
+    """The arrays of MNIST.
+
+    Attributes
+    ----------
+    train_images, test_images : ndarray of uint8, shape (n, 784)
+    train_labels, test_labels : ndarray of uint8, shape (n,)
+        From 0 to 9.
+    """
 
     train_images: _Bytes
     train_labels: _Bytes
@@ -54,19 +61,20 @@ def load_mnist(
 ) -> Mnist:
     """Load the MNIST database of handwritten digits.
 
-    Without ``folder``, the first of these that holds all four files is used: the folder that the
-    environment variable ``FASTNN_DATA`` names, or ``mnist`` in it; ``data/mnist`` of a source
-    checkout; the user's cache folder. If none does, the files are downloaded to the cache folder.
+    Without ``folder``, the four files are taken from the first of these folders that has them: the
+    one that the environment variable ``FASTNN_DATA`` names, or ``mnist`` in it; ``data/mnist`` of a
+    source checkout; the user's cache folder. If no folder has them, they are downloaded to the
+    cache folder.
 
     Parameters
     ----------
     folder : str or os.PathLike, optional
-        A folder with the four IDX files, each with or without ``.gz``: MNIST, or another data set
-        in its form such as Fashion-MNIST.
-    download : bool, default True
-        Whether to download the files if no folder has them. Ignored if ``folder`` is given.
+        A folder with the four IDX files, each with or without ``.gz``, of MNIST or of a data set in
+        the same form, such as Fashion-MNIST.
+    download : bool
+        Download the files if no folder has them. Ignored with ``folder``.
     progress : bool, optional
-        Whether a download shows a progress bar; by default, if standard error is a terminal.
+        Show a progress bar of a download. Default: only if standard error is a terminal.
 
     Returns
     -------
@@ -78,12 +86,15 @@ def load_mnist(
     FileNotFoundError
         If ``folder`` lacks a file, or if no folder has the files and they cannot be downloaded.
     ValueError
-        If a file is not valid IDX or has not the shape, type or labels of MNIST.
+        If a file is not valid IDX, or has another shape, type or labels than MNIST.
     """
     if folder is not None:
         files = _locate(Path(folder))
         if missing := [name for name in CHECKSUMS if name not in files]:
-            raise FileNotFoundError(f"'{folder}' needs {', '.join(missing)}, with or without .gz")
+            raise FileNotFoundError(
+                f"'{folder}' lacks {', '.join(missing)}; need the four files of MNIST, with or "
+                "without .gz"
+            )
         return _load(files)
     searched = []
     for candidate in _search_folders():
@@ -97,8 +108,8 @@ def load_mnist(
         except OSError as error:
             reason = str(error)
     raise FileNotFoundError(
-        f"no MNIST files in {', '.join(repr(str(path)) for path in searched)}, and {reason}; put"
-        f" {', '.join(CHECKSUMS)} (with or without .gz) in a folder and pass it, or set FASTNN_DATA"
+        f"no MNIST files in {', '.join(repr(str(path)) for path in searched)}, and {reason}; put "
+        f"{', '.join(CHECKSUMS)} (with or without .gz) in a folder and pass it, or set FASTNN_DATA"
     )
 
 
@@ -122,7 +133,7 @@ def _cache_folder() -> Path:
 
 
 def _locate(folder: Path) -> dict[str, Path]:
-    """Path of each MNIST file that the folder holds, the plain one if it is there twice."""
+    """Return the path of each MNIST file in a folder; a plain file comes before one with .gz."""
     candidates = ((name, folder / f"{name}{end}") for name in CHECKSUMS for end in (".gz", ""))
     return {name: path for name, path in candidates if path.is_file()}
 
@@ -146,7 +157,7 @@ def _load_pair(images_path: Path, labels_path: Path) -> tuple[_Bytes, _Bytes]:
 
 
 def _download(folder: Path, progress: bool | None) -> dict[str, Path]:
-    """Fetch the files that the folder lacks, each from the first mirror that delivers it."""
+    """Download the files that a folder lacks, each from the first mirror that has it."""
     folder.mkdir(parents=True, exist_ok=True)
     present = _locate(folder)
     for name in [name for name in CHECKSUMS if name not in present]:
@@ -190,7 +201,7 @@ def _fetch(url: str, target: Path, checksum: str, progress: bool | None) -> None
 
 
 def _chunks(stream: BufferedIOBase) -> Iterator[bytes]:
-    """Yield what the stream holds, refusing more than any MNIST file needs."""
+    """Yield the content of a stream; refuse more bytes than any MNIST file has."""
     length = 0
     while chunk := stream.read(CHUNK):
         length += len(chunk)

@@ -1,9 +1,9 @@
-"""Three readers of delimited text, which give the same numbers: pandas, NumPy, and cell by cell.
+"""Three readers of delimited text with the same result: pandas, NumPy, and cell by cell.
 
-What a file means, `by_cell` defines. The others are fast, and may fail or give what does not fit a
-table wherever it would not; where both give numbers that fit, these are the same. Each reads from
-an open stream, past the header, and yields blocks of numbers of shape (rows, columns). Where
-``labels`` is given, the last column that it numbers holds places in `Labels`, not numbers.
+`by_cell` defines how a file is read. The others are faster. They may fail, or return numbers that
+do not fit into a table, for files that `by_cell` reads; all other numbers are the same. Each reader
+gets an open stream after the header and yields blocks of numbers, (rows, columns). With ``labels``,
+the column of the labels holds their numbers in `Labels`.
 """
 
 from __future__ import annotations
@@ -21,40 +21,40 @@ import numpy as np
 
 from fastnn.datasets.columns import Array, fill, is_number, number
 
-_LARGE = 1 << 25  # bytes that take NumPy about as long as importing pandas
-_TALL = 1 << 10  # bytes of a column that take NumPy about as long as pandas takes to begin it
-_CELLS = 1 << 18  # in a block, to stay in the cache
-_ROWS = 1024  # in a block at least: pandas takes some microseconds a column and block
+_LARGE = 1 << 25  # bytes for which NumPy takes as long as importing pandas
+_TALL = 1 << 10  # bytes of a column for which NumPy takes as long as pandas takes to start a column
+_CELLS = 1 << 18  # in a block, so that it stays in the cache
+_ROWS = 1024  # in a block at least, as pandas takes some microseconds per column and block
 
 _SHOWN = 40  # characters of a cell, in an error
 _MISSING = frozenset(("", "NA", "N/A", "#N/A", "<NA>", "NULL", "null"))
 
 
 class Form(NamedTuple):
-    """How the lines of a file are laid out."""
+    """The layout of the lines of a file."""
 
-    name: str  # of the file, as in errors
+    name: str  # of the file, for errors
     delimiter: str
-    columns: tuple[str, ...]  # names of all
-    features: tuple[str, ...]  # names of those but the label
+    columns: tuple[str, ...]  # names of all columns
+    features: tuple[str, ...]  # names of all columns but the label
     header: int  # lines before the first row
-    named: bool  # by a header
-    label: int | None  # its column
+    named: bool  # whether a header names the columns
+    label: int | None  # position of the label
     dtype: np.dtype[Any]  # of the features
-    rows: int = sys.maxsize  # at most
+    rows: int = sys.maxsize  # upper limit
 
     def where(self, line: int, column: int) -> str:
-        """Say where a cell is."""
+        """Return the place of a cell, for errors."""
         place = repr(self.columns[column]) if self.named else str(column)
         return f"{self.name}, line {line}, column {place}"
 
 
 class Labels(dict[str, int]):
-    """Labels as text, numbered in the order in which they first occur."""
+    """Labels as text, numbered in order of appearance."""
 
     def __missing__(self, text: str) -> int:
         if "\n" in text or "\r" in text:
-            raise ValueError("a line break within quotes; need a label")
+            raise ValueError("a line break within quotes; need a label on one line")
         if text in _MISSING or (is_number(text) and not math.isfinite(number(text))):
             raise ValueError(f"{text!r}; need a label" if text else "empty; need a label")
         self[text] = len(self)
@@ -69,11 +69,11 @@ Reader: TypeAlias = Callable[[TextIO, Form, Labels | None], Iterator[Array]]
 
 
 def fast_reader(form: Form, size: int) -> Reader:
-    """Return the reader that takes the least time for so many bytes.
+    """Return the fastest reader for so many bytes.
 
-    Before 3.1, pandas rounds some floats wrongly, or if asked not to is slower than NumPy. Pixels
-    take NumPy three quarters of the time of pandas, as do columns of few rows: pandas takes some 20
-    microseconds for each.
+    Before version 3.1, pandas either rounds some floats wrongly or is slower than NumPy. NumPy
+    takes three quarters of the time of pandas for pixels, and for columns of few rows: pandas takes
+    about 20 microseconds to start each.
     """
     worthwhile = size >= _LARGE or "pandas" in sys.modules
     if form.dtype != np.uint8 and worthwhile and size >= _TALL * len(form.columns):
@@ -87,10 +87,10 @@ def fast_reader(form: Form, size: int) -> Reader:
 
 
 def by_pandas(stream: TextIO, form: Form, labels: Labels | None) -> Iterator[Array]:
-    """Read with `pandas.read_csv`, not asked for a dtype: that would take longer."""
+    """Read with `pandas.read_csv`, without a dtype, which would take longer."""
     start = stream.tell()
     if stream.read(1) == "\ufeff":
-        raise ValueError("pandas leaves it out, wherever it begins to read")
+        raise ValueError("pandas skips a byte order mark anywhere")
     stream.seek(start)
     with importlib.import_module("pandas").read_csv(
         stream,
@@ -104,16 +104,16 @@ def by_pandas(stream: TextIO, form: Form, labels: Labels | None) -> Iterator[Arr
             block = frame.to_numpy()
             yield block if block.dtype.kind in "iuf" else block.astype(np.float64)
     if "\r" in (stream.newlines or ()) and stream.newlines != "\r\n":
-        raise ValueError("after a blank line that a CR ends, pandas loses a delimiter")
+        raise ValueError("pandas loses a delimiter after a blank line that ends in CR")
     _refuse_quotes(labels)
 
 
 def whole_by_pandas(path: str | os.PathLike[str]) -> Reader:
-    """Return a reader that lets pandas read a file of numbers by its path, on several threads."""
+    """Return a reader with which pandas reads a file of numbers by its path, on many threads."""
 
     def read(stream: TextIO, form: Form, labels: Labels | None) -> Iterator[Array]:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of columns that hold more than one type
+            warnings.simplefilter("ignore")  # about columns of more than one type
             frame = importlib.import_module("pandas").read_csv(
                 os.fspath(path),
                 sep=form.delimiter,
@@ -134,7 +134,7 @@ def by_numpy(stream: TextIO, form: Form, labels: Labels | None) -> Iterator[Arra
     length = rows
     while length == rows:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of blank lines
+            warnings.simplefilter("ignore", UserWarning)  # about blank lines
             block: Array = np.loadtxt(  # type: ignore[call-overload] # Keys are int, not int | str.
                 lines,
                 np.float64,
@@ -153,7 +153,7 @@ def by_numpy(stream: TextIO, form: Form, labels: Labels | None) -> Iterator[Arra
 
 
 def by_cell(stream: TextIO, form: Form, labels: Labels | None) -> Iterator[Array]:
-    """Read with the `csv` module; each error tells the line and the column."""
+    """Read with the `csv` module; errors name the line and the column."""
     rows: list[Array] = []
     for line, cells in records(stream, form.delimiter, form.name, before=form.header):
         if len(cells) != len(form.columns):
@@ -220,7 +220,7 @@ def _number(cells: list[str], column: int, line: int, form: Form) -> float:
 
 
 def _refuse_quotes(labels: Labels | None) -> None:
-    """Leave to `by_cell` what may be a quote after a space, which others take for text."""
+    """Leave quotes after spaces to `by_cell`: the other readers take them for text."""
     if labels is not None and any('"' in text for text in labels):
         raise ValueError("labels with quotes")
 
@@ -230,4 +230,4 @@ def _converters(form: Form, labels: Labels | None) -> dict[int, Callable[[str], 
 
 
 def _rows(form: Form) -> int:
-    return min(form.rows, max(_ROWS, _CELLS // len(form.columns)))  # NumPy takes memory for all
+    return min(form.rows, max(_ROWS, _CELLS // len(form.columns)))  # NumPy allocates all of them

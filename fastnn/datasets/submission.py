@@ -1,4 +1,4 @@
-"""Predictions in the form that Kaggle takes."""
+"""Submissions to Kaggle."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from fastnn.writing import replacing
 
 
 def write_submission(path: str | os.PathLike[str], labels: npt.ArrayLike) -> None:
-    """Write a submission to Kaggle's "Digit Recognizer": the image's number from 1, its label.
+    """Write predictions in the form of Kaggle's "Digit Recognizer": ``ImageId,Label``.
 
-    The file appears complete or not at all, replacing one of that name.
+    The file appears complete or not at all. It replaces an older file of that name. Images are
+    numbered from 1.
 
     Parameters
     ----------
     path : str or os.PathLike
-        The file.
     labels : array_like of numbers or str, shape (rows,)
         The predicted labels, in the order of the images.
 

@@ -1,8 +1,7 @@
-"""Estimators for scikit-learn: `MLPClassifier` and `MLPRegressor`, thin fronts of `Network`.
+"""Estimators for scikit-learn, `MLPClassifier` and `MLPRegressor`, which train a `Network`.
 
-Their parameters have scikit-learn's names, meanings and defaults, so that changing an import is
-enough; those that scikit-learn does not have follow after them. docs/estimators.md lists what is
-different.
+Their parameters have the names, meanings and defaults of scikit-learn's; additional parameters
+follow after them. docs/estimators.md lists the differences.
 """
 
 try:

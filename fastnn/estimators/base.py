@@ -1,4 +1,4 @@
-"""What both estimators share: from their parameters to a network, and its training."""
+"""The base of both estimators: from their parameters to a network, and its training."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SCHEDULES = ("constant", "invscaling", "adaptive")
 
 @dataclass(eq=False, repr=False)
 class MLP(BaseEstimator):
-    """What both estimators share: from their parameters to a network, and its training."""
+    """The base of both estimators, whose docstrings explain the parameters."""
 
     hidden_layer_sizes: int | Sequence[int] = (100,)
     activation: str | Sequence[str] = "relu"
@@ -78,7 +78,7 @@ class MLP(BaseEstimator):
 
     @property
     def n_layers_(self) -> int:
-        """The number of layers, inputs and outputs included."""
+        """The number of layers, with inputs and outputs."""
         return len(self.network_.architecture.sizes)
 
     @property
@@ -88,7 +88,7 @@ class MLP(BaseEstimator):
 
     @property
     def out_activation_(self) -> str:
-        """The activation of the last layer, as scikit-learn calls it."""
+        """The activation of the last layer, by its name in scikit-learn."""
         name = self.network_.architecture.activations[-1]
         return {"sigmoid": "logistic", "exponential": "exp"}.get(name, name)
 
@@ -97,13 +97,13 @@ class MLP(BaseEstimator):
         tags.input_tags.sparse = True
         return tags
 
-    def _read(self, X: Any, *others: Any, **options: Any) -> Any:
-        """Return X, and y if it is passed, as scikit-learn checks them; sparse becomes dense."""
-        options = {"accept_sparse": ("csr", "csc"), "dtype": (np.float64, np.float32), **options}
+    def _read(self, X: Any, *others: Any, **how: Any) -> Any:
+        """Return X, and y if it is passed, after scikit-learn's checks; sparse becomes dense."""
+        how = {"accept_sparse": ("csr", "csc"), "dtype": (np.float64, np.float32), **how}
         if others:
-            X, y = validate_data(self, X, *others, multi_output=True, **options)
+            X, y = validate_data(self, X, *others, multi_output=True, **how)
         else:
-            X = validate_data(self, X, reset=False, **options)
+            X = validate_data(self, X, reset=False, **how)
         X = X if isinstance(X, np.ndarray) else X.toarray()
         return (X, y) if others else X
 
@@ -143,16 +143,16 @@ class MLP(BaseEstimator):
         *,
         partial: bool,
         stratify: Array | None = None,
-        **options: Any,
+        **settings: Any,
     ) -> None:
-        """Build a network unless it goes on, and train it, for one epoch if ``partial``."""
+        """Train a new network or continue with the old one, for one epoch if ``partial``."""
         max_iter = check.integer("max_iter", self.max_iter, 1)
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         fresh = not self._goes_on(partial=partial)
         network = self._network(X, outputs, output, seed) if fresh else self.network_
         if list(network.architecture.sizes) != self._sizes(X, outputs):
             raise ValueError(
-                f"hidden_layer_sizes is {self.hidden_layer_sizes}, but training goes on with a "
+                f"hidden_layer_sizes is {self.hidden_layer_sizes}, but training continues with a "
                 f"network of sizes {list(network.architecture.sizes)}"
             )
         held_out = None
@@ -171,12 +171,14 @@ class MLP(BaseEstimator):
         batch = self._batch(len(X))
         slope = _slope(network)
         rate = check.real("learning_rate_init", self.learning_rate_init, above=0)
-        if isinstance(named(self._optimizer()), SGD):  # a step is in proportion to the gradient
+        if isinstance(
+            named(self._optimizer()), SGD
+        ):  # whose steps are proportional to the gradient
             rate /= slope
         # scikit-learn divides the penalty by the rows of a batch, or by the sum of their weights.
         mean_weight = 1.0 if weights is None else float(weights.mean())
         if mean_weight == 0:
-            raise ValueError("sample_weight must not all be 0")
+            raise ValueError("sample_weight must not all be 0; need one above 0")
         penalty = check.real("alpha", self.alpha, least=0) / (batch * mean_weight)
         progress = _Progress(self, network, len(X), penalty)
         try:
@@ -199,7 +201,7 @@ class MLP(BaseEstimator):
                 clip_norm=self.clip_norm,
                 clip_value=self.clip_value,
                 sample_weight=weights,
-                **options,
+                **settings,
             )
         except DivergenceError as error:
             if progress.best is None:
@@ -210,7 +212,8 @@ class MLP(BaseEstimator):
             self.n_iter_ += 1
             self.loss_curve_.append(np.nan)
             self.validation_scores_.append(np.nan)
-            warnings.warn(f"the best epoch is kept: {error}", ConvergenceWarning, stacklevel=4)
+            message = f"training diverged; the parameters of the best epoch are kept: {error}"
+            warnings.warn(message, ConvergenceWarning, stacklevel=4)
         else:
             if not partial and self.n_iter_ == max_iter:
                 warnings.warn(
@@ -245,7 +248,7 @@ class MLP(BaseEstimator):
         batch = check.integer("batch_size", self.batch_size, 1)
         if batch > rows:
             warnings.warn(
-                f"batch_size is {batch}, more than the {rows} rows; it is clipped", stacklevel=5
+                f"batch_size is {batch}, more than the {rows} rows; using {rows}", stacklevel=5
             )
         return min(batch, rows)
 
@@ -269,15 +272,15 @@ class MLP(BaseEstimator):
 
 
 def _slope(network: Network) -> float:
-    """Return the gradient of the network's loss, relative to that of scikit-learn's."""
+    """Return the ratio of the network's loss to that of scikit-learn."""
     a = network.architecture
     return 2 / a.sizes[-1] if a.loss == "mse" else 1.0
 
 
 class _Progress:
-    """Follows training as scikit-learn does: when to stop, when to lower the rate, what is best.
+    """Decides as scikit-learn does when to stop, when to lower the rate, and which epoch is best.
 
-    It is a callback and, by ``factor``, a schedule.
+    It is a callback of training; its ``factor`` is a schedule.
     """
 
     def __init__(self, estimator: MLP, network: Network, rows: int, penalty: float) -> None:
@@ -286,7 +289,7 @@ class _Progress:
         self.rows = rows
         self.penalty = penalty
         self.best: Array | None = None
-        if estimator.best_validation_score_ not in (None, -np.inf):  # of the fit before
+        if estimator.best_validation_score_ not in (None, -np.inf):  # of the last fit
             self.best = network.parameters.copy()
         self.reduction = 1.0
         self.patience = check.real(
@@ -297,13 +300,13 @@ class _Progress:
         self.kind = estimator.learning_rate if estimator.solver == "sgd" else "constant"
 
     def factor(self, _: float) -> float:
-        """Return what the initial learning rate is multiplied by, the same for a whole epoch."""
+        """Return the factor of the initial learning rate, the same for a whole epoch."""
         if self.kind == "invscaling":
             return float((self.estimator.t_ + 1) ** -self.power)
         return self.reduction
 
     def __call__(self, row: Row) -> str | None:
-        """Take note of an epoch; return "stop" if it is to be the last."""
+        """Record an epoch; return "stop" if it is the last."""
         estimator = self.estimator
         estimator.n_iter_ += 1
         estimator.t_ += self.rows

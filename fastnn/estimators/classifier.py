@@ -20,61 +20,66 @@ from fastnn.losses import Custom
 
 @dataclass(eq=False, repr=False)
 class MLPClassifier(ClassifierMixin, MLP):
-    """A multi-layer perceptron that classifies.
+    """A multi-layer perceptron for classification.
 
-    One label a row, of numbers or strings, or a 0 or 1 for each of several labels.
+    Rows have one label, a number or a string, or 0 or 1 for each of several labels. `fit` checks
+    the parameters, as scikit-learn's estimators do.
 
     Parameters
     ----------
     hidden_layer_sizes : int or sequence of int
-        Units of the hidden layers.
+        Units of each hidden layer.
     activation : str or sequence of str
-        Of all hidden layers or of each: "relu", "logistic", "tanh", "identity", or another of
-        `fastnn.Network`.
+        Activation of all hidden layers, or of each: "relu", "logistic", "tanh", "identity", or
+        another one of `fastnn.Network`.
     solver : str or optimizer
-        "adam", or "sgd" with ``momentum`` and ``nesterovs_momentum``, or another optimizer of
-        `fastnn.Network.train`, by name or with numbers of its own. "lbfgs" is not offered.
+        "adam", "sgd" (with ``momentum`` and ``nesterovs_momentum``), or another optimizer of
+        `fastnn.Network.train`, a name or an object. There is no "lbfgs".
     alpha : float
         The L2 penalty is ``alpha / 2`` times the sum of the squared weights, divided by the rows of
         a batch or the sum of their weights.
     batch_size : int or "auto"
-        "auto" is 200, or all rows if they are fewer.
+        "auto" is 200, or all rows if there are fewer.
     learning_rate : str, schedule or callable
-        "constant"; with the solver "sgd" also "invscaling" and "adaptive"; or a schedule of
-        `fastnn.Network.train`, such as "linear" or "cosine", with any solver.
+        "constant"; for the solver "sgd" also "invscaling" and "adaptive"; or for any solver a
+        schedule of `fastnn.Network.train`, such as "linear" or "cosine".
     learning_rate_init, power_t : float
-        Whatever the solver, the rate starts at ``learning_rate_init``.
+        The initial learning rate, for every solver, and the exponent of "invscaling".
     max_iter : int
-        The most epochs.
+        Largest number of epochs.
     shuffle : bool
+        Shuffle the rows in every epoch.
     random_state : int, RandomState or None
+        Seed of the initial weights, the order of the rows and dropout.
     tol, n_iter_no_change : float
-        Training ends when the loss, or with ``early_stopping`` the validation score, has not become
-        better by ``tol`` for more than ``n_iter_no_change`` epochs.
+        Training stops when the loss, or with ``early_stopping`` the validation score, has not
+        improved by ``tol`` for more than ``n_iter_no_change`` epochs.
     verbose : bool
-        Print a line an epoch.
+        Print a line per epoch.
     warm_start : bool
-        Let ``fit`` go on where the last one ended.
+        ``fit`` continues from the last ``fit``.
     momentum, nesterovs_momentum, beta_1, beta_2, epsilon
-        Of "sgd" and of "adam".
+        Settings of "sgd" and "adam".
     early_stopping, validation_fraction
-        Set rows aside, of each class the same share, and keep the epoch with the best score.
+        Set a share of the rows aside, and keep the parameters of the epoch with the best score.
     loss : str or callable
-        "log_loss", or another of `fastnn.Network`.
+        "log_loss", or another loss of `fastnn.Network`.
     class_weight : "balanced" or mapping, optional
-        From classes to weights, 1 where none is given; times the weights of the rows.
+        Weights of the classes, 1 for classes that a mapping leaves out. They are multiplied with
+        the weights of the rows.
     init, l1, dropout, max_norm, clip_norm, clip_value, backend, threads, label_smoothing
-        Not in scikit-learn: as for `fastnn.Network` and `fastnn.Network.train`.
+        Additional parameters, as for `fastnn.Network` and `fastnn.Network.train`.
 
     Attributes
     ----------
     network_ : fastnn.Network
-        Everything else that a network can do: ``predict_one``, ``summary``, ``activations`` ...
+        The network itself, with ``predict_one``, ``summary``, ``activations`` and so on.
     coefs_, intercepts_ : list of ndarray
         Views of the network's weights and biases.
     classes_ : ndarray
+        The classes, sorted; for several labels their numbers.
     loss_curve_ : list of float
-        The mean loss of each epoch, with the penalty at its end.
+        The mean loss of each epoch, plus the penalty at its end.
     validation_scores_ : list of float or None
     loss_, best_loss_, best_validation_score_, n_iter_, t_, n_layers_, n_outputs_, out_activation_
         As in scikit-learn.
@@ -100,13 +105,13 @@ class MLPClassifier(ClassifierMixin, MLP):
     def fit(
         self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
     ) -> MLPClassifier:
-        """Train from the start, or with ``warm_start`` go on.
+        """Train a new network, or with ``warm_start`` continue training.
 
         Parameters
         ----------
         X : array, DataFrame or sparse matrix of shape (rows, features)
         y : array of shape (rows,) or (rows, labels)
-            Classes: numbers or strings. Or a 0 or 1 for each of several labels a row.
+            Classes, numbers or strings; or 0 or 1 for each of several labels.
         sample_weight : array of shape (rows,), optional
 
         Returns
@@ -116,8 +121,8 @@ class MLPClassifier(ClassifierMixin, MLP):
 
         Raises
         ------
-        ValueError, TypeError
-            If data or a parameter are not as described, or if training diverges.
+        TypeError, ValueError
+            If the data or a parameter of the estimator are not as described, or training diverges.
         """
         return self._fit(X, y, sample_weight, None, partial=False)
 
@@ -128,14 +133,14 @@ class MLPClassifier(ClassifierMixin, MLP):
         sample_weight: npt.ArrayLike | None = None,
         classes: npt.ArrayLike | None = None,
     ) -> MLPClassifier:
-        """Go on for one epoch over these rows.
+        """Train one epoch on these rows.
 
         Parameters
         ----------
         X, y, sample_weight
             As for `fit`.
         classes : array, optional
-            All classes that there will be; needed in the first call.
+            All classes, those of later calls included; required in the first call.
 
         Returns
         -------
@@ -144,8 +149,8 @@ class MLPClassifier(ClassifierMixin, MLP):
 
         Raises
         ------
-        ValueError, TypeError
-            As for `fit`; if y holds a class that ``classes`` did not.
+        TypeError, ValueError
+            As for `fit`, or if y holds other classes than ``classes``.
         """
         return self._fit(X, y, sample_weight, classes, partial=True)
 
@@ -198,7 +203,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         return self
 
     def _codes(self, y: Array) -> Array:
-        """Return the place of each class in ``classes_``."""
+        """Return the position of each class in ``classes_``."""
         unknown = np.setdiff1d(y, self.classes_)
         if len(unknown):
             raise ValueError(
@@ -217,13 +222,22 @@ class MLPClassifier(ClassifierMixin, MLP):
         Returns
         -------
         ndarray of shape (rows,) or (rows, labels)
-            Classes as in y; of several labels a row, a 0 or 1 for each.
+            Classes as in y; for several labels 0 or 1 for each.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        TypeError, ValueError
+            If X is not as described.
+        DivergenceError
+            If an output is not finite, because inputs or weights are too large.
         """
         check_is_fitted(self, "network_")
         X = self._read(X)
         if self._several:
             return self.network_.predict(X, threshold=0.5)
-        # Of a single class, what the network says does not matter.
+        # With a single class the outputs do not matter.
         return self.classes_[np.minimum(self.network_.predict(X), len(self.classes_) - 1)]
 
     def predict_proba(self, X: npt.ArrayLike) -> Array:
@@ -236,7 +250,16 @@ class MLPClassifier(ClassifierMixin, MLP):
         Returns
         -------
         ndarray of shape (rows, classes)
-            Classes are in the order of ``classes_``.
+            In the order of ``classes_``.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        TypeError, ValueError
+            If X is not as described.
+        DivergenceError
+            If an output is not finite, because inputs or weights are too large.
         """
         check_is_fitted(self, "network_")
         outputs = self.network_.predict_proba(self._read(X))
@@ -247,7 +270,22 @@ class MLPClassifier(ClassifierMixin, MLP):
         return np.hstack([1 - outputs, outputs])
 
     def predict_log_proba(self, X: npt.ArrayLike) -> Array:
-        """Return the logarithm of the probability of each class; see `predict_proba`."""
+        """Return the logarithm of the probability of each class.
+
+        Parameters
+        ----------
+        X : array, DataFrame or sparse matrix of shape (rows, features)
+
+        Returns
+        -------
+        ndarray of shape (rows, classes)
+            In the order of ``classes_``.
+
+        Raises
+        ------
+        NotFittedError, TypeError, ValueError, DivergenceError
+            As for `predict_proba`.
+        """
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))
 

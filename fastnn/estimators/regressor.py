@@ -16,56 +16,60 @@ from fastnn.losses import Custom
 
 @dataclass(eq=False, repr=False)
 class MLPRegressor(RegressorMixin, MLP):
-    """A multi-layer perceptron that predicts numbers.
+    """A multi-layer perceptron for regression.
+
+    `fit` checks the parameters, as scikit-learn's estimators do.
 
     Parameters
     ----------
     hidden_layer_sizes : int or sequence of int
-        Units of the hidden layers.
+        Units of each hidden layer.
     activation : str or sequence of str
-        Of all hidden layers or of each: "relu", "logistic", "tanh", "identity", or another of
-        `fastnn.Network`.
+        Activation of all hidden layers, or of each: "relu", "logistic", "tanh", "identity", or
+        another one of `fastnn.Network`.
     solver : str or optimizer
-        "adam", or "sgd" with ``momentum`` and ``nesterovs_momentum``, or another optimizer of
-        `fastnn.Network.train`, by name or with numbers of its own. "lbfgs" is not offered.
+        "adam", "sgd" (with ``momentum`` and ``nesterovs_momentum``), or another optimizer of
+        `fastnn.Network.train`, a name or an object. There is no "lbfgs".
     alpha : float
         The L2 penalty is ``alpha / 2`` times the sum of the squared weights, divided by the rows of
         a batch or the sum of their weights.
     batch_size : int or "auto"
-        "auto" is 200, or all rows if they are fewer.
+        "auto" is 200, or all rows if there are fewer.
     learning_rate : str, schedule or callable
-        "constant"; with the solver "sgd" also "invscaling" and "adaptive"; or a schedule of
-        `fastnn.Network.train`, such as "linear" or "cosine", with any solver.
+        "constant"; for the solver "sgd" also "invscaling" and "adaptive"; or for any solver a
+        schedule of `fastnn.Network.train`, such as "linear" or "cosine".
     learning_rate_init, power_t : float
-        Whatever the solver, the rate starts at ``learning_rate_init``.
+        The initial learning rate, for every solver, and the exponent of "invscaling".
     max_iter : int
-        The most epochs.
+        Largest number of epochs.
     shuffle : bool
+        Shuffle the rows in every epoch.
     random_state : int, RandomState or None
+        Seed of the initial weights, the order of the rows and dropout.
     tol, n_iter_no_change : float
-        Training ends when the loss, or with ``early_stopping`` the validation score, has not become
-        better by ``tol`` for more than ``n_iter_no_change`` epochs.
+        Training stops when the loss, or with ``early_stopping`` the validation score, has not
+        improved by ``tol`` for more than ``n_iter_no_change`` epochs.
     verbose : bool
-        Print a line an epoch.
+        Print a line per epoch.
     warm_start : bool
-        Let ``fit`` go on where the last one ended.
+        ``fit`` continues from the last ``fit``.
     momentum, nesterovs_momentum, beta_1, beta_2, epsilon
-        Of "sgd" and of "adam".
+        Settings of "sgd" and "adam".
     early_stopping, validation_fraction
-        Set rows aside, of each class the same share, and keep the epoch with the best score.
+        Set a share of the rows aside, and keep the parameters of the epoch with the best score.
     loss : str or callable
         "squared_error", "poisson", "absolute_error", "huber", or a function, see `fastnn.losses`.
     init, l1, dropout, max_norm, clip_norm, clip_value, backend, threads
-        Not in scikit-learn: as for `fastnn.Network` and `fastnn.Network.train`.
+        Additional parameters, as for `fastnn.Network` and `fastnn.Network.train`.
 
     Attributes
     ----------
     network_ : fastnn.Network
-        Everything else that a network can do: ``predict_one``, ``summary``, ``activations`` ...
+        The network itself, with ``predict_one``, ``summary``, ``activations`` and so on.
     coefs_, intercepts_ : list of ndarray
         Views of the network's weights and biases.
     loss_curve_ : list of float
-        The mean loss of each epoch, with the penalty at its end.
+        The mean loss of each epoch, plus the penalty at its end.
     validation_scores_ : list of float or None
     loss_, best_loss_, best_validation_score_, n_iter_, t_, n_layers_, n_outputs_, out_activation_
         As in scikit-learn.
@@ -88,7 +92,7 @@ class MLPRegressor(RegressorMixin, MLP):
     def fit(
         self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
     ) -> MLPRegressor:
-        """Train from the start, or with ``warm_start`` go on.
+        """Train a new network, or with ``warm_start`` continue training.
 
         Parameters
         ----------
@@ -104,15 +108,31 @@ class MLPRegressor(RegressorMixin, MLP):
 
         Raises
         ------
-        ValueError, TypeError
-            If data or a parameter are not as described, or if training diverges.
+        TypeError, ValueError
+            If the data or a parameter of the estimator are not as described, or training diverges.
         """
         return self._fit(X, y, sample_weight, partial=False)
 
     def partial_fit(
         self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
     ) -> MLPRegressor:
-        """Go on for one epoch over these rows; for parameters and errors see `fit`."""
+        """Train one epoch on these rows.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`.
+
+        Returns
+        -------
+        MLPRegressor
+            Itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for `fit`.
+        """
         return self._fit(X, y, sample_weight, partial=True)
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, *, partial: bool) -> MLPRegressor:
@@ -135,7 +155,16 @@ class MLPRegressor(RegressorMixin, MLP):
         Returns
         -------
         ndarray of shape (rows,) or (rows, outputs)
-            In the dtype of the X that was learnt from.
+            In the dtype of the X of `fit`.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        TypeError, ValueError
+            If X is not as described.
+        DivergenceError
+            If an output is not finite, because inputs or weights are too large.
         """
         check_is_fitted(self, "network_")
         outputs = self.network_.predict(self._read(X))

@@ -1,4 +1,4 @@
-"""Scores: of classes, from the true and the predicted ones or their probabilities; of numbers."""
+"""Scores of predicted classes, of their probabilities, and of predicted numbers."""
 
 from fastnn.metrics.checks import check_classes
 from fastnn.metrics.classes import (

@@ -1,4 +1,4 @@
-"""Checks of what scores are taken of."""
+"""Checks of the arguments of scores."""
 
 from __future__ import annotations
 
@@ -15,7 +15,21 @@ _MAX_LABEL = 2**31 - 1  # A pair of labels as one int64 cannot overflow.
 
 
 def check_classes(name: str, y: npt.ArrayLike) -> Counts:
-    """Return class labels as int64 (n,), or say what is wrong with ``y``, by its name."""
+    """Return class labels as int64 (n,).
+
+    Parameters
+    ----------
+    name : str
+        What errors call ``y``.
+    y : array_like
+
+    Raises
+    ------
+    TypeError
+        If ``y`` is not of integers.
+    ValueError
+        If ``y`` is empty, not 1-D, or has a label below 0 or above 2**31 - 1.
+    """
     labels = np.asarray(y)
     if labels.ndim != 1 or not labels.size:
         raise ValueError(f"{name} has shape {labels.shape}; need (n,) with n of 1 or more")
@@ -27,13 +41,13 @@ def check_classes(name: str, y: npt.ArrayLike) -> Counts:
 
 
 def check_same_shape(true: Array, pred: Array) -> None:
-    """Say what is wrong with ``y_pred`` if it is not shaped as ``y_true``."""
+    """Refuse predictions whose shape is not that of the true values."""
     if true.shape != pred.shape:
         raise ValueError(f"y_pred has shape {pred.shape}; need {true.shape}, as y_true")
 
 
 def check_weights(weights: npt.ArrayLike | None, rows: int) -> Shares | None:
-    """Return weights of samples as float64 (rows,), or say what is wrong with them."""
+    """Return weights of samples as float64 (rows,), after checking them."""
     if weights is None:
         return None
     shares = np.asarray(weights)

@@ -1,4 +1,4 @@
-"""Scores of classes, from the true and the predicted ones; and of several labels."""
+"""Scores of predicted classes, and of several labels per row."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _Average: TypeAlias = Literal["macro", "micro", "weighted"]
 def accuracy(
     y_true: npt.ArrayLike, y_pred: npt.ArrayLike, weights: npt.ArrayLike | None = None
 ) -> float:
-    """Share of samples whose predicted class is the true one.
+    """Return the share of samples whose predicted class is the true one.
 
     Parameters
     ----------
     y_true, y_pred : array_like of integers, shape (n,)
-        True and predicted classes: n is 1 or more, labels are 0 to 2**31 - 1.
+        True and predicted classes, from 0 to 2**31 - 1; at least one.
     weights : array_like, shape (n,), optional
-        Of the samples: finite, 0 or more, not all 0.
+        Weights of the samples: finite, at least 0, not all 0.
 
     Returns
     -------
@@ -35,7 +35,7 @@ def accuracy(
     TypeError
         If a label array is not of integers.
     ValueError
-        If a label array is empty, not 1-D or out of range, or if the lengths differ.
+        If an array is empty, not 1-D or out of range, or if the lengths differ.
     """
     true, pred = _check_labels(y_true, y_pred)
     return float(np.average(true == pred, weights=check_weights(weights, len(true))))
@@ -54,19 +54,19 @@ def confusion_matrix(
     y_true, y_pred : array_like of integers, shape (n,)
         As in `accuracy`.
     classes : int, optional
-        Number of classes; by default, the largest label plus one.
+        Number of classes. Default: the largest label plus one.
     weights : array_like, shape (n,), optional
         As in `accuracy`.
 
     Returns
     -------
-    ndarray of int64 or with weights float64, shape (classes, classes)
+    ndarray of int64, or with weights float64, shape (classes, classes)
         Rows are true classes, columns predicted ones.
 
     Raises
     ------
     TypeError, ValueError
-        As in `accuracy`; if ``classes`` is not an integer greater than every label.
+        As for `accuracy`, or if ``classes`` is not an integer greater than every label.
     """
     true, pred = _check_labels(y_true, y_pred)
     least = int(max(true.max(), pred.max())) + 1
@@ -79,23 +79,23 @@ def confusion_matrix(
 
 
 def precision_recall_f1(confusion: npt.ArrayLike) -> tuple[Shares, Shares, Shares]:
-    """Precision, recall and F1 of each class; 0 where the denominator is 0.
+    """Return precision, recall and F1 of each class; 0 where the denominator is 0.
 
     Parameters
     ----------
     confusion : array_like of numbers, shape (classes, classes)
-        Rows are true classes, columns predicted ones, as `confusion_matrix` gives.
+        Rows are true classes, columns predicted ones, as from `confusion_matrix`.
 
     Returns
     -------
     precision, recall, f1 : ndarray of float64, shape (classes,)
-        Of each class: the share of its predictions that are right, the share of its samples that
+        For each class, the share of its predictions that are right, the share of its samples that
         are found, and the harmonic mean of the two.
 
     Raises
     ------
     TypeError, ValueError
-        If ``confusion`` is not of numbers; if it is not square or holds a negative or NaN.
+        If ``confusion`` is not of numbers, is not square, or holds a negative number or NaN.
     """
     matrix = np.asarray(confusion)
     if matrix.dtype.kind not in "iuf":
@@ -117,26 +117,28 @@ def precision(
     classes: int | None = None,
     weights: npt.ArrayLike | None = None,
 ) -> Any:
-    """Share of the predictions of a class that are right; 0 of one that is never predicted.
+    """Return precision: the share of the predictions of a class that are right.
+
+    It is 0 for a class that is never predicted.
 
     Parameters
     ----------
     y_true, y_pred, classes, weights
         As in `confusion_matrix`.
     average : "macro", "micro", "weighted" or None
-        The mean over the classes that occur in ``y_true`` or ``y_pred`` (with a weight above 0); of
-        all predictions together, which is the accuracy; the mean by how often a class is true; or
-        no mean.
+        "macro" is the mean over the classes that occur in ``y_true`` or ``y_pred`` with a weight
+        above 0, "weighted" the mean weighted by how often each class is true. "micro" counts all
+        predictions together, which is the accuracy. None returns the score of each class.
 
     Returns
     -------
     float or ndarray of float64, shape (classes,)
-        From 0 to 1; without a mean, that of each class.
+        From 0 to 1.
 
     Raises
     ------
     TypeError, ValueError
-        As in `confusion_matrix`; if ``average`` is none of these.
+        As for `confusion_matrix`, or if ``average`` is none of these.
     """
     return _averaged(0, y_true, y_pred, average, classes, weights)
 
@@ -148,9 +150,24 @@ def recall(
     classes: int | None = None,
     weights: npt.ArrayLike | None = None,
 ) -> Any:
-    """Share of the samples of a class that are found; 0 of one that never occurs.
+    """Return recall: the share of the samples of a class that are found.
 
-    Parameters, results and errors are those of `precision`.
+    It is 0 for a class that never occurs.
+
+    Parameters
+    ----------
+    y_true, y_pred, average, classes, weights
+        As in `precision`.
+
+    Returns
+    -------
+    float or ndarray of float64, shape (classes,)
+        From 0 to 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `confusion_matrix`, or if ``average`` is none of those of `precision`.
     """
     return _averaged(1, y_true, y_pred, average, classes, weights)
 
@@ -162,9 +179,22 @@ def f1(
     classes: int | None = None,
     weights: npt.ArrayLike | None = None,
 ) -> Any:
-    """Harmonic mean of precision and recall; 0 where both are.
+    """Return the F1 score: the harmonic mean of precision and recall; 0 if both are 0.
 
-    Parameters, results and errors are those of `precision`.
+    Parameters
+    ----------
+    y_true, y_pred, average, classes, weights
+        As in `precision`.
+
+    Returns
+    -------
+    float or ndarray of float64, shape (classes,)
+        From 0 to 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `confusion_matrix`, or if ``average`` is none of those of `precision`.
     """
     return _averaged(2, y_true, y_pred, average, classes, weights)
 
@@ -175,7 +205,18 @@ def macro_f1(
     classes: int | None = None,
     weights: npt.ArrayLike | None = None,
 ) -> float:
-    """`f1` with the average "macro"."""
+    """Return the macro-F1: `f1` with the average "macro".
+
+    Parameters
+    ----------
+    y_true, y_pred, classes, weights
+        As in `confusion_matrix`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `confusion_matrix`.
+    """
     score: float = f1(y_true, y_pred, "macro", classes, weights)
     return score
 
@@ -194,12 +235,13 @@ def multilabel_scores(
     Returns
     -------
     accuracy, macro_f1 : float
-        From 0 to 1; the F1 of a label that neither holds is 0.
+        From 0 to 1; the F1 of a label that is neither true nor predicted is 0.
 
     Raises
     ------
     ValueError
-        If an array holds anything else, or the shapes differ.
+        If an array is empty, not 2-D, or holds anything but 0 and 1; if the shapes differ or the
+        weights are not as described.
     """
     true, pred = np.asarray(y_true), np.asarray(y_pred)
     for name, labels in (("y_true", true), ("y_pred", pred)):

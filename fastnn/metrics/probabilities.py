@@ -14,13 +14,14 @@ _SLACK = 1e-3  # of probabilities, which may be rounded
 
 
 class Calibration(NamedTuple):
-    """How confidence and accuracy agree, bin by bin.
+    """Confidence and accuracy in bins of confidence.
 
     Attributes
     ----------
     confidence, accuracy : ndarray of float64, shape (bins,)
-        Means over the samples of a bin; NaN where it has none.
-    counts : ndarray of int64 or with weights float64, shape (bins,)
+        Means over the samples of each bin; NaN for an empty bin.
+    counts : ndarray of int64, or with weights float64, shape (bins,)
+        Samples in each bin, or the sum of their weights.
     error : float
         Expected calibration error (Guo et al., 2017): the mean over the samples of the difference
         between accuracy and confidence of their bin.
@@ -33,12 +34,12 @@ class Calibration(NamedTuple):
 
 
 def winners(probabilities: npt.ArrayLike) -> tuple[Counts, Shares]:
-    """Return the most probable class of each sample, the first of equal ones, as networks predict.
+    """Return the most probable class of each sample, the first of equal ones, and its probability.
 
     Parameters
     ----------
     probabilities : array_like, shape (n, classes)
-        From 0 to 1. Of two classes, those of class 1 will do, (n,) or (n, 1).
+        From 0 to 1. For two classes the probabilities of class 1 are enough, (n,) or (n, 1).
 
     Returns
     -------
@@ -49,7 +50,7 @@ def winners(probabilities: npt.ArrayLike) -> tuple[Counts, Shares]:
     Raises
     ------
     TypeError, ValueError
-        If ``probabilities`` is not of numbers; if its shape or a number is not as described.
+        If ``probabilities`` is not of numbers, or has another shape or range than described.
     """
     matrix = _check_probabilities(probabilities)
     return matrix.argmax(axis=1), matrix.max(axis=1).astype(np.float64)
@@ -61,17 +62,17 @@ def top_k_accuracy(
     k: int = 2,
     weights: npt.ArrayLike | None = None,
 ) -> float:
-    """Share of samples whose true class is one of the k most probable.
+    """Return the share of samples whose true class is among the k most probable.
 
-    Of equal probabilities the one of the last class counts as larger, and in a single column that
-    of class 0, as in scikit-learn.
+    Among equal probabilities the last class counts as more probable, and with a single column class
+    0, as in scikit-learn.
 
     Parameters
     ----------
     y_true, weights : array_like, shape (n,)
         As in `metrics.accuracy`.
     probabilities : array_like, shape (n, classes)
-        As in `winners`; they need not sum to 1.
+        As in `winners`; rows need not sum to 1.
     k : int
         From 1 to the number of classes.
 
@@ -83,8 +84,8 @@ def top_k_accuracy(
     Raises
     ------
     TypeError, ValueError
-        As in `metrics.accuracy` and `winners`; if a label or ``k`` is out of range, or the lengths
-        differ.
+        As for `metrics.accuracy` and `winners`, or if a label or ``k`` is out of range, or the
+        lengths differ.
     """
     true, matrix = _check_pair(y_true, probabilities)
     if not 1 <= (count := index(k)) <= matrix.shape[1]:
@@ -99,27 +100,27 @@ def top_k_accuracy(
 def log_loss(
     y_true: npt.ArrayLike, probabilities: npt.ArrayLike, weights: npt.ArrayLike | None = None
 ) -> float:
-    """Mean of -log of the probability of the true class: the cross-entropy.
+    """Return the mean of -log of the probability of the true class, the cross-entropy.
 
-    Probabilities are clipped to eps and 1 - eps of their type, as in scikit-learn.
+    Probabilities are clipped to between eps and 1 - eps of their dtype, as in scikit-learn.
 
     Parameters
     ----------
     y_true, weights : array_like, shape (n,)
         As in `metrics.accuracy`.
     probabilities : array_like, shape (n, classes)
-        As in `winners`; rows must sum to 1, within a thousandth.
+        As in `winners`; each row sums to 1, within a thousandth.
 
     Returns
     -------
     float
-        In nats, 0 or more.
+        In nats, at least 0.
 
     Raises
     ------
     TypeError, ValueError
-        As in `metrics.accuracy` and `winners`; if a label is out of range, a row does not sum to 1,
-        or the lengths differ.
+        As for `metrics.accuracy` and `winners`, or if a label is out of range, a row does not sum
+        to 1, or the lengths differ.
     """
     true, matrix = _check_pair(y_true, probabilities)
     sums = matrix.sum(axis=1, dtype=np.float64)
@@ -137,9 +138,9 @@ def calibration_bins(
     bins: int = 10,
     weights: npt.ArrayLike | None = None,
 ) -> Calibration:
-    """Compare confidence, the probability of the predicted class, with accuracy.
+    """Compare the accuracy with the confidence, the probability of the predicted class.
 
-    Bins have equal width, and each holds its upper end (Guo et al., 2017).
+    Bins have equal widths and contain their upper ends (Guo et al., 2017).
 
     Parameters
     ----------
@@ -148,7 +149,7 @@ def calibration_bins(
     probabilities : array_like, shape (n, classes)
         As in `winners`.
     bins : int
-        1 or more.
+        Number of bins, at least 1.
 
     Returns
     -------
@@ -157,8 +158,8 @@ def calibration_bins(
     Raises
     ------
     TypeError, ValueError
-        As in `metrics.accuracy` and `winners`; if a label is out of range, the lengths differ, or
-        ``bins`` is not a positive integer.
+        As for `metrics.accuracy` and `winners`, or if a label is out of range, the lengths differ,
+        or ``bins`` is not a positive integer.
     """
     true, matrix = _check_pair(y_true, probabilities)
     if (parts := index(bins)) < 1:
@@ -194,7 +195,7 @@ def _check_pair(y_true: npt.ArrayLike, probabilities: npt.ArrayLike) -> tuple[Co
 
 
 def _check_probabilities(probabilities: npt.ArrayLike) -> Shares:
-    """Return a matrix (n, classes), of two classes or more; float32 stays as it is."""
+    """Return probabilities as a matrix with two or more columns; float32 stays float32."""
     values = np.asarray(probabilities)
     if values.dtype.kind not in "biuf":
         raise TypeError(f"probabilities has dtype {values.dtype}; need numbers")

@@ -1,4 +1,4 @@
-"""Scores of numbers, from the true and the predicted ones."""
+"""Scores of predicted numbers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from fastnn.metrics.checks import Counts, Shares, check_same_shape, check_weight
 
 
 def r2(y_true: npt.ArrayLike, y_pred: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> float:
-    """Coefficient of determination, 1 minus the squared errors over those of the mean.
+    """Return the coefficient of determination R2.
+
+    It is 1 minus the ratio of the squared errors to those of the mean.
 
     Parameters
     ----------
@@ -20,21 +22,21 @@ def r2(y_true: npt.ArrayLike, y_pred: npt.ArrayLike, weights: npt.ArrayLike | No
     Returns
     -------
     float
-        At most 1: the mean over the outputs. For an output that is constant it is 1 if all errors
-        are 0, else 0.
+        At most 1: the mean over the outputs. A constant output has 1 if all errors are 0, else 0.
 
     Raises
     ------
     TypeError, ValueError
-        If the arrays are not of finite numbers, are empty, or differ in shape.
+        If the arrays are not of finite numbers, are empty, or differ in shape; if the weights are
+        not as described.
     """
     true, pred, shares = _check_numbers(y_true, y_pred, weights)
     errors, of_errors = _mean_square(true - pred, shares)
-    # From a row that counts, so that rounding leaves no spread of a constant.
+    # Relative to a row whose weight is not 0, so that a constant has a spread of exactly 0.
     true = true - true[0 if shares is None else shares.argmax()]
     spread, of_spread = _mean_square(true - np.average(true, axis=0, weights=shares), shares)
     ratio = np.divide(errors, spread, out=(errors > 0) * 1.0, where=spread > 0)
-    with np.errstate(over="ignore"):  # errors may be any number of times the spread
+    with np.errstate(over="ignore"):  # the ratio may be too large for a float
         ratio = np.ldexp(ratio, np.where(spread > 0, 2 * (of_errors - of_spread), 0))
     return float((1 - ratio).mean())
 
@@ -42,7 +44,23 @@ def r2(y_true: npt.ArrayLike, y_pred: npt.ArrayLike, weights: npt.ArrayLike | No
 def mae(
     y_true: npt.ArrayLike, y_pred: npt.ArrayLike, weights: npt.ArrayLike | None = None
 ) -> float:
-    """Mean absolute error, over samples and outputs; parameters and errors are those of `r2`."""
+    """Return the mean absolute error over samples and outputs.
+
+    Parameters
+    ----------
+    y_true, y_pred, weights
+        As in `r2`.
+
+    Returns
+    -------
+    float
+        At least 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `r2`.
+    """
     true, pred, shares = _check_numbers(y_true, y_pred, weights)
     return float(np.average(np.abs(true - pred), axis=0, weights=shares).mean())
 
@@ -50,14 +68,30 @@ def mae(
 def rmse(
     y_true: npt.ArrayLike, y_pred: npt.ArrayLike, weights: npt.ArrayLike | None = None
 ) -> float:
-    """Root of the mean squared error of each output, their mean; parameters are those of `r2`."""
+    """Return the square root of the mean squared error, averaged over the outputs.
+
+    Parameters
+    ----------
+    y_true, y_pred, weights
+        As in `r2`.
+
+    Returns
+    -------
+    float
+        At least 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `r2`.
+    """
     true, pred, shares = _check_numbers(y_true, y_pred, weights)
     square, exponent = _mean_square(true - pred, shares)
     return float(np.ldexp(np.sqrt(square), exponent).mean())
 
 
 def _mean_square(x: Shares, shares: Shares | None) -> tuple[Shares, Counts]:
-    """Return m and e of each column, whose mean square is ``m 4^e``: none is too large or small."""
+    """Return m and e of each column, whose mean square is ``m 4^e``, without over- or underflow."""
     exponent = np.frexp(np.abs(x).max(axis=0))[1]
     return np.average(np.ldexp(x, -exponent) ** 2, axis=0, weights=shares), exponent
 

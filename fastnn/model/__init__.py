@@ -1,1 +1,1 @@
-"""The model: what a network is, as plain data, and its file format."""
+"""The model: a network as plain data, and its file format."""

@@ -1,9 +1,9 @@
 """The architecture: layers, activations, loss and dtype, and where each layer lies in memory.
 
-The rows of each weight matrix are padded to whole cache lines, with zeros. A row of more than three
-lines has an odd number of them, because a column panel of a matrix whose rows lie a power of two
-apart falls into a few sets of the cache and evicts itself (products of 1024 columns ran 1.06 to
-1.12 times as fast with it, of 128 columns 1.02 times).
+The rows of each weight matrix are padded with zeros to whole cache lines. Rows of more than three
+lines get an odd number of them: if rows lie a power of two apart, a panel of columns falls into a
+few sets of the cache and evicts itself (with the odd number, products of 1024 columns ran 1.06 to
+1.12 times as fast, of 128 columns 1.02 times).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ CACHE_LINE = 64  # bytes
 
 
 def padded(columns: int, itemsize: int) -> int:
-    """Return the elements from one row to the next in a matrix of that many columns."""
+    """Return the stride, in elements, of the rows of a matrix with that many columns."""
     lines = -(-columns * itemsize // CACHE_LINE)
     if lines > 3 and lines % 2 == 0:
         lines += 1
@@ -39,14 +39,14 @@ class Layer:
 
 @dataclass(frozen=True)
 class Architecture:
-    """What a network is, without its parameters: everything that a backend needs to know.
+    """A network without its parameters.
 
     Parameters
     ----------
     sizes : tuple of int
         Units of each layer, inputs first.
     activations : tuple of str
-        One name for each layer after the inputs; the last is the output's.
+        One name for each layer after the inputs; the last is the output.
     loss : str or callable
     dtype : numpy.dtype
         float32 or float64.
@@ -68,12 +68,12 @@ class Architecture:
 
     @property
     def vector_size(self) -> int:
-        """Elements of the flat vector, padding included."""
+        """The number of elements of the flat vector, with padding."""
         return self.layers[-1].biases + self.layers[-1].stride
 
     @property
     def parameter_count(self) -> int:
-        """Weights and biases, without padding."""
+        """The number of weights and biases, without padding."""
         return sum((layer.fan_in + 1) * layer.fan_out for layer in self.layers)
 
     @cached_property
@@ -97,5 +97,5 @@ class Architecture:
 
 
 def outputs_for(classes: int, output: str | None) -> int:
-    """Return how many outputs a network has for so many classes."""
+    """Return the number of outputs of a network for so many classes."""
     return 1 if classes == 2 and output in (None, "sigmoid") else classes

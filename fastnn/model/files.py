@@ -1,10 +1,11 @@
-"""Networks in files: one ``.safetensors`` file each, which other libraries can read, too.
+"""The file of a network: one ``.safetensors`` file, which other libraries can read, too.
 
-Tensors are ``layers.0.weights`` (fan_in, fan_out), ``layers.0.biases`` (fan_out,), and so on,
-without padding, in the network's dtype; ``input_scaler.mean`` and ``input_scaler.scale``, and those
-of ``target_scaler``, where there is standardisation. Metadata are texts: ``format``, "fastnn";
-``version``, of this layout; ``network``, the settings as JSON. What an optimizer remembers is in
-``optimizer`` and ``optimizer.0.layers.0.weights`` and so on; checkpoints have more.
+The tensors are ``layers.0.weights`` (fan_in, fan_out), ``layers.0.biases`` (fan_out,) and so on,
+without padding, in the network's dtype. With standardisation there are ``input_scaler.mean`` and
+``input_scaler.scale``, or those of ``target_scaler``. The metadata are texts: ``format`` is
+"fastnn", ``version`` that of this layout, ``network`` the settings as JSON. An optimizer's state
+is in the metadata ``optimizer`` and in the tensors ``optimizer.0.layers.0.weights`` and so on.
+`fastnn.training.checkpoints` adds more.
 """
 
 from __future__ import annotations
@@ -22,27 +23,27 @@ from fastnn.model.scaling import Scaler
 from fastnn.model.storage import Tensors
 from fastnn.optimizers import ADAM, MOMENTUM, RMSPROP, SGD, Adam, Optimizer, RMSprop
 
-# An optimizer of each kind that remembers something.
+# An optimizer of each kind that has a state.
 KINDS: dict[str, Optimizer] = {
     "momentum": SGD(momentum=0.9),
     "rmsprop": RMSprop(),
     "adam": Adam(),
 }
 NAMES = {MOMENTUM: "momentum", RMSPROP: "rmsprop", ADAM: "adam"}
-MOST_STEPS = 2**53  # what a float counts to
+MOST_STEPS = 2**53  # up to here a float64 holds every integer
 SCALERS = ("input_scaler", "target_scaler")
-# Settings that are fields of the model as they stand.
+# Settings that are fields of the model.
 OF_MODEL = ("seed", "epochs_trained", "standardize_inputs", "standardize_targets")
 
 
-def parts_of(model: Model, optimizer: bool) -> tuple[Tensors, dict[str, Any]]:
-    """Return the tensors and the metadata of a model, perhaps with what its optimizer remembers."""
+def contents(model: Model, optimizer: bool) -> tuple[Tensors, dict[str, Any]]:
+    """Return the tensors and the metadata of a model, if asked with the optimizer's state."""
     architecture = model.architecture
-    found = storage.of_parameters(model.parameters)
+    tensors = storage.of_parameters(model.parameters)
     for name in SCALERS:
         scaler = getattr(model, name)
         if scaler is not None:
-            found |= {f"{name}.mean": scaler.mean, f"{name}.scale": scaler.scale}
+            tensors |= {f"{name}.mean": scaler.mean, f"{name}.scale": scaler.scale}
     metadata: dict[str, Any] = {
         "network": {
             "sizes": list(architecture.sizes),
@@ -61,50 +62,53 @@ def parts_of(model: Model, optimizer: bool) -> tuple[Tensors, dict[str, Any]]:
     if optimizer and state is not None and state.slots:
         metadata["optimizer"] = {"kind": NAMES[state.kind], "steps": state.steps}
         for i, slot in enumerate(state.slots):
-            found |= storage.of_parameters(slot, f"optimizer.{i}.")
-    return found, metadata
+            tensors |= storage.of_parameters(slot, f"optimizer.{i}.")
+    return tensors, metadata
 
 
-def model_of(name: str, found: Tensors, metadata: dict[str, Any], loss: Custom | None) -> Model:
-    """Return the model of tensors and metadata, or say what is wrong with them.
+def model_of(name: str, tensors: Tensors, metadata: dict[str, Any], loss: Custom | None) -> Model:
+    """Return the model that tensors and metadata describe, after checking all of them.
 
-    Everything is checked before anything is built.
+    Raises
+    ------
+    ValueError
+        If they are not those of a network. The message begins with ``name``, that of the file.
     """
     settings = metadata.get("network")
     if not isinstance(settings, dict):
-        raise ValueError(f"{name} holds no settings of a network")
+        raise ValueError(f"{name} holds no settings of a network; need a file of Network.save")
     try:
         architecture, settings = _checked(settings, loss)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{name} does not describe a network: {error}") from None
     dtype = architecture.dtype
-    storage.check(name, found, storage.shapes(architecture), dtype)
+    storage.check(name, tensors, storage.shapes(architecture), dtype)
     columns = {"input_scaler": architecture.sizes[0], "target_scaler": architecture.sizes[-1]}
     for scaler, count in columns.items():
-        if f"{scaler}.mean" in found or f"{scaler}.scale" in found:
+        if f"{scaler}.mean" in tensors or f"{scaler}.scale" in tensors:
             needed = {f"{scaler}.mean": (count,), f"{scaler}.scale": (count,)}
-            storage.check(name, found, needed, dtype)
-            if not (found[f"{scaler}.scale"] > 0).all():
+            storage.check(name, tensors, needed, dtype)
+            if not (tensors[f"{scaler}.scale"] > 0).all():
                 raise ValueError(f"{name}: {scaler}.scale holds numbers that are not above 0")
     model = Model(architecture, **settings)
-    storage.fill(model.parameters, found)
+    storage.fill(model.parameters, tensors)
     for scaler in columns:
-        if f"{scaler}.mean" in found:
-            values = (found[f"{scaler}.{part}"].copy() for part in ("mean", "scale"))
+        if f"{scaler}.mean" in tensors:
+            values = (tensors[f"{scaler}.{part}"].copy() for part in ("mean", "scale"))
             setattr(model, scaler, Scaler(*values))
     if "optimizer" in metadata:
-        model.optimizer_state = _state(name, found, metadata["optimizer"], architecture)
+        model.optimizer_state = _state(name, tensors, metadata["optimizer"], architecture)
     return model
 
 
 def _checked(settings: dict[str, Any], loss: Custom | None) -> tuple[Architecture, dict[str, Any]]:
-    """Return the architecture that settings describe, and a model's other settings, or raise."""
+    """Return the architecture and the other settings of a model, after checking them."""
     given = settings["loss"]
     if given is None and loss is None:
-        raise ValueError("its loss is a function, which files do not hold; pass it as loss")
+        raise ValueError("its loss is a function, which files do not hold; pass it as loss=...")
     of_architecture = ("sizes", "activation", "output", "dtype")
     sizes, activation, output, dtype = (settings[name] for name in of_architecture)
-    check.one_of("dtype", dtype, check.DTYPES)  # NumPy knows other names for them, and warns
+    check.one_of("dtype", dtype, check.DTYPES)  # NumPy accepts other names, with a warning
     architecture = check_network.architecture(
         sizes, activation, output, given if loss is None else loss, dtype
     )
@@ -121,18 +125,20 @@ def _checked(settings: dict[str, Any], loss: Custom | None) -> tuple[Architectur
     return architecture, {**others, "classes": classes}
 
 
-def _state(name: str, found: Tensors, described: Any, architecture: Architecture) -> OptimizerState:
-    """Return what an optimizer remembers."""
+def _state(
+    name: str, tensors: Tensors, settings: Any, architecture: Architecture
+) -> OptimizerState:
+    """Return the state of an optimizer."""
     try:
-        optimizer = KINDS[check.one_of("kind", described["kind"], KINDS)]
-        steps = check.integer("steps", described["steps"], 0, MOST_STEPS)
+        optimizer = KINDS[check.one_of("kind", settings["kind"], KINDS)]
+        steps = check.integer("steps", settings["steps"], 0, MOST_STEPS)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{name} does not describe an optimizer: {error}") from None
     for i in range(optimizer.slots):
         needed = storage.shapes(architecture, f"optimizer.{i}.")
-        storage.check(name, found, needed, architecture.dtype)
+        storage.check(name, tensors, needed, architecture.dtype)
     state = OptimizerState(optimizer, architecture)
     state.steps = steps
     for i, slot in enumerate(state.slots):
-        storage.fill(slot, found, f"optimizer.{i}.")
+        storage.fill(slot, tensors, f"optimizer.{i}.")
     return state

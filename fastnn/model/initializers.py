@@ -1,4 +1,4 @@
-"""Initializers: how weights start, by name."""
+"""Initializers: the distributions of the initial weights, by name."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ Initializer = Callable[[np.random.Generator, int, int], Array]
 
 
 def he(rng: np.random.Generator, fan_in: int, fan_out: int) -> Array:
-    """Return normal numbers with variance ``2 / fan_in`` (He et al., 2015), made for ReLU."""
+    """Return normal numbers of variance ``2 / fan_in``, for ReLU (He et al., 2015)."""
     return rng.normal(0.0, np.sqrt(2 / fan_in), (fan_in, fan_out))
 
 
 def glorot(rng: np.random.Generator, fan_in: int, fan_out: int) -> Array:
-    """Return numbers uniform in ``+-sqrt(6 / (fan_in + fan_out))`` (Glorot and Bengio, 2010)."""
+    """Return uniform numbers in ``+-sqrt(6 / (fan_in + fan_out))`` (Glorot and Bengio, 2010)."""
     return uniform(rng, fan_in, fan_out, np.sqrt(6 / (fan_in + fan_out)))
 
 
@@ -27,7 +27,7 @@ def normal(rng: np.random.Generator, fan_in: int, fan_out: int) -> Array:
 
 
 def uniform(rng: np.random.Generator, fan_in: int, fan_out: int, epsilon: float = 0.05) -> Array:
-    """Return numbers uniform in ``+-epsilon``."""
+    """Return uniform numbers in ``+-epsilon``."""
     return rng.uniform(-epsilon, epsilon, (fan_in, fan_out))
 
 

@@ -1,4 +1,4 @@
-"""The model: what a network is, as plain data that everything else reads and writes."""
+"""The model: a network as plain data, which everything else reads and writes."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from fastnn.optimizers import Optimizer
 
 @dataclass(eq=False)
 class Model:
-    """A network as data: `fastnn.Network` holds one; backends, training and files take it.
+    """A network as data: `fastnn.Network` holds one; backends, training and files use it.
 
     Attributes
     ----------
     architecture : Architecture
     seed : int
-        Fixes the initial weights, and the order of rows and dropout in every epoch.
+        Seed of the initial weights, the order of the rows and dropout.
     backend : str
-        Which backend computes, "numba" or "numpy"; files do not hold it, nor ``threads``.
+        "numba" or "numpy"; files hold neither this nor ``threads``.
     threads : int or None
-        The most threads that it may use.
+        Largest number of threads; None stands for all CPUs.
     standardize_inputs, standardize_targets : bool
-        Whether training is to learn the scalers.
+        Whether training computes the scalers.
     parameters : Parameters
         Zeros at first.
     input_scaler, target_scaler : Scaler or None
-        None until training has learnt them.
+        None before the first training, or without standardisation.
     classes : tuple or None
-        The names of the outputs.
+        The names of the classes.
     epochs_trained : int
     optimizer_state : OptimizerState or None
     prepared : dict
-        What a backend keeps from one call for the next one like it; copies and files leave it out.
+        What a backend keeps from call to call; copies and files leave it out.
     """
 
     architecture: Architecture
@@ -61,7 +61,7 @@ class Model:
 
     @property
     def vector(self) -> Array:
-        """All parameters in one vector, padding included; padding must stay zero."""
+        """All parameters in one vector, with padding, which must stay zero."""
         return self.parameters.vector
 
     @property
@@ -75,13 +75,13 @@ class Model:
         return self.parameters.biases
 
     def state_for(self, optimizer: Optimizer) -> OptimizerState:
-        """Return what an optimizer remembers of this model, anew if it is of another kind."""
+        """Return the optimizer's state; it starts anew if the last one was of another kind."""
         if self.optimizer_state is None or not self.optimizer_state.fits(optimizer):
             self.optimizer_state = OptimizerState(optimizer, self.architecture)
         return self.optimizer_state
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "prepared": {}}  # it knows addresses in this process
+        return {**self.__dict__, "prepared": {}}  # which holds addresses of this process
 
     def __repr__(self) -> str:
         a = self.architecture
@@ -106,11 +106,7 @@ def in_float64(model: Model) -> Model:
 
 
 def summary(model: Model) -> str:
-    """Return a table of the layers: shapes, parameters, memory, operations for a row.
-
-    Operations are multiplications and additions of the products, forward; training takes about
-    three times as many.
-    """
+    """Return the table that `fastnn.Network.summary` prints."""
     a = model.architecture
     rows = [("layer", "units", "activation", "parameters", "kB", "FLOPs a row")]
     rows.append(("inputs", f"{a.sizes[0]:,}", "", "", "", ""))

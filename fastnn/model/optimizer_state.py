@@ -1,4 +1,4 @@
-"""What an optimizer remembers from step to step."""
+"""The state of an optimizer, which it keeps from step to step."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from fastnn.optimizers import Optimizer
 
 
 class OptimizerState:
-    """Vectors in the layout of the parameters, such as Adam's two moments, and a count of steps.
+    """Vectors in the layout of the parameters, such as Adam's moments, and the number of steps.
 
     Attributes
     ----------
     kind : int
-        The code of the optimizer that it belongs to.
+        The ``code`` of the optimizer.
     slots : tuple of Parameters
-        What is remembered of each parameter; all start at zero.
+        The numbers of state of each parameter; all start at zero.
     steps : int
         Steps taken so far.
     """
@@ -26,5 +26,5 @@ class OptimizerState:
         self.steps = 0
 
     def fits(self, optimizer: Optimizer) -> bool:
-        """Tell whether an optimizer, perhaps with other numbers, can continue from here."""
+        """Whether an optimizer can use this state: it is of the same kind."""
         return self.kind == optimizer.code

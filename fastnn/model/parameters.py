@@ -20,7 +20,7 @@ def aligned_zeros(size: int, dtype: np.dtype) -> Array:
 
 
 class Views(Sequence[Array]):
-    """Unpadded views into the flat vector, one a layer; assigning to an item copies into it."""
+    """Views into the flat vector without padding, one per layer; assigning an item copies."""
 
     def __init__(self, arrays: Sequence[Array], name: str) -> None:
         self._arrays = tuple(arrays)
@@ -52,12 +52,12 @@ class Views(Sequence[Array]):
 
 
 class Parameters:
-    """A flat vector in the layout of an architecture, with its views.
+    """A flat vector in the layout of an architecture, and views of it.
 
     Attributes
     ----------
     vector : ndarray of shape (architecture.vector_size,)
-        All parameters, padding included.
+        All parameters, with padding.
     weights : sequence of ndarray of shape (fan_in, fan_out)
     biases : sequence of ndarray of shape (fan_out,)
     """
@@ -73,12 +73,12 @@ class Parameters:
         self.weights = Views(weights, "weights")
         self.biases = Views(biases, "biases")
 
-    def __reduce__(self) -> tuple[Any, ...]:  # a copied view would no longer show the vector
+    def __reduce__(self) -> tuple[Any, ...]:  # copied views would not be views of the vector
         return _restored, (self.architecture, np.array(self.vector))
 
 
 def _restored(architecture: Architecture, vector: Array) -> Parameters:
-    """Return parameters in an aligned vector of their own, as pickle and copy need."""
+    """Return parameters in a new aligned vector, for pickle and copy."""
     parameters = Parameters(architecture)
     parameters.vector[:] = vector
     return parameters

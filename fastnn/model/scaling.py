@@ -8,32 +8,32 @@ import numpy as np
 
 from fastnn.activations import Array
 
-# Numbers looked at in one go.
+# Numbers in a block.
 BLOCK = 1 << 20
 
 
 class Scaler(NamedTuple):
-    """Standardises: ``(x - mean) * scale``; a column without a spread has the scale 1."""
+    """Standardisation, ``(x - mean) * scale``; a constant column has the scale 1."""
 
     mean: Array
     scale: Array
 
     def restored(self, x: Array) -> Array:
-        """Return numbers as they were before."""
+        """Return standardised numbers in their own units."""
         return x / self.scale + self.mean
 
 
 @np.errstate(over="ignore", invalid="ignore")  # which the last check sees
 def learn(name: str, X: Array, rows: Array | None, dtype: np.dtype) -> Scaler:
-    """Return the scaler of the columns of X, or of some of its rows; bytes are pixels.
+    """Return the scaler of the columns of X, or of some of its rows; uint8 means pixels.
 
-    The blocks' means and squares are put together as in Chan et al. (1979), counted from the first
-    row, so that rounding leaves no spread of a constant.
+    Means and squares of blocks are combined as in Chan et al. (1979). Differences to the first row
+    are used, so that a constant column has a spread of exactly 0.
 
     Raises
     ------
     ValueError
-        If a spread is too wide to divide by it in that dtype.
+        If a standard deviation is too large for the dtype.
     """
     count, mean, squares = 0, np.zeros(X.shape[1]), np.zeros(X.shape[1])
     total = len(X) if rows is None else len(rows)
@@ -51,10 +51,10 @@ def learn(name: str, X: Array, rows: Array | None, dtype: np.dtype) -> Scaler:
     mean, deviation = mean + origin, np.sqrt(squares / count)
     if X.dtype == np.uint8:
         mean, deviation = mean / 255, deviation / 255
-    # What the dtype cannot tell from a constant has no spread, nor has what it cannot divide by.
+    # A deviation counts as 0 if the dtype rounds it away, or cannot divide by it.
     tiny = np.finfo(dtype).tiny
     least = np.maximum(np.finfo(dtype).eps * np.abs(mean), tiny)
-    # The inverse of more would be below the smallest normal number, which kernels take as zero.
+    # The inverse of a larger one would be below the smallest normal number: zero to the kernels.
     wide = ~(deviation <= 1 / np.float64(tiny))
     if wide.any():
         raise ValueError(

@@ -1,7 +1,7 @@
-"""Tensors and settings in a ``.safetensors`` file, written safely and read without trust.
+"""Tensors and metadata in a ``.safetensors`` file, which reading does not trust.
 
-The format is that of the safetensors library: a header of JSON, then the numbers. There is nothing
-in it that is executed when it is read.
+The format is that of the safetensors library: a header of JSON, then the numbers. Reading executes
+nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from fastnn.model.parameters import Parameters
 VERSION = 1
 Tensors = dict[str, Array]
 
-# JSON of settings, mostly of the names of classes: reading takes a small multiple of it.
+# Bytes of JSON, mostly names of classes; reading takes a small multiple of it in memory.
 LONGEST_HEADER = 1 << 24
 _MOST_DIMENSIONS = 2
 _DTYPES = {"F32": np.float32, "F64": np.float64}
@@ -44,8 +44,8 @@ def write(path: str | os.PathLike[str], tensors: Tensors, metadata: Mapping[str,
     FileNotFoundError
         If the folder of ``path`` does not exist.
     OSError
-        If the file cannot be written, or could not be read back, as metadata take more than
-        16 MiB; one of that name is left as it was.
+        If the file cannot be written, or could not be read again because the metadata take more
+        than 16 MiB; an older file of that name stays as it is.
     """
     from safetensors.numpy import save
 
@@ -55,7 +55,8 @@ def write(path: str | os.PathLike[str], tensors: Tensors, metadata: Mapping[str,
         {"format": "fastnn", "version": str(VERSION), **texts},
     )
     if int.from_bytes(content[:8], "little") > LONGEST_HEADER:
-        raise OSError(errno.EFBIG, "settings too long to be read back", os.fspath(path))
+        limit = f"settings and names of classes take more than {LONGEST_HEADER:,} bytes"
+        raise OSError(errno.EFBIG, limit, os.fspath(path))
     folder, name = os.path.split(os.path.realpath(path))
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"no folder {folder!r} to write {name!r} in; need one that exists")
@@ -74,12 +75,12 @@ def write(path: str | os.PathLike[str], tensors: Tensors, metadata: Mapping[str,
 
 
 def read(path: str | os.PathLike[str]) -> tuple[Tensors, dict[str, Any]]:
-    """Read what `write` has written; nothing in it is trusted.
+    """Read a file that `write` wrote, without trusting it.
 
     Returns
     -------
     tensors : dict of ndarray
-        float32 or float64; `check` is for what they hold.
+        float32 or float64; `check` checks names, shapes and numbers.
     metadata : dict
 
     Raises
@@ -87,8 +88,8 @@ def read(path: str | os.PathLike[str]) -> tuple[Tensors, dict[str, Any]]:
     OSError
         If the file cannot be read (``FileNotFoundError`` if there is none).
     ValueError
-        If it is not a safetensors file of fastnn, is damaged, holds other types, or is of a later
-        version.
+        If it is not a ``.safetensors`` file of fastnn, is damaged, holds other types, or is of a
+        later version.
     """
     from safetensors import SafetensorError, deserialize
 
@@ -97,10 +98,7 @@ def read(path: str | os.PathLike[str]) -> tuple[Tensors, dict[str, Any]]:
         size = os.fstat(file.fileno()).st_size
         length = int.from_bytes(file.read(8), "little")
         if size < 8 or length > min(size - 8, LONGEST_HEADER):
-            raise ValueError(
-                f"{name} is not a safetensors file, or is damaged: its header would have {length} "
-                f"bytes, of {max(size - 8, 0)}"
-            )
+            raise ValueError(f"{name} is not a .safetensors file of fastnn, or is damaged")
         header = file.read(length)
         metadata = _metadata(name, header)
         file.seek(0)
@@ -108,7 +106,9 @@ def read(path: str | os.PathLike[str]) -> tuple[Tensors, dict[str, Any]]:
     try:
         found = deserialize(content)  # type: ignore[no-untyped-call]
     except SafetensorError as error:
-        raise ValueError(f"{name} is not a safetensors file, or is damaged: {error}") from None
+        raise ValueError(
+            f"{name} is not a .safetensors file of fastnn, or is damaged: {error}"
+        ) from None
     tensors = {}
     for tensor, parts in found:
         if parts["dtype"] not in _DTYPES:
@@ -117,24 +117,24 @@ def read(path: str | os.PathLike[str]) -> tuple[Tensors, dict[str, Any]]:
             raise ValueError(f"{name}: {tensor} has {len(parts['shape'])} dimensions; need 1 or 2")
         array = np.frombuffer(parts["data"], _DTYPES[parts["dtype"]])
         if array.size == 0:
-            raise ValueError(f"{name}: {tensor} has the shape {parts['shape']}, without numbers")
+            raise ValueError(f"{name}: {tensor} has shape {parts['shape']}; need numbers in it")
         tensors[tensor] = array.reshape(parts["shape"])
     return tensors, metadata
 
 
 def _metadata(name: str, header: bytes) -> dict[str, Any]:
-    """Return the metadata in a header, as far as they are ours."""
+    """Return the metadata in a header that `write` wrote."""
     try:
         texts = json.loads(header).get("__metadata__", {})
         if texts.get("format") != "fastnn":
-            raise ValueError("it was not written by fastnn: it has no such metadata")
+            raise ValueError("it was not written by fastnn: need the metadata format='fastnn'")
         version = texts["version"]
         if not (version.isdecimal() and len(version) < 10):
             raise ValueError(f"its version is {version!r}; need a number")
         if int(version) > VERSION:
             raise ValueError(
-                f"it is of version {version}, which this fastnn does not know; it knows {VERSION}: "
-                "install a later one"
+                f"it is of version {version}, and this fastnn reads up to {VERSION}; install a "
+                "later one"
             )
         known = {key: texts[key] for key in texts.keys() - {"format", "version"}}
         return {key: json.loads(text) for key, text in known.items()}
@@ -142,12 +142,12 @@ def _metadata(name: str, header: bytes) -> dict[str, Any]:
         raise ValueError(f"{name} has metadata that cannot be read: {error!r}") from None
     except json.JSONDecodeError as error:
         raise ValueError(f"{name} has metadata that are not JSON: {error}") from None
-    except ValueError as error:  # ours, and of integers of very many digits
+    except ValueError as error:  # of the lines above, and of integers with very many digits
         raise ValueError(f"{name} cannot be loaded: {error}") from None
 
 
 def of_parameters(parameters: Parameters, prefix: str = "") -> Tensors:
-    """Return the tensors of each layer, unpadded."""
+    """Return the tensors of each layer, without padding."""
     tensors = {}
     for l, (matrix, vector) in enumerate(zip(parameters.weights, parameters.biases, strict=True)):
         tensors[f"{prefix}layers.{l}.weights"] = matrix
@@ -156,7 +156,7 @@ def of_parameters(parameters: Parameters, prefix: str = "") -> Tensors:
 
 
 def shapes(architecture: Architecture, prefix: str = "") -> dict[str, tuple[int, ...]]:
-    """Return the shape of each tensor that `of_parameters` gives."""
+    """Return the shape of each tensor that `of_parameters` returns."""
     found: dict[str, tuple[int, ...]] = {}
     for l, layer in enumerate(architecture.layers):
         found[f"{prefix}layers.{l}.weights"] = (layer.fan_in, layer.fan_out)
@@ -165,7 +165,7 @@ def shapes(architecture: Architecture, prefix: str = "") -> dict[str, tuple[int,
 
 
 def fill(parameters: Parameters, tensors: Tensors, prefix: str = "") -> None:
-    """Copy tensors, whose shapes were checked, into the parameters of each layer."""
+    """Copy tensors with the right shapes into the parameters of each layer."""
     for l, (matrix, vector) in enumerate(zip(parameters.weights, parameters.biases, strict=True)):
         matrix[...] = tensors[f"{prefix}layers.{l}.weights"]
         vector[...] = tensors[f"{prefix}layers.{l}.biases"]
@@ -177,25 +177,25 @@ def check(
     """Refuse tensors that are missing, of another shape or dtype, or not finite."""
     for tensor, shape in needed.items():
         if tensor not in tensors:
-            raise ValueError(f"{name} lacks {tensor}")
+            raise ValueError(f"{name} lacks {tensor}; need float numbers of shape {shape}")
         array = tensors[tensor]
         if array.shape != shape or array.dtype != dtype:
             raise ValueError(
                 f"{name}: {tensor} is {array.dtype} of shape {array.shape}; need {dtype} of {shape}"
             )
         if not np.isfinite(array).all():
-            raise ValueError(f"{name}: {tensor} holds numbers that are not finite")
+            raise ValueError(f"{name}: {tensor} holds NaN or infinity; need finite numbers")
 
 
 def _umask() -> int:
-    """Return the permissions that new files lack; a temporary file has fewer."""
+    """Return the umask of the process; temporary files do not follow it."""
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
 
 
 def _sync_folder(folder: str) -> None:
-    """Make a new name in a folder last."""
+    """Write the entries of a folder to disk, so that a new name in it survives a power cut."""
     if hasattr(os, "O_DIRECTORY"):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:

@@ -1,7 +1,7 @@
-"""Pictures of data, of a run and of what a network predicts.
+"""Pictures of data, of training and of predictions.
 
-Each function returns a `matplotlib.figure.Figure`, which belongs to no window and no global state:
-``plots.curves(history).savefig("curves.png")``. Matplotlib is imported by the first of them.
+Each function returns a `matplotlib.figure.Figure` without a window and without global state:
+``plots.curves(history).savefig("curves.png")``. Matplotlib is imported on the first call.
 """
 
 from fastnn.plots.arguments import LEAST_PIXELS, LONGEST_NAME, Names, Shape

@@ -1,4 +1,4 @@
-"""Checks of what is to be drawn."""
+"""Checks of the arguments of plots."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from fastnn.activations import Array
 from fastnn.checks import values as check
 
 LONGEST_NAME = 24  # characters
-LEAST_PIXELS = 64  # fewer features are not taken for an image
+LEAST_PIXELS = 64  # rows of fewer features are not drawn as images by default
 
 Shape: TypeAlias = Sequence[int] | None
 Names: TypeAlias = Sequence[str] | None
 
 
 def matrix(name: str, X: npt.ArrayLike) -> Array:
-    """Return numbers (rows, features), or say what is wrong with them."""
+    """Return numbers (rows, features), after checking them."""
     values = np.asarray(X)
     if values.ndim != 2 or not values.size or values.dtype.kind not in "biuf":
         raise ValueError(
@@ -31,7 +31,7 @@ def matrix(name: str, X: npt.ArrayLike) -> Array:
 
 
 def labels(name: str, y: npt.ArrayLike, rows: int) -> Array:
-    """Return a class for each row, or say what is wrong with them."""
+    """Return the class of each row, after checking them."""
     classes = metrics.check_classes(name, y)
     if len(classes) != rows:
         raise ValueError(f"{name} has {len(classes)} labels; need {rows}, one for each row of X")
@@ -50,7 +50,7 @@ def names(given: Names, least: int) -> list[str]:
 
 
 def image_shape(features: int, shape: Shape, least: int = 1) -> tuple[int, ...] | None:
-    """Return the shape of images with that many features, if they are images."""
+    """Return the shape of images with that many features, or None if they are no images."""
     if shape is None:
         side = math.isqrt(features)
         return (side, side) if side * side == features >= least else None

@@ -27,32 +27,39 @@ def images(
     columns: int = 5,
     count: int = 10,
 ) -> Figure:
-    """Draw the first rows as images, with their classes; what was mistaken has a frame.
+    """Draw the first rows as images with their classes; wrong predictions have a frame.
 
     Parameters
     ----------
     X : array_like of numbers, shape (n, features)
-        uint8 from 0 to 255, or any other: from 0 to 1 if they are, else from least to largest.
+        The scale of grey is 0 to 255 for uint8, 0 to 1 for numbers within these limits, otherwise
+        from the smallest to the largest number.
     labels, predictions : array_like of integers, shape (n,), optional
         True and predicted classes.
     names : sequence of str, optional
-        Of all classes; by default their numbers.
+        Names of all classes. Default: their numbers.
     shape : sequence of int, optional
-        (height, width), or (height, width, 3) for colours; by default a square.
+        (height, width), or (height, width, 3) for colours. Default: a square.
     columns, count : int
-        Images side by side, and the most to draw.
+        Images per line, and the largest number of images.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
 
     Raises
     ------
     ImportError
-        Without matplotlib.
-    ValueError, TypeError
-        If an argument is not as described; the message says what it must be.
+        If matplotlib is not installed.
+    TypeError, ValueError
+        If an argument is not as described.
     """
     matrix = arguments.matrix("X", X)
     size = arguments.image_shape(matrix.shape[1], shape)
     if size is None:
-        raise ValueError(f"X has {matrix.shape[1]} features, no square; need shape=(height, width)")
+        raise ValueError(
+            f"X has {matrix.shape[1]} features, which is no square; need shape=(height, width)"
+        )
     shown = min(check.integer("count", count, 1), len(matrix))
     given = {"labels": labels, "predictions": predictions}
     values = [
@@ -68,7 +75,7 @@ def images(
 
 
 def classes(y: npt.ArrayLike, names: Names = None) -> Figure:
-    """Draw how often each class occurs; of more than 200, without names and numbers.
+    """Draw how often each class occurs; more than 200 classes have no names and numbers.
 
     Parameters
     ----------
@@ -78,8 +85,8 @@ def classes(y: npt.ArrayLike, names: Names = None) -> Figure:
 
     Raises
     ------
-    ImportError, ValueError, TypeError
-        As `images`.
+    ImportError, TypeError, ValueError
+        As for `images`.
     """
     labels = metrics.check_classes("y", y)
     texts = arguments.names(names, int(labels.max()) + 1)

@@ -1,4 +1,4 @@
-"""What pictures have in common: matplotlib, colours and sizes, grids of images, texts."""
+"""Shared parts of pictures: matplotlib, colours and sizes, grids of images, texts."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, which are told apart by the colour-blind.
+# Colours of Okabe and Ito, which colour-blind readers can distinguish.
 BLUE, RED, GREY = "#0072B2", "#D55E00", "#666666"
 SMALL, LARGE = 8.5, 10.0  # points
 
 
 def check_installed() -> None:
-    """Import matplotlib, or say how to get it.
+    """Check that matplotlib is installed.
 
     Raises
     ------
     ImportError
-        Without matplotlib.
+        If it is not.
     """
     try:
         importlib.import_module("matplotlib.figure")
@@ -35,7 +35,7 @@ def check_installed() -> None:
 
 
 def matplotlib_module(name: str) -> Any:
-    """Return a module of matplotlib, which is imported only now."""
+    """Import and return a module of matplotlib."""
     check_installed()
     return importlib.import_module(f"matplotlib.{name}")
 
@@ -48,7 +48,7 @@ def blank(
     layout: Literal["constrained", "compressed"] = "constrained",
     **how: Any,
 ) -> tuple[Figure, list[Axes]]:
-    """Return a figure of a size in inches, and its axes row by row."""
+    """Return a figure, with its size in inches, and its axes row by row."""
     figure: Figure = matplotlib_module("figure").Figure(figsize=(width, height), layout=layout)
     return figure, list(figure.subplots(rows, columns, squeeze=False, **how).flat)
 
@@ -63,9 +63,10 @@ def grid(
     right: float = 0,
     **scale: Any,
 ) -> Figure:
-    """Draw images (n, height, width) or (n, height, width, colours), with some inches to the right.
+    """Draw images (n, height, width) or (n, height, width, colours).
 
-    Those ``framed`` have a red frame. Without a ``scale`` of colours they are grey.
+    There are ``right`` inches of space to their right. Those ``framed`` have a red frame. Without a
+    ``scale`` of colours they are grey.
     """
     columns = min(check.integer("columns", columns, 1), len(pictures))
     rows = -(-len(pictures) // columns)
@@ -96,7 +97,7 @@ def grid(
 
 
 def legend_below(figure: Figure, columns: int) -> None:
-    """Put a legend under all axes, with each of their labels once."""
+    """Add a legend below all axes, with each label once."""
     entries = {
         text: line
         for ax in figure.axes
@@ -113,7 +114,7 @@ def legend_below(figure: Figure, columns: int) -> None:
 
 
 def inches(texts: Sequence[str], size: float, weight: str = "normal") -> float:
-    """Return the width of the widest text, of that size in points."""
+    """Return the width of the widest text; ``size`` is in points."""
     font = matplotlib_module("font_manager").FontProperties(size=size, weight=weight)
     measure = matplotlib_module("textpath").text_to_path.get_text_width_height_descent
     widths = [measure(text, font, False)[0] for text in texts]
@@ -121,12 +122,12 @@ def inches(texts: Sequence[str], size: float, weight: str = "normal") -> float:
 
 
 def counted(count: int, word: str, plural: str = "s") -> str:
-    """Return a number and what it counts, in the plural unless it is 1."""
+    """Return a number and a word, in the plural unless the number is 1."""
     return f"{count:,} {word}{plural if count != 1 else ''}"
 
 
 def either(true: str, predicted: str) -> str:
-    """Return both names, on two lines if they are long."""
+    """Return both names with an arrow, on two lines if they are long."""
     return f"{true} → {predicted}" if len(true + predicted) < 14 else f"{true} →\n{predicted}"
 
 

@@ -1,4 +1,4 @@
-"""Pictures of what a network predicts, against what is true."""
+"""Pictures of predictions and true values."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 def confusion(
     y_true: npt.ArrayLike, y_pred: npt.ArrayLike, names: Names = None, normalise: bool = False
 ) -> Figure:
-    """Draw which classes are taken for which.
+    """Draw the confusion matrix.
 
-    Hits and mistakes have colour scales of their own, both of the share of the row, so that many
-    hits do not drown the mistakes. Numbers are left out where there are more than 30 classes.
+    Right and wrong predictions have separate colour scales, both for the share of the row, so that
+    few mistakes remain visible. More than 30 classes are drawn without numbers.
 
     Parameters
     ----------
@@ -44,12 +44,12 @@ def confusion(
     names : sequence of str, optional
         As for `plots.images`.
     normalise : bool
-        Write percentages of the true class, not counts.
+        Show percentages of the true class instead of counts.
 
     Raises
     ------
-    ImportError, ValueError, TypeError
-        As `plots.images`.
+    ImportError, TypeError, ValueError
+        As for `plots.images`.
     """
     counts = metrics.confusion_matrix(y_true, y_pred, None if names is None else len(names))
     texts, n = arguments.names(names, len(counts)), len(counts)
@@ -97,10 +97,10 @@ def mistakes(
     count: int = 10,
     shape: Shape = None,
 ) -> Figure:
-    """Draw the mistakes that a network was most sure of, the surest first.
+    """Draw the wrong predictions with the highest confidence.
 
-    Images with row, true and predicted class and confidence; or bars of the probabilities of both
-    classes, where rows are no images.
+    Images are drawn with row, true and predicted class and confidence. For rows that are no images,
+    bars show the probabilities of both classes.
 
     Parameters
     ----------
@@ -111,14 +111,15 @@ def mistakes(
     names : sequence of str, optional
         As for `plots.images`.
     count : int
-        The most to draw.
+        The largest number of mistakes.
     shape : sequence of int, optional
-        As for `plots.images`, where features are a square number from 64; () for what is no image.
+        As for `plots.images`; () if rows are no images. Default: a square for 64 features or more,
+        if their number is a square.
 
     Raises
     ------
-    ImportError, ValueError, TypeError
-        As `plots.images`.
+    ImportError, TypeError, ValueError
+        As for `plots.images`.
     """
     matrix = arguments.matrix("X", X)
     true = arguments.labels("y_true", y_true, len(matrix))
@@ -165,7 +166,7 @@ def mistakes(
 
 
 def calibration(y_true: npt.ArrayLike, probabilities: npt.ArrayLike, bins: int = 10) -> Figure:
-    """Draw how often predictions are right against how sure they are, and how many there are.
+    """Draw the accuracy of predictions against their confidence, and how many there are.
 
     Parameters
     ----------
@@ -174,8 +175,8 @@ def calibration(y_true: npt.ArrayLike, probabilities: npt.ArrayLike, bins: int =
 
     Raises
     ------
-    ImportError, ValueError, TypeError
-        As `plots.images`.
+    ImportError, TypeError, ValueError
+        As for `plots.images`.
     """
     found = metrics.calibration_bins(y_true, probabilities, bins)
     figure, (top, bottom) = blank(4.8, 5.6, 2, 1, sharex=True, height_ratios=(2.4, 1))
@@ -196,19 +197,21 @@ def calibration(y_true: npt.ArrayLike, probabilities: npt.ArrayLike, bins: int =
 
 
 def predictions(y_true: npt.ArrayLike, y_pred: npt.ArrayLike, names: Names = None) -> Figure:
-    """Draw predicted against true numbers, and below how the errors are distributed.
+    """Draw predicted against true numbers, and the distribution of the errors below.
+
+    At most the first four outputs are drawn, and about 5,000 points for each, spread evenly over
+    the rows.
 
     Parameters
     ----------
     y_true, y_pred : array_like of numbers, shape (n,) or (n, outputs)
-        Of the first four outputs at most; of more than 5,000 rows, points of so many, evenly taken.
     names : sequence of str, optional
-        Of the outputs; by default their numbers.
+        Names of the outputs. Default: their numbers.
 
     Raises
     ------
-    ImportError, ValueError, TypeError
-        As `plots.images`.
+    ImportError, TypeError, ValueError
+        As for `plots.images`.
     """
     metrics.r2(y_true, y_pred)  # checks both
     true, pred = (np.asarray(y).reshape(len(np.asarray(y)), -1) for y in (y_true, y_pred))

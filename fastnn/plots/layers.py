@@ -1,4 +1,4 @@
-"""Pictures of what a network has learnt."""
+"""Pictures of the weights of a network."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
 
 
 def weights(net: Network, layer: int = 0, shape: Shape = None, count: int = 25) -> Figure:
-    """Draw the weights of a layer, those of its first units as images if its inputs are images.
+    """Draw the weights of a layer: as images of its units if its inputs are images, or as a matrix.
 
     Parameters
     ----------
     net : Network
     layer : int
-        The first is 0.
+        Counted from 0.
     shape : sequence of int, optional
-        Of its inputs, as for `plots.mistakes`; colours lie side by side. Later layers are drawn as
-        a matrix unless a shape is given.
+        Shape of its inputs, as for `plots.mistakes`; colours are drawn side by side. Default: that
+        of `plots.mistakes` for layer 0, a matrix for later layers.
     count : int
-        The most units to draw as images.
+        The largest number of units to draw as images.
 
     Raises
     ------
-    ImportError, ValueError, TypeError
-        As `plots.images`.
+    ImportError, TypeError, ValueError
+        As for `plots.images`.
     """
     place = check.integer("layer", layer, 0, len(net.weights) - 1, ", the last layer")
     values = np.asarray(net.weights[place])

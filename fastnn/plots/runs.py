@@ -1,4 +1,4 @@
-"""Every picture of a run."""
+"""All pictures of a run."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ DPI = 130
 
 
 class Results(NamedTuple):
-    """What is true of some rows, and what a network makes of them.
+    """True values and predictions of some rows.
 
     Attributes
     ----------
     kind : str
-        "classes" where each row has one, "numbers", or "probabilities": soft targets or several
-        labels.
+        "classes" if each row has one class, "numbers", or "probabilities" for soft targets or
+        several labels per row.
     true, predicted : ndarray
-        Classes, int64 (n,), else (n, outputs).
+        Classes, int64 (n,), otherwise (n, outputs).
     probabilities : ndarray or None
-        Of classes, (n, classes) or (n, 1), if the outputs are such.
+        Probabilities of the classes, (n, classes) or (n, 1), if the outputs are such.
     """
 
     kind: str
@@ -49,7 +49,7 @@ class Results(NamedTuple):
 
 
 def results(net: Network, X: npt.ArrayLike, y: npt.ArrayLike) -> Results:
-    """Return what a network makes of rows.
+    """Return true values and predictions of a network.
 
     Parameters
     ----------
@@ -57,10 +57,14 @@ def results(net: Network, X: npt.ArrayLike, y: npt.ArrayLike) -> Results:
     X, y : array
         As for `Network.train`.
 
+    Returns
+    -------
+    Results
+
     Raises
     ------
-    ValueError, TypeError
-        As `Network.evaluate`.
+    TypeError, ValueError, DivergenceError
+        As for `Network.evaluate`.
     """
     outputs = net.predict_proba(X)
     values, labels = check.targets("y", y, len(outputs), net.architecture)
@@ -81,29 +85,29 @@ def of_run(
     names: Names = None,
     shape: Shape = None,
 ) -> Iterator[tuple[str, Figure]]:
-    """Draw everything that applies to a run, one picture after the other.
+    """Draw all pictures that apply to a run, one after the other.
 
     Parameters
     ----------
     net : Network
     history : History
-        What `Network.train` returned; of one without an epoch nothing is drawn.
+        The result of `Network.train`; without an epoch there are no pictures of it.
     X, y : array
-        Rows to judge the network by, as for `Network.evaluate`.
+        Rows to evaluate the network on, as for `Network.evaluate`.
     names : sequence of str, optional
-        Of the classes, or of the outputs that are numbers.
+        Names of the classes, or of the outputs for numbers.
     shape : sequence of int, optional
         As for `plots.mistakes`.
 
     Yields
     ------
     str, Figure
-        The name of the function of `plots` that drew it, and what it drew.
+        The name of a function of `plots`, and its picture.
 
     Raises
     ------
-    ImportError, ValueError, TypeError
-        As `plots.images` and `Network.evaluate`.
+    ImportError, TypeError, ValueError, DivergenceError
+        As for `plots.images` and `Network.evaluate`.
     """
     kind, true, predicted, chances = results(net, X, y)
     if len(history):
@@ -135,12 +139,12 @@ def run(
     names: Names = None,
     shape: Shape = None,
 ) -> list[Path]:
-    """Write every picture of `of_run` into a folder, as NAME.png, replacing those of that name.
+    """Write all pictures of `of_run` to a folder, as NAME.png. They replace older files.
 
     Parameters
     ----------
-    folder : path
-        Is made if there is none.
+    folder : str or path
+        It is created if it does not exist.
     net, history, X, y, names, shape
         As in `of_run`.
 
@@ -151,9 +155,9 @@ def run(
     Raises
     ------
     OSError
-        If a file cannot be written.
-    ImportError, ValueError, TypeError
-        As `of_run`.
+        If the folder or a file cannot be written.
+    ImportError, TypeError, ValueError, DivergenceError
+        As for `of_run`.
     """
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)

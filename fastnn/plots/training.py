@@ -1,4 +1,4 @@
-"""Pictures of how training went, epoch by epoch."""
+"""Pictures of the history of training."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Of the columns of a history that begin so: what to call them, colour, line and marker.
+# The columns of a history, by their first letters: label, colour, line and marker.
 SERIES = {
     "": ("training, during the epoch", GREY, ":", "^"),
     "training_": ("training, after the epoch", BLUE, "-", "o"),
@@ -26,13 +26,13 @@ def curves(history: History) -> Figure:
     Parameters
     ----------
     history : History
-        With an epoch or more. Every column ``loss``, ``training_...`` or ``validation_...`` is
-        drawn, those of one score together.
+        At least one epoch. The columns ``loss``, ``training_...`` and ``validation_...`` are drawn,
+        those of the same score together.
 
     Raises
     ------
-    ImportError, ValueError, TypeError
-        As `plots.images`.
+    ImportError, TypeError, ValueError
+        As for `plots.images`.
     """
     epochs = _epochs(history)
     scores: dict[str, list[str]] = {}
@@ -68,30 +68,30 @@ def learning_rate(history: History) -> Figure:
     Parameters
     ----------
     history : History
-        With an epoch or more.
+        At least one epoch.
 
     Raises
     ------
-    ImportError, ValueError, TypeError
-        As `plots.images`.
+    ImportError, TypeError, ValueError
+        As for `plots.images`.
     """
     return _column(history, "learning_rate", "learning rate")
 
 
 def throughput(history: History) -> Figure:
-    """Draw how many samples a second each epoch trained on.
+    """Draw the throughput of each epoch, in samples per second.
 
     Parameters
     ----------
     history : History
-        With an epoch or more.
+        At least one epoch.
 
     Raises
     ------
-    ImportError, ValueError, TypeError
-        As `plots.images`.
+    ImportError, TypeError, ValueError
+        As for `plots.images`.
     """
-    return _column(history, "samples_per_second", "samples a second")
+    return _column(history, "samples_per_second", "samples per second")
 
 
 def _column(history: History, name: str, label: str) -> Figure:

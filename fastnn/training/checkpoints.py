@@ -1,10 +1,10 @@
-"""Checkpoints: all that a run needs to go on, bit for bit as if it had never stopped.
+"""Checkpoints: files from which a run resumes, bit for bit as if it had never stopped.
 
-A checkpoint is a file of the network, see `fastnn.model.files`, with what the optimizer remembers;
-with early stopping the best parameters so far, ``best.layers.0.weights`` and so on; the
-``history``, a float64 tensor of (epochs, columns); and in the metadata ``run``: the settings, the
-place in the run, early stopping's counters and the names of the columns. What order rows come in,
-and which units dropout leaves out, follow from the seed and the place.
+A checkpoint is a file of the network with the optimizer's state, see `fastnn.model.files`. It also
+has the tensors ``best.layers.0.weights`` and so on, the best parameters so far, if there is early
+stopping; the tensor ``history``, float64 (epochs, columns); and in the metadata ``run``: settings,
+progress, the counters of early stopping and the names of the columns. The order of the rows and the
+units that dropout leaves out follow from the seed and the progress.
 """
 
 from __future__ import annotations
@@ -30,40 +30,54 @@ from fastnn.model.storage import Tensors
 from fastnn.training.history import Row
 from fastnn.training.run import Moment, Progress, Run
 
-TERMINATED = 143  # what a shell makes of SIGTERM
-COLUMNS = ("epoch", "loss", "learning_rate", "seconds", "samples_per_second")  # of every run
-STOPPED = ("", "a callback", "early stopping", "max_seconds")  # why a run ended
+TERMINATED = 143  # exit code of a process that SIGTERM ended, as shells report it
+COLUMNS = ("epoch", "loss", "learning_rate", "seconds", "samples_per_second")  # of every history
+STOPPED = ("", "a callback", "early stopping", "max_seconds")  # what may have ended a run
+# Data of which a checkpoint holds only a checksum, and other entries that are no argument's name.
+HASHED = {"labels": "the labels", "weights": "the row weights", "rows": "the rows set aside"}
+NAMES = {
+    "data": "the shape and dtype of X",
+    "rule": "the update rule",
+    "metrics": "the list of metrics",
+}
 
 
 class Saver:
-    """Writes the checkpoints of a run, and first reads the one to resume from, if there is one.
+    """Writes the checkpoints of a run. Before that it reads the one to resume from, if any.
 
     Parameters
     ----------
     run : Run
-        Is brought to where the checkpoint was written.
+        Its state becomes that of the checkpoint, if it resumes.
+
+    Raises
+    ------
+    OSError
+        If the checkpoint cannot be read, or the first one cannot be written.
+    ValueError
+        If the checkpoint is damaged, or of other settings or data.
     """
 
     def __init__(self, run: Run) -> None:
         self.run = run
         self.path = os.fspath(run.settings.checkpoint)  # type: ignore[arg-type]
-        self.settings = _described(run)
+        self.settings = _to_compare(run)
         if run.settings.resume and os.path.exists(self.path):
             self._read()
             run.began = time.perf_counter() - run.progress.elapsed
             run.moment = Moment.of(run)
         else:
-            self._write()  # what cannot be written is known before training
+            self._write()  # fails before training, not after the first epoch
 
     def is_due(self, progress: Progress) -> bool:
-        """Tell whether to write one at this place, which is not where the run began."""
+        """Whether to write a checkpoint here; none is needed at the start of a run."""
         every = self.run.settings.checkpoint_every
         if progress.epoch == progress.step == 0:
             return False
         return progress.step % every == 0 if every else progress.step == 0
 
     def write(self) -> None:
-        """Write a checkpoint; if that fails, warn, and leave the last one as it is."""
+        """Write a checkpoint; if that fails, warn and keep the last one."""
         try:
             self._write()
         except OSError as error:
@@ -72,7 +86,7 @@ class Saver:
 
     @contextlib.contextmanager
     def ending_well(self) -> Iterator[None]:
-        """Write a checkpoint when the run is interrupted, or the process told to end."""
+        """Write a checkpoint on Ctrl-C and on SIGTERM."""
         try:
             with _termination():
                 yield
@@ -83,13 +97,13 @@ class Saver:
 
     def _write(self) -> None:
         run, history, watch = self.run, self.run.history, self.run.watch
-        found, metadata = files.parts_of(run.model, optimizer=True)
+        tensors, metadata = files.contents(run.model, optimizer=True)
         if watch is not None and history.best_epoch is not None:
             best = Parameters(run.model.architecture)
             best.vector[:] = run.best
-            found |= storage.of_parameters(best, "best.")
+            tensors |= storage.of_parameters(best, "best.")
         if len(history):
-            found["history"] = np.array([list(row.values()) for row in history], np.float64)
+            tensors["history"] = np.array([list(row.values()) for row in history], np.float64)
         metadata["run"] = {
             "settings": self.settings,
             "progress": dataclasses.asdict(run.progress),
@@ -98,31 +112,39 @@ class Saver:
             "stopped": history.stopped,
             "columns": history.columns,
         }
-        storage.write(self.path, found, metadata)
+        storage.write(self.path, tensors, metadata)
 
     def _read(self) -> None:
-        """Bring the run to where the file says it was, after checking all that it says."""
+        """Set the state of the run to that of the file, after checking all of it."""
         run, name, model, history = self.run, repr(self.path), self.run.model, self.run.history
-        found, metadata = storage.read(self.path)
-        described = metadata.get("run")
-        if not isinstance(described, dict):
-            raise ValueError(f"{name} is a network, not a checkpoint of a run")
-        self._compare(name, described.get("settings"))
-        other = files.model_of(name, found, metadata, _own_loss(model))
+        tensors, metadata = storage.read(self.path)
+        stored = metadata.get("run")
+        if not isinstance(stored, dict):
+            raise ValueError(
+                f"{name} is a network, not a checkpoint of a run; need a file that "
+                "train(checkpoint=...) wrote"
+            )
+        self._compare(name, stored.get("settings"))
+        other = files.model_of(name, tensors, metadata, _own_loss(model))
         other.backend = model.backend
         if other.architecture != model.architecture or other.seed != model.seed:
-            raise ValueError(f"{name} is of {other!r} with the seed {other.seed}")
+            raise ValueError(
+                f"{name} is a checkpoint of {other!r} with the seed {other.seed}; resuming needs "
+                f"the same network, got {model!r} with the seed {model.seed}"
+            )
         state = other.state_for(run.settings.optimizer)
         try:
-            progress = _progress(described["progress"], run)
+            progress = _progress(stored["progress"], run)
             if other.epochs_trained < progress.epoch:
-                raise ValueError(f"{progress.epoch} epochs done, of {other.epochs_trained} in all")
-            rows = self._rows(found, described["columns"], progress.epoch, other.epochs_trained)
-            best, waited = described["counters"] or (0.0, 0)
+                raise ValueError(
+                    f"it has {progress.epoch} epochs of this run, but {other.epochs_trained} of all"
+                )
+            rows = self._rows(tensors, stored["columns"], progress.epoch, other.epochs_trained)
+            best, waited = stored["counters"] or (0.0, 0)
             if not isinstance(best, float):
                 raise TypeError(f"the best value must be a number, got {best!r}")
             counters = best, check.integer("waited", waited, 0)
-            best_epoch, stopped = described["best_epoch"], described["stopped"]
+            best_epoch, stopped = stored["best_epoch"], stored["stopped"]
             check.one_of("stopped", stopped, STOPPED)
             if best_epoch is not None:
                 check.integer("best_epoch", best_epoch, 1, other.epochs_trained)
@@ -130,13 +152,13 @@ class Saver:
             raise ValueError(f"{name} does not describe a run: {error}") from None
         if best_epoch is not None:
             needed = storage.shapes(model.architecture, "best.")
-            storage.check(name, found, needed, model.architecture.dtype)
+            storage.check(name, tensors, needed, model.architecture.dtype)
             best_parameters = Parameters(model.architecture)
-            storage.fill(best_parameters, found, "best.")
+            storage.fill(best_parameters, tensors, "best.")
             run.best = best_parameters.vector
         vectors = [other.vector, *(slot.vector for slot in state.slots)]
-        for vector, stored in zip(run.vectors, vectors, strict=True):
-            vector[:] = stored
+        for vector, read in zip(run.vectors, vectors, strict=True):
+            vector[:] = read
         run.state.steps, model.epochs_trained = state.steps, other.epochs_trained
         run.progress = progress
         history.rows = rows
@@ -144,20 +166,20 @@ class Saver:
         if run.watch is not None:
             run.watch.best, run.watch.waited = counters
 
-    def _rows(self, found: Tensors, columns: list[str], count: int, last: int) -> list[Row]:
-        """Return the rows of the history, so many up to the last epoch."""
+    def _rows(self, tensors: Tensors, columns: list[str], count: int, last: int) -> list[Row]:
+        """Return the ``count`` rows of the history, up to the epoch ``last``."""
         if count == 0:
             return []
         names = sorted([*COLUMNS, *self.settings["metrics"]])
         if sorted(columns) != names:
-            raise ValueError(f"other columns in the history; need {', '.join(names)}")
-        table = found["history"]
-        if table.shape != (count, len(names)) or table.dtype != np.float64:
+            raise ValueError(f"other columns in the history: {columns!r}; need {', '.join(names)}")
+        values = tensors["history"]
+        if values.shape != (count, len(names)) or values.dtype != np.float64:
             raise ValueError(
-                f"the history is {table.dtype} of shape {table.shape}; need float64 of "
+                f"the history is {values.dtype} of shape {values.shape}; need float64 of "
                 f"{(count, len(names))}"
             )
-        rows = (dict(zip(columns, row, strict=True)) for row in table.tolist())
+        rows = (dict(zip(columns, row, strict=True)) for row in values.tolist())
         return [{**row, "epoch": last - count + i} for i, row in enumerate(rows, 1)]
 
     def _compare(self, name: str, settings: Any) -> None:
@@ -165,18 +187,21 @@ class Saver:
             raise ValueError(f"{name} does not describe a run: it has no settings")
         for key, value in self.settings.items():
             if settings.get(key) != value:
+                what = f"{NAMES.get(key, key)} was {settings.get(key)!r} and is now {value!r}"
+                if key in HASHED:
+                    what = f"{HASHED[key]} differ"
                 raise ValueError(
-                    f"{name} is of a run with {key} {settings.get(key)!r}; got {value!r}: to go on "
-                    "needs the same settings and data"
+                    f"{name} is a checkpoint of another run: {what}; resuming needs the same "
+                    "settings and data"
                 )
 
 
-def _described(run: Run) -> dict[str, Any]:
-    """Return what must be the same for the run to be resumed, as JSON can hold it."""
+def _to_compare(run: Run) -> dict[str, Any]:
+    """Return settings and data that must be the same when a run is resumed, in JSON's types."""
     data = run.data
     arrays = {"labels": data.targets.values, "weights": data.weights, "rows": data.rows}
     return {
-        **run.settings.described(),
+        **run.settings.as_json(),
         "data": [*data.X.shape, data.X.dtype.name],
         **{
             name: None if array is None else crc32(array.tobytes())
@@ -186,9 +211,9 @@ def _described(run: Run) -> dict[str, Any]:
     }
 
 
-def _progress(described: Any, run: Run) -> Progress:
-    """Return the place in a run that a file describes."""
-    progress = Progress(**described)
+def _progress(stored: Any, run: Run) -> Progress:
+    """Return the progress that a file holds, after checking it."""
+    progress = Progress(**stored)
     rows, settings = len(run.data), run.settings
     check.integer("epoch", progress.epoch, 0, settings.epochs)
     check.integer("step", progress.step, 0, -(-rows // settings.batch_size) - 1)
@@ -206,7 +231,7 @@ def _own_loss(model: Model) -> Any:
 
 @contextlib.contextmanager
 def _termination() -> Iterator[None]:
-    """Let SIGTERM raise SystemExit, unless the program has a way of its own."""
+    """Let SIGTERM raise SystemExit, unless the program handles it itself."""
 
     def end(number: int, frame: object) -> NoReturn:
         raise SystemExit(TERMINATED)

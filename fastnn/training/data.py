@@ -1,4 +1,4 @@
-"""What a run learns from, and what it is evaluated on after each epoch."""
+"""The data of a run: what it trains on, and what it is evaluated on after each epoch."""
 
 from __future__ import annotations
 
@@ -21,9 +21,18 @@ from fastnn.training.rows import stratified
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Data of a run: all rows, or those that ``rows`` names, with weights of mean 1.
+    """The data of a run.
 
-    ``evaluated`` is what the history records the metrics of: "validation", and "training" if asked.
+    Attributes
+    ----------
+    X : ndarray
+    targets : Targets
+    weights : ndarray or None
+        Of all rows; those trained on have the mean 1.
+    rows : ndarray or None
+        Positions of the rows to train on; None for all.
+    evaluated : dict of EvaluationData
+        What to evaluate after each epoch: "validation" and "training", or one, or none.
     """
 
     X: Array
@@ -36,12 +45,12 @@ class TrainingData:
         return len(self.X) if self.rows is None else len(self.rows)
 
     def with_training_metrics(self) -> TrainingData:
-        """Return the same data, with metrics of the rows that are trained on, too."""
+        """Return the same data, with the training rows among the data to evaluate."""
         own = EvaluationData(self.X, self.targets, self.weights, self.rows)
         return dataclasses.replace(self, evaluated={"training": own, **self.evaluated})
 
     def metrics(self, model: Model) -> list[str]:
-        """Return the columns of the history that the metrics take."""
+        """Return the names of the columns that evaluation adds to the history."""
         return [
             f"{part}_{name}"
             for part, data in self.evaluated.items()
@@ -49,7 +58,7 @@ class TrainingData:
         ]
 
     def learn_scales(self, model: Model) -> None:
-        """Learn the standardisation that a model asks for, once."""
+        """Compute the scalers of a model that standardises and has none yet."""
         dtype = model.architecture.dtype
         if model.standardize_inputs and model.input_scaler is None:
             model.input_scaler = learn("X", self.X, self.rows, dtype)

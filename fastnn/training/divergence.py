@@ -1,6 +1,6 @@
-"""Where training diverged: the steps are taken again, up to the first bad one, which is looked at.
+"""Why training diverged: take the steps again up to the first bad one, and examine that one.
 
-This costs nothing as long as all goes well.
+A run that does not diverge pays nothing for this.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from fastnn.training.run import Run
 
 
 def explain(run: Run, epoch: int, start: int, rows: Array, rates: Array, keys: Array) -> str:
-    """Return what happened in the first of some steps that went wrong, and what to try.
+    """Return the message of a `DivergenceError`: what is not finite, where, and what to try.
 
-    The run is brought back to the moment before these steps.
+    The run is restored to the moment before the steps.
 
     Parameters
     ----------
     run : Run
     epoch, start : int
-        The epoch's number, and that of the first of the steps within it, counted from 0.
+        The number of the epoch, and of the first step within it, counted from 0.
     rows, rates, keys : ndarray
         As for ``train_steps``, see `fastnn.backends.contract`.
     """
@@ -39,7 +39,7 @@ def explain(run: Run, epoch: int, start: int, rows: Array, rates: Array, keys: A
         return not _take(run, rows, rates[:count], keys)
 
     try:
-        # What is not finite stays so: the number of steps that go well can be halved in on.
+        # What is not finite stays so: a binary search finds how many steps go well.
         step = bisect.bisect_left(range(1, len(rates)), True, key=fails)
         moment.restore(run)
         _take(run, rows, rates[:step], keys)
@@ -51,16 +51,23 @@ def explain(run: Run, epoch: int, start: int, rows: Array, rates: Array, keys: A
     if run.settings.clip_norm is None:
         tries.append("clip_norm=1")
     if run.model.input_scaler is None:
-        tries.append("inputs scaled to about -1 .. 1")
+        tries.append("inputs scaled to about -1 .. 1, as with standardize_inputs=True")
+    architecture = run.model.architecture
+    if (
+        architecture.output == "identity"
+        and architecture.loss != "poisson"
+        and run.model.target_scaler is None
+    ):
+        tries.append("scaled targets, as with standardize_targets=True")
     return (
         f"{what} is no longer finite in epoch {epoch}, step {start + step + 1}, at a learning rate "
-        f"of {rates[step]:g} and a gradient norm of {norm:.3g}; the parameters from before were "
+        f"of {rates[step]:g} and a gradient norm of {norm:.3g}; the parameters from before are "
         f"restored. Try {' or '.join(tries)}"
     )
 
 
 def _take(run: Run, rows: Array, rates: Array, keys: Array) -> bool:
-    """Take as many steps as there are rates; tell whether all is finite then."""
+    """Take as many steps as there are rates; return whether everything stays finite."""
     if len(rates) == 0:
         return True
     part = slice(len(rates) * run.settings.batch_size)
@@ -78,9 +85,9 @@ def _steps(run: Run, rows: Array, rates: Array, keys: Array) -> int:
 
 
 def _look(run: Run, rows: Array, rate: Array, keys: Array) -> tuple[str, float]:
-    """Take a step that fails; return what is not finite then, and the norm of the gradient.
+    """Take a step that fails; return what is not finite, and the norm of the gradient.
 
-    The norm is that of the layers that are not frozen, before clipping, in float64.
+    The norm is computed in float64, before clipping, and without frozen layers.
     """
     model, rule, examples = run.model, run.settings.rule, run.examples
     weights = None if examples.weights is None else examples.weights[rows]
@@ -95,26 +102,24 @@ def _look(run: Run, rows: Array, rate: Array, keys: Array) -> tuple[str, float]:
         gradients.append(gradient)
     own, exact = gradients
     with np.errstate(over="ignore", invalid="ignore"):
-        moving = [l for l in range(len(outs)) if l not in rule.frozen]
-        arrays = [views[l] for views in (exact.weights, exact.biases) for l in moving]
+        layers = [l for l in range(len(outs)) if l not in rule.frozen]
+        arrays = [views[l] for views in (exact.weights, exact.biases) for l in layers]
         norm = np.sqrt(sum(np.square(array).sum() for array in arrays))
-    # The loss stops a step before anything has changed; all else is in what it leaves.
+    # A loss that is not finite stops the step before it changes anything.
     taken = _steps(run, rows, rate, keys)
-    last = len(outs) - 1
-    slots = run.state.slots
-    for name, layers in (
-        ("an activation", _spoilt(outs)),
-        ("the loss", [last] if taken == 0 else []),
-        ("a gradient", _spoilt(own.weights, own.biases)[::-1]),  # which go backward
-        ("a parameter", _spoilt(model.weights, model.biases)),
-    ):
-        if layers:
-            return f"{name} of layer {layers[0]}", float(norm)
-    remembered = [l for slot in slots for l in _spoilt(slot.weights, slot.biases)]
-    return f"what the optimizer remembers of layer {min(remembered, default=last)}", float(norm)
+    state = {l for slot in run.state.slots for l in _not_finite(slot.weights, slot.biases)}
+    candidates: dict[str, Sequence[int | None]] = {
+        "an activation": _not_finite(outs),
+        "the loss": [None] if taken == 0 else [],
+        "a gradient": _not_finite(own.weights, own.biases)[::-1],  # computed from the last layer on
+        "a parameter": _not_finite(model.weights, model.biases),
+        "the optimizer's state": sorted(state) or [len(outs) - 1],
+    }
+    name, first = next((name, found[0]) for name, found in candidates.items() if found)
+    return name if first is None else f"{name} of layer {first}", float(norm)
 
 
-def _spoilt(*arrays: Sequence[Array]) -> list[int]:
+def _not_finite(*arrays: Sequence[Array]) -> list[int]:
     """Return the layers for which an array is not finite."""
     return [
         l

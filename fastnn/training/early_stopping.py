@@ -1,4 +1,4 @@
-"""Early stopping: when a run has gone on for long enough without getting better."""
+"""Early stopping: when a run ends because a metric no longer improves."""
 
 from __future__ import annotations
 
@@ -12,18 +12,24 @@ HIGHER_IS_BETTER = ("accuracy", "macro_f1", "r2")
 
 @dataclass(frozen=True)
 class EarlyStopping:
-    """Stop when a recorded metric has not become better for some epochs (Prechelt, 1998).
+    """Stop when a loss or a score has not improved for some epochs (Prechelt, 1998).
 
     Parameters
     ----------
-    metric : str, optional
-        A column of the history, such as "validation_accuracy" or "loss"; by default
-        "validation_loss".
+    metric : str
+        A loss or a score in the history, such as "validation_accuracy" or "loss". All but "loss"
+        and the training metrics need validation data.
     patience : int
-        Epochs to wait for a value that is better than the best by more than ``min_change``.
+        Epochs without a new best value after which training stops; at least 1.
     min_change : float
+        A value counts as better if it is better by more than this; at least 0.
     restore_best : bool
-        At the end, take back the parameters of the best epoch.
+        Restore the parameters of the best epoch at the end.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``patience`` or ``min_change`` is not as described. `Network.train` checks ``metric``.
     """
 
     metric: str = "validation_loss"
@@ -42,7 +48,7 @@ class EarlyStopping:
 
 
 class Watch:
-    """Follows a run for early stopping: the best value, and how long ago it was."""
+    """The best value of a run so far, and the number of epochs since then."""
 
     def __init__(self, rule: EarlyStopping) -> None:
         self.rule = rule
@@ -50,7 +56,7 @@ class Watch:
         self.waited = 0
 
     def see(self, value: float) -> bool:
-        """Take note of an epoch; return whether it was the best."""
+        """Record the value of an epoch; return whether it is the best so far."""
         value *= self.rule.sign
         if value > self.best + self.rule.min_change:
             self.best, self.waited = value, 0
@@ -60,5 +66,5 @@ class Watch:
 
     @property
     def over(self) -> bool:
-        """Tell whether patience has run out."""
+        """Whether the run has waited for as many epochs as its patience allows."""
         return self.waited >= self.rule.patience

@@ -1,4 +1,4 @@
-"""Outputs of a model for many rows, and its loss and metrics on data whose targets are known."""
+"""Evaluation: outputs of a model for many rows, and its loss and metrics on known targets."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from fastnn.checks.data import Targets
 from fastnn.model.architecture import Architecture
 from fastnn.model.model import Model
 
-# Work of one call of a backend, in floating-point operations: about a fiftieth of a second, and
-# less than a quarter on any machine, so that Ctrl-C and progress are prompt.
+# Floating-point operations of one call of a backend: about a fiftieth of a second, and less than a
+# quarter on any machine, so that Ctrl-C and the progress bar respond promptly.
 SLICE = 4e9
 
 
 class DivergenceError(ArithmeticError):
     """The loss, a parameter, an output or the optimizer's state is no longer finite.
 
-    In training the message names epoch, step and layer (the first is 0), the learning rate and the
-    norm of the gradient, and what to try. The parameters are those from before the failing steps.
+    In training the message names the epoch, the step, the layer (counted from 0), the learning rate
+    and the norm of the gradient, and says what to try. The network holds the parameters from before
+    the failing steps.
     """
 
 
@@ -69,8 +70,8 @@ def evaluate(model: Model, data: EvaluationData) -> dict[str, float]:
     _check_outputs(model.architecture, out)
     if not math.isfinite(values["loss"]):
         raise DivergenceError(
-            f"the loss is {values['loss']}, though the outputs are finite: targets "
-            "or outputs are too large for the loss; scale them to about -1 .. 1"
+            f"the loss is {values['loss']}, though the outputs are finite: targets or outputs are "
+            "too large for the loss; scale them to about -1 .. 1"
         )
     names = metric_names(model.architecture, targets)
     if targets.labels is not None:
@@ -86,7 +87,7 @@ def evaluate(model: Model, data: EvaluationData) -> dict[str, float]:
 
 
 def metric_names(architecture: Architecture, targets: Targets) -> tuple[str, ...]:
-    """Return the names of the metrics that fit some targets, beside the loss."""
+    """Return the names of the metrics that fit these targets, without the loss."""
     if architecture.output not in ("softmax", "sigmoid") and targets.labels is None:
         return ("r2", "mae", "rmse")
     several = architecture.output == "sigmoid" and np.isin(targets.values, (0, 1)).all()
@@ -94,14 +95,14 @@ def metric_names(architecture: Architecture, targets: Targets) -> tuple[str, ...
 
 
 def classes_of(outputs: Array) -> Array:
-    """Return the class of each row: the largest output, or whether a single one is above 1/2."""
+    """Return the class of each row: the largest output, or whether a single one is above 0.5."""
     if outputs.shape[1] == 1:
         return (outputs[:, 0] > 0.5).astype(np.int64)
     return outputs.argmax(axis=1)
 
 
 def scale_targets(model: Model, targets: Targets) -> Array:
-    """Return targets as the backends learn them."""
+    """Return the targets of the backends: standardised, if the model does so."""
     if model.target_scaler is None:
         return targets.values
     mean, scale = model.target_scaler
@@ -110,19 +111,19 @@ def scale_targets(model: Model, targets: Targets) -> Array:
 
 
 def restore_targets(model: Model, out: Array) -> None:
-    """Bring outputs back to the units of the targets, in place."""
+    """Convert outputs back to the units of the targets, in place."""
     if model.target_scaler is not None:
         out[...] = model.target_scaler.restored(out)
 
 
 def _check_outputs(architecture: Architecture, out: Array) -> None:
-    """Refuse outputs that are not finite, though the inputs are."""
+    """Refuse outputs that are not finite."""
     if not np.isfinite(out).all():
         row = np.isfinite(out).all(axis=1).argmin()
         raise DivergenceError(
-            f"the outputs are no longer finite for row {row}: its numbers, or the "
-            f"weights, are too large for {architecture.dtype}. Try inputs scaled to about "
-            "-1 .. 1, and in training a lower learning_rate"
+            f"the outputs are no longer finite for row {row}: its numbers, or the weights, are too "
+            f"large for {architecture.dtype}. Try inputs scaled to about -1 .. 1, as with "
+            "standardize_inputs=True, and in training a lower learning_rate"
         )
 
 
@@ -131,7 +132,7 @@ def _empty(architecture: Architecture, rows: int) -> Array:
 
 
 def _slices(architecture: Architecture, rows: int) -> Iterator[slice]:
-    """Cut rows into calls of a backend that are short enough to be interrupted."""
+    """Cut rows into calls of a backend, each short enough for a prompt Ctrl-C."""
     length = max(1, math.ceil(SLICE / (architecture.forward_flops + 1000)))
     for first in range(0, rows, length):
         yield slice(first, min(first + length, rows))

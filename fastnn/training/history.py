@@ -1,4 +1,4 @@
-"""What a training run recorded: one row an epoch, as a table, as columns and as CSV."""
+"""The history of a training run: one row per epoch, as a table, as columns and as CSV."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fastnn.writing import replacing
 
 Row = dict[str, float]
 
-# Heading, width and format of the columns that a table knows; any other keeps its name.
+# Heading, width and format of the columns in a table; any other column has its name as heading.
 _LAYOUT = {
     "epoch": ("epoch", 5, ".0f"),
     "loss": ("loss", 8, ".4f"),
@@ -35,30 +35,36 @@ _LAYOUT = {
 
 
 class History:
-    """What a training run recorded, one row an epoch.
+    """The history of a training run, one row per epoch.
+
+    ``history["loss"]`` is a column, ``history[0]`` a row; as text it is a table.
 
     Parameters
     ----------
     rows : iterable of mapping, optional
-        Rows to begin with, each as in `append`.
-    compile_seconds : float, default 0.0
-        Seconds spent compiling before the first epoch.
+        The first rows, as for `append`.
+    compile_seconds : float
+        Seconds of compiling before the first epoch.
 
     Attributes
     ----------
     rows : list of dict
-        One a epoch, from column name to int or float. Training records ``epoch``, ``loss``,
-        ``learning_rate``, ``seconds`` and ``samples_per_second``, and with validation data
-        ``validation_loss`` and, as fits the targets, ``validation_accuracy`` and
+        One per epoch, from column name to int or float. Training records ``epoch``, ``loss``,
+        ``learning_rate``, ``seconds`` and ``samples_per_second``. With validation data it also
+        records ``validation_loss`` and, depending on the targets, ``validation_accuracy`` and
         ``validation_macro_f1``, or ``validation_r2``, ``validation_mae`` and ``validation_rmse``;
-        with training metrics the same of ``training_``.
+        with training metrics the same columns beginning with ``training_``.
     compile_seconds : float
-        As given.
     stopped : str
-        What ended training before its last epoch: "early stopping", "max_seconds", "a callback", or
-        nothing.
+        Why training ended before its last epoch: "early stopping", "max_seconds", "a callback", or
+        "" if it did not.
     best_epoch : int or None
-        With early stopping, the epoch whose metric was the best.
+        With early stopping, the epoch with the best value of the metric.
+
+    Raises
+    ------
+    TypeError, ValueError, OverflowError
+        As for `append`.
     """
 
     def __init__(
@@ -75,18 +81,23 @@ class History:
 
     @property
     def columns(self) -> list[str]:
-        """Names of the columns, in the order of the first row; none before the first epoch."""
+        """The names of the columns, in the order of the first row; none before the first epoch."""
         return list(self.rows[0]) if self.rows else []
 
     def append(self, row: Mapping[str, SupportsFloat]) -> None:
-        """Add a copy of the row of one epoch: numbers by column name.
+        """Add a copy of the row of an epoch.
+
+        Parameters
+        ----------
+        row : mapping
+            From column name to number.
 
         Raises
         ------
         TypeError
             If a value is not a number.
         OverflowError
-            If it is an integer beyond all floats.
+            If a value is an integer too large for a float.
         ValueError
             If the columns are not those of the rows before.
         """
@@ -120,9 +131,13 @@ class History:
         return "\n".join([format_header(self.columns), *map(format_row, self.rows)])
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
-        """Write a header and one line an epoch, every float in full precision.
+        """Write a CSV file: a header and a line per epoch, floats in full precision.
 
-        The file appears complete or not at all, replacing one of that name.
+        The file appears complete or not at all. It replaces an older file of that name.
+
+        Parameters
+        ----------
+        path : str or path
 
         Raises
         ------
@@ -137,12 +152,12 @@ class History:
 
 
 def format_header(columns: Iterable[str]) -> str:
-    """Heading line of a table with these columns, aligned with `format_row`."""
+    """Return the heading of a table with these columns, aligned with `format_row`."""
     return "  ".join(f"{heading:>{width}}" for heading, width, _ in map(_layout, columns))
 
 
 def format_row(row: Mapping[str, float]) -> str:
-    """Line of a table for one row; a number too long for its column loses digits."""
+    """Return a line of a table; a number too long for its column loses digits."""
     cells = []
     for name, value in row.items():
         _, width, spec = _layout(name)

@@ -1,4 +1,4 @@
-"""The loop over epochs: shuffling, the learning rate, validation, stopping, what is recorded."""
+"""The loop over the epochs: order of rows, learning rate, validation, stopping, history."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ from fastnn.training.rows import epoch_order
 from fastnn.training.run import Progress, Run
 from fastnn.training.settings import TrainingSettings
 
-# A step costs about as much as so many floating-point operations even when a network is tiny.
+# The fixed cost of a step, as floating-point operations that take as long.
 STEP_OVERHEAD = 1e5
 
-# The models in training, by process, as a forked child's copies are its own, and identity.
+# The models in training, by process (a forked child has copies of its own) and identity.
 _trained: dict[tuple[int, int], tuple[object, str]] = {}
 
 
 @contextlib.contextmanager
 def alone(model: Model) -> Iterator[None]:
-    """Refuse to train a model that is being trained: steps of one would undo the other's.
+    """Keep a model from being trained twice at a time: one run would undo the steps of the other.
 
     Raises
     ------
     RuntimeError
-        If it is, naming the network and the thread.
+        If the model is already being trained. The message names the network and the thread.
     """
     key = os.getpid(), id(model)
     mine = object(), threading.current_thread().name
     holder = _trained.setdefault(key, mine)  # one operation, even among threads
     if holder is not mine:
         raise RuntimeError(
-            f"train: {model!r} is already being trained, in thread {holder[1]!r}; "
-            "train it in one thread at a time, or copies of it"
+            f"{model!r} is already being trained, in thread {holder[1]!r}; train it in one thread "
+            "at a time, or train copies of it"
         )
     try:
         yield
@@ -56,7 +56,7 @@ def alone(model: Model) -> Iterator[None]:
 
 
 def fit(model: Model, data: TrainingData, settings: TrainingSettings) -> History:
-    """Train a model; return what was recorded. Interrupted, it leaves the last whole step."""
+    """Train a model and return its history; an interrupted run ends after a complete step."""
     if settings.training_metrics:
         data = data.with_training_metrics()
     _check_metric(model, data, settings)
@@ -78,19 +78,28 @@ def fit(model: Model, data: TrainingData, settings: TrainingSettings) -> History
 
 
 def _check_metric(model: Model, data: TrainingData, settings: TrainingSettings) -> None:
-    """Refuse early stopping on what this run does not record."""
+    """Refuse early stopping on a metric that this run does not record."""
     stopping = settings.early_stopping
     names = ["loss", *data.metrics(model)]
-    if stopping is not None and stopping.metric not in names:
-        hint = "" if "validation" in data.evaluated else "; others need validation data"
+    if stopping is None or stopping.metric in names:
+        return
+    part = str(stopping.metric).partition("_")[0]
+    if part == "validation" and "validation" not in data.evaluated:
         raise ValueError(
-            f"early_stopping's metric must be one of {', '.join(names)}{hint}; "
-            f"got {stopping.metric!r}"
+            f"early_stopping on {stopping.metric!r} needs validation data: pass validation=0.2, or "
+            "watch the training loss with early_stopping=EarlyStopping('loss')"
         )
+    if part == "training" and "training" not in data.evaluated:
+        raise ValueError(
+            f"early_stopping on {stopping.metric!r} needs training_metrics=True, which records it"
+        )
+    raise ValueError(
+        f"early_stopping's metric must be one of {', '.join(names)}; got {stopping.metric!r}"
+    )
 
 
 def _go(run: Run, bar: Any, saver: Saver | None = None) -> History:
-    """Go through the epochs that are left."""
+    """Train the remaining epochs."""
     model, settings, history = run.model, run.settings, run.history
     bar.update(run.progress.epoch * len(run.data) + run.progress.seen)
     while run.progress.epoch < settings.epochs and not history.stopped:
@@ -106,8 +115,8 @@ def _go(run: Run, bar: Any, saver: Saver | None = None) -> History:
         except DivergenceError as error:
             model.vector[:] = before
             raise DivergenceError(
-                f"after epoch {model.epochs_trained + 1} {error}; the parameters from "
-                "before were restored"
+                f"after epoch {model.epochs_trained + 1} {error}; the parameters from before this "
+                "epoch are restored"
             ) from error
         _record(run, metrics)
     if run.watch and run.watch.rule.restore_best:
@@ -119,7 +128,7 @@ def _go(run: Run, bar: Any, saver: Saver | None = None) -> History:
 
 
 def _record(run: Run, metrics: dict[str, float]) -> None:
-    """Write down an epoch, and decide whether it was the last."""
+    """Add an epoch to the history, and decide whether it is the last."""
     at, history, watch = run.progress, run.history, run.watch
     run.model.epochs_trained += 1
     history.append(
@@ -146,7 +155,7 @@ def _record(run: Run, metrics: dict[str, float]) -> None:
 
 
 def _go_through_the_rows(run: Run, bar: Any, saver: Saver | None) -> None:
-    """Take the steps that are left of an epoch, or as many as there is time for."""
+    """Take the remaining steps of an epoch, or as many as the time allows."""
     model, settings, count = run.model, run.settings, len(run.data)
     batch_size, rule = settings.batch_size, settings.rule
     backend = backends.get(model.backend)
@@ -155,9 +164,9 @@ def _go_through_the_rows(run: Run, bar: Any, saver: Saver | None) -> None:
     column = "validation_loss" if "validation_loss" in run.history.columns else "loss"
     start = time.perf_counter()
     order = epoch_order(model.seed, number, count, run.data.rows, settings.shuffle)
-    # Whatever a step needs is made for one part at a time, as rows may be very many.
+    # Rates, losses and keys are made for one part at a time: an epoch may have very many rows.
     for part in slices(model.architecture, steps, batch_size, settings.checkpoint_every):
-        if part.start < run.progress.step:  # before the run was resumed
+        if part.start < run.progress.step:  # done before the run was resumed
             continue
         run.keep()
         at = run.progress
@@ -178,7 +187,7 @@ def _go_through_the_rows(run: Run, bar: Any, saver: Saver | None) -> None:
             taken = backend.train_steps(
                 model, run.examples, rows, batch_size, rates, rule, keys, run.state, losses
             )
-        except BaseException:  # such as Ctrl-C, which may come amid a step
+        except BaseException:  # such as Ctrl-C in the middle of a step
             run.moment.restore(run)
             raise
         if taken < len(rates) or not run.is_finite:
@@ -203,7 +212,7 @@ def _go_through_the_rows(run: Run, bar: Any, saver: Saver | None) -> None:
 def slices(
     architecture: Architecture, steps: int, batch_size: int, every: int | None = None
 ) -> Iterator[slice]:
-    """Cut an epoch into calls of a backend, also after every so many steps."""
+    """Cut an epoch into calls of a backend, each short enough, and at every checkpoint."""
     work = batch_size * architecture.training_flops + STEP_OVERHEAD
     length = max(1, int(SLICE / work))
     for begin in range(0, steps, every or steps):
@@ -213,7 +222,7 @@ def slices(
 
 
 def _bar(settings: TrainingSettings, rows: int):  # type: ignore[no-untyped-def]
-    from tqdm import tqdm  # a tenth of a second, for those who train
+    from tqdm import tqdm  # only here: importing it takes a tenth of a second
 
     return tqdm(
         total=settings.epochs * rows,

@@ -1,4 +1,4 @@
-"""Weights of rows: those given, times those of their classes, with mean 1."""
+"""Weights of rows: sample weights times class weights, divided by their mean."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ClassWeight = str | Mapping[int, float] | npt.ArrayLike
 def of_classes(
     class_weight: ClassWeight | None, targets: Targets, architecture: Architecture
 ) -> Array | None:
-    """Return the weight of each class, if there are any."""
+    """Return the weight of each class, or None."""
     if class_weight is None:
         return None
     return check.class_weights(class_weight, targets.labels, architecture)
@@ -28,13 +28,15 @@ def of_classes(
 def of_rows(
     name: str, sample_weight: Any, targets: Targets, by_class: Array | None
 ) -> Array | None:
-    """Return the weights of rows: those of their own times those of their classes."""
+    """Return the weight of each row, its own times that of its class, or None."""
     rows = len(targets.values)
     weights = None if sample_weight is None else check.sample_weights(name, sample_weight, rows)
     if by_class is None:
         return weights
     if targets.labels is None:
-        raise ValueError("class_weight needs targets that name one class in each row")
+        raise ValueError(
+            "class_weight needs targets that name one class in each row, in validation data, too"
+        )
     of_labels: Array = by_class[targets.labels]
     return of_labels if weights is None else of_labels * weights
 
@@ -42,13 +44,18 @@ def of_rows(
 def with_mean_one(
     weights: Array | None, dtype: np.dtype, rows: Array | None = None
 ) -> Array | None:
-    """Return weights over their mean, which is that of all rows or of some of them."""
+    """Return weights divided by their mean, over all rows or over those given."""
     if weights is None:
         return None
     with np.errstate(over="ignore"):
         mean = (weights if rows is None else weights[rows]).mean()
     if not np.isfinite(mean):
-        raise ValueError("the weights of the rows are too large to be added up")
+        raise ValueError(
+            "the weights of the rows are too large: their sum is not finite; divide them by a "
+            "constant, which changes nothing else"
+        )
     if mean == 0:
-        raise ValueError("the weights of the rows to train on, or to validate on, are all 0")
+        raise ValueError(
+            "the weights of the rows to train or to evaluate on are all 0; need one above 0"
+        )
     return (weights / mean).astype(dtype)

@@ -10,9 +10,16 @@ from fastnn.activations import Array
 
 
 def epoch_order(seed: int, epoch: int, count: int, rows: Array | None, shuffle: bool) -> Array:
-    """Return the order of so many rows in an epoch, which depends on nothing but its arguments.
+    """Return the order in which an epoch takes the rows; it depends on the arguments only.
 
-    ``rows`` names them, if they are not all.
+    Parameters
+    ----------
+    seed, epoch : int
+    count : int
+        The number of rows.
+    rows : ndarray or None
+        Their positions in the data; None for all rows.
+    shuffle : bool
     """
     order = np.arange(count, dtype=np.uint32 if count < 2**32 else np.int64)  # half the memory
     if shuffle:
@@ -21,15 +28,15 @@ def epoch_order(seed: int, epoch: int, count: int, rows: Array | None, shuffle: 
 
 
 def stratified(share: float, rows: int, labels: Array | None, seed: int) -> tuple[Array, Array]:
-    """Return the rows to train on, and a share of rows to set aside, of each class the same."""
+    """Return the rows to train on and the rows to set aside, the same share of each class."""
     aside = math.ceil(round(share * rows, 6))  # 7 of 100 rows are a share of 0.07
     if aside == rows:
         raise ValueError(
-            f"a share to set aside must leave a row to train on; got {share:g} of {rows} rows"
+            f"the share to set aside must leave a row to train on; got {share:g} of {rows} rows"
         )
     rng = np.random.default_rng([seed, 3])
     mixed = rng.permutation(rows)
-    if labels is not None:  # class by class, so that evenly spaced places take of each its share
+    if labels is not None:  # by class: evenly spaced places then take the same share of each
         mixed = mixed[np.argsort(labels[mixed], kind="stable")]
     places = ((np.arange(aside) + rng.random()) * (rows / aside)).astype(np.int64)
     chosen = np.zeros(rows, bool)

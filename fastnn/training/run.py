@@ -1,4 +1,4 @@
-"""A run on its way: all that changes while it goes on, and copies of that."""
+"""A training run: the state that changes from step to step, and copies of it."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ from fastnn.training.settings import TrainingSettings
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run is: between two steps, or two epochs."""
+    """How far a run is. All but the first and the last field are about the current epoch."""
 
     epoch: int = 0  # epochs done
-    step: int = 0  # steps done in the next one
-    total: float = 0.0  # of its losses so far
-    seen: int = 0  # rows that these are of
-    rate: float = 0.0  # of its first step
-    seconds: float = 0.0  # of training that it took so far
-    elapsed: float = 0.0  # of the whole run
+    step: int = 0  # steps done
+    total: float = 0.0  # sum of the losses of the rows so far
+    seen: int = 0  # number of these rows
+    rate: float = 0.0  # learning rate of the first step
+    seconds: float = 0.0  # training time
+    elapsed: float = 0.0  # time of the whole run, in seconds
 
 
 class Run:
-    """A run: the model, what it learns from and how, and how far it is.
+    """A run: the model, its data and settings, and how far it is.
 
     Attributes
     ----------
     history : History
     state : OptimizerState
     watch : Watch or None
-        Of early stopping.
+        The state of early stopping.
     best : ndarray
-        The parameters of the best epoch so far, or those of the model.
+        The parameters of the best epoch so far; without early stopping those of the model.
     progress : Progress
     moment : Moment
-        What to return to if the next steps fail.
+        A copy of the state, to return to if the next steps fail.
     """
 
     def __init__(
@@ -64,22 +64,22 @@ class Run:
 
     @property
     def vectors(self) -> list[Array]:
-        """The parameters, then what the optimizer remembers."""
+        """The parameters, then the optimizer's state."""
         return [self.model.vector, *(slot.vector for slot in self.state.slots)]
 
     @property
     def is_finite(self) -> bool:
-        """Tell whether the parameters, and what the optimizer remembers, are finite."""
+        """Whether the parameters and the optimizer's state are finite."""
         return all(np.isfinite(vector).all() for vector in self.vectors)
 
     @property
     def late(self) -> bool:
-        """Tell whether time is up."""
+        """Whether ``max_seconds`` have passed."""
         limit = self.settings.max_seconds
         return limit is not None and time.perf_counter() - self.began >= limit
 
     def keep(self) -> None:
-        """Remember this moment."""
+        """Copy the current state to ``moment``."""
         elapsed = time.perf_counter() - self.began
         self.progress = dataclasses.replace(self.progress, elapsed=elapsed)
         self.moment = Moment.of(self)
@@ -87,9 +87,9 @@ class Run:
 
 @dataclass(frozen=True)
 class Moment:
-    """A run between two of its steps: copies of all that changes."""
+    """A copy of everything that a step or an epoch changes."""
 
-    vectors: tuple[Array, ...]  # of the parameters, then of what the optimizer remembers
+    vectors: tuple[Array, ...]  # the parameters, then the optimizer's state
     steps: int
     epochs_trained: int
     progress: Progress
@@ -100,7 +100,7 @@ class Moment:
 
     @classmethod
     def of(cls, run: Run) -> Moment:
-        """Return the moment that a run is at."""
+        """Return a copy of the state of a run."""
         watch = run.watch
         return cls(
             tuple(vector.copy() for vector in run.vectors),
@@ -114,7 +114,7 @@ class Moment:
         )
 
     def restore(self, run: Run) -> None:
-        """Bring a run back to this moment."""
+        """Set the state of a run to this copy."""
         for vector, old in zip(run.vectors, self.vectors, strict=True):
             vector[:] = old
         run.state.steps = self.steps

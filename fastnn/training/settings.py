@@ -1,10 +1,10 @@
-"""The settings of a run: the keywords of `fastnn.Network.train`, checked, as one value."""
+"""The settings of a run: the checked keyword arguments of `fastnn.Network.train`."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -22,7 +22,7 @@ Callback = Callable[[Row], object]
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """All that a run is told but its data; `fastnn.Network.train` says what each field means."""
+    """Everything that `fastnn.Network.train` gets but the data; its docstring says what each is."""
 
     epochs: int
     batch_size: int
@@ -46,14 +46,14 @@ class TrainingSettings:
 
     @cached_property
     def rule(self) -> UpdateRule:
-        """How the steps are taken."""
+        """What a step of a backend needs to know."""
         return UpdateRule(
             self.objective, self.optimizer, self.clip_norm, self.clip_value, self.max_norm,
             self.frozen,
         )  # fmt: skip
 
-    def described(self) -> dict[str, Any]:
-        """Return what must be the same for a run to be resumed, as JSON can hold it."""
+    def as_json(self) -> dict[str, Any]:
+        """Return the settings that must be the same when a run is resumed, in JSON's types."""
         schedule = self.schedule
         return {
             "epochs": self.epochs,
@@ -68,8 +68,14 @@ class TrainingSettings:
         }
 
 
+# The arguments of `fastnn.Network.train` that are settings; the others are the data.
+NAMES = frozenset(
+    {field.name for kind in (TrainingSettings, Objective) for field in fields(kind)} - {"objective"}
+)
+
+
 def objective(keywords: Mapping[str, Any], architecture: Architecture) -> Objective:
-    """Return what is minimised, from arguments of `fastnn.Network.loss_and_gradient`."""
+    """Return the function to minimise, from arguments of `fastnn.Network.loss_and_gradient`."""
     return Objective(
         l2=check.real("l2", keywords["l2"], least=0),
         l1=check.real("l1", keywords["l1"], least=0),
@@ -79,7 +85,7 @@ def objective(keywords: Mapping[str, Any], architecture: Architecture) -> Object
 
 
 def checked(keywords: Mapping[str, Any], architecture: Architecture, rows: int) -> TrainingSettings:
-    """Return the settings of a run on so many rows, from arguments of `fastnn.Network.train`."""
+    """Return the settings of a run from the arguments of `fastnn.Network.train`, or refuse them."""
     given = dict(keywords)
     optimizer = named(given["optimizer"])
     epochs = check.integer("epochs", given["epochs"], 1)
@@ -89,7 +95,8 @@ def checked(keywords: Mapping[str, Any], architecture: Architecture, rows: int) 
     if not isinstance(stopping, EarlyStopping | None):
         raise TypeError(f"early_stopping must be a bool or an EarlyStopping, got {stopping!r}")
     if given["checkpoint"] is None and (every is not None or given["resume"]):
-        raise ValueError("checkpoint_every and resume need a checkpoint, the path of a file")
+        name = "resume" if given["resume"] else "checkpoint_every"
+        raise ValueError(f"{name} needs a checkpoint, the path of a file")
     if size is None:
         size = min(32, rows)
     if rate is None:

@@ -1,0 +1,131 @@
+"""Groups of options: how the values of an option are written, checked and shown in the help."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Collection
+from typing import Any, NoReturn
+
+Keywords = dict[str, Any]
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are a single line."""
+
+    def error(self, message: str) -> NoReturn:
+        """End the process with exit code 2."""
+        if message.startswith("unrecognized arguments"):
+            message += "; --data names the data, and --help lists all options"
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
+class Group:
+    """A group of options with a heading in the help.
+
+    Parameters
+    ----------
+    parser : Parser
+    title : str
+    text : str, optional
+    several : bool
+        Whether `setting` and `of_layers` take several values to try.
+    """
+
+    def __init__(self, parser: Parser, title: str, text: str = "", several: bool = False) -> None:
+        self.add = parser.add_argument_group(title, text or None).add_argument
+        self.several = several
+
+    def one(self, option: str, text: str, kind: Callable[[str], Any] = str, **how: Any) -> None:
+        """Add an option with a single value."""
+        self.add(option, type=kind, help=_with_default(text, how), **how)
+
+    def flag(self, option: str, text: str, **how: Any) -> None:
+        """Add an option without a value; one that begins with "--no-" stands for False."""
+        action = "store_false" if option.startswith("--no-") else "store_true"
+        self.add(option, action=action, help=text, **how)
+
+    def setting(
+        self,
+        option: str,
+        text: str,
+        kind: Callable[[str], Any] = float,
+        choices: Collection[str] | None = None,
+        note: str = "",
+        **how: Any,
+    ) -> None:
+        """Add an option with a value, or with several to try; a note is put in brackets."""
+        how = {"metavar": "NUMBER", **how}
+        if choices is not None:
+            kind = str
+            how["metavar"] = "NAME" if self.several else f"{{{','.join(choices)}}}"
+        if self.several and choices is not None:
+            text += f": {', '.join(choices)}"
+        text = _with_default(f"{text} ({note})" if note else text, how)
+        if self.several:
+            if "default" in how:
+                how["default"] = [how["default"]]
+            self.add(option, type=_checked(kind, choices), nargs="+", help=text, **how)
+        else:
+            self.add(option, type=kind, choices=choices, help=text, **how)
+
+    def of_layers(
+        self,
+        option: str,
+        text: str,
+        kind: Callable[[str], Any],
+        choices: Collection[str] | None = None,
+        **how: Any,
+    ) -> None:
+        """Add an option with a value for each layer, or with several of such lists to try."""
+        default = how.pop("default", None)
+        if self.several:
+            if default is not None:
+                how["default"] = [(default,)]
+            kind = _list_of(_checked(kind, choices))
+            self.add(option, type=kind, nargs="+", help=text, **how)
+            return
+        if default is not None:
+            how["default"] = [default]
+        nargs = how.pop("nargs", "+")
+        kind = _checked(without_comma(kind, option), choices)
+        self.add(option, type=kind, nargs=nargs, help=text, **how)
+
+
+def _with_default(text: str, how: Keywords) -> str:
+    return f"{text} (default: {how['default']})" if "default" in how else text
+
+
+def _named_after(read: Callable[[str], Any], kind: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return a reader with the name that argparse uses in errors, such as int."""
+    read.__name__ = kind.__name__
+    return read
+
+
+def _checked(kind: Callable[[str], Any], choices: Collection[str] | None) -> Callable[[str], Any]:
+    """Return a reader of a value that must be one of the choices, if there are any."""
+
+    def read(text: str) -> Any:
+        value = kind(text)
+        if choices is not None and value not in choices:
+            raise argparse.ArgumentTypeError(f"{value!r} is none of {', '.join(choices)}")
+        return value
+
+    return _named_after(read, kind)
+
+
+def _list_of(kind: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return a reader of a list with commas."""
+    return _named_after(lambda text: tuple(kind(part) for part in text.split(",") if part), kind)
+
+
+def without_comma(kind: Callable[[str], Any], option: str) -> Callable[[str], Any]:
+    """Return a reader of one of the values of an option, which are separated by spaces."""
+
+    def read(text: str) -> Any:
+        if "," in text:
+            raise argparse.ArgumentTypeError(
+                f"got {text!r}; need spaces between layers: {option} {' '.join(text.split(','))}"
+            )
+        return kind(text)
+
+    return _named_after(read, kind)
