@@ -86,7 +86,7 @@ class Network(Inspectable):
     [0, 1, 1, 0]
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a setting that users name
         self,
         sizes: Sequence[int],
         activation: str | Sequence[str] = "relu",
@@ -131,7 +131,7 @@ class Network(Inspectable):
         net.model = model
         return net
 
-    def train(
+    def train(  # noqa: PLR0913 - each is a setting that users name
         self,
         X: npt.ArrayLike,
         y: npt.ArrayLike,

@@ -125,13 +125,13 @@ from numba import types
 recorder = event.install_recorder("numba:compile")
 with warnings.catch_warnings(record=True) as caught, recorder as seen:
     warnings.simplefilter("always")
-    from fastnn.backends.compiled.kernels import layers
+    from fastnn.backends.compiled.kernels import inputs
     from fastnn.backends.compiled.kernels import update
     if sys.argv[2:] == ["full"]:
         import resource
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
     for number in [types.float32, types.float64][:: int(sys.argv[1])]:
-        for unit in (layers.gather, layers.adjust, update.limit):
+        for unit in (inputs.gather, inputs.adjust, update.limit):
             unit.prepare(number)
 assert all(warning.category is RuntimeWarning for warning in caught)
 print(json.dumps([len(seen.buffer), [str(warning.message) for warning in caught]]))
@@ -286,7 +286,9 @@ def test_training_with_a_damaged_cache_gives_the_same_bits(run_python, two_proce
     *_, digest, cold = two_processes[0]
     for number, (name, (_, content)) in enumerate(cold.items()):
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        damaged = name.name.startswith(("products.", "layers.", "update.", "outputs.error"))
+        damaged = name.name.startswith(
+            ("products.", "inputs.", "layers.", "update.", "outputs.error")
+        )
         damage = list(DAMAGE.values())[number % len(DAMAGE)] if damaged else bytes
         (tmp_path / name).write_bytes(damage(content))
     printed = run_python("-W", "ignore", "-c", TRAIN, NUMBA_CACHE_DIR=str(tmp_path))

@@ -10,7 +10,15 @@ from numba.core import event
 from numba.np.numpy_support import from_dtype
 
 from fastnn.activations import Array
-from fastnn.backends.compiled.kernels import batches, layers, one_row, outputs, products, update
+from fastnn.backends.compiled.kernels import (
+    batches,
+    inputs,
+    layers,
+    one_row,
+    outputs,
+    products,
+    update,
+)
 from fastnn.backends.compiled.kernels.layout import FUNCTIONS
 from fastnn.backends.compiled.machinery.jit import Unit
 from fastnn.backends.contract import Objective, UpdateRule
@@ -21,13 +29,13 @@ from fastnn.optimizers import PLAIN
 UNITS: dict[str, Unit] = {
     "product": products.product,
     "sparse_product": products.product_of_sparse,
-    "gather": layers.gather,
+    "gather": inputs.gather,
     "finish": outputs.finish,
     "phase": batches.phase,
     # Compiled when first needed, as not all need them.
     "error": outputs.error,
     "activate": layers.activate,
-    "adjust": layers.adjust,
+    "adjust": inputs.adjust,
     "forward_one": one_row.forward_one,
     "one_row": one_row.one_row,
     "move": update.move,

@@ -6,14 +6,13 @@ import math
 
 from numba import int64, prange, types
 
-from fastnn.backends.compiled.kernels.layers import (
+from fastnn.backends.compiled.kernels.inputs import (
     LINE,
-    backward,
     call_adjust,
     check_inputs,
-    forward,
     gather_inputs,
 )
+from fastnn.backends.compiled.kernels.layers import backward, forward
 from fastnn.backends.compiled.kernels.layout import (
     ADJUSTING,
     BACKWARD,

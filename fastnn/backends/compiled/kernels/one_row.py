@@ -10,7 +10,8 @@ import math
 from numba import int64, types
 
 from fastnn.activations import IDENTITY, RELU
-from fastnn.backends.compiled.kernels.layers import call_activate, gather_inputs
+from fastnn.backends.compiled.kernels.inputs import gather_inputs
+from fastnn.backends.compiled.kernels.layers import call_activate
 from fastnn.backends.compiled.kernels.layout import (
     Batch,
     Matrix,

@@ -8,7 +8,7 @@ from numba import types
 
 from fastnn.activations import EXPONENTIAL, SIGMOID, SOFTMAX
 from fastnn.backends.compiled.kernels import elementary
-from fastnn.backends.compiled.kernels.layers import call_gather
+from fastnn.backends.compiled.kernels.inputs import call_gather
 from fastnn.backends.compiled.kernels.layout import (
     BATCH,
     LABELS,

@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numba import int64, types
 
-from fastnn.backends.compiled.kernels.layers import LINE, inputs_of
+from fastnn.backends.compiled.kernels.inputs import LINE, inputs_of
 from fastnn.backends.compiled.kernels.layout import (
     BATCH,
     MATRIX,
