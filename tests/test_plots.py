@@ -472,7 +472,11 @@ def test_results_are_what_the_network_predicts(cases, kind):
     [
         (lambda: plots.images([1, 2]), ValueError, r"X is int64 \(2,\); need numbers of shape"),
         (lambda: plots.images([["a"]]), ValueError, "X is <U1"),
-        (lambda: plots.images(np.ones((2, 6))), ValueError, "X has 6 features, which is no square; need"),
+        (
+            lambda: plots.images(np.ones((2, 6))),
+            ValueError,
+            "X has 6 features, which is no square; need",
+        ),
         (lambda: plots.images(np.ones((2, 6)), shape=(2, 2)), ValueError, r"shape is \(2, 2\)"),
         (lambda: plots.images(np.ones((2, 6)), shape=(6,)), ValueError, r"shape is \(6,\)"),
         (lambda: plots.images(np.ones((2, 8)), shape=(2, 2, 2)), ValueError, "height, width, 3"),
