@@ -302,8 +302,8 @@ def test_the_gradient_is_that_of_the_first_step_without_shuffling(backend):
         (None, "dropout must be a number"),
         ((0.1, 1.0, 0.1), r"dropout\[1\] must be finite"),
         ((0.1, 0.1, "x"), r"dropout\[2\] must be a number"),
-        ((0.1, 0.2), "dropout must be one rate for all hidden layers, or 3, .*; got 2"),
-        ((0.1,) * 4, "or 3, .*; got 4"),
+        ((0.1, 0.2), "dropout must be one rate for all hidden layers, or 3 rates, .*; got 2"),
+        ((0.1,) * 4, "or 3 rates, .*; got 4"),
     ],
 )
 def test_bad_rates_are_refused(dropout, message):

@@ -413,7 +413,7 @@ def test_a_second_thread_that_trains_a_network_is_refused(backend):
     first.start()
     assert begun.wait(60)
     before = net.parameters.copy()
-    with pytest.raises(RuntimeError, match=r"^train: Network\(.* in thread 'the first'"):
+    with pytest.raises(RuntimeError, match=r"^Network\(.* in thread 'the first'"):
         net.train(X, y, epochs=1)
     np.testing.assert_array_equal(net.parameters, before)
     go_on.set()
