@@ -190,39 +190,35 @@ def _layer_types(number):
 def measure(plan, l, batch, share):
     """Write the sums of squares of a layer's gradient, one for every `MEASURED_ROWS` rows.
 
-    The penalties of the weights are added first.
+    The penalties of the weights are added first. The biases are a part of their own, of one row.
     """
-    layer = layers_of(plan)[l]
-    place = layer.squares + share.start // MEASURED_ROWS
-    offset = layer.weights + share.start * layer.stride
-    _measure_rows(plan, batch.thread, offset, layer.stride, share.stop - share.start, place, True)
-    if share.stop == layer.fan_in:
+    layer, stride = layers_of(plan)[l], layers_of(plan)[l].stride
+    w, gradient = parameters_at(plan, plan.parameters), parameters_at(plan, plan.result)
+    pack = plan.packs + itemsize_of(plan.alpha) * batch.thread * plan.pack_size
+    sums = numbers(pack, plan.pack_size, plan.alpha)
+    squares = reals(plan.squares, plan.square_count)
+    size = (stride + REDUCED - 1) // REDUCED * REDUCED
+    for part in range(2 if share.stop == layer.fan_in else 1):
+        decaying = part == 0
+        offset, rows = layer.biases, int64(1)
         place = layer.squares + (layer.fan_in + MEASURED_ROWS - 1) // MEASURED_ROWS
-        _measure_rows(plan, batch.thread, layer.biases, layer.stride, 1, place, False)
+        if decaying:
+            offset, rows = layer.weights + share.start * stride, share.stop - share.start
+            place = layer.squares + share.start // MEASURED_ROWS
+        for block in range((rows + MEASURED_ROWS - 1) // MEASURED_ROWS):
+            for j in range(size):
+                sums[j] = 0
+            for r in range(block * MEASURED_ROWS, min(rows, (block + 1) * MEASURED_ROWS)):
+                here = offset + r * stride
+                g = gradient[here : here + stride]
+                if decaying:
+                    penalise(w[here : here + stride], g, plan.l1, plan.l2)
+                for j in range(stride):
+                    sums[j] += g[j] * g[j]
+            squares[place + block] = sum_of_groups(sums, 0, size // REDUCED)
 
 
 call_measure = measure.call
-
-
-@serial
-def _measure_rows(plan, thread, offset, stride, rows, place, decaying):
-    w, gradient = parameters_at(plan, plan.parameters), parameters_at(plan, plan.result)
-    pack = plan.packs + itemsize_of(plan.alpha) * thread * plan.pack_size
-    sums, squares = (
-        numbers(pack, plan.pack_size, plan.alpha), reals(plan.squares, plan.square_count),
-    )  # fmt: skip
-    for block in range((rows + MEASURED_ROWS - 1) // MEASURED_ROWS):
-        size = (stride + REDUCED - 1) // REDUCED * REDUCED
-        for j in range(size):
-            sums[j] = 0
-        for r in range(block * MEASURED_ROWS, min(rows, (block + 1) * MEASURED_ROWS)):
-            here = offset + r * stride
-            g = gradient[here : here + stride]
-            if decaying:
-                penalise(w[here : here + stride], g, plan.l1, plan.l2)
-            for j in range(stride):
-                sums[j] += g[j] * g[j]
-        squares[place + block] = sum_of_groups(sums, 0, size // REDUCED)
 
 
 @unit(_layer_types)
