@@ -6,6 +6,7 @@ to 16 numbers, panels of three vectors, sums in blocks of 256, batches in blocks
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,7 +20,7 @@ from fastnn.model.optimizer_state import OptimizerState
 from fastnn.optimizers import SGD
 
 BACKENDS = ("numba", "numpy")
-DTYPES = ("float32", "float64")
+DTYPES = tuple(os.environ.get("TESTED_DTYPES", "float32 float64").split())
 
 ROWS = (1, 2, 3, 4, 5, 7, 8, 9, 11, 15, 16, 17, 127, 128, 129, 130, 511, 512, 513, 1025)
 WIDTHS = (1, 2, 3, 4, 5, 7, 8, 9, 11, 12, 13, 15, 16, 17, 23, 24, 25, 31, 32, 33)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+import signal
 import sys
 
 import pytest
@@ -30,42 +33,92 @@ def write(address):
 def around(array):
     begin = array.ctypes.data
     return {"start": begin - 1, "end": begin + array.nbytes}
+
+def complaint():
+    try:
+        plugin.pytest_runtest_teardown()
+    except AssertionError as error:
+        return str(error) or "a part of the work array"
 """
 
+# All that a process of one side can be asked, as to start one takes longer than the answers.
+ASK = """
+import json, os
 
-@pytest.mark.parametrize("side", ["start", "end"])
-def test_a_read_beyond_the_fence_ends_the_process(run_python, side):
-    code = """
-import os, signal
-for size in (1, 1000, 1024, 5000):
+def end_of_a_read_beyond(size):
     array = np.ones(size, np.float32)
     read(array.ctypes.data)
     read(array.ctypes.data + array.nbytes - 1)
     if child := os.fork():
-        signals = signal.SIGSEGV, signal.SIGBUS
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) in [-s for s in signals]
-    else:
-        read(around(array)[sys.argv[1]])
-        os._exit(0)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    read(around(array)[sys.argv[1]])
+    os._exit(0)
+
+def writes_on_the_other_side():
+    array = np.arange(1000)
+    array += 1
+    write(around(array)[{"start": "end", "end": "start"}[sys.argv[1]]])
+    before = plugin.state.broken
+    del array
+    return [before, plugin.state.broken, complaint()]
+
+def writes_between_parts():
+    net = Network([20, 30, 4], seed=0)
+    arguments = net.architecture, 8, plan.Task(8), True
+    plan.workspace(*arguments)
+    before = complaint()
+    layers, work = plan.workspace(*arguments)
+    work[layers["outputs"][1] - 1] = 0
+    return [before, complaint()]
+
+def contents():
+    resized = np.arange(5)
+    resized.resize(2000, refcheck=False)
+    rows = np.fromiter(range(3000), float)
+    return {
+        "empty": bool(np.isnan(np.empty(100)).all()),
+        "zeros": bool(np.zeros(5000).any()),
+        "arange": int(np.arange(10000).sum()),
+        "resized": int(resized.sum()),
+        "fromiter": float(rows.sum()),
+    }
+
+print(json.dumps({
+    "read": [end_of_a_read_beyond(size) for size in (1, 1000, 1024, 5000)],
+    "write": writes_on_the_other_side(),
+    "between": writes_between_parts(),
+    "contents": contents(),
+}))
 """
-    assert run_python("-c", BEGIN + code, side) == ""
 
 
-@pytest.mark.parametrize(("side", "other"), [("start", "end"), ("end", "start")])
-def test_a_write_on_the_other_side_is_found_when_the_array_goes(run_python, side, other):
-    code = f"""
-array = np.arange(1000)
-array += 1
-write(around(array)[{other!r}])
-before = plugin.state.broken
-del array
-print(before, plugin.state.broken)
-try:
-    plugin.pytest_runtest_teardown()
-except AssertionError as error:
-    print(error)
-"""
-    assert run_python("-c", BEGIN + code, side) == "0 1\n1 arrays were written to out of bounds\n"
+@pytest.fixture(scope="module", params=["start", "end"])
+def answers(request, run_python):
+    """What a process with fences on this side says."""
+    return json.loads(run_python("-c", BEGIN + ASK, request.param))
+
+
+def test_a_read_beyond_the_fence_ends_the_process(answers):
+    assert len(answers["read"]) == 4
+    assert set(answers["read"]) <= {-signal.SIGSEGV, -signal.SIGBUS}
+
+
+def test_a_write_on_the_other_side_is_found_when_the_array_goes(answers):
+    assert answers["write"] == [0, 1, "1 arrays were written to out of bounds"]
+
+
+def test_a_write_between_parts_of_the_work_array_is_found(answers):
+    assert answers["between"] == [None, "a part of the work array"]
+
+
+def test_arrays_hold_what_they_should(answers):
+    assert answers["contents"] == {
+        "empty": True,
+        "zeros": False,
+        "arange": 49995000,
+        "resized": 10,
+        "fromiter": 4498500,
+    }
 
 
 def test_an_array_that_is_found_broken_after_the_last_test_fails_the_run(tmp_path, run_python):
@@ -91,31 +144,70 @@ print("exit", int(pytest.main(arguments, plugins=[plugin])))
     assert [line for line in printed.splitlines() if "exit" in line] == ["exit 1", "exit 0"]
 
 
-def test_a_write_between_parts_of_the_work_array_is_found(run_python):
-    code = """
-net = Network([20, 30, 4], seed=0)
-layers, work = plan.workspace(net.architecture, 8, plan.Task(8), slopes=True)
-plugin.pytest_runtest_teardown()
-layers, work = plan.workspace(net.architecture, 8, plan.Task(8), slopes=True)
-work[layers["outputs"][1] - 1] = 0
-try:
-    plugin.pytest_runtest_teardown()
-except AssertionError:
-    print("found")
+# With pytest-xdist the workers have the plugin, and so has the process that they report to.
+CONFTEST = """
+import os, sys
+sys.path.insert(0, "tests")
+from faults import canaries
+import numba, numpy as np
+from fastnn.backends.compiled.machinery.vector_ir import pointer_to
+
+@numba.njit
+def byte(address):
+    return numba.carray(pointer_to(address, np.uint8(0)), 1)
+
+def write_before():
+    array = np.arange(1000) + 1
+    byte(array.ctypes.data - 1)[0] = 7
+
+def pytest_configure(config):
+    config.pluginmanager.register(canaries.Plugin("end"))
+
+def pytest_sessionfinish(session):
+    if "LATE" in os.environ and hasattr(session.config, "workerinput"):
+        write_before()
 """
-    assert run_python("-c", BEGIN + code, "end") == "found\n"
+SOUND = """
+def test_nothing():
+    pass
+"""
+BROKEN = """
+import conftest, numpy as np
+
+def test_write():
+    conftest.write_before()
+
+def test_read():
+    array = np.arange(1000)
+    assert conftest.byte(array.ctypes.data + array.nbytes)[0]
+"""
 
 
-def test_arrays_hold_what_they_should(run_python):
-    code = """
-assert np.isnan(np.empty(100)).all()
-assert not np.zeros(5000).any()
-assert np.arange(10000).sum() == 49995000
-array = np.arange(5)
-array.resize(2000, refcheck=False)
-assert array.sum() == 10
-rows = np.fromiter(range(3000), float)
-assert rows.sum() == 4498500
-"""
-    for side in ("start", "end"):
-        assert run_python("-c", BEGIN + code, side) == ""
+@pytest.fixture
+def run_by_workers(tmp_path, run_python):
+    """Run a file of tests by so many workers; return what pytest prints."""
+
+    def run(count, tests, **environment):
+        (tmp_path / "conftest.py").write_text(CONFTEST)
+        (tmp_path / "test_of_arrays.py").write_text(tests)
+        arguments = [str(tmp_path), "-q", "-n", str(count), "-p", "no:cacheprovider"]
+        code = f"import pytest; print('exit', int(pytest.main({arguments})))"
+        return run_python("-c", code, **environment)
+
+    pytest.importorskip("xdist")
+    return run
+
+
+@pytest.mark.long
+def test_what_is_broken_in_a_worker_fails_the_run(run_by_workers):
+    printed = run_by_workers(2, BROKEN)
+    assert "1 arrays were written to out of bounds" in printed
+    assert re.search("worker 'gw[01]' crashed while running '.*::test_read'", printed)
+    assert "exit 1" in printed
+
+
+def test_what_is_found_broken_after_the_last_test_of_a_worker_fails_the_run(run_by_workers):
+    printed = run_by_workers(1, SOUND, LATE="")
+    assert "1 passed" in printed
+    assert "; 1 found broken late" in printed
+    assert "exit 1" in printed

@@ -8,7 +8,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +23,16 @@ from fastnn.training import checkpoints, loop
 from fastnn.training.checkpoints import Saver
 
 each_backend = pytest.mark.parametrize("backend", BACKENDS)
+
+
+@pytest.fixture
+def tmp_path(tmp_path):
+    """A folder in memory where that can be: thousands of checkpoints wait long for a disk."""
+    if not os.access("/dev/shm", os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        yield Path(folder)
 
 
 def blobs(rows=70, seed=1):
@@ -210,8 +222,9 @@ def test_signals_end_a_process_with_a_checkpoint(tmp_path, number, code):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the runs are forks")
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_killed_runs_go_on(run_python, backend):
-    printed = run_python("tests/faults/kill.py", "--rounds", "12", "--backend", backend)
+def test_killed_runs_go_on(run_python, tmp_path, backend):
+    options = "--rounds", "12", "--backend", backend
+    printed = run_python("tests/faults/kill.py", *options, TMPDIR=str(tmp_path))
     assert printed.endswith(" 0 failures\n")
 
 

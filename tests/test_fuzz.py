@@ -17,7 +17,8 @@ from faults import fuzz
 
 from fastnn import datasets
 
-SECONDS = 1.5  # for each reader
+# For each reader.
+each_time = pytest.mark.parametrize("seconds", [0.5, pytest.param(5, marks=pytest.mark.long)])
 
 FOUND = sorted(path for path in fuzz.CORPUS.iterdir() if "-" in path.name)
 
@@ -42,10 +43,11 @@ def test_what_once_found_something_is_refused_by_name(fuzzers, path):
     assert fuzzers[path.name.split("-")[0]].give(path.read_bytes()) is None
 
 
+@each_time
 @pytest.mark.parametrize("name", fuzz.READERS)
-def test_changed_files_are_read_or_refused_by_name(fuzzers, name):
+def test_changed_files_are_read_or_refused_by_name(fuzzers, name, seconds):
     fuzzer, rng = fuzzers[name], random.Random(0)
-    end = time.perf_counter() + SECONDS
+    end = time.perf_counter() + seconds
     while time.perf_counter() < end:
         fuzzer.give(fuzzer.change(rng))
     assert fuzzer.found == {}

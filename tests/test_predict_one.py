@@ -113,7 +113,9 @@ def test_warmup_leaves_nothing_to_compile(run_python):
     script = """
 import fastnn, numpy as np
 from numba.core import event
+from fastnn.backends.compiled import cache
 assert fastnn.warmup("float32", "float64") > 0
+cache._Entries.load = lambda entries, key: None  # what is missing is compiled, cached or not
 with event.install_recorder("numba:compile") as compilations:
     for dtype in ("float32", "float64"):
         net = fastnn.Network([3, 4, 2], dtype=dtype)

@@ -359,16 +359,22 @@ def test_transposition_of_a_block(dtype):
 
 # Other widths
 
-MODULES = [f"tests/test_{name}.py" for name in ("parity", "gradients", "vectors")]
-
-
+MODULES = [f"tests/test_{name}.py" for name in ("parity", "gradients", "vectors", "toolbox")]
 OTHER_WIDTHS = [bits for bits in (128, 256, 512) if bits != vector_ir.MACHINE.bits]
+# Each dtype has kernels of its own to compile: one for each width, and the others in the long run.
+WIDTHS_AND_DTYPES = [
+    pytest.param(bits, dtype, marks=[pytest.mark.long] * (i % 2 != j))
+    for i, bits in enumerate(OTHER_WIDTHS)
+    for j, dtype in enumerate(("float32", "float64"))
+]
 
 
-@pytest.mark.parametrize("bits", OTHER_WIDTHS)
-def test_every_other_vector_width(run_python, bits):
-    arguments = ("-q", "-x", "-p", "no:cacheprovider", "-m", "every_width", *MODULES)
-    printed = run_python("-m", "pytest", *arguments, FASTNN_VECTOR_BITS=str(bits))
+@pytest.mark.parametrize(("bits", "dtype"), WIDTHS_AND_DTYPES)
+def test_every_other_vector_width(run_python, bits, dtype):
+    arguments = ("-q", "-x", "-p", "no:cacheprovider", "-m", "every_width and not long", *MODULES)
+    printed = run_python(
+        "-m", "pytest", *arguments, FASTNN_VECTOR_BITS=str(bits), TESTED_DTYPES=dtype
+    )
     assert " passed" in printed
 
 

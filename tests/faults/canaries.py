@@ -265,8 +265,17 @@ class Plugin:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session):
         gc.collect()
+        if hasattr(session.config, "workeroutput"):  # of pytest-xdist
+            session.config.workeroutput["canaries"] = self.state.allocated, self.state.broken
         if self.state.broken:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node):
+        # A worker that crashed has failed the run already.
+        allocated, broken = getattr(node, "workeroutput", {}).get("canaries", (0, 0))
+        self.state.allocated += allocated
+        self.state.broken += broken
 
     def pytest_terminal_summary(self, terminalreporter):
         line = f"canaries: {self.state.allocated:,} arrays; {self.state.broken} found broken late"

@@ -29,6 +29,7 @@ ACTIVATIONS = ("relu", "leaky_relu", "elu", "selu", "gelu", "silu", "softplus", 
 OPTIMIZERS = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw")
 GROWTH = 0.01
 WARM_UP = 60.0  # seconds at most, or a third of the time
+FEWEST = 12  # rounds of it, on a slow machine: one of the first is large enough for two threads
 
 
 def once(rng: random.Random, folder: Path) -> None:
@@ -99,7 +100,7 @@ def soak(seconds: float, seed: int = 0) -> Figures:
         while (elapsed := time.perf_counter() - began) < seconds:
             once(rng, Path(folder))
             rounds += 1
-            if elapsed >= min(WARM_UP, seconds / 3):
+            if rounds > FEWEST and elapsed >= min(WARM_UP, seconds / 3):
                 start = start or state()
                 samples.append(state())
     if start is None:
