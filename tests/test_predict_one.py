@@ -113,7 +113,7 @@ def test_warmup_leaves_nothing_to_compile(run_python):
     script = """
 import fastnn, numpy as np
 from numba.core import event
-from fastnn.backends.compiled import cache
+from fastnn.backends.compiled.machinery import cache
 assert fastnn.warmup("float32", "float64") > 0
 cache._Entries.load = lambda entries, key: None  # what is missing is compiled, cached or not
 with event.install_recorder("numba:compile") as compilations:
