@@ -225,7 +225,7 @@ def test_signals_end_a_process_with_a_checkpoint(tmp_path, number, code):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_killed_runs_go_on(run_python, tmp_path, backend):
     options = "--rounds", "12", "--backend", backend
-    # In memory, where there is such a folder: a disk that others use syncs hundreds of times slower.
+    # In memory, where there is such a folder: a busy disk syncs a hundred times slower.
     memory = pathlib.Path("/dev/shm")
     folder = memory if os.access(memory, os.W_OK) else tmp_path
     printed = run_python("tests/faults/kill.py", *options, TMPDIR=str(folder))

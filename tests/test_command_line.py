@@ -444,6 +444,15 @@ def test_a_first_run_says_that_it_compiles_before_it_does(run, monkeypatch):
     assert printed.endswith("0.5 s of it compiling kernels\n")  # before training, and in it
 
 
+def test_ctrl_c_before_training_ends_with_a_line(folder, monkeypatch, capsys):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fastnn.cli.parsing.read", interrupt)
+    assert train.main(f"{SHORT} --data {folder}".split()) == 130
+    assert capsys.readouterr().err == "fastnn-train: stopped: Ctrl-C\n"
+
+
 def test_ctrl_c_ends_with_a_report_of_whole_epochs(folder, tmp_path, monkeypatch, capsys):
     def interrupt(row):
         raise KeyboardInterrupt

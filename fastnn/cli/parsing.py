@@ -319,6 +319,9 @@ def _class_weight(words: list[str] | None, data: Dataset) -> Keywords:
     return {"class_weight": {data.place_of(label): weights[label] for label in weights}}
 
 
+INTERRUPTED = 130  # what a shell makes of SIGINT
+
+
 def run(parser: Parser, task: Callable[[Given], int], arguments: Sequence[str] | None) -> int:
     """Run a task; return the exit code. Bad input exits with 2 and a line on standard error."""
     given = vars(parser.parse_args(arguments))
@@ -327,5 +330,8 @@ def run(parser: Parser, task: Callable[[Given], int], arguments: Sequence[str] |
     except BrokenPipeError:  # the reader of the output has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except KeyboardInterrupt:  # where a task has nothing to report on
+        print(f"{parser.prog}: stopped: Ctrl-C", file=sys.stderr)
+        return INTERRUPTED
     except (ValueError, TypeError, OSError, MemoryError, ImportError, DivergenceError) as error:
         parser.error(" ".join(str(error).split()) or type(error).__name__)

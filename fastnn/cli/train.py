@@ -140,7 +140,7 @@ def _train(given: Given) -> int:
     kernels = "compiling" if compiled else "loading"
     seconds += history.compile_seconds
     print(f"\n{time.perf_counter() - start:.1f} s in all, {seconds:.1f} s of it {kernels} kernels")
-    return 130 if ended == "Ctrl-C" else 0
+    return parsing.INTERRUPTED if ended == "Ctrl-C" else 0
 
 
 def _check_results(given: Given) -> None:
