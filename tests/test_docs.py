@@ -365,6 +365,12 @@ def test_the_reference_holds_every_public_name(name):
     assert re.search(rf"^::: {re.escape(name)}$", text, re.MULTILINE)
 
 
+def test_the_reference_holds_every_member_of_a_network():
+    text = (DOCS / "reference" / "network.md").read_text(encoding="utf-8")
+    members = {name for name in dir(fastnn.Network) if name[0] != "_"}
+    assert set(re.findall(r"^        - (\w+)$", text, re.MULTILINE)) == members - {"of"}
+
+
 def test_the_help_texts_of_the_reference_are_current():
     path = ROOT / "bench" / "help_texts.py"
     specification = importlib.util.spec_from_file_location("help_texts", path)

@@ -47,7 +47,11 @@ SETTINGS = {
         Setting("--beta1", "beta1", "share of the mean gradient that each step keeps"),
         Setting("--beta2", "beta2", "share of the mean squared gradient that each step keeps"),
         Setting("--epsilon", "epsilon", "number added to the root by which steps are divided"),
-        Setting("--weight-decay", "weight_decay", "weights shrink by this times the learning rate in each step"),
+        Setting(
+            "--weight-decay",
+            "weight_decay",
+            "weights shrink by this times the learning rate in each step",
+        ),
     ),
     "schedule": (
         Setting("--by", "by", "when the rate changes", {"choices": ("step", "epoch")}),
