@@ -130,8 +130,10 @@ class Inspectable:
         ----------
         X, y : array
             As for `train`.
-        sample_weight, class_weight : optional
-            As for `train`; they weight all metrics.
+        sample_weight : array of shape (rows,), optional
+            As for `train`; it weights all metrics.
+        class_weight : "balanced", mapping or sequence, optional
+            As for `train`; it weights all metrics.
 
         Returns
         -------
@@ -169,9 +171,19 @@ class Inspectable:
         ----------
         X, y : array
             As for `train`.
-        l2, l1, label_smoothing, dropout, sample_weight, class_weight : optional
-            As for `train`. Dropout leaves out the same units in every call: those of the first
-            epoch without shuffling.
+        l2 : float
+            As for `train`.
+        l1 : float
+            As for `train`.
+        label_smoothing : float
+            As for `train`.
+        dropout : float or sequence of float
+            As for `train`. The same units are left out in every call: those of the first epoch
+            without shuffling.
+        sample_weight : array of shape (rows,), optional
+            As for `train`.
+        class_weight : "balanced", mapping or sequence, optional
+            As for `train`.
 
         Returns
         -------

@@ -24,8 +24,10 @@ def load(
     Parameters
     ----------
     path : str or path
-    backend, threads
-        As for `Network`; the file does not hold them.
+    backend : str
+        As for `Network`; the file does not hold it.
+    threads : int, optional
+        As for `Network`; the file does not hold it.
     loss : callable, optional
         The network's loss, if it is a function of your own; the file does not hold functions.
 

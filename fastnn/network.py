@@ -31,8 +31,6 @@ from fastnn.training.settings import Callback
 class Network(Inspectable):
     """A multi-layer perceptron.
 
-    Its attributes, such as ``weights`` and ``classes``, are documented in `fastnn.inspectable`.
-
     Parameters
     ----------
     sizes : sequence of int
@@ -65,11 +63,12 @@ class Network(Inspectable):
     threads : int, optional
         Largest number of threads. Small steps use fewer where that is faster; the results are the
         same to the bit. Default: all CPUs that the process may use.
-    standardize_inputs, standardize_targets : bool
+    standardize_inputs : bool
         Scale each column to mean 0 and standard deviation 1. The first call of `train` learns both
-        from its training rows; the network then scales by itself, so that data and predictions keep
-        their units. Targets need the output "identity"; their loss is in standard deviations, other
-        metrics are in the units of the data.
+        from its training rows; the network then scales by itself: data keep their units.
+    standardize_targets : bool
+        The same for targets, with the output "identity". The loss is in standard deviations;
+        predictions and other metrics are in the units of the data.
 
     Raises
     ------
@@ -184,9 +183,8 @@ class Network(Inspectable):
         learning_rate : float, optional
             Learning rate before the schedule. Default: the optimizer's own, which is 0.3 for sgd,
             0.03 for momentum and nesterov, 0.001 for the others.
-        l2, l1 : float
-            Penalties on the weights, not on the biases: ``l2 / 2`` times the sum of their squares,
-            and ``l1`` times the sum of their absolute values.
+        l2 : float
+            Penalty on the weights, not on the biases: ``l2 / 2`` times the sum of their squares.
         validation : (X, y), (X, y, sample_weight) or float, optional
             Data to evaluate after each epoch, or the share of the rows, between 0 and 1, to set
             aside for that: chosen by the seed, with the same share of each class.
@@ -195,7 +193,7 @@ class Network(Inspectable):
         schedule : str, schedule or callable
             How the learning rate changes in this call: "linear" (falls to 0), "constant",
             "exponential", "step", "inverse_scaling", "cosine", "one_cycle", "plateau", an object
-            from `fastnn.schedules`, or a function from the epochs done, with fractions, to a
+            from `fastnn.schedules`, or a function from the epochs done, such as 2.5, to a
             factor.
         progress : bool, optional
             Show a progress bar. Default: only if standard error is a terminal.
@@ -205,14 +203,17 @@ class Network(Inspectable):
         optimizer : str or optimizer
             "sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw", or an object from
             `fastnn.optimizers`, such as ``fastnn.optimizers.Adam(beta1=0.8)``.
+        l1 : float
+            Penalty on the weights: ``l1`` times the sum of their absolute values.
         dropout : float or sequence of float
             Share of the hidden units to leave out of each row at random while training; or one
             share for the inputs and one for each hidden layer.
         max_norm : float, optional
             Upper limit of the norm of each unit's weights (Srivastava et al., 2014).
-        clip_norm, clip_value : float, optional
-            Upper limits of the norm of the whole gradient, and of each of its elements; the norm is
-            clipped first.
+        clip_norm : float, optional
+            Upper limit of the norm of the whole gradient.
+        clip_value : float, optional
+            Upper limit of each element of the gradient, after ``clip_norm``.
         label_smoothing : float
             Share by which targets of the cross-entropies move towards the uniform distribution.
         class_weight : "balanced", mapping or sequence, optional

@@ -139,6 +139,7 @@ def write(
     ImportError, TypeError, ValueError, DivergenceError
         As for `plots.of_run`.
     """
+    plots.check_installed()
     page = _page(net, history, X, y, settings or {}, names, shape, title)
     with replacing(path) as file:
         file.write(page)

@@ -1,4 +1,4 @@
-"""README and docs: every block runs alone and prints what is shown; tables and links are right."""
+"""README and docs: every block runs and prints what is shown; tables and links are right."""
 
 from __future__ import annotations
 
@@ -45,12 +45,17 @@ UPDATE = "UPDATE_DOCS" in os.environ
 
 
 class Block(Region):
-    """A fenced block of code, with the output that is shown below it."""
+    """A fenced block of code, with the output that is shown below it.
 
-    def __init__(self, code: Region, language: str, output: str, page: Path) -> None:
+    If it uses a network that the block before it saves, `before` is the code of that block.
+    """
+
+    def __init__(
+        self, code: Region, language: str, output: str, page: Path, before: str = ""
+    ) -> None:
         super().__init__(code.start, code.end)
         self.language, self.code, self.output = language, code.lexemes["source"], output
-        self.page = page
+        self.page, self.before = page, before
 
     def check(self, printed: str) -> None:
         """Compare what was printed with the page, or write it there."""
@@ -77,13 +82,18 @@ def blocks_of(document: Document):
         for language in ("python", "sh", "text")
         for region in FencedCodeBlockLexer(language)(document)
     )
+    saved = {}
     for (_, language, region), following in zip_longest(found, found[1:]):
-        output = ""
+        code, output = region.lexemes["source"], ""
+        used = re.search(r"fastnn\.predict (\S+)", code)
+        before = saved.get(used[1], "") if used and language == "sh" else ""
         if following and following[1] == "text":
             between = document.text[region.end : following[2].start]
             output = following[2].lexemes["source"] if not between.strip() else ""
+        if language == "sh":
+            saved |= dict.fromkeys(re.findall(r"--save (\S+)", code), code)
         if language != "text":
-            yield Block(region, language, output, Path(document.path))
+            yield Block(region, language, output, Path(document.path), before)
 
 
 def blocks():
@@ -94,9 +104,9 @@ def blocks():
             yield pytest.param(example.region, id=name)
 
 
-def lines_of(block):
-    """Return the commands of a block, each in one line."""
-    lines = block.code.replace("\\\n", " ").splitlines()
+def lines_of(code):
+    """Return the commands of some code, each in one line."""
+    lines = code.replace("\\\n", " ").splitlines()
     return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
 
 
@@ -175,6 +185,19 @@ def skip_without_extras(code):
             pytest.importorskip(module)
 
 
+def printed_by(lines):
+    """Run commands; return what they print."""
+    printed = ""
+    for line in lines:
+        program, *arguments = shlex.split(line)
+        assert program == "python", f"{line}: add it to NOT_RUN if it should not be run"
+        command = [sys.executable, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+        printed += done.stdout
+    return printed
+
+
 @pytest.mark.parametrize("block", list(blocks()))
 def test_a_block_runs_alone_and_prints_what_the_page_shows(block, folder):
     skip_without_extras(block.code)
@@ -186,18 +209,11 @@ def test_a_block_runs_alone_and_prints_what_the_page_shows(block, folder):
             runpy.run_path(str(script), run_name="__main__")
         block.check(printed.getvalue())
         return
-    lines = lines_of(block)
+    lines = lines_of(block.code)
     if any(line.startswith(NOT_RUN) for line in lines):
         return
-    printed = ""
-    for line in lines:
-        program, *arguments = shlex.split(line)
-        assert program == "python", f"{line}: add it to NOT_RUN if it should not be run"
-        command = [sys.executable, *arguments]
-        done = subprocess.run(command, capture_output=True, text=True)
-        assert done.returncode == 0, f"{line}\n{done.stderr}"
-        printed += done.stdout
-    block.check(printed)
+    printed_by(lines_of(block.before))
+    block.check(printed_by(lines))
 
 
 @pytest.mark.parametrize(
@@ -347,6 +363,12 @@ def public_names():
 def test_the_reference_holds_every_public_name(name):
     text = "\n".join(page.read_text(encoding="utf-8") for page in DOCS.glob("reference/*.md"))
     assert re.search(rf"^::: {re.escape(name)}$", text, re.MULTILINE)
+
+
+def test_the_reference_holds_every_member_of_a_network():
+    text = (DOCS / "reference" / "network.md").read_text(encoding="utf-8")
+    members = {name for name in dir(fastnn.Network) if name[0] != "_"}
+    assert set(re.findall(r"^        - (\w+)$", text, re.MULTILINE)) == members - {"of"}
 
 
 def test_the_help_texts_of_the_reference_are_current():

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from html.parser import HTMLParser
 
 import numpy as np
@@ -241,6 +242,15 @@ def test_a_link_stays_a_link(runs, tmp_path):
     report.write(link, *runs["two classes"])
     assert link.is_symlink()
     assert path.read_text("utf-8").startswith("<!DOCTYPE html>")
+
+
+def test_without_matplotlib_an_error_says_what_to_install(runs, tmp_path, monkeypatch):
+    for module in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
+        monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setattr(report.importlib.metadata, "version", lambda name: pytest.fail(name))
+    with pytest.raises(ImportError, match=r"plots need matplotlib: pip install 'fastnn-cpu\[plots"):
+        report.write(tmp_path / "report.html", *runs["numbers"])
+    assert not [*tmp_path.iterdir()]
 
 
 def test_a_missing_folder_is_refused_before_anything_is_drawn(runs, tmp_path):

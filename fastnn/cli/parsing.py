@@ -47,7 +47,11 @@ SETTINGS = {
         Setting("--beta1", "beta1", "share of the mean gradient that each step keeps"),
         Setting("--beta2", "beta2", "share of the mean squared gradient that each step keeps"),
         Setting("--epsilon", "epsilon", "number added to the root by which steps are divided"),
-        Setting("--weight-decay", "weight_decay", "decay of the weights per step, times the rate"),
+        Setting(
+            "--weight-decay",
+            "weight_decay",
+            "weights shrink by this times the learning rate in each step",
+        ),
     ),
     "schedule": (
         Setting("--by", "by", "when the rate changes", {"choices": ("step", "epoch")}),
@@ -92,7 +96,7 @@ def parser(program: str, description: str, several: bool = False) -> Parser:
     group = Group(parser, "data", text)
     group.one("--data", "data to train on", Path, metavar="PATH")
     add_columns(group)
-    group.flag("--regression", "treat labels as numbers even if all are whole")
+    group.flag("--regression", "predict numbers, even if all labels are whole numbers")
     group.one("--test", "data to evaluate on", Path, metavar="PATH")
     text = "share of the rows to evaluate on, if there is no --test"
     group.one("--test-share", text, float, metavar="SHARE", default=0.2)
@@ -191,7 +195,7 @@ def add_columns(group: Group) -> None:
     """Add the options that describe a CSV file."""
     text = (
         "column of the labels in a CSV file: its name, or its position from 0 (-1: the last) "
-        "(default: label)"
+        "(default: the column called 'label')"
     )
     group.one("--label", text, metavar="COLUMN")
     text = "the first line of a CSV file is a row, not the names of the columns (default: detected)"
