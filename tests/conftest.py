@@ -30,6 +30,8 @@ def pytest_cmdline_main(config):
         option.numprocesses = "auto"
     if option.numprocesses and option.dist == "no":
         option.dist = "loadfile"
+    if option.numprocesses:  # by default OpenMP's threads keep busy the CPUs that others wait for
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 @pytest.hookimpl(wrapper=True, optionalhook=True)
@@ -68,8 +70,16 @@ def pytest_configure(config):
         config.pluginmanager.register(canaries.Plugin(os.environ["CANARIES"]))
 
 
+def all_lengths(config):
+    return config.option.long or config.option.markexpr
+
+
+def pytest_report_header(config):
+    return None if all_lengths(config) else "tests marked long are left out; --long runs them, too"
+
+
 def pytest_collection_modifyitems(config, items):
-    if config.option.long or config.option.markexpr:
+    if all_lengths(config):
         return
     long = [item for item in items if item.get_closest_marker("long")]
     if long:
