@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 
 import numpy as np
@@ -332,3 +333,37 @@ def test_no_rows_to_predict_are_refused(backend, method, dtype, standardize):
 def test_no_rows_to_learn_from_are_refused(backend, method):
     with pytest.raises(ValueError, match=r"X must not be empty, got shape \(0, 4\)"):
         getattr(network(backend, "float32"), method)(X[:0], LABELS[:0])
+
+
+# Memory that is used again
+
+
+@each_backend
+@each_dtype
+@pytest.mark.parametrize("zeros", [0.0, 0.9])
+def test_what_was_not_finite_leaves_no_trace(backend, dtype, zeros):
+    rng = np.random.default_rng(4)
+    rows = rng.normal(size=(30, 21)) * (rng.random((30, 21)) >= zeros)
+    labels = rng.integers(0, 5, 30)
+
+    def everything(net):
+        yield lambda: net.predict_proba(rows)
+        yield lambda: net.loss_and_gradient(rows, labels)[1].vector
+        yield lambda: net.input_gradient(rows, labels)
+        yield lambda: np.concatenate(net.activations(rows), axis=1)
+        yield lambda: net.train(rows, labels, epochs=1, batch_size=7, clip_norm=1)["loss"]
+        yield lambda: net.train(rows, labels, epochs=1, optimizer="adam")["loss"]
+        yield lambda: net.parameters
+
+    nets = [network(backend, dtype, (21, 37, 5), activation="gelu") for _ in range(2)]
+    before = nets[0].parameters.copy()
+    for weights in nets[0].weights:
+        weights[...] = np.inf
+    for call in everything(nets[0]):
+        with contextlib.suppress(DivergenceError):
+            call()
+    nets[0].parameters[:] = before
+    for net in nets:
+        net.model.optimizer_state, net.model.epochs_trained = None, 0
+    for spoilt, fresh in zip(*map(everything, nets), strict=True):
+        np.testing.assert_array_equal(spoilt(), fresh())
