@@ -323,7 +323,9 @@ def main() -> int:
                 raise UsageError(f"--{name} must be {limit}; got {value}")
         table = selected(cells(options.threads), options.cells)
         with contextlib.ExitStack() as stack:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            # Git, ended while it writes a worktree, may go on writing for a moment.
+            scratch = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+            folder = Path(stack.enter_context(scratch))
             for name in SCRIPTS:  # copies, as the checkout may change while they are in use
                 shutil.copy(Path(__file__).with_name(name), folder)
             old = stack.enter_context(checked_out("OLD", options.old, folder))
