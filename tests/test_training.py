@@ -611,3 +611,13 @@ def test_both_backends_learn_digits_alike(mnist):
     nets = [Network([784, 32, 10], seed=1, backend=backend) for backend in BACKENDS]
     ours, theirs = (net.train(X[:3000], y[:3000], epochs=3)["loss"] for net in nets)
     assert ours == pytest.approx(theirs, rel=1e-4)
+
+
+def test_a_run_without_a_bar_takes_no_lock_of_tqdm(run_python):
+    # A forked child that is killed while it has the lock would stop its parent.
+    code = """
+import sys, numpy as np, fastnn
+fastnn.Network([2, 3, 2], backend="numpy").train(np.eye(2), [0, 1], epochs=1)
+print("tqdm" in sys.modules)
+"""
+    assert run_python("-c", code) == "False\n"

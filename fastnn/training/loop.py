@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -221,7 +222,32 @@ def slices(
             yield slice(first, min(first + length, end))
 
 
+class _NoBar:
+    """What stands in for a progress bar that is not shown.
+
+    One of tqdm's takes a lock that forked processes share: a child that is killed while it has the
+    lock stops its parent for good.
+    """
+
+    def __enter__(self) -> _NoBar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def update(self, count: int) -> None:
+        """Do nothing."""
+
+    def set_description_str(self, text: str) -> None:
+        """Do nothing."""
+
+
 def _bar(settings: TrainingSettings, rows: int):  # type: ignore[no-untyped-def]
+    shown = settings.progress
+    if shown is None:
+        shown = sys.stderr is not None and sys.stderr.isatty()
+    if not shown:
+        return _NoBar()
     from tqdm import tqdm  # only here: importing it takes a tenth of a second
 
     return tqdm(
@@ -230,6 +256,4 @@ def _bar(settings: TrainingSettings, rows: int):  # type: ignore[no-untyped-def]
         unit_scale=True,
         dynamic_ncols=True,
         leave=False,
-        # None: shown on a terminal
-        disable=None if settings.progress is None else not settings.progress,
     )
