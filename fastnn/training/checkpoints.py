@@ -95,10 +95,12 @@ class Saver:
         try:
             with _termination():
                 yield
-        except (KeyboardInterrupt, SystemExit):
-            self.run.moment.restore(self.run)
-            self.write()
-            raise
+        except (KeyboardInterrupt, SystemExit) as end:
+            try:
+                self.run.moment.restore(self.run)
+                self.write()
+            finally:
+                raise end  # whatever comes meanwhile
 
     def _write(self) -> None:
         run, history, watch = self.run, self.run.history, self.run.watch
