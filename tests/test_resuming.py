@@ -549,6 +549,14 @@ def test_the_layout_of_an_array_does_not_matter(count, small_blocks):
     assert len({fingerprints.of_array(each, 0.0) for each in layouts}) == 1
 
 
+def test_a_run_without_a_checkpoint_is_not_looked_at(monkeypatch):
+    def looks(*arguments):
+        raise AssertionError
+
+    monkeypatch.setattr(fingerprints, "crc32", looks)
+    assert len(network().train(X, Y, epochs=2, validation=0.2, schedule=rate(1.0))) == 2
+
+
 # Scalers come from the file
 
 

@@ -3,8 +3,8 @@
 A checkpoint is a file of the network with the optimizer's state, see `fastnn.model.files`. It also
 has the tensors ``best.layers.0.weights`` and so on, the best parameters so far, if there is early
 stopping; the tensor ``history``, float64 (epochs, columns); and in the metadata ``run``: settings,
-progress, the counters of early stopping and the names of the columns. The order of the rows and the
-units that dropout leaves out follow from the seed and the progress.
+checksums of the data, progress, the counters of early stopping and the names of the columns. The
+order of the rows and the units that dropout leaves out follow from the seed and the progress.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Saver:
     OSError
         If the checkpoint cannot be read, or the first one cannot be written.
     ValueError
-        If the checkpoint is damaged, or of other settings or data.
+        If the checkpoint is damaged, or of another network, other settings or other data.
     """
 
     def __init__(self, run: Run) -> None:
@@ -70,7 +70,7 @@ class Saver:
             self._read()
 
     def begin(self) -> None:
-        """Write the first checkpoint of a run; what fails is to fail before training."""
+        """Write the first checkpoint of a run; if it cannot be written, nothing is trained."""
         if not self.resumes:
             self._write()
 
@@ -231,10 +231,9 @@ def _difference(key: str, was: Any, now: Any) -> str | None:
 def _progress(stored: Any, run: Run) -> Progress:
     """Return the progress that a file holds, after checking it."""
     progress = Progress(**stored)
-    rows, settings = len(run.data), run.settings
-    check.integer("epoch", progress.epoch, 0, settings.epochs)
-    check.integer("step", progress.step, 0, -(-rows // settings.batch_size) - 1)
-    check.integer("seen", progress.seen, 0, rows)
+    check.integer("epoch", progress.epoch, 0, run.settings.epochs)
+    check.integer("step", progress.step, 0, run.steps - 1)
+    check.integer("seen", progress.seen, 0, len(run.data))
     for name in ("rate", "seconds"):
         check.real(name, getattr(progress, name), least=0)
     check.real("total", progress.total)

@@ -112,7 +112,7 @@ def _go(run: Run, bar: Any, saver: Saver | None = None) -> History:
         number = model.epochs_trained + 1
         bar.set_description_str(f"epoch {number}")
         start = _go_through_the_rows(run, bar, saver)
-        whole = run.progress.seen == len(run.data)
+        whole = run.progress.step == run.steps
         if not whole:  # a call that resumes takes the other rows of this epoch
             _save(run, saver)
         try:
@@ -164,7 +164,7 @@ def _record(run: Run, metrics: dict[str, float]) -> str:
         history.best_epoch = run.model.epochs_trained
     if any(isinstance(answer, str) and answer == "stop" for answer in answers):
         return "a callback"
-    if watch and watch.over and at.seen == len(run.data):
+    if watch and watch.over and at.step == run.steps:
         return "early stopping"
     return "max_seconds" if run.late else ""
 
@@ -178,14 +178,13 @@ def _go_through_the_rows(run: Run, bar: Any, saver: Saver | None) -> Moment:
     batch_size, rule = settings.batch_size, settings.rule
     backend = backends.get(model.backend)
     number = model.epochs_trained + 1
-    steps = -(-count // batch_size)
     column = "validation_loss" if "validation_loss" in run.history.columns else "loss"
     before = None
     start = time.perf_counter()
     order = epoch_order(model.seed, number, count, run.data.rows, settings.shuffle)
     # Rates, losses and keys are made for one part at a time: an epoch may have very many rows.
     first, every = run.progress.step, settings.checkpoint_every
-    for part in slices(model.architecture, steps, batch_size, every, first):
+    for part in slices(model.architecture, run.steps, batch_size, every, first):
         run.keep()
         if run.data.evaluated:
             before = before or run.moment
@@ -195,7 +194,7 @@ def _go_through_the_rows(run: Run, bar: Any, saver: Saver | None) -> Moment:
             start = time.perf_counter()
         places = range(part.start * batch_size, min(part.stop * batch_size, count))
         rows = order[places.start : places.stop]
-        t = at.epoch + np.arange(part.start, part.stop) / steps
+        t = at.epoch + np.arange(part.start, part.stop) / run.steps
         losses_before = (row[column] for row in run.history)
         factors = schedules.factors(settings.schedule, t, settings.epochs, losses_before)
         rates = settings.learning_rate * factors

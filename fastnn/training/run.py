@@ -84,6 +84,11 @@ class Run:
         self.keep()
 
     @property
+    def steps(self) -> int:
+        """The steps of an epoch."""
+        return -(-len(self.data) // self.settings.batch_size)
+
+    @property
     def is_finite(self) -> bool:
         """Whether the parameters and the optimizer's state are finite."""
         return all(np.isfinite(vector).all() for vector in _vectors(self.model))
