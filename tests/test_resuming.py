@@ -718,6 +718,29 @@ def test_an_interrupt_before_the_first_step_of_a_resumed_run_keeps_network_and_f
     assert net.parameters.tobytes() == whole.parameters.tobytes()
 
 
+@pytest.mark.parametrize("options", [{"early_stopping": EarlyStopping("loss", patience=1)}, {}])
+def test_an_interrupt_between_the_last_epoch_and_its_checkpoint_loses_no_epoch(
+    tmp_path, monkeypatch, options
+):
+    def stop(row):
+        return "stop" if row["epoch"] == 4 and not options else None
+
+    def interrupt(run, saver):
+        raise KeyboardInterrupt
+
+    options |= {"epochs": 9, "learning_rate": 30.0, "schedule": "constant", "callbacks": [stop]}
+    whole = network()
+    history = whole.train(X, Y, **options)
+    options |= {"checkpoint": tmp_path / "c", "resume": True}
+    monkeypatch.setattr(loop, "_save", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        network().train(X, Y, **options)
+    monkeypatch.undo()
+    again = network()
+    assert recorded(again.train(X, Y, **options)) == recorded(history)
+    assert again.parameters.tobytes() == whole.parameters.tobytes()
+
+
 # Interrupts come through
 
 

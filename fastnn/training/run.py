@@ -148,6 +148,7 @@ class Moment:
     counters: tuple[float, int]  # of early stopping
     best: Array
     best_epoch: int | None
+    stopped: str
 
     @classmethod
     def of(cls, run: Run) -> Moment:
@@ -161,6 +162,7 @@ class Moment:
             (watch.best, watch.waited) if watch else (0.0, 0),
             run.best,
             run.history.best_epoch,
+            run.history.stopped,
         )
 
     def restore(self, run: Run) -> None:
@@ -172,7 +174,7 @@ class Moment:
         if run.watch:
             run.watch.best, run.watch.waited = self.counters
         run.best = self.best
-        run.history.best_epoch = self.best_epoch
+        run.history.best_epoch, run.history.stopped = self.best_epoch, self.stopped
 
 
 def _vectors(model: Model) -> list[Array]:
