@@ -324,6 +324,7 @@ nested_otherwise.__qualname__ = "nested"
         (functools.partial(rate(1.0), power=1), functools.partial(rate(1.0), power=2)),
         (nested, nested_otherwise),
         (Frozen(1.0), Frozen(0.5)),
+        (functools.cache(rate(1.0)), functools.cache(rate(0.5))),
         (Constant(1.0), Frozen(1.0)),
         (Constant(1.0), Constant(1.0).other),
         (schedules.Linear(), schedules.Linear(0.1)),

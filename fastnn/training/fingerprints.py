@@ -135,9 +135,10 @@ def _contents(value: Any) -> Iterator[Any]:
         yield value.args
         yield tuple(value.keywords.items())
     elif not isinstance(value, type):
-        if getattr(getattr(value, "__dataclass_params__", None), "frozen", False):
+        if getattr(getattr(type(value), "__dataclass_params__", None), "frozen", False):
             yield from (getattr(value, field.name) for field in dataclasses.fields(value))
         if callable(value):
-            yield getattr(value, "__wrapped__", None)  # such as what Numba has compiled
+            # Such as what Numba has compiled.
+            yield getattr(value, "__dict__", {}).get("__wrapped__")
             call = type(value).__call__
             yield call if isinstance(call, FunctionType) else None

@@ -214,12 +214,13 @@ def _go_through_the_rows(run: Run, bar: Any, saver: Saver | None) -> Moment:
         bar.update(len(rows))
         sizes = np.full(len(losses), batch_size)
         sizes[-1] = len(rows) - batch_size * (len(losses) - 1)
+        sums = losses * sizes
+        sums[0] += at.total
         now = time.perf_counter()
         run.progress = dataclasses.replace(
             at,
             step=part.stop,
-            # One after the other, so that it does not matter where an epoch is cut.
-            total=float(np.add.accumulate([at.total, *(losses * sizes)])[-1]),
+            total=float(np.cumsum(sums)[-1]),  # in order: it does not matter where epochs are cut
             seen=at.seen + len(rows),
             rate=at.rate if part.start else float(rates[0]),
             seconds=at.seconds + now - start,
