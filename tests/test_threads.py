@@ -19,7 +19,7 @@ from cases import DTYPES, WIDE, Case, make_data, make_network
 
 import fastnn
 from fastnn.backends.compiled.kernels import batches as steps
-from fastnn.backends.compiled.machinery import threads
+from fastnn.backends.compiled.machinery import threads, thresholds
 from fastnn.cli.info import LAYERS
 
 COUNTS = (1, 2, 3, 8)
@@ -101,6 +101,10 @@ def test_a_large_step_takes_all_there_are_by_default(monkeypatch):
 
 def test_a_step_takes_no_more_threads_than_it_has_work_for():
     assert threads.choose(8, 2.5 * threads.WORTH_A_THREAD) == 2
+
+
+def test_an_architecture_that_was_not_measured_takes_the_thresholds_of_x86():
+    assert thresholds.of("arm64") == thresholds.of("x86_64") == thresholds.X86
 
 
 def times_of_calls(trial, seconds, calls):
