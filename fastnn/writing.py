@@ -13,7 +13,6 @@ import os
 import stat
 import sys
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import IO, Any, BinaryIO, TextIO
@@ -124,7 +123,7 @@ def replacing_bytes(path: AnyPath) -> AbstractContextManager[BinaryIO]:
 @contextmanager
 def _replacing(path: AnyPath, mode: str, **how: Any) -> Iterator[Any]:
     target = check_destination(path)
-    partial = os.path.join(os.path.dirname(target), f".partial-{uuid.uuid4().hex[:16]}")
+    partial = beside(target)
     try:
         with open(partial, mode, **how) as file:
             _hand_on_permissions(target, partial)
@@ -133,12 +132,22 @@ def _replacing(path: AnyPath, mode: str, **how: Any) -> Iterator[Any]:
         move(partial, target)
     except BaseException as error:
         # If this is an interrupt that came during the move, there is nothing left to remove.
-        with contextlib.suppress(OSError):
-            _patiently(os.unlink, partial)
+        remove(partial)
         if isinstance(error, OSError) and error.errno and error.filename in (None, partial):
             raise OSError(error.errno, error.strerror, os.fsdecode(path)) from None
         raise
     _flush_folder(os.path.dirname(target))
+
+
+def beside(path: AnyPath) -> str:
+    """Return a name in the folder of a path that nobody else takes."""
+    return os.path.join(os.path.dirname(path), f".partial-{os.urandom(8).hex()}")
+
+
+def remove(path: AnyPath) -> None:
+    """Remove a file, if it is there and can be removed."""
+    with contextlib.suppress(OSError):
+        _patiently(os.unlink, path)
 
 
 def move(source: AnyPath, target: AnyPath) -> None:
