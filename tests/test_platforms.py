@@ -159,3 +159,52 @@ def test_errors_that_a_product_reports_for_nothing_are_no_errors(spurious, call)
         product(np.ones((1, 1)), np.ones((1, 1)))
     with np.errstate(all="raise"):
         call(*spurious)
+
+
+# Windows, with NumPy 1.26
+
+
+@pytest.fixture
+def short_integers(monkeypatch):
+    """Let integers without a dtype be of 32 bits, as they are there."""
+
+    def shortened(make):
+        def made(*given, **how):
+            array = make(*given, **how)
+            typed = "dtype" in how or any(isinstance(each, np.dtype | type) for each in given)
+            made_here = not isinstance(given[0], np.ndarray | np.generic)
+            if typed or not made_here or array.dtype != np.int64:
+                return array
+            return array.astype(np.int32)
+
+        return made
+
+    def shorten():
+        for name in ("arange", "full", "array", "asarray"):
+            monkeypatch.setattr(np, name, shortened(getattr(np, name)))
+
+    return shorten
+
+
+def squared(a, t):
+    return ((a - t) ** 2).sum(axis=1), 2 * (a - t)
+
+
+@pytest.mark.parametrize("backend", ["numba", "numpy"])
+@pytest.mark.parametrize("loss", ["cross_entropy", squared], ids=["named", "own"])
+def test_integers_of_32_bits_change_nothing(short_integers, backend, loss):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(1100, 3)), rng.integers(0, 2, 1100)
+
+    def results():
+        net = Network([3, 4, 2], seed=0, backend=backend, loss=loss)
+        net.train(X, y.tolist(), epochs=2, batch_size=7, optimizer="adam", progress=False)
+        net.train(X, y, epochs=1, batch_size=7, progress=False, dropout=0.2)
+        value, gradient = net.loss_and_gradient(X, y.tolist())
+        found = [net.parameters, gradient.vector, net.predict_proba(X), net.predict(X)]
+        return [*(array.tobytes() for array in found), value, net.evaluate(X, y)]
+
+    before = results()
+    short_integers()
+    assert np.arange(3).dtype == np.full(2, 1).dtype == np.array([1]).dtype == np.int32
+    assert results() == before

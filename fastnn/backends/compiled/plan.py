@@ -206,7 +206,7 @@ def plain_step_numbers(rates: Array, sizes: Array, l2: float, dtype: np.dtype) -
 
 def step_numbers(rates: Array, sizes: Array, optimizer: Optimizer, before: int) -> Array:
     """Return `layout.STEP_NUMBERS` of each step, so many of which were taken before."""
-    t = before + 1 + np.arange(len(rates))
+    t = before + 1 + np.arange(len(rates), dtype=np.int64)
     numbers = np.ones((len(rates), len(layout.STEP_NUMBERS)))
     alpha, beta, rate, look_ahead, correction, decay = numbers.T
     alpha[:], beta[:], rate[:] = 1 / sizes, 0, rates
