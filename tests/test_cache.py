@@ -339,6 +339,14 @@ def test_other_sources_are_another_entry(folder, monkeypatch):
     assert len(files(folder)) == 2
 
 
+@pytest.mark.parametrize(
+    "change", [{"architecture": "other"}, {"bits": 64}, {"registers": 8}, {"fma": None}]
+)
+def test_other_machines_have_other_entries(monkeypatch, change):
+    monkeypatch.setattr(cache, "MACHINE", cache.MACHINE._replace(**change))
+    assert cache._fingerprint() != cache.FINGERPRINT
+
+
 def test_training_with_a_damaged_cache_gives_the_same_bits(run_python, two_processes, tmp_path):
     *_, digest, cold = two_processes[0]
     for number, (name, (_, content)) in enumerate(cold.items()):
