@@ -185,8 +185,8 @@ class Network(Inspectable):
         epochs : int
             Passes through all rows.
         batch_size : int, optional
-            Rows per step; the last batch of an epoch may have fewer. Default: 32, or all rows if
-            there are fewer.
+            Rows per step, or all rows if there are fewer; the last batch of an epoch may have
+            fewer. Default: 32.
         learning_rate : float, optional
             Learning rate before the schedule. Default: the optimizer's own, which is 0.3 for sgd,
             0.03 for momentum and nesterov, 0.001 for the others.

@@ -102,7 +102,7 @@ def checked(keywords: Mapping[str, Any], architecture: Architecture, rows: int) 
         rate = optimizer.learning_rate
     return TrainingSettings(
         epochs=epochs,
-        batch_size=check.integer("batch_size", size, 1, rows, ", the number of rows"),
+        batch_size=min(check.integer("batch_size", size, 1), rows),
         learning_rate=check.real("learning_rate", rate, above=0),
         schedule=schedules.named(given["schedule"], epochs),
         optimizer=optimizer,
