@@ -183,5 +183,5 @@ def test_an_estimator_says_it_in_scikit_learns_words():
     with pytest.warns(exceptions.ConvergenceWarning, match="of no use.*learning_rate_init") as seen:
         MLPClassifier(solver="sgd", activation="tanh", learning_rate_init=1e3).fit(X, TWO)
     assert seen[0].filename == __file__
-    with pytest.raises(ValueError, match="TransformedTargetRegressor.*StandardScaler before this"):
+    with pytest.raises(ValueError, match=r"TransformedTargetRegressor.*StandardScaler before this"):
         MLPRegressor(solver="sgd", learning_rate_init=1).fit(X, 1e7 * NUMBERS)
