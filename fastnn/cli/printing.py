@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -14,7 +17,23 @@ MOST_CLASSES = 30  # of a confusion matrix that is printed
 WIDEST_NAME = 12
 
 
-def predicted(net: Network, X: Array, classes: Sequence[str]) -> Array:
+@contextmanager
+def warnings_as_lines(program: str) -> Iterator[None]:
+    """Print each warning once, as a line on standard error without the place in the code."""
+    known = set()
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        line = f"{program}: warning: {' '.join(str(message).split())}"
+        if line not in known:
+            known.add(line)
+            print(line, file=sys.stderr, flush=True)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
+
+
+def predicted(net: Network, X: Array, classes: Sequence[object]) -> Array:
     """Return positions of classes, for any output, or numbers."""
     outputs = net.predict_proba(X)
     if outputs.shape[1] > 1:
@@ -22,7 +41,7 @@ def predicted(net: Network, X: Array, classes: Sequence[str]) -> Array:
     return (outputs[:, 0] > 0.5).astype(np.int64) if classes else outputs[:, 0]
 
 
-def print_report(net: Network, X: Array, y: Array, classes: Sequence[str]) -> None:
+def print_report(net: Network, X: Array, y: Array, classes: Sequence[object]) -> None:
     """Print the evaluation of a network; y holds positions of classes, or numbers without any."""
     if not classes:
         scores = net.evaluate(X, y)
@@ -35,7 +54,7 @@ def print_report(net: Network, X: Array, y: Array, classes: Sequence[str]) -> No
     print(f"test macro-F1  {metrics.macro_f1(y, places):.4f}")
     if len(classes) <= MOST_CLASSES:
         print("\nconfusion matrix: rows are the true classes, columns the predicted ones")
-        _print_confusion(y, places, classes)
+        _print_confusion(y, places, list(map(str, classes)))
 
 
 def _print_confusion(true: Array, predicted: Array, classes: Sequence[str]) -> None:

@@ -118,7 +118,7 @@ def idx_table(
     one_of("dtype", dtype, DTYPES)
     X = features_of(repr(os.fspath(path)), read_idx(path), dtype)
     if labels is None:
-        labels = _labels_beside(Path(path))
+        labels = labels_beside(Path(path))
     if labels is None:
         return Table(X, None, None, None)
     y = labels_of_rows(repr(os.fspath(labels)), read_idx(labels), len(X))
@@ -251,7 +251,8 @@ def _pair(arrays: dict[str, tuple[str, Array]], x: str, y: str, name: str, dtype
     return Table(X, labels_of_rows(f"{name}: {key}", array, len(X)), None, key)
 
 
-def _labels_beside(path: Path) -> Path | None:
+def labels_beside(path: Path) -> Path | None:
+    """Return the file of labels beside a file of images, if there is one."""
     stem = path.name.removesuffix(".gz")
     name = re.sub("idx[0-9]+", "idx1", stem.replace("images", "labels"))
     candidates = (path.with_name(name + end) for end in ("", ".gz") if "images" in stem)
