@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
+from typing import NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +14,11 @@ from fastnn.activations import Array
 from fastnn.backends.contract import Examples
 from fastnn.backends.dropout import NO_KEYS, row_keys
 from fastnn.checks import data as check
+from fastnn.checks import values as check_value
 from fastnn.checks.networks import classes as check_classes
+from fastnn.checks.networks import feature_names
+from fastnn.checks.targets import targets as check_targets
+from fastnn.model import files, storage
 from fastnn.model.architecture import Architecture
 from fastnn.model.model import Model, summary
 from fastnn.model.parameters import Parameters, Views
@@ -21,6 +27,9 @@ from fastnn.training import settings
 from fastnn.training.data import evaluation_data
 from fastnn.training.evaluation import evaluate, scale_targets
 from fastnn.training.row_weights import ClassWeight
+
+# What other libraries call the methods of this one.
+ELSEWHERE = {"fit": "train", "score": "evaluate", "coefs_": "weights", "intercepts_": "biases"}
 
 
 class Inspectable:
@@ -73,22 +82,34 @@ class Inspectable:
 
     @property
     def backend(self) -> str:
-        """The name of the backend, which may be assigned."""
+        """The name of the backend, "numba" or "numpy"; it may be assigned.
+
+        Raises
+        ------
+        ValueError
+            If what is assigned is neither.
+        """
         return self.model.backend
 
     @backend.setter
     def backend(self, name: str) -> None:
-        self.model.backend = name
+        self.model.backend = check_value.any_case("backend", name, backends.BACKENDS)
         self.model.prepared.clear()
 
     @property
     def threads(self) -> int | None:
-        """The largest number of threads, which may be assigned; None stands for all CPUs."""
+        """The largest number of threads; None stands for all CPUs. It may be assigned.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If what is assigned is neither None nor an integer of at least 1.
+        """
         return self.model.threads
 
     @threads.setter
     def threads(self, count: int | None) -> None:
-        self.model.threads = count
+        self.model.threads = None if count is None else check_value.integer("threads", count, 1)
 
     @property
     def input_scaler(self) -> Scaler | None:
@@ -102,9 +123,11 @@ class Inspectable:
 
     @property
     def classes(self) -> tuple[str | int, ...] | None:
-        """Names of the classes, strings or integers, or None; they may be assigned.
+        """Names of the classes: strings, integers or bools, or None; they may be assigned.
 
-        `predict` returns positions; ``net.classes[i]`` is the name of class i. `save` keeps them.
+        Training with labels that are strings or bools sets them. `predict` returns them, and y may
+        be given as these names; positions are taken too, unless the names are integers. `save`
+        keeps them.
 
         Raises
         ------
@@ -116,6 +139,25 @@ class Inspectable:
     @classes.setter
     def classes(self, names: Iterable[str | int] | None) -> None:
         self.model.classes = check_classes("classes", names, self.architecture)
+
+    @property
+    def features(self) -> tuple[str, ...] | None:
+        """Names of the inputs, or None; they may be assigned.
+
+        Training with a DataFrame or a `fastnn.datasets.Table` sets them. Inputs with names are then
+        matched by name: another order is put right, and further columns are left out with a
+        warning. Arrays are taken by position. `save` keeps the names.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If what is assigned is not as many different strings as there are inputs.
+        """
+        return self.model.features
+
+    @features.setter
+    def features(self, names: Iterable[str] | None) -> None:
+        self.model.features = feature_names("features", names, self.architecture)
 
     def evaluate(
         self,
@@ -229,7 +271,7 @@ class Inspectable:
         TypeError, ValueError
             If X is not as described.
         """
-        features = check.features("X", X, self.architecture)
+        features = check.features("X", X, self.architecture, self.features)
         outs = [
             np.empty((len(features), size), self.architecture.dtype)
             for size in self.architecture.sizes[1:]
@@ -255,12 +297,36 @@ class Inspectable:
         TypeError, ValueError
             If an argument is not as described.
         """
-        features = check.features("X", X, self.architecture)
-        targets = check.targets("y", y, len(features), self.architecture)
+        features = check.features("X", X, self.architecture, self.features)
+        targets = check_targets("y", y, len(features), self.architecture, self.classes)
         out = np.empty(features.shape, self.architecture.dtype)
         scaled = scale_targets(self.model, targets)
         backends.get(self.backend).input_gradient(self.model, features, scaled, out)
         return out if self.input_scaler is None else out * self.input_scaler.scale
+
+    def save(self, path: str | os.PathLike[str], *, optimizer: bool = True) -> None:
+        """Write the network to a ``.safetensors`` file, which `fastnn.load` reads.
+
+        The file appears complete or not at all. Other libraries can read it; `fastnn.model.files`
+        lists the names of the tensors, such as ``layers.0.weights``.
+
+        Parameters
+        ----------
+        path : str or path
+        optimizer : bool
+            Also write the optimizer's state, with which training of the loaded network continues as
+            that of this one would. Momentum and RMSprop double the size of the file, Adam and AdamW
+            make it three times as large; False leaves the state out, for a network that is only
+            used.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the folder of ``path`` does not exist.
+        OSError
+            If the file cannot be written; an older file of that name stays as it is.
+        """
+        storage.write(path, *files.contents(self.model, optimizer))
 
     def summary(self) -> None:
         """Print a table of the layers: units, parameters, memory and operations per row.
@@ -272,3 +338,8 @@ class Inspectable:
 
     def __repr__(self) -> str:
         return repr(self.model)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        other = ELSEWHERE.get(name, "")
+        hint = f"; did you mean {other!r}?" if other else check_value.meant(name, dir(type(self)))
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}")

@@ -47,6 +47,6 @@ def load(
     """
     found, metadata = storage.read(path)
     model = files.model_of(repr(os.fspath(path)), found, metadata, loss)
-    model.backend = check.one_of("backend", backend, backends.BACKENDS)
+    model.backend = check.any_case("backend", backend, backends.BACKENDS)
     model.threads = None if threads is None else check.integer("threads", threads, 1)
     return Network.of(model)

@@ -48,6 +48,14 @@ NATURAL = {
     "exponential": "poisson",
 }
 
+# The default output of a loss that is for one kind of target: of numbers, counts, or labels. The
+# others leave it to the number of outputs.
+DEFAULT_OUTPUT = {
+    "mae": "identity",
+    "huber": "identity",
+    "poisson": "exponential",
+    "binary_cross_entropy": "sigmoid",
+}
 
 Custom = Callable[[Array, Array], tuple[Array, Array]]
 

@@ -14,9 +14,9 @@ from fastnn.backends.contract import FINE
 from fastnn.checks import data as check_data
 from fastnn.checks import networks as check_network
 from fastnn.checks import values as check
+from fastnn.checks.keywords import suggesting
 from fastnn.inspectable import Inspectable
 from fastnn.losses import Custom
-from fastnn.model import files, storage
 from fastnn.model.initializers import INITIALIZERS, Initializer
 from fastnn.model.model import Model
 from fastnn.optimizers import Optimizer
@@ -42,7 +42,9 @@ class Network(Inspectable):
     output : str, optional
         Activation of the last layer: "softmax" (classes that exclude each other), "sigmoid"
         (independent probabilities: two classes, or several labels), "identity" (regression) or
-        "exponential" (rates of counts). Default: sigmoid for a single output, else softmax.
+        "exponential" (rates of counts). Default: the one that the loss is for, which is identity
+        for mae, huber and standardised targets, exponential for poisson, sigmoid for
+        binary_cross_entropy; with other losses sigmoid for a single output, else softmax.
     loss : str or callable, optional
         "cross_entropy" (for softmax), "binary_cross_entropy" (for sigmoid), "poisson" (for
         exponential or identity), or for any output "mse", "mae" or "huber". Default: cross_entropy
@@ -85,6 +87,7 @@ class Network(Inspectable):
     [0, 1, 1, 0]
     """
 
+    @suggesting
     def __init__(  # noqa: PLR0913 - each is a setting that users name
         self,
         sizes: Sequence[int],
@@ -100,20 +103,21 @@ class Network(Inspectable):
         standardize_inputs: bool = False,
         standardize_targets: bool = False,
     ) -> None:
-        architecture = check_network.architecture(sizes, activation, output, loss, dtype)
-        check_network.standardized_targets(bool(standardize_targets), architecture)
+        scaled = bool(standardize_targets)
+        architecture = check_network.architecture(sizes, activation, output, loss, dtype, scaled)
+        check_network.standardized_targets(scaled, architecture)
         if seed is None:
             seed = int(np.random.SeedSequence().generate_state(1, np.uint64)[0])
         self.model = Model(
             architecture,
             check.integer("seed", seed, 0),
-            check.one_of("backend", backend, backends.BACKENDS),
+            check.any_case("backend", backend, backends.BACKENDS),
             None if threads is None else check.integer("threads", threads, 1),
             bool(standardize_inputs),
-            bool(standardize_targets),
+            scaled,
         )
         if not callable(init):
-            init = INITIALIZERS[check.one_of("init", init, INITIALIZERS)]
+            init = INITIALIZERS[check.any_case("init", init, INITIALIZERS)]
         rng = np.random.default_rng([self.seed, 0])
         for l, weights in enumerate(self.weights):
             self.weights[l] = init(rng, *weights.shape)
@@ -130,6 +134,7 @@ class Network(Inspectable):
         net.model = model
         return net
 
+    @suggesting
     def train(  # noqa: PLR0913 - each is a setting that users name
         self,
         X: npt.ArrayLike,
@@ -168,13 +173,15 @@ class Network(Inspectable):
 
         Parameters
         ----------
-        X : array of shape (rows, features)
+        X : array of shape (rows, features), or DataFrame
             float32, float64 and uint8 arrays of any memory layout, memory maps included, are read
             in place; other numbers are converted first. uint8 means pixels: they are divided by
-            255.
+            255, as no other type is. Images (rows, height, width) become flat. A DataFrame, or a
+            `fastnn.datasets.Table`, gives the network the names of its columns, see `features`.
         y : array of shape (rows,) or (rows, outputs)
-            Integer class labels, or targets: probabilities for the cross-entropies (0 or 1 for each
-            of several labels), counts for poisson, any numbers for the other losses.
+            Class labels: integers from 0, or strings or bools, which become the network's
+            `classes`. Or targets that the output can reach: from 0 to 1 for softmax and sigmoid (0
+            or 1 for each of several labels), counts for poisson, any numbers for identity.
         epochs : int
             Passes through all rows.
         batch_size : int, optional
@@ -329,11 +336,11 @@ class Network(Inspectable):
         try:
             status = single(x, out)
         except TypeError:  # not the fastest types
-            row = check_data.single_row("x", x, model.architecture)
+            row = check_data.single_row("x", x, model.architecture, model.features)
             check_data.writable_row("out", out, model.architecture)
             status = single(row, out)
         if status != FINE:
-            check_data.features("x", np.reshape(x, (1, -1)), model.architecture)
+            check_data.single_row("x", x, model.architecture, None)
             check_data.writable_row("out", out, model.architecture)
         if model.target_scaler is not None:
             evaluation.restore_targets(model, out)
@@ -352,10 +359,11 @@ class Network(Inspectable):
         Returns
         -------
         ndarray
-            With softmax or sigmoid the class of each row, int64 (rows,): the largest output, or for
-            a single output whether it is above 0.5. With a threshold 0 or 1 for each label, int64
-            (rows, outputs), or (rows,) for a single output. With identity or exponential the
-            outputs (rows, outputs).
+            With softmax or sigmoid the class of each row, (rows,): its name, or its position as
+            int64 if the network has no `classes`. It is that of the largest output, or for a single
+            output depends on whether it is above 0.5. With a threshold and several outputs 0 or 1
+            for each label, int64 (rows, outputs). With identity or exponential the outputs (rows,
+            outputs).
 
         Raises
         ------
@@ -373,28 +381,8 @@ class Network(Inspectable):
         if output not in ("softmax", "sigmoid"):
             return outputs
         if threshold is None:
-            return evaluation.classes_of(outputs)
+            return evaluation.named(self.model, evaluation.classes_of(outputs))
         labels = (outputs > threshold).astype(np.int64)
-        return labels[:, 0] if labels.shape[1] == 1 else labels
-
-    def save(self, path: str | os.PathLike[str], *, optimizer: bool = False) -> None:
-        """Write the network to a ``.safetensors`` file, which `fastnn.load` reads.
-
-        The file appears complete or not at all. Other libraries can read it; `fastnn.model.files`
-        lists the names of the tensors, such as ``layers.0.weights``.
-
-        Parameters
-        ----------
-        path : str or path
-        optimizer : bool
-            Also write the optimizer's state. Training of the loaded network then continues as if it
-            had not been interrupted.
-
-        Raises
-        ------
-        FileNotFoundError
-            If the folder of ``path`` does not exist.
-        OSError
-            If the file cannot be written; an older file of that name stays as it is.
-        """
-        storage.write(path, *files.contents(self.model, optimizer))
+        if labels.shape[1] > 1:
+            return labels
+        return evaluation.named(self.model, labels[:, 0])

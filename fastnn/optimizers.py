@@ -255,4 +255,4 @@ def named(optimizer: str | Optimizer) -> Optimizer:
         raise TypeError(
             f"optimizer must be a name or one from fastnn.optimizers, got {optimizer!r}"
         )
-    return OPTIMIZERS[check.one_of("optimizer", optimizer, OPTIMIZERS)]
+    return OPTIMIZERS[check.any_case("optimizer", optimizer, OPTIMIZERS)]

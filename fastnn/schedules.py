@@ -327,7 +327,7 @@ def named(schedule: object, epochs: int) -> Schedule | Callable[[float], float]:
         a run of so many epochs.
     """
     if isinstance(schedule, str):
-        schedule = SCHEDULES[check.one_of("schedule", schedule, SCHEDULES)]
+        schedule = SCHEDULES[check.any_case("schedule", schedule, SCHEDULES)]
     if isinstance(schedule, _Schedule):
         schedule.check_run(epochs)
     elif not callable(schedule):

@@ -157,7 +157,7 @@ def test_validation_data_have_weights_of_their_own_times_those_of_classes():
             r"must have shape \(70,\), one per row; got \(69",
         ),
         (network, {"sample_weight": np.ones((70, 1))}, r"must have shape \(70,\), one per row"),
-        (network, {"sample_weight": ["1"] * 70}, "sample_weight must be an array of numbers"),
+        (network, {"sample_weight": ["1"] * 70}, "sample_weight holds '1' in row 0"),
     ],
 )
 def test_bad_weights_are_refused(make, options, message):

@@ -31,7 +31,7 @@ def warmup(*dtypes: npt.DTypeLike) -> float:
     TypeError, ValueError
         If an argument is not one of these.
     """
-    names = [check.one_of("dtype", np.dtype(dtype).name, check.DTYPES) for dtype in dtypes]
+    names = [check.any_case("dtype", np.dtype(dtype).name, check.DTYPES) for dtype in dtypes]
     warm = get("numba").warmup
     return float(sum(warm(np.dtype(name)) for name in names or ["float32"]))
 

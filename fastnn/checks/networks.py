@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from fastnn.activations import HIDDEN, OUTPUT
-from fastnn.checks.values import DTYPES, integer, one_of, real
-from fastnn.losses import LOSSES, NATURAL, PAIRS
+from fastnn.checks.values import DTYPES, any_case, integer, real
+from fastnn.losses import DEFAULT_OUTPUT, LOSSES, NATURAL, PAIRS
 from fastnn.model.architecture import Architecture
 
 PURPOSE = {
@@ -19,7 +19,14 @@ PURPOSE = {
 }
 
 
-def architecture(sizes: Any, activation: Any, output: Any, loss: Any, dtype: Any) -> Architecture:
+def architecture(
+    sizes: Any,
+    activation: Any,
+    output: Any,
+    loss: Any,
+    dtype: Any,
+    standardize_targets: bool = False,
+) -> Architecture:
     """Return the architecture that arguments of `fastnn.Network` describe, or refuse them."""
     if isinstance(sizes, str) or not isinstance(sizes, Iterable):
         raise TypeError(f"sizes must be a sequence of integers, got {sizes!r}")
@@ -29,19 +36,25 @@ def architecture(sizes: Any, activation: Any, output: Any, loss: Any, dtype: Any
     hidden = len(units) - 2
     if not isinstance(activation, Iterable):
         raise TypeError(f"activation must be a name or a sequence of names, got {activation!r}")
-    names = (activation,) * hidden if isinstance(activation, str) else tuple(activation)
     if isinstance(activation, str):
-        one_of("activation", activation, HIDDEN)
+        names = (any_case("activation", activation, HIDDEN),) * hidden
+    else:
+        names = tuple(activation)
     if len(names) != hidden:
         raise ValueError(
             f"activation must be one name, or one for each of the {hidden} hidden layers; "
             f"got {len(names)}"
         )
-    for i, name in enumerate(names):
-        one_of(f"activation[{i}]", name, HIDDEN)
+    names = tuple(any_case(f"activation[{i}]", each, HIDDEN) for i, each in enumerate(names))
+    if loss is not None and not callable(loss):
+        loss = any_case("loss", loss, LOSSES)
     if output is None:
         output = "softmax" if units[-1] > 1 else "sigmoid"
-    one_of("output", output, OUTPUT)
+        if standardize_targets:
+            output = "identity"
+        elif isinstance(loss, str):
+            output = DEFAULT_OUTPUT.get(loss, output)
+    output = any_case("output", output, OUTPUT)
     if output == "softmax" and units[-1] == 1:
         raise ValueError(
             "output 'softmax' of a single unit is always 1; need 'sigmoid' or 'identity' for one "
@@ -49,8 +62,6 @@ def architecture(sizes: Any, activation: Any, output: Any, loss: Any, dtype: Any
         )
     if loss is None:
         loss = NATURAL[output]
-    if not callable(loss):
-        one_of("loss", loss, LOSSES)
     if not callable(loss) and (output, loss) not in PAIRS:
         outputs = " or ".join(repr(out) for out, name in PAIRS if name == loss)
         losses = ", ".join(sorted(name for out, name in PAIRS if out == output))
@@ -62,7 +73,7 @@ def architecture(sizes: Any, activation: Any, output: Any, loss: Any, dtype: Any
         name = "None" if dtype is None else np.dtype(dtype).name
     except TypeError:
         name = str(dtype)
-    return Architecture(units, (*names, output), loss, np.dtype(one_of("dtype", name, DTYPES)))
+    return Architecture(units, (*names, output), loss, np.dtype(any_case("dtype", name, DTYPES)))
 
 
 def standardized_targets(value: bool, architecture: Architecture) -> None:
@@ -127,15 +138,37 @@ def layer_numbers(name: str, values: Any, architecture: Architecture) -> frozens
 
 
 def classes(name: str, names: Any, architecture: Architecture) -> tuple[str | int, ...] | None:
-    """Return the names of the classes: different strings or integers, one for each."""
+    """Return the names of the classes: different strings, integers or bools, one for each."""
     if names is None:
         return None
     if isinstance(names, str) or not isinstance(names, Iterable):
         raise TypeError(f"{name} must be a sequence of strings or integers, got {names!r}")
-    found = tuple(
-        each if isinstance(each, str) else integer(name, each, -(2**63)) for each in names
-    )
+    found = tuple(_class(name, each) for each in names)
     count = max(2, architecture.sizes[-1])
     if len(found) != count or len(set(found)) != count:
         raise ValueError(f"{name} must be {count} different names; got {len(found)}: {found!r}")
     return found
+
+
+def _class(name: str, value: Any) -> str | int:
+    if isinstance(value, str):
+        return str(value)
+    return bool(value) if isinstance(value, bool | np.bool_) else integer(name, value, -(2**63))
+
+
+def feature_names(name: str, names: Any, architecture: Architecture) -> tuple[str, ...] | None:
+    """Return the names of the inputs: different strings, one for each."""
+    if names is None:
+        return None
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise TypeError(f"{name} must be a sequence of strings, got {names!r}")
+    found = tuple(names)
+    for each in found:
+        if not isinstance(each, str):
+            raise TypeError(f"{name} must be strings, got {each!r}")
+    count = architecture.sizes[0]
+    if len(found) != count or len(set(found)) != count:
+        raise ValueError(
+            f"{name} must be {count} different names, one for each input; got {len(found)}"
+        )
+    return tuple(map(str, found))

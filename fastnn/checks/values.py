@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import operator
+import re
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
@@ -18,8 +20,29 @@ BLOCK = 1 << 20
 def one_of(name: str, value: Any, choices: Collection[str]) -> str:
     """Return the value if it is one of the choices."""
     if not isinstance(value, str) or value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(sorted(choices))}; got {value!r}")
+        raise ValueError(
+            f"{name} must be one of {', '.join(sorted(choices))}; got {value!r}"
+            f"{meant(value, choices)}"
+        )
     return value
+
+
+def any_case(name: str, value: Any, choices: Collection[str]) -> str:
+    """Return the choice that the value names, in any case and with or without underscores."""
+    if isinstance(value, str) and value not in choices:
+        known = {_plain(choice): choice for choice in choices}
+        value = known.get(_plain(value), value)
+    return one_of(name, value, choices)
+
+
+def _plain(text: str) -> str:
+    return re.sub("[ _-]", "", text).lower()
+
+
+def meant(value: Any, choices: Iterable[str]) -> str:
+    """Return a question that names the choice most like the value, or nothing."""
+    near = difflib.get_close_matches(str(value).lower(), list(choices), 1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def integer(name: str, value: Any, low: int, high: int | None = None, why: str = "") -> int:

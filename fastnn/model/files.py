@@ -56,6 +56,7 @@ def contents(model: Model, optimizer: bool) -> tuple[Tensors, dict[str, Any]]:
             "standardize_inputs": model.standardize_inputs,
             "standardize_targets": model.standardize_targets,
             "classes": None if model.classes is None else list(model.classes),
+            "features": None if model.features is None else list(model.features),
         }
     }
     state = model.optimizer_state
@@ -119,10 +120,12 @@ def _checked(settings: dict[str, Any], loss: Custom | None) -> tuple[Architectur
             raise TypeError(f"{name} must be true or false, got {settings[name]!r}")
     check_network.standardized_targets(settings["standardize_targets"], architecture)
     classes = check_network.classes("classes", settings["classes"], architecture)
+    # Files of earlier versions do not hold it.
+    features = check_network.feature_names("features", settings.get("features"), architecture)
     others = {name: settings[name] for name in OF_MODEL}
-    if unknown := settings.keys() - {*of_architecture, *OF_MODEL, "loss", "classes"}:
+    if unknown := settings.keys() - {*of_architecture, *OF_MODEL, "loss", "classes", "features"}:
         raise ValueError(f"unknown settings {', '.join(sorted(unknown))}")
-    return architecture, {**others, "classes": classes}
+    return architecture, {**others, "classes": classes, "features": features}
 
 
 def _state(

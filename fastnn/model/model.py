@@ -36,6 +36,8 @@ class Model:
         None before the first training, or without standardisation.
     classes : tuple or None
         The names of the classes.
+    features : tuple or None
+        The names of the inputs.
     epochs_trained : int
     optimizer_state : OptimizerState or None
     prepared : dict
@@ -52,6 +54,7 @@ class Model:
     input_scaler: Scaler | None = None
     target_scaler: Scaler | None = None
     classes: tuple[str | int, ...] | None = None
+    features: tuple[str, ...] | None = None
     epochs_trained: int = 0
     optimizer_state: OptimizerState | None = None
     prepared: dict[Any, Any] = field(default_factory=dict)
@@ -99,6 +102,7 @@ def in_float64(model: Model) -> Model:
     wide = Architecture(a.sizes, a.activations, a.loss, np.dtype("float64"))
     double = Model(wide, model.seed, model.backend, model.threads)
     double.input_scaler, double.target_scaler = model.input_scaler, model.target_scaler
+    double.classes, double.features = model.classes, model.features
     for ours, theirs in ((double.weights, model.weights), (double.biases, model.biases)):
         for l, array in enumerate(theirs):
             ours[l] = array

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from fastnn import metrics
 from fastnn.activations import Array
-from fastnn.checks import data as check
+from fastnn.checks.targets import targets as check_targets
 from fastnn.plots import arguments
 from fastnn.plots.arguments import LEAST_PIXELS, Names, Shape
 from fastnn.plots.data import classes, images
@@ -67,7 +67,7 @@ def results(net: Network, X: npt.ArrayLike, y: npt.ArrayLike) -> Results:
         As for `Network.evaluate`.
     """
     outputs = net.predict_proba(X)
-    values, labels = check.targets("y", y, len(outputs), net.architecture)
+    values, labels = check_targets("y", y, len(outputs), net.architecture, net.classes)
     probable = net.architecture.activations[-1] in ("softmax", "sigmoid")
     if labels is None:
         return Results("probabilities" if probable else "numbers", values, outputs, None)

@@ -10,7 +10,9 @@ import numpy as np
 
 from fastnn.activations import Array
 from fastnn.checks import data as check
-from fastnn.checks.data import Targets
+from fastnn.checks.tables import Names, names_of
+from fastnn.checks.targets import Classes, Targets, classes_in
+from fastnn.checks.targets import targets as check_targets
 from fastnn.checks.values import real
 from fastnn.model.model import Model
 from fastnn.model.scaling import learn
@@ -33,6 +35,8 @@ class TrainingData:
         Positions of the rows to train on; None for all.
     evaluated : dict of EvaluationData
         What to evaluate after each epoch: "validation" and "training", or one, or none.
+    features, classes : tuple or None
+        The names of the inputs and of the classes: the model's, or those of the data.
     """
 
     X: Array
@@ -40,6 +44,8 @@ class TrainingData:
     weights: Array | None
     rows: Array | None
     evaluated: dict[str, EvaluationData]
+    features: Names | None = None
+    classes: Classes | None = None
 
     def __len__(self) -> int:
         return len(self.X) if self.rows is None else len(self.rows)
@@ -57,6 +63,10 @@ class TrainingData:
             for name in ("loss", *metric_names(model.architecture, data.targets))
         ]
 
+    def set_names(self, model: Model) -> None:
+        """Set the names of a model to those of the data, if it has none."""
+        model.features, model.classes = self.features, self.classes
+
     def learn_scales(self, model: Model) -> None:
         """Compute the scalers of a model that standardises and has none yet."""
         dtype = model.architecture.dtype
@@ -73,13 +83,15 @@ def checked(
 ) -> TrainingData:
     """Return the data of a run from arguments of `fastnn.Network.train`."""
     architecture = model.architecture
-    features = check.features("X", X, architecture)
-    targets = check.targets("y", y, len(features), architecture)
+    names = names_of("X", X) if model.features is None else model.features
+    features = check.features("X", X, architecture, names)
+    classes = classes_in("y", y, architecture) if model.classes is None else model.classes
+    targets = check_targets("y", y, len(features), architecture, classes)
     rows = aside = None
     if isinstance(validation, float | int | np.number):
         share = real("validation", validation, above=0, below=1)
         rows, aside = stratified(share, len(features), targets.labels, model.seed)
-    by_class = row_weights.of_classes(class_weight, targets.at(rows), architecture)
+    by_class = row_weights.of_classes(class_weight, targets.at(rows), architecture, classes)
     weights = row_weights.of_rows("sample_weight", sample_weight, targets, by_class)
     evaluated = {}
     if aside is not None:
@@ -88,22 +100,22 @@ def checked(
         evaluated["validation"] = EvaluationData(features[aside], targets.at(aside), normalised)
     elif validation is not None:
         other_X, other_y, given = check.held_out("validation", validation)
-        others = check.features("validation X", other_X, architecture)
-        other_targets = check.targets("validation y", other_y, len(others), architecture)
+        others = check.features("validation X", other_X, architecture, names)
+        other_targets = check_targets("validation y", other_y, len(others), architecture, classes)
         part = row_weights.of_rows("validation sample_weight", given, other_targets, by_class)
         normalised = row_weights.with_mean_one(part, architecture.dtype)
         evaluated["validation"] = EvaluationData(others, other_targets, normalised)
     normalised = row_weights.with_mean_one(weights, architecture.dtype, rows)
-    return TrainingData(features, targets, normalised, rows, evaluated)
+    return TrainingData(features, targets, normalised, rows, evaluated, names, classes)
 
 
 def evaluation_data(
     model: Model, X: Any, y: Any, sample_weight: Any, class_weight: Any
 ) -> EvaluationData:
     """Return data to evaluate on from arguments of `fastnn.Network.evaluate`."""
-    features = check.features("X", X, model.architecture)
-    targets = check.targets("y", y, len(features), model.architecture)
-    by_class = row_weights.of_classes(class_weight, targets, model.architecture)
+    features = check.features("X", X, model.architecture, model.features)
+    targets = check_targets("y", y, len(features), model.architecture, model.classes)
+    by_class = row_weights.of_classes(class_weight, targets, model.architecture, model.classes)
     weights = row_weights.of_rows("sample_weight", sample_weight, targets, by_class)
     normalised = row_weights.with_mean_one(weights, model.architecture.dtype)
     return EvaluationData(features, targets, normalised)

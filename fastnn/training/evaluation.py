@@ -12,7 +12,7 @@ from fastnn import backends, metrics
 from fastnn.activations import Array
 from fastnn.backends.contract import Examples
 from fastnn.checks import data as check
-from fastnn.checks.data import Targets
+from fastnn.checks.targets import Targets
 from fastnn.model.architecture import Architecture
 from fastnn.model.model import Model
 
@@ -41,12 +41,12 @@ class EvaluationData(NamedTuple):
 
 def outputs(model: Model, name: str, X: Any) -> Array:
     """Return the outputs of the last layer for all rows of an argument, in units of the targets."""
-    features = check.features(name, X, model.architecture, finite=False)
+    features = check.features(name, X, model.architecture, model.features, finite=False)
     out = _empty(model.architecture, len(features))
     backend = backends.get(model.backend)
     for rows in _slices(model.architecture, len(features)):
         if not backend.predict(model, features[rows], out[rows]):
-            check.features(name, X, model.architecture)  # says where
+            check.readable(name, features, model.architecture)  # says where
     restore_targets(model, out)
     _check_outputs(model.architecture, out)
     return out
@@ -99,6 +99,15 @@ def classes_of(outputs: Array) -> Array:
     if outputs.shape[1] == 1:
         return (outputs[:, 0] > 0.5).astype(np.int64)
     return outputs.argmax(axis=1)
+
+
+def named(model: Model, positions: Array) -> Array:
+    """Return the names of classes at these positions; the positions if there are no names."""
+    names = model.classes
+    if names is None:
+        return positions
+    one_kind = len(set(map(type, names))) == 1
+    return np.array(names, None if one_kind else object)[positions]
 
 
 def scale_targets(model: Model, targets: Targets) -> Array:

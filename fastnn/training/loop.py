@@ -63,6 +63,7 @@ def fit(model: Model, data: TrainingData, settings: TrainingSettings) -> History
     _check_metric(model, data, settings)
     with alone(model):
         data.learn_scales(model)
+        data.set_names(model)
         with _bar(settings, len(data)) as bar:
             compile_seconds = backends.get(model.backend).prepare(
                 model,

@@ -10,19 +10,22 @@ import numpy.typing as npt
 
 from fastnn.activations import Array
 from fastnn.checks import data as check
-from fastnn.checks.data import Targets
+from fastnn.checks.targets import Classes, Targets, class_weights
 from fastnn.model.architecture import Architecture
 
-ClassWeight = str | Mapping[int, float] | npt.ArrayLike
+ClassWeight = str | Mapping[Any, float] | npt.ArrayLike
 
 
 def of_classes(
-    class_weight: ClassWeight | None, targets: Targets, architecture: Architecture
+    class_weight: ClassWeight | None,
+    targets: Targets,
+    architecture: Architecture,
+    names: Classes | None,
 ) -> Array | None:
     """Return the weight of each class, or None."""
     if class_weight is None:
         return None
-    return check.class_weights(class_weight, targets.labels, architecture)
+    return class_weights(class_weight, targets.labels, architecture, names)
 
 
 def of_rows(

@@ -1,0 +1,68 @@
+"""Keyword arguments that do not exist: which one was meant."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+from fastnn.checks.values import meant
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# What other libraries call the arguments of this one.
+ELSEWHERE = {
+    "alpha": "l2",
+    "batch": "batch_size",
+    "bs": "batch_size",
+    "batchsize": "batch_size",
+    "class_weights": "class_weight",
+    "decay": "schedule",
+    "device": "backend",
+    "eta": "learning_rate",
+    "hidden": "sizes",
+    "hidden_layer_sizes": "sizes",
+    "initializer": "init",
+    "layers": "sizes",
+    "learning_rate_init": "learning_rate",
+    "loss_function": "loss",
+    "lr": "learning_rate",
+    "max_epochs": "epochs",
+    "max_iter": "epochs",
+    "n_epochs": "epochs",
+    "n_iter": "epochs",
+    "n_jobs": "threads",
+    "nb_epoch": "epochs",
+    "num_epochs": "epochs",
+    "out_activation": "output",
+    "output_activation": "output",
+    "random_state": "seed",
+    "sample_weights": "sample_weight",
+    "scheduler": "schedule",
+    "solver": "optimizer",
+    "validation_data": "validation",
+    "validation_fraction": "validation",
+    "validation_split": "validation",
+    "verbose": "progress",
+    "weights": "sample_weight",
+    "x": "X",
+}
+
+
+def suggesting(function: Callable[P, R]) -> Callable[P, R]:
+    """Return a function whose errors about unknown keywords name the one that was meant."""
+    known = inspect.signature(function).parameters
+
+    @functools.wraps(function)
+    def call(*values: P.args, **keywords: P.kwargs) -> R:
+        for keyword in keywords:
+            if keyword not in known:
+                other = ELSEWHERE.get(keyword.lower(), "")
+                hint = f"; did you mean {other!r}?" if other in known else meant(keyword, known)
+                name = function.__qualname__.removesuffix(".__init__")
+                raise TypeError(f"{name}() has no argument {keyword!r}{hint}")
+        return function(*values, **keywords)
+
+    return call

@@ -1,0 +1,165 @@
+"""Inputs whose columns have names: DataFrames, tables of `fastnn.datasets`, and single rows.
+
+A DataFrame is known by what it offers, so that no library of DataFrames is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastnn.activations import Array
+from fastnn.checks.warning import warn
+
+Names = tuple[str, ...]
+SHOWN = 8  # names in an error
+
+
+def is_frame(X: Any) -> bool:
+    """Whether X is a DataFrame, of pandas, Polars or another library."""
+    return hasattr(X, "columns") and hasattr(X, "to_numpy")
+
+
+def is_row(X: Any) -> bool:
+    """Whether X is a mapping from names to numbers, or a row of a DataFrame of pandas."""
+    return isinstance(X, Mapping) or (hasattr(X, "index") and hasattr(X, "to_numpy"))
+
+
+def _is_table(X: Any) -> bool:
+    """Whether X is a `fastnn.datasets.Table`."""
+    return isinstance(X, tuple) and hasattr(X, "features") and hasattr(X, "X")
+
+
+def names_of(name: str, X: Any) -> Names | None:
+    """Return the names of the columns of an argument, or None if it has none.
+
+    Raises
+    ------
+    ValueError
+        If two columns have the same name.
+    """
+    if _is_table(X):
+        found: Sequence[Any] = X.features or ()
+    elif is_frame(X):
+        found = list(X.columns)
+    elif is_row(X):
+        found = list(X if isinstance(X, Mapping) else X.index)
+    else:
+        return None
+    if not any(isinstance(each, str) for each in found):
+        return None  # the numbers that pandas gives to columns without names
+    names = tuple(map(str, found))
+    if len(set(names)) < len(names):
+        twice = next(each for each in names if names.count(each) > 1)
+        raise ValueError(f"{name} has two columns called {twice!r}; need different names")
+    return names
+
+
+def matched(name: str, X: Any, known: Names | None) -> Any:
+    """Return an argument as an array; columns with names are put in the order of the known names.
+
+    Further columns are left out, with a warning. What has no names stays as it is.
+
+    Raises
+    ------
+    TypeError
+        If a column does not hold numbers.
+    ValueError
+        If a known name is missing, or two columns have the same name.
+    """
+    names = names_of(name, X)
+    chosen = names if known is None or names is None else known
+    if names is not None and chosen is not None:
+        if missing := [each for each in chosen if each not in names]:
+            raise ValueError(
+                f"{name} has no column {missing[0]!r}, which the network was trained with; it has "
+                f"{shown(names)}"
+            )
+        if others := [each for each in names if each not in chosen]:
+            warn(
+                f"{name} has columns that the network was not trained with; they are left out: "
+                f"{shown(others)}"
+            )
+    if _is_table(X):
+        if names is None or chosen == names or chosen is None:
+            return X.X
+        return X.X[:, [names.index(each) for each in chosen]]
+    if is_frame(X):
+        return _array(name, X, chosen)
+    if is_row(X):
+        values = list(X.values()) if isinstance(X, Mapping) else list(X.to_numpy())
+        if names is None or chosen is None:
+            return np.array(values)
+        return np.array([values[names.index(each)] for each in chosen])
+    return X
+
+
+def shown(names: Sequence[Any]) -> str:
+    """Return names as an error lists them."""
+    more = f" and {len(names) - SHOWN} more" * (len(names) > SHOWN)
+    return ", ".join(map(repr, names[:SHOWN])) + more
+
+
+def _array(name: str, X: Any, chosen: Names | None) -> Array:
+    """Return the columns of a DataFrame as an array of numbers."""
+    labels = list(X.columns)
+    if chosen is not None and tuple(map(str, labels)) != chosen:
+        places = {str(label): label for label in labels}
+        labels = [places[each] for each in chosen]
+        X = X[labels]
+    values: Array = X.to_numpy()
+    if values.dtype.kind in "biuf":
+        return values
+    return np.column_stack(
+        [_column(f"{name}, column {str(label)!r}", X[label]) for label in labels]
+    )
+
+
+def _column(name: str, column: Any) -> Array:
+    """Return a column of a DataFrame as numbers."""
+    values = np.asarray(column)
+    return values if values.dtype.kind in "biuf" else numbers_in(name, values)
+
+
+def numbers_in(name: str, values: Array) -> Array:
+    """Return an array of objects as float64 if all of them are numbers.
+
+    Raises
+    ------
+    TypeError
+        If one is not; the message names the first.
+    """
+    try:
+        if values.dtype.kind == "O" and not any(isinstance(each, str) for each in values.flat):
+            return values.astype(np.float64)
+    except (TypeError, ValueError):
+        pass
+    if values.dtype.kind not in "OSUT":
+        raise TypeError(f"{name} holds {values.dtype}; need numbers")
+    for place, value in zip(np.ndindex(values.shape), values.flat, strict=True):
+        if not _is_number(value):
+            where = f"row {place[0]}" if place else "it"
+            where += f", column {place[1]}" if len(place) > 1 else ""
+            what = f"holds {_short(value)}"
+            raise TypeError(
+                f"{name} {what} in {where}; need numbers: turn text into numbers, or leave it out"
+            )
+    raise TypeError(f"{name} holds {values.dtype}; need numbers")
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, str | bytes):
+        return False
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _short(value: Any) -> str:
+    text = repr(str(value) if isinstance(value, str) else value)
+    text = text if len(text) <= 40 else f"{text[:40]}..."
+    return text if isinstance(value, str) else f"{text}, a {type(value).__name__},"
