@@ -247,7 +247,7 @@ def network(given: Given, data: Dataset) -> Network:
     else:
         arguments = {"output": "identity", **arguments}
     net = Network([data.X.shape[1], *given["hidden"], outputs], **arguments)
-    net.classes = data.classes or None
+    net.classes, net.features = data.classes or None, data.features
     return net
 
 
@@ -338,7 +338,7 @@ def _class_weight(words: list[str] | None, data: Dataset) -> Keywords:
                 "--class-weight must be balanced, or pairs such as 3=2.0 8=1.5; "
                 f"got {' '.join(words)}"
             ) from None
-    return {"class_weight": {data.place_of(label): weights[label] for label in weights}}
+    return {"class_weight": {data.class_of(label): weights[label] for label in weights}}
 
 
 INTERRUPTED = 130  # what a shell makes of SIGINT

@@ -114,7 +114,7 @@ def _classes(net: Network) -> tuple[int | str, ...]:
 
 def _read(given: Given, net: Network) -> tuple[str, datasets.Table]:
     """Return the name of the data and the rows to predict: the test rows, if there are any."""
-    name, split = reading.tables(given, net.architecture.dtype.name)
+    name, split = reading.tables(given, net.architecture.dtype.name, net.features)
     rows, inputs = split.test or split.train, net.architecture.sizes[0]
     if rows.X.shape[1] != inputs:
         hint = "" if "data" in given else "; name other data with --data"

@@ -37,12 +37,16 @@ class Dataset(NamedTuple):
     features: Names
     notes: tuple[str, ...] = ()  # about columns that are left out of the test data
 
-    def place_of(self, label: str) -> int:
-        """Return the position of a class."""
+    def class_of(self, text: str) -> int | str:
+        """Return the class that is typed so."""
         names = list(map(str, self.classes))
-        if label not in names:
-            raise ValueError(f"there is no class {label!r}; there are {', '.join(names)}")
-        return names.index(label)
+        if text not in names:
+            raise ValueError(f"there is no class {text!r}; there are {', '.join(names)}")
+        return self.classes[names.index(text)]
+
+    def targets(self, y: Array, output: str) -> Array:
+        """Return y as a network with this output takes it: outputs of classes have names."""
+        return self.labels(y) if output in ("softmax", "sigmoid") else y
 
     def labels(self, y: Array) -> Array:
         """Return the classes at these positions; numbers stay as they are."""

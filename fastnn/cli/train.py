@@ -79,6 +79,7 @@ def _train(given: Given) -> int:
         to_label = reading.unlabelled(given["predict"], given, data)
     net = parsing.network(given, data)
     _check_settings(arguments, net, len(data.X))
+    y, test_y = (data.targets(each, net.architecture.output) for each in (data.y, data.test_y))
     say(parsing.heading(data, given | parsing.network_arguments(given, data)))
     for note in data.notes:
         say(note)
@@ -114,13 +115,13 @@ def _train(given: Given) -> int:
             "validation: the test rows are evaluated after each epoch, for information only; they "
             "do not influence training"
         )
-        arguments["validation"] = data.test_X, data.test_y
+        arguments["validation"] = data.test_X, test_y
     if {"plot", "report"} & given.keys():
         arguments["training_metrics"] = True
     arguments["progress"] = False if "quiet" in given else None
     history = recorded
     try:
-        history = net.train(data.X, data.y, **arguments, callbacks=[record])
+        history = net.train(data.X, y, **arguments, callbacks=[record])
         ended = history.stopped
     except KeyboardInterrupt:
         ended = "Ctrl-C"
@@ -184,11 +185,12 @@ def _describe(given: Given) -> None:
 def _draw(given: Given, net: Network, history: History, data: Dataset, say: Say) -> None:
     """Write the pictures and the page that are asked for."""
     names = list(map(str, data.classes)) or None
+    y = data.targets(data.test_y, net.architecture.output)
     if "plot" in given and len(history):
         from fastnn import plots
 
-        paths = plots.run(given["plot"], net, history, data.test_X, data.test_y, names=names)
-        say(f"\n{len(paths)} pictures are in {given['plot']}")
+        pictures = plots.run(given["plot"], net, history, data.test_X, y, names=names)
+        say(f"\n{len(pictures)} pictures are in {given['plot']}")
     if "report" in given and len(history):
         from fastnn import report
 
@@ -197,7 +199,7 @@ def _draw(given: Given, net: Network, history: History, data: Dataset, say: Say)
             net,
             history,
             data.test_X,
-            data.test_y,
+            y,
             settings=_as_typed(given),
             names=names,
             title=f"{data.name}: training run",

@@ -73,10 +73,10 @@ def _tune(given: Given) -> int:
     }
     found = tuning.tune(
         data.X,
-        data.y if data.classes else data.y.astype(float),
+        data.labels(data.y) if data.classes else data.y.astype(float),
         [{name: [each[name]] for name in each if name not in same} for each in grid],
         folds=given["folds"],
-        test=(data.test_X, data.test_y),
+        test=(data.test_X, data.labels(data.test_y)),
         jobs=given.get("jobs"),
         progress=False if "quiet" in given else None,
         **same,
