@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fastnn.cli.groups import Keywords
 from fastnn.datasets.arrays import labels_beside
-from fastnn.datasets.mnist import located, search_folders
+from fastnn.datasets.mnist import CHECKSUMS, search_folders
 
 
 def check(given: Keywords, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> None:
@@ -28,7 +28,7 @@ def check(given: Keywords, inputs: tuple[str, ...], outputs: tuple[str, ...]) ->
                 raise FileNotFoundError(f"{_option(name)}: there is no file {str(given[name])!r}")
             read += [(_option(name), path) for path in _files(given[name])]
         elif name == "data":
-            found = (path for folder in search_folders() for path in located(folder).values())
+            found = (path for folder in search_folders() for path in _of_mnist(folder))
             read += [("the files of MNIST", path) for path in found]
     if os.path.isfile(label := given.get("label", "")):  # of an IDX file
         read.append(("--label", Path(label)))
@@ -76,12 +76,17 @@ def _check_output(name: str, given: Keywords) -> None:
 def _files(path: Path) -> Iterator[Path]:
     """Yield the files that are read where a path is named."""
     if path.is_dir():
-        yield from located(path).values()
+        yield from _of_mnist(path)
     else:
         yield path
         beside = labels_beside(path)
         if beside is not None:
             yield beside
+
+
+def _of_mnist(folder: Path) -> Iterator[Path]:
+    """Yield the files that may be read in a folder; a plain one comes before one with .gz."""
+    return (folder / f"{name}{end}" for name in CHECKSUMS for end in ("", ".gz"))
 
 
 def _pictures(folder: Path) -> list[Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -21,6 +21,8 @@ LABEL = re.compile(r"or label=('?)(.+?)\1 if this is the label")
 DROP = re.compile(r"or drop=\[('?)(.+?)\1\] to leave")
 TEST_SHARE = 0.2
 MANY_CLASSES, FEW_ROWS = 20, 10  # beyond, and below for each, whole numbers may be no classes
+
+SHOWN = 8  # names in a message
 
 Names: TypeAlias = tuple[str, ...] | None
 
@@ -76,7 +78,7 @@ def read(given: Keywords) -> Dataset:
             raise ValueError(f"{name} has no labels; name their column with --label, such as -1")
         raise ValueError(
             f"{name} has no column 'label'; name the column of the labels with --label: it has "
-            f"{', '.join(train.features[:8])}{' ...' * (len(train.features) > 8)}"
+            f"{shown(train.features)}"
         )
     y = train.y
     numbers = "regression" in given or y.dtype.kind == "f"
@@ -102,12 +104,7 @@ def read(given: Keywords) -> Dataset:
             )
         return Dataset(name, X, y, test_X, test_y, (), train.features, notes)
     classes = np.unique(y)
-    if test_y.dtype.kind != y.dtype.kind or len(unknown := np.setdiff1d(test_y, classes)):
-        unknown = np.setdiff1d(test_y.astype(str), classes.astype(str))
-        raise ValueError(
-            f"the test rows have the classes {unknown.tolist()}, which no training row has; need "
-            "training rows of every class"
-        )
+    _check_known(classes, test_y)
     y, test_y = np.searchsorted(classes, y), np.searchsorted(classes, test_y)
     names = tuple(classes.tolist())
     return Dataset(name, X, y, test_X, test_y, names, train.features, notes)
@@ -125,6 +122,20 @@ def _check_classes(name: str, y: Array) -> None:
             f"the labels of {name} are {len(classes)} different whole numbers, and each is taken "
             "for a class; --regression predicts them as numbers",
             stacklevel=2,
+        )
+
+
+def _check_known(classes: Array, test_y: Array) -> None:
+    """Refuse test rows of classes that no training row has."""
+    if test_y.dtype.kind != classes.dtype.kind:  # numbers among text
+        classes, test_y = classes.astype(str), test_y.astype(str)
+    unknown = np.setdiff1d(test_y, classes).tolist()
+    if unknown:
+        raise ValueError(
+            f"the test rows have classes that no training row has: {shown(unknown)}; need training "
+            "rows of every class"
+            + ", or --regression to predict numbers"
+            * (classes.dtype.kind in "iu")
         )
 
 
@@ -196,10 +207,15 @@ def same_number(path: Path | str, table: datasets.Table, count: int) -> None:
         )
 
 
+def shown(names: Sequence[object]) -> str:
+    """Return the first names of a list."""
+    more = f" and {len(names) - SHOWN} more" * (len(names) > SHOWN)
+    return ", ".join(map(str, names[:SHOWN])) + more
+
+
 def left_out(source: Path | str, table: datasets.Table) -> tuple[str, ...]:
     """Return what to say of columns that are not read, if there are any."""
     names = table.left_out
     if not names:
         return ()
-    shown = ", ".join(names[:8]) + " ..." * (len(names) > 8)
-    return (f"{source}: columns that are left out: {shown}",)
+    return (f"{source}: columns that are left out: {shown(names)}",)
