@@ -5,6 +5,7 @@ from types import ModuleType
 
 from fastnn import datasets, metrics, optimizers, schedules
 from fastnn.backends import warmup
+from fastnn.checks.warning import ConvergenceWarning
 from fastnn.inspection import check_gradients, compare_backends
 from fastnn.loading import load
 from fastnn.network import Network
@@ -16,6 +17,7 @@ from fastnn.tuning import Tuning, tune
 __version__ = "0.1.0"
 
 __all__ = [
+    "ConvergenceWarning",
     "DivergenceError",
     "EarlyStopping",
     "History",

@@ -16,6 +16,7 @@ from fastnn.backends import reference
 from fastnn.backends.contract import Examples
 from fastnn.model.model import in_float64
 from fastnn.model.parameters import Parameters
+from fastnn.training.health import remedies
 from fastnn.training.run import Run
 
 
@@ -47,22 +48,10 @@ def explain(run: Run, epoch: int, start: int, rows: Array, rates: Array, keys: A
         what, norm = _look(run, rows[batch], rates[step : step + 1], keys[:, batch])
     finally:
         moment.restore(run)
-    tries = ["a lower learning_rate"]
-    if run.settings.clip_norm is None:
-        tries.append("clip_norm=1")
-    if run.model.input_scaler is None:
-        tries.append("inputs scaled to about -1 .. 1, as with standardize_inputs=True")
-    architecture = run.model.architecture
-    if (
-        architecture.output == "identity"
-        and architecture.loss != "poisson"
-        and run.model.target_scaler is None
-    ):
-        tries.append("scaled targets, as with standardize_targets=True")
     return (
         f"{what} is no longer finite in epoch {epoch}, step {start + step + 1}, at a learning rate "
         f"of {rates[step]:g} and a gradient norm of {norm:.3g}; the parameters from before are "
-        f"restored. Try {' or '.join(tries)}"
+        f"restored. Try {', '.join(remedies(run))}"
     )
 
 

@@ -60,6 +60,8 @@ class History:
         "" if it did not.
     best_epoch : int or None
         With early stopping, the epoch with the best value of the metric.
+    warning : str
+        Why the network is of no use, as a `fastnn.ConvergenceWarning` says, or "" if it is.
 
     Raises
     ------
@@ -76,6 +78,7 @@ class History:
         self.compile_seconds = compile_seconds
         self.stopped = ""
         self.best_epoch: int | None = None
+        self.warning = ""
         for row in rows or ():
             self.append(row)
 

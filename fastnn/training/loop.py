@@ -15,9 +15,10 @@ import numpy as np
 
 from fastnn import backends, schedules
 from fastnn.backends import dropout
+from fastnn.checks.warning import ConvergenceWarning, warn
 from fastnn.model.architecture import Architecture
 from fastnn.model.model import Model
-from fastnn.training import divergence
+from fastnn.training import divergence, health
 from fastnn.training.checkpoints import Saver
 from fastnn.training.data import TrainingData
 from fastnn.training.evaluation import SLICE, DivergenceError, evaluate
@@ -73,10 +74,15 @@ def fit(model: Model, data: TrainingData, settings: TrainingSettings) -> History
             )
             run = Run(model, data, settings, History(compile_seconds=compile_seconds))
             if settings.checkpoint is None:
-                return _go(run, bar)
-            saver = Saver(run)
-            with saver.ending_well():
-                return _go(run, bar, saver)
+                history = _go(run, bar)
+            else:
+                saver = Saver(run)
+                with saver.ending_well():
+                    history = _go(run, bar, saver)
+    history.warning = health.verdict(run)
+    if history.warning:
+        warn(history.warning, ConvergenceWarning)
+    return history
 
 
 def _check_metric(model: Model, data: TrainingData, settings: TrainingSettings) -> None:

@@ -1,0 +1,190 @@
+"""Whether training ended with a network of use, and if not, the likely cause and what to try.
+
+A look at a few rows tells whether the outputs vary, and whether the loss is better than a guess.
+Only if not, each layer is examined.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from fastnn import backends
+from fastnn.activations import ACTIVATIONS, Array
+from fastnn.backends import reference
+from fastnn.backends.contract import Examples
+from fastnn.losses import pair
+from fastnn.model.model import Model
+from fastnn.training.run import Run
+
+LOOKED_AT = 32  # rows of every run
+EXAMINED = 512  # rows of a run that looks bad
+FEWEST_STEPS = 10  # of a run that is judged: before, a network may still be as it began
+LEARNT = 100  # steps after which the most frequent class for every row is no beginning
+LARGE = 10.0  # inputs and targets beyond this are far from the -1 .. 1 that initial weights are for
+WORSE = 2.0  # times the loss of a guess that is certainly bad
+STRONG = 0.01  # a penalty that may pull all weights to 0
+# The spread of outputs, as a share of their size, below which they count as the same.
+SAME = {np.dtype(np.float32): 1e-5, np.dtype(np.float64): 1e-11}
+
+
+def verdict(run: Run) -> str:
+    """Return why the network of a run is of no use and what to try, or nothing if it is."""
+    count, steps = len(run.data), len(run.history) * -(-len(run.data) // run.settings.batch_size)
+    if steps < FEWEST_STEPS:
+        return ""
+    few = _sample(run, min(count, LOOKED_AT))
+    outputs = _outputs(run.model, few)
+    constant = _is_constant(outputs) or _is_constant(_decisions(run.model, outputs))
+    if not constant and not _is_bad(run.model, few, run.history[-1]["loss"]):
+        return ""
+    what = _examined(run.model, _sample(run, min(count, EXAMINED)), steps >= LEARNT)
+    if not what or _is_constant(run.examples.Y):  # so may the outputs be
+        return ""
+    return f"the trained network is of no use: {what}. Try {', '.join(remedies(run))}"
+
+
+def _examined(model: Model, examples: Examples, learnt: bool) -> str:
+    """Return what is wrong with a network, as many rows show it, or nothing."""
+    if _is_constant(examples.X):
+        return ""  # so must the outputs be
+    outputs = _outputs(model, examples)
+    if _is_constant(outputs):
+        return f"it predicts the same for each of {len(outputs)} rows{_dead_layer(model, examples)}"
+    loss = float(backends.get(model.backend).loss(model, examples, outputs))
+    if _is_bad(model, examples, loss):
+        guess = _guess(model, examples)
+        return f"its loss is {loss:.3g}, and that of a guess without looking at X {guess:.3g}"
+    if (
+        learnt
+        and _is_constant(_decisions(model, outputs))
+        and loss > 0.99 * _prior(model, examples)
+    ):
+        return (
+            f"it predicts the same class for each of {len(outputs)} rows, and its loss is no "
+            "better than if it knew only how frequent the classes are"
+        )
+    return ""
+
+
+def _dead_layer(model: Model, examples: Examples) -> str:
+    """Return which is the first layer whose units do not depend on the row, if there is one."""
+    outs = [
+        np.empty((len(examples.X), size), model.vector.dtype)
+        for size in model.architecture.sizes[1:]
+    ]
+    backends.get(model.backend).activations(model, examples.X, outs)
+    for l, units in enumerate(outs[:-1]):
+        if _is_constant(units):
+            low, high = float(units.min()), float(units.max())
+            what = f"{low:.3g}" if low == high else f"numbers from {low:.3g} to {high:.3g}"
+            name = model.architecture.activations[l]
+            return (
+                f": all {units.shape[1]} units of layer {l} ({name}) give {what} whatever the row"
+            )
+    return ""
+
+
+def remedies(run: Run) -> list[str]:
+    """Return what may help a run that went wrong, the most likely first."""
+    model, settings = run.model, run.settings
+    examples = _sample(run, min(len(run.data), EXAMINED))
+    certain, likely = [], [f"a lower learning_rate than {settings.learning_rate:g}"]
+    if model.input_scaler is None:
+        sizes = np.abs(reference.inputs(model, examples.X, slice(None))).max(axis=0)
+        worst = int(sizes.argmax())
+        column, names = examples.X[:, worst], model.features
+        name = worst if names is None else repr(names[worst])
+        reach = f"column {name} of X reaches from {column.min():g} to {column.max():g}"
+        if sizes[worst] <= LARGE:
+            likely.append("standardize_inputs=True")
+        elif _are_pixels(examples.X):
+            certain.append(f"X.astype('uint8'), as only uint8 is divided by 255 ({reach})")
+        else:
+            certain.append(f"standardize_inputs=True ({reach})")
+    architecture = model.architecture
+    if model.target_scaler is None and architecture.output == "identity":
+        t = examples.Y
+        if architecture.loss == "poisson" or np.abs(t).max() <= LARGE:
+            likely += ["standardize_targets=True"] * (architecture.loss != "poisson")
+        else:
+            certain.append(f"standardize_targets=True (y reaches from {t.min():g} to {t.max():g})")
+    for name in ("l2", "l1"):
+        strength = getattr(settings.objective, name)
+        if strength > STRONG:
+            likely.append(f"a lower {name} than {strength:g}")
+    return certain + likely + ["clip_norm=1"] * (settings.clip_norm is None)
+
+
+def _outputs(model: Model, examples: Examples) -> Array:
+    out = np.empty((len(examples.X), model.architecture.sizes[-1]), model.architecture.dtype)
+    backends.get(model.backend).predict(model, examples.X, out)
+    return out
+
+
+def _is_bad(model: Model, examples: Examples, loss: float) -> bool:
+    """Whether a loss is worse than that of a guess."""
+    return loss > WORSE * _guess(model, examples)
+
+
+def _decisions(model: Model, outputs: Array) -> Array:
+    """Return what the outputs decide: a class for each row, or labels; numbers stay as they are."""
+    output = model.architecture.output
+    if output == "sigmoid":
+        return outputs > 0.5
+    return outputs.argmax(axis=1) if output == "softmax" else outputs
+
+
+def _prior(model: Model, examples: Examples) -> float:
+    """Return the cross-entropy of outputs that are the mean of the targets; for others infinity."""
+    loss = model.architecture.loss
+    if loss not in ("cross_entropy", "binary_cross_entropy"):
+        return np.inf
+    p = reference.targets(model, examples.Y, slice(None)).mean(axis=0, dtype=np.float64)
+    if loss == "binary_cross_entropy":
+        p = np.concatenate([p, 1 - p])
+    p = p[p > 0]
+    return float(-(p * np.log(p)).sum())
+
+
+def _sample(run: Run, count: int) -> Examples:
+    """Return some rows that were trained on, spread evenly."""
+    places = np.arange(count) * len(run.data) // count
+    rows = places if run.data.rows is None else run.data.rows[places]
+    given = run.examples
+    return Examples(given.X[rows], given.Y[rows], None)
+
+
+def _is_constant(array: Array) -> bool:
+    """Whether each column has the same number in every row, up to rounding."""
+    low, high = array.min(axis=0), array.max(axis=0)
+    same = SAME.get(array.dtype)
+    if same is None:
+        return bool((low == high).all())
+    return bool((high - low <= same * np.maximum(np.abs(low), np.abs(high))).all())
+
+
+def _guess(model: Model, examples: Examples) -> float:
+    """Return the loss of a guess that is the same for each row.
+
+    It is the mean of the targets for an identity, and for other outputs what they give at 0.
+    """
+    architecture = model.architecture
+    output, loss = architecture.output, architecture.loss
+    if loss == "cross_entropy":
+        return math.log(architecture.sizes[-1])
+    if loss == "binary_cross_entropy":
+        return math.log(2) * architecture.sizes[-1]
+    if not isinstance(loss, str):
+        return np.inf  # a function of the user's may be anything
+    t = reference.targets(model, examples.Y, slice(None)).astype(np.float64)
+    z = np.zeros_like(t)
+    if output == "identity" and loss != "poisson":
+        z += t.mean(axis=0)
+    return float(pair(output, loss).value(z, ACTIVATIONS[output].function(z), t).mean())
+
+
+def _are_pixels(X: Array) -> bool:
+    """Whether these look like pixels that are not uint8."""
+    return bool(X.min() >= 0 and 100 < X.max() <= 255 and np.array_equal(X, np.rint(X)))
