@@ -163,12 +163,12 @@ def _page(
     title: str,
 ) -> str:
     found = plots.results(net, X, y)
+    warning = []
+    if history.warning:
+        warning = [f'<p class="warning" role="alert">{escape(history.warning)}</p>']
     body = [
         f"<h1>{escape(title)}</h1>",
-        *(
-            [f'<p class="warning" role="alert">{escape(history.warning)}</p>']
-            * bool(history.warning)
-        ),
+        *warning,
         f"<p>Network {list(net.architecture.sizes)}, evaluated on {len(found.true):,} rows.</p>",
         _scores(net, X, y, found),
         '<section class="flow">',

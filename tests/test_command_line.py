@@ -57,7 +57,7 @@ OPTIONS = [
     ("--seed 1", {"seed": 1}, {}),
     ("--standardize-inputs", {"standardize_inputs": True}, {}),
     ("--epochs 1", {}, {"epochs": 1}),
-    ("--batch-size 7", {}, {"batch_size": 7}),
+    ("--batch-size 45", {}, {"batch_size": 45}),
     ("--learning-rate 0.1", {}, {"learning_rate": 0.1}),
     ("--no-shuffle", {}, {"shuffle": False}),
     *[
