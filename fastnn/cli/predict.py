@@ -95,7 +95,8 @@ def _predict(given: Given) -> int:
             writer.writerows([heading, *_lines(net, rows.X, classes, str)])
         print(f"\nthe outputs for {len(rows.X):,} rows are in {given['outputs']}")
     elif known is None and "submission" not in given:
-        lines = [heading, *_lines(net, rows.X[:SHOWN], classes, "{:.4g}".format)]
+        written = ("{:.4f}" if classes else "{:.6g}").format
+        lines = [heading, *_lines(net, rows.X[:SHOWN], classes, written)]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         print()
         for line in lines:
