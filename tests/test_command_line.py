@@ -16,6 +16,7 @@ from fastnn.activations import HIDDEN
 from fastnn.backends import reference
 from fastnn.cli import train as cli_train
 from fastnn.cli.parsing import SETTINGS
+from fastnn.cli.printing import as_options
 from fastnn.datasets import load_mnist
 from fastnn.model.initializers import INITIALIZERS
 from fastnn.optimizers import OPTIMIZERS, SGD, Adam, AdamW, RMSprop
@@ -443,6 +444,19 @@ def test_a_warning_is_a_line_said_once(folder, capsys, monkeypatch):
         warnings.simplefilter("always")
         train.main(f"{SHORT} --quiet --data {folder}".split())
     assert capsys.readouterr().err == "fastnn-train: warning: the network has learnt nothing\n"
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("Try a lower learning_rate than 0.3", "Try a lower --learning-rate than 0.3"),
+        ("clip_norm=1, or l2", "--clip-norm 1, or l2"),
+        ("as with standardize_inputs=True.", "as with --standardize-inputs."),
+        ("my_learning_rate and output", "my_learning_rate and output"),
+    ],
+)
+def test_a_warning_names_options(message, expected):
+    assert as_options(message) == expected
 
 
 def test_without_a_module_the_commands_are_named(run_python):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -9,12 +10,24 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from fastnn import metrics
+from fastnn import metrics, tuning
 from fastnn.activations import Array
 from fastnn.network import Network
+from fastnn.training import settings
 
 MOST_CLASSES = 30  # of a confusion matrix that is printed
 WIDEST_NAME = 12
+
+
+def as_options(message: str) -> str:
+    """Return a message of the library with options for the arguments that it names."""
+    names = "|".join(name for name in {*settings.NAMES, *tuning.OF_NETWORK} if "_" in name)
+
+    def option(found: re.Match[str]) -> str:
+        value = "" if found[2] in (None, "True") else f" {found[2]}"
+        return f"--{found[1].replace('_', '-')}{value}"
+
+    return re.sub(rf"\b({names})\b(?:=([\w.+-]*\w))?", option, message)
 
 
 @contextmanager
@@ -23,7 +36,7 @@ def warnings_as_lines(program: str) -> Iterator[None]:
     known = set()
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
-        line = f"{program}: warning: {' '.join(str(message).split())}"
+        line = f"{program}: warning: {as_options(' '.join(str(message).split()))}"
         if line not in known:
             known.add(line)
             print(line, file=sys.stderr, flush=True)
