@@ -22,6 +22,7 @@ from fastnn.checks import data as check_data
 from fastnn.checks import tuning as check_tuning
 from fastnn.checks import values as check
 from fastnn.checks.tables import matched, names_of
+from fastnn.checks.warning import ConvergenceWarning
 from fastnn.model.architecture import outputs_for
 from fastnn.network import Network
 from fastnn.training import settings as training_settings
@@ -319,7 +320,9 @@ def _fold(
     weights, classes, train, held_out = rest
     data = _Data(X, y, weights)
     try:
-        network, history = _trained(settings, seed, classes, data.at(train))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the scores tell
+            network, history = _trained(settings, seed, classes, data.at(train))
         scores = network.evaluate(*data.at(held_out).targets(classes, network))
     except DivergenceError:
         return {}

@@ -175,7 +175,7 @@ def test_data_are_described(flowers, capsys):
         ),
         (
             "--data {flowers} --label kind --predict {other} --submission x.csv",
-            "other.csv' has no column 'width', 'price'; its columns are 'height'",
+            "other.csv' has no columns 'width', 'price'; its columns are 'height'",
         ),
         (
             "--data {flowers} --label kind --predict {named} --submission x.csv",

@@ -266,7 +266,7 @@ def test_two_columns_of_a_name_are_allowed_if_they_are_not_read(write):
     ("text", "arguments", "message"),
     [
         ("a,b\n1,2\n", {"columns": ["a", "c"]}, "no column 'c'; its columns are 'a', 'b'"),
-        ("a,b\n1,2\n", {"columns": ["c", "d"]}, "no column 'c', 'd'; its columns are"),
+        ("a,b\n1,2\n", {"columns": ["c", "d"]}, "no columns 'c', 'd'; its columns are"),
         ("a,b\n1,2\n", {"drop": ["c"]}, "has no column 'c'; its columns are 'a', 'b'"),
         ("a,b\n1,2\n", {"drop": [2]}, "drop must be a name or from -2 to 1, got 2"),
         ("a,b\n1,2\n", {"drop": ["a", "b"]}, "has no other column left; need features"),

@@ -175,6 +175,16 @@ def test_outputs_that_overflow_on_a_fold_count_as_diverged():
     assert np.isnan(found.results[1]["macro_f1"])
 
 
+def test_only_the_best_network_is_warned_of():
+    X, y = blobs()
+    options = {"folds": 2, "epochs": 3, "progress": False}
+    found = fastnn.tune(X + 50, y, {"standardize_inputs": [False, True]}, **options)
+    assert found.best == {"standardize_inputs": True}
+    assert found.results[1]["accuracy"] < 0.6
+    with pytest.warns(fastnn.ConvergenceWarning):
+        fastnn.tune(X + 50, y, {"standardize_inputs": [False]}, **options)
+
+
 def test_what_diverged_comes_after_scores_below_zero(monkeypatch):
     from fastnn import tuning
 

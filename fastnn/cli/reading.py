@@ -19,6 +19,8 @@ from fastnn.training.rows import stratified
 # How `fastnn.datasets.read_csv` proposes to name the label, and to leave a column out, in Python.
 LABEL = re.compile(r"or label=('?)(.+?)\1 if this is the label")
 DROP = re.compile(r"or drop=\[('?)(.+?)\1\] to leave")
+NONE = re.compile(r"(label|header|drop) must be None, got .*")
+OPTIONS = {"label": "label", "header": "no-header", "drop": "drop"}
 TEST_SHARE = 0.2
 MANY_CLASSES, FEW_ROWS = 20, 10  # beyond, and below for each, whole numbers may be no classes
 
@@ -143,9 +145,9 @@ def tables(given: Keywords, dtype: str, columns: Names = None) -> tuple[str, dat
     """Return the name and the tables of the data that are named; by default that is MNIST."""
     if "data" in given:
         return given["data"].name, load(given["data"], given, dtype, columns)
-    for option in ("label", "header", "drop"):
-        if option in given:
-            raise ValueError(f"--{'no-' * (option == 'header')}{option} needs --data PATH")
+    for name, option in OPTIONS.items():
+        if name in given:
+            raise ValueError(f"--{option} needs --data PATH")
     loaded = datasets.load_mnist()
     train = datasets.Table(*loaded[:2], None, "digit")
     return "MNIST", datasets.Split(train, train._replace(X=loaded[2], y=loaded[3]))
@@ -196,6 +198,7 @@ def _as_options(message: str) -> str:
         return lambda found: f"or {name} {shlex.quote(found[2])} {end}"
 
     message = LABEL.sub(option("--label", "if this is the label"), message)
+    message = NONE.sub(lambda found: f"--{OPTIONS[found[1]]} does not apply to it", message)
     return DROP.sub(option("--drop", "to leave"), message)
 
 

@@ -180,7 +180,8 @@ def _by_name(name: str, names: tuple[str, ...], columns: tuple[str, ...]) -> tup
     places = {each: i for i, each in enumerate(names)}
     missing = [column for column in columns if column not in places]
     if missing:
-        raise ValueError(f"{name} has no column {_shown(missing)}; its columns are {_shown(names)}")
+        what = f"column{'s' * (len(missing) > 1)} {_shown(missing)}"
+        raise ValueError(f"{name} has no {what}; its columns are {_shown(names)}")
     return tuple(places[column] for column in columns)
 
 
