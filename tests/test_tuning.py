@@ -177,7 +177,7 @@ def test_outputs_that_overflow_on_a_fold_count_as_diverged():
 
 def test_only_the_best_network_is_warned_of():
     X, y = blobs()
-    options = {"folds": 2, "epochs": 3, "progress": False}
+    options = {"folds": 2, "epochs": 10, "progress": False}
     found = fastnn.tune(X + 50, y, {"standardize_inputs": [False, True]}, **options)
     assert found.best == {"standardize_inputs": True}
     assert found.results[1]["accuracy"] < 0.6
