@@ -25,7 +25,7 @@ from fastnn.model.parameters import Parameters, Views
 from fastnn.model.scaling import Scaler
 from fastnn.training import settings
 from fastnn.training.data import evaluation_data
-from fastnn.training.evaluation import evaluate, scale_targets
+from fastnn.training.evaluation import check_loss, evaluate, outputs, scale_targets
 from fastnn.training.row_weights import ClassWeight
 
 # What other libraries call the methods of this one.
@@ -34,6 +34,9 @@ ELSEWHERE = {"fit": "train", "score": "evaluate", "coefs_": "weights", "intercep
 
 class Inspectable:
     """The part of `fastnn.Network` that changes no parameter.
+
+    ``copy.deepcopy`` makes a network of its own. ``copy.copy`` makes another name for the same
+    one: both share the model, so that what changes one changes the other.
 
     Attributes
     ----------
@@ -183,7 +186,9 @@ class Inspectable:
             ``loss``, the mean over the rows without penalties. For one class per row ``accuracy``
             and ``macro_f1``, the mean of the F1 scores of the classes; for several labels per row
             the share of rows with all labels right, and the mean F1 score of the labels. For
-            numbers ``r2``, ``mae`` and ``rmse``. See `fastnn.metrics`.
+            numbers ``r2``, ``mae`` and ``rmse``. See `fastnn.metrics`. For several sigmoids the
+            shape of y says which: (rows,) are classes; (rows, outputs) are labels, even if each row
+            has just one.
 
         Raises
         ------
@@ -238,6 +243,8 @@ class Inspectable:
         ------
         TypeError, ValueError
             If an argument is not as described.
+        DivergenceError
+            If the loss is not finite, as for `evaluate`.
         """
         data = evaluation_data(self.model, X, y, sample_weight, class_weight)
         keywords = {"l2": l2, "l1": l1, "label_smoothing": label_smoothing, "dropout": dropout}
@@ -250,6 +257,9 @@ class Inspectable:
         value: float = backends.get(self.backend).loss_and_gradient(
             self.model, examples, objective, keys, gradient
         )
+        if not np.isfinite(value):  # then a backend may have left rows out of the gradient
+            outputs(self.model, "X", data.X)  # refuses outputs that are not finite, by their row
+            check_loss(value)
         return value, gradient
 
     def activations(self, X: npt.ArrayLike) -> list[Array]:

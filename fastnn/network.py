@@ -169,7 +169,7 @@ class Network(Inspectable):
         """Train by mini-batch gradient descent.
 
         A second call continues from the first. It keeps the optimizer's state if the optimizer is
-        of the same kind.
+        of the same kind. A call that fails before its first step changes nothing.
 
         Parameters
         ----------
@@ -185,8 +185,8 @@ class Network(Inspectable):
         epochs : int
             Passes through all rows.
         batch_size : int, optional
-            Rows per step; the last batch of an epoch may have fewer. Default: 32, or all rows if
-            there are fewer.
+            Rows per step, or all rows if there are fewer; the last batch of an epoch may have
+            fewer. Default: 32.
         learning_rate : float, optional
             Learning rate before the schedule. Default: the optimizer's own, which is 0.3 for sgd,
             0.03 for momentum and nesterov, 0.001 for the others.
@@ -232,7 +232,8 @@ class Network(Inspectable):
         early_stopping : bool or EarlyStopping
             Stop when a metric no longer improves; True is `fastnn.EarlyStopping` with its defaults.
         max_seconds : float, optional
-            Stop after this time, if need be within an epoch. Compiling does not count.
+            Stop this call after so long, if need be within an epoch; compiling does not count. A
+            call that resumes the run goes on from there, and has as long again.
         frozen : iterable of int
             Layers whose parameters stay fixed, counted from 0.
         training_metrics : bool
@@ -243,7 +244,7 @@ class Network(Inspectable):
         checkpoint_every : int, optional
             Steps between two checkpoints. Default: one epoch.
         resume : bool
-            Continue from the checkpoint if the file exists; settings and data must be the same.
+            Continue from the checkpoint, if the file exists, with the same settings and data.
 
         Returns
         -------
@@ -255,17 +256,16 @@ class Network(Inspectable):
         Raises
         ------
         TypeError, ValueError
-            If an argument is not as described; nothing has changed. What a function among them
-            returns is checked when it is called.
+            If an argument, or what a function among them returns, is not as described.
         OSError
             If the checkpoint cannot be read, or the first one cannot be written.
         DivergenceError
             If the loss, a parameter, the optimizer's state, or a loss or an output on validation
-            data is no longer finite. The message says where and what to try; the network holds the
-            last finite parameters.
+            data is no longer finite. The message says where and what to try. The network is as it
+            was before the failing steps, or before the epoch.
         RuntimeError
             If the network is already being trained, by another thread or the run that calls a
-            callback; nothing has changed. Predicting from several threads is fine.
+            callback. Predicting from several threads is fine.
         KeyboardInterrupt, SystemExit
             On Ctrl-C, and with a checkpoint on SIGTERM (code 143). The network holds the state
             after a complete step, with the compiled backend at most a quarter of a second old.

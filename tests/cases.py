@@ -126,7 +126,7 @@ def fitting(case: Case) -> Case:
     """Return the case with targets that its output can have."""
     if (case.loss or NATURAL[case.output]) == "poisson":
         return replace(case, targets="counts")
-    kinds = {"softmax": "labels", "sigmoid": "probabilities"}
+    kinds = {"softmax": "labels", "sigmoid": "probabilities", "exponential": "counts"}
     return replace(case, targets=kinds.get(case.output, "numbers"))
 
 

@@ -8,6 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A busy machine, or one that is emulated, is slow; no test depends on how fast it is.
+settings.register_profile(
+    "at any speed", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("at any speed")
 
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS_TO_HANG = 300

@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import os
 import pathlib
 import shutil
 import sys
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 
 import numba
@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from numba import types
 
+from fastnn import writing
 from fastnn.backends.compiled.machinery import cache, jit
 
 TRAIN = """
@@ -190,14 +191,35 @@ def test_a_folder_that_vanishes_is_made_again(folder):
     assert len(files(folder)) == 1
 
 
-def refuse(*args, **kwargs):
-    raise OSError(errno.EROFS, "Read-only file system")
+@pytest.fixture
+def read_only(monkeypatch):
+    """Let no file be made, as on Windows where a folder's rights forbid it; count the tries."""
+    tries = []
+
+    def refuse(path, mode):
+        assert mode == "xb"
+        tries.append(path)
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr(cache, "open", refuse, raising=False)
+    return tries
 
 
-def test_what_is_in_a_read_only_folder_is_loaded_without_a_word(folder, monkeypatch):
+def test_what_is_in_a_read_only_folder_is_loaded_without_a_word(folder, request):
     compiled_and_run()
-    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    request.getfixturevalue("read_only")
     assert compiled_and_run()
+
+
+def test_whether_a_folder_can_be_written_to_is_tried_once(tmp_path, read_only):
+    assert cache.unwritable(tmp_path) == "Permission denied"
+    assert len(read_only) == 1
+    assert not files(tmp_path)
+
+
+def test_a_folder_that_can_be_written_to_is_left_empty(tmp_path):
+    assert cache.unwritable(tmp_path / "new") is None
+    assert not files(tmp_path)
 
 
 def test_what_is_not_in_a_read_only_folder_goes_to_the_next(folder, monkeypatch):
@@ -222,9 +244,10 @@ def test_what_another_user_may_not_read_is_not_there(folder, monkeypatch):
     assert not compiled_and_run()
 
 
-def test_a_read_only_folder_is_named_once_and_everything_compiled(folder, monkeypatch):
-    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
-    with pytest.warns(RuntimeWarning, match="Read-only file system; .* every process") as caught:
+@pytest.mark.usefixtures("read_only")
+def test_a_read_only_folder_is_named_once_with_a_way_out_and_everything_compiled(folder):
+    said = "Permission denied; .* every process, unless the variable NUMBA_CACHE_DIR names a folder"
+    with pytest.warns(RuntimeWarning, match=said) as caught:
         assert not compiled_and_run()
     assert not compiled_and_run()
     assert len(caught) == 1
@@ -233,16 +256,35 @@ def test_a_read_only_folder_is_named_once_and_everything_compiled(folder, monkey
 
 
 def test_a_full_disk_during_a_write_leaves_no_file(folder, monkeypatch):
-    def refuse(self, target):
+    def refuse(source, target):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(pathlib.Path, "replace", refuse)
+    monkeypatch.setattr(os, "replace", refuse)
     with pytest.warns(RuntimeWarning, match="No space left on device") as caught:
         assert not compiled_and_run()
     assert not compiled_and_run()
     assert len(caught) == 1
     assert str(folder) in str(caught[0].message)
     assert not files(folder)
+
+
+def test_on_windows_an_entry_that_another_process_reads_is_replaced_when_it_is_free(
+    folder, monkeypatch
+):
+    replace, waited = os.replace, []
+
+    def busy(source, target):
+        if len(waited) < 2:
+            raise PermissionError(errno.EACCES, "Access is denied")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", busy)
+    monkeypatch.setattr(writing, "WINDOWS", True)
+    monkeypatch.setattr(writing.time, "sleep", waited.append)
+    assert not compiled_and_run()
+    assert len(waited) == 2
+    assert len(files(folder)) == 1
+    assert compiled_and_run()
 
 
 def noise(count):
@@ -295,6 +337,14 @@ def test_other_sources_are_another_entry(folder, monkeypatch):
     monkeypatch.setattr(cache, "FINGERPRINT", "of other sources")
     assert not compiled_and_run()
     assert len(files(folder)) == 2
+
+
+@pytest.mark.parametrize(
+    "change", [{"architecture": "other"}, {"bits": 64}, {"registers": 8}, {"fma": None}]
+)
+def test_other_machines_have_other_entries(monkeypatch, change):
+    monkeypatch.setattr(cache, "MACHINE", cache.MACHINE._replace(**change))
+    assert cache._fingerprint() != cache.FINGERPRINT
 
 
 def test_training_with_a_damaged_cache_gives_the_same_bits(run_python, two_processes, tmp_path):

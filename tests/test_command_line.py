@@ -370,24 +370,23 @@ def test_help_says_which_optimizers_and_schedules_have_a_number(capsys, monkeypa
         ("--output exponential", "y must have shape (90, 10), a count for each"),
         ("--output identity --loss poisson", "y must have shape (90, 10), a count for each"),
         ("--output sigmoid --loss cross_entropy", "loss 'cross_entropy' is"),
-        ("--output identity --label-smoothing 0.1", "label_smoothing needs the loss"),
+        ("--output identity --label-smoothing 0.1", "--label-smoothing needs the loss"),
         ("--activation relu tanh", "activation must be one name, or one for each"),
         ("--dropout 0.1 0.2 0.3", "dropout must be one rate"),
         ("--dropout 1", "argument --dropout: need a share below 1, got 1"),
         ("--dropout 50", "argument --dropout: need a share below 1, got 50; 50% are 0.5"),
         ("--freeze 0 1", "frozen must leave a layer to train"),
-        ("--max-norm 0", "max_norm must be finite and greater than 0"),
-        ("--max-seconds -1", "max_seconds must be finite and greater than 0"),
+        ("--max-norm 0", "--max-norm must be finite and greater than 0"),
+        ("--max-seconds -1", "--max-seconds must be finite and greater than 0"),
         ("--threads 0", "argument --threads: need at least 1, got 0"),
         ("--batch-size -3", "argument --batch-size: need at least 1, got -3"),
         ("--hidden 16,a", "argument --hidden: 'a' is not a whole number"),
         ("--l2 -1", "l2 must be finite and at least 0"),
-        ("--batch-size 91", "batch_size must be from 1 to 90, the number of rows"),
         ("--epochs 0", "argument --epochs: need at least 1, got 0"),
         ("--data nowhere", "--data: there is no file 'nowhere'"),
-        ("--history nowhere/history.csv", "--history: no folder nowhere"),
-        ("--checkpoint nowhere/run", "--checkpoint: no folder nowhere"),
-        ("--save nowhere/net", "--save: no folder nowhere"),
+        ("--history nowhere/history.csv", "--history 'nowhere/history.csv': no folder"),
+        ("--checkpoint nowhere/run", "--checkpoint 'nowhere/run': no folder"),
+        ("--save nowhere/net", "--save 'nowhere/net': no folder"),
         ("--resume", "--resume needs --checkpoint FILE, the file to continue from"),
         ("--checkpoint-every 3", "--checkpoint-every needs --checkpoint FILE, the file to write"),
         ("--hidden 64,32", "got '64,32'; need spaces between layers: --hidden 64 32"),
@@ -395,7 +394,7 @@ def test_help_says_which_optimizers_and_schedules_have_a_number(capsys, monkeypa
         ("--activation tann", "argument --activation: 'tann' is none of identity, sigmoid, tanh"),
         ("--dropout 0.1,0.2", "need spaces between layers: --dropout 0.1 0.2"),
         ("--freeze 0,1", "need spaces between layers: --freeze 0 1"),
-        ("--report nowhere/page.html", "--report: no folder nowhere"),
+        ("--report nowhere/page.html", "--report 'nowhere/page.html': no folder"),
         ("--predict some.csv", "--predict needs --submission CSV, the file to write"),
         ("--submission some.csv", "--submission needs --predict PATH, the data to label"),
         ("--test nowhere.csv", "--test: there is no file 'nowhere.csv'"),
@@ -403,7 +402,7 @@ def test_help_says_which_optimizers_and_schedules_have_a_number(capsys, monkeypa
         ("--drop 3", "is a folder; --drop does not apply to it"),
         ("--no-header", "is a folder; --no-header does not apply to it"),
         ("--label digit", "is a folder; --label does not apply to it"),
-        ("--save .", "--save: '.' is a folder; need the name of a file"),
+        ("--save .", "--save '.' is a folder; need the name of a file"),
         ("--learning-rate 1e30", "is no longer finite in epoch "),
         ("--no-such-option", "unrecognized arguments: --no-such-option; --data names the data"),
     ],
@@ -413,7 +412,7 @@ def test_what_makes_no_sense_is_refused_in_one_line(refusal, options, message):
 
 
 @pytest.mark.parametrize(
-    "options", ["--batch-size 91", "--l2 -1", "--epochs 0", "--dropout 0.1 0.2 0.3", "--max-norm 0"]
+    "options", ["--clip-norm 0", "--l2 -1", "--epochs 0", "--dropout 0.1 0.2 0.3", "--max-norm 0"]
 )
 def test_a_setting_is_refused_before_anything_is_printed(folder, capsys, options):
     with pytest.raises(SystemExit):
@@ -456,6 +455,8 @@ def test_a_warning_is_a_line_said_once(folder, capsys, monkeypatch):
         ("clip_norm=1, or l2", "--clip-norm 1, or l2"),
         ("as with standardize_inputs=True.", "as with --standardize-inputs."),
         ("my_learning_rate and output", "my_learning_rate and output"),
+        ("'data/batch_size.csv' is", "'data/batch_size.csv' is"),
+        ("batch_size.csv of learning_rate.", "batch_size.csv of --learning-rate."),
     ],
 )
 def test_a_warning_names_options(message, expected):

@@ -22,6 +22,7 @@ MODULES = (
 RESULT = "a result, which users do not build"
 # What has no section Raises, and why.
 CANNOT_RAISE = {
+    "fastnn.ConvergenceWarning": "a warning, which users do not build",
     "fastnn.DivergenceError": "an error itself",
     "fastnn.Tuning": RESULT,
     "fastnn.Network.of": "the model is checked already",

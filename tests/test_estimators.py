@@ -24,7 +24,6 @@ from sklearn.model_selection import (
     RandomizedSearchCV,
     StratifiedKFold,
     cross_validate,
-    train_test_split,
 )
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -33,6 +32,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fastnn import Network, optimizers
 from fastnn.estimators import MLPClassifier, MLPRegressor
+from fastnn.training.rows import stratified
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 each_backend = pytest.mark.parametrize("backend", BACKENDS)
@@ -284,10 +284,23 @@ def test_early_stopping_keeps_the_best_epoch(backend):
     scores = classifier.validation_scores_
     assert len(scores) == classifier.n_iter_ == len(classifier.loss_curve_)
     assert classifier.best_validation_score_ == max(scores)
-    _, aside = train_test_split(
-        np.arange(150), test_size=0.1, random_state=classifier.network_.seed, stratify=Y_IRIS
-    )
+    _, aside = stratified(0.1, 150, Y_IRIS, classifier.network_.seed)
     assert classifier.score(X_IRIS[aside], Y_IRIS[aside]) == max(scores)
+
+
+@pytest.mark.parametrize("labels", [np.arange(30) % 4, np.arange(30) // 29])
+def test_early_stopping_takes_few_rows_of_many_classes(labels):
+    X = np.random.default_rng(0).normal(size=(30, 2))
+    for weights in (None, np.arange(30) + 1.0):
+        classifier = MLPClassifier(early_stopping=True, random_state=0, max_iter=3)
+        classifier.fit(X, labels, weights)
+        assert len(classifier.validation_scores_) == 3
+
+
+def test_early_stopping_needs_two_rows_to_set_aside():
+    X = np.random.default_rng(0).normal(size=(10, 2))
+    with pytest.raises(ValueError, match=r"The validation set is too small.* got 10 rows and 0.1"):
+        MLPClassifier(early_stopping=True).fit(X, np.arange(10) % 2)
 
 
 def test_verbose_prints_a_line_an_epoch(capsys):

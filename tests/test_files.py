@@ -313,7 +313,7 @@ def test_numbers_that_are_not_finite_are_refused(damaged, value):
     assert "holds NaN or infinity; need finite numbers" in damaged(poisoned)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.data())
 def test_any_change_of_bytes_is_refused_or_harmless(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "changed.safetensors"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import subprocess
 
 import numba
 import pytest
@@ -53,6 +54,70 @@ def test_the_features_are_those_that_numba_compiles_for(told):
     )
 
 
+@pytest.fixture
+def llvm(monkeypatch):
+    """Say what LLVM knows of the machine."""
+
+    def llvm(triple, cpu, features):
+        codegen = type(vector_ir.cpu_target.target_context.codegen())
+        monkeypatch.setattr(codegen, "magic_tuple", lambda codegen: (triple, cpu, features))
+
+    return llvm
+
+
+@pytest.mark.parametrize("features", ["", "-aes,-sve"])
+def test_where_llvm_reports_no_features_that_is_said(llvm, features):
+    llvm("aarch64-unknown-linux-gnu", "generic", features)
+    assert lines(info.info())["CPU features"] == "none reported"
+
+
+CPUS = {
+    "linux on x86": (
+        ("linux", "x86_64", "model\t\t: 2\nmodel name\t: Some CPU @ 3 GHz\nstepping\t: 1\n"),
+        "Some CPU @ 3 GHz, x86_64; Numba compiles for some-cpu",
+    ),
+    "linux on arm64": (
+        ("linux", "aarch64", "BogoMIPS\t: 50.00\nCPU implementer\t: 0x41\nCPU part\t: 0xd0c\n"),
+        "implementer 0x41, part 0xd0c, aarch64; Numba compiles for some-cpu",
+    ),
+    "windows": (("win32", "AMD64", None), "A processor, AMD64; Numba compiles for some-cpu"),
+    "macos": (("darwin", "arm64", None), "Apple M9, arm64; Numba compiles for some-cpu"),
+}
+
+
+@pytest.mark.parametrize(("machine", "answer"), CPUS.values(), ids=CPUS)
+def test_the_name_of_the_cpu_is_what_the_system_calls_it(
+    llvm, monkeypatch, tmp_path, machine, answer
+):
+    system, architecture, listed = machine
+    llvm("some-triple", "some-cpu", "")
+    monkeypatch.setattr(info.sys, "platform", system)
+    monkeypatch.setattr(info.platform, "machine", lambda: architecture)
+    monkeypatch.setattr(info.platform, "processor", lambda: "A processor")
+    monkeypatch.setattr(info, "CPUINFO", tmp_path / "cpuinfo")
+    if listed:
+        info.CPUINFO.write_text(listed)
+
+    def sysctl(command, **options):
+        assert command == ["sysctl", "-n", "machdep.cpu.brand_string"]
+        return subprocess.CompletedProcess(command, 0, "Apple M9\n")
+
+    monkeypatch.setattr(info.subprocess, "run", sysctl)
+    assert info._cpu() == answer
+
+
+def test_vectors_of_arm64_are_named_with_their_tile(monkeypatch):
+    machine = vector_ir.Machine(128, 32, True, "aarch64")
+    monkeypatch.setattr(vector_ir, "MACHINE", machine)
+    monkeypatch.setattr(vector_ir, "GROUP", 4)
+    monkeypatch.setattr(vector_ir, "PANEL", 6)
+    monkeypatch.delenv("FASTNN_VECTOR_BITS", raising=False)
+    assert lines(info.info())["vectors"] == (
+        "128 bits, as the CPU features allow; NEON, 32 registers, with multiply-add, tiles of "
+        "4 x 6 vectors"
+    )
+
+
 def test_threads_and_what_limits_them(monkeypatch):
     monkeypatch.setattr(threads, "affinity", lambda: 8)
     monkeypatch.setattr(threads, "cgroup_quota", lambda: 2.5)
@@ -65,6 +130,19 @@ def test_the_threading_layer_that_is_used_is_named_first(told):
     assert told["threading layer"].startswith(f"{numba.threading_layer()}, of ")
     for name in info.LAYERS:
         assert name in told["threading layer"]
+
+
+def test_where_there_is_only_workqueue_that_is_said_and_what_it_means(monkeypatch):
+    def missing(name):
+        if not name.endswith("workqueue"):
+            raise ImportError("Library not loaded: libomp.dylib")
+
+    monkeypatch.setattr(info.importlib, "import_module", missing)
+    monkeypatch.setattr(numba, "threading_layer", lambda: "workqueue")
+    assert lines(info.info())["threading layer"] == (
+        "workqueue, of workqueue; calls that use several threads take turns; not tbb, Library not "
+        "loaded: libomp.dylib; not omp, Library not loaded: libomp.dylib"
+    )
 
 
 def test_the_folder_of_the_cache_and_what_it_holds(monkeypatch, tmp_path):
@@ -103,3 +181,9 @@ def test_a_setting_that_is_wrong_is_said_and_the_rest_is_there(run_python):
 def test_the_command_prints_it(capsys):
     assert info.main([]) == 0
     assert capsys.readouterr().out == f"{info.info()}\n"
+
+
+def test_a_wrong_option_is_refused_in_the_name_of_the_command(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        info.main(["--foo"])
+    assert "fastnn-info: error: unrecognized arguments: --foo" in capsys.readouterr().err

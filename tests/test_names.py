@@ -429,6 +429,13 @@ def test_a_near_miss_says_what_is_meant(mistake, match):
         mistake(Network([3, 4, 1]))
 
 
+def test_a_batch_of_more_rows_than_there_are_takes_all():
+    nets = [Network([3, 4, 1], seed=1) for _ in range(2)]
+    for net, size in zip(nets, (80, 1000), strict=True):
+        net.train(X, Y, epochs=2, batch_size=size)
+    assert np.array_equal(nets[0].parameters, nets[1].parameters)
+
+
 @pytest.mark.parametrize("count", [0, -1, 1.5, "two", True])
 def test_assigned_threads_are_checked(count):
     net = Network([3, 1])

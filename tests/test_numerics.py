@@ -140,6 +140,30 @@ def test_predictions_that_overflow_are_refused_with_their_row(backend, dtype):
 
 
 @each_backend
+@pytest.mark.parametrize("rows", [slice(None), slice(699, 704)])
+def test_no_gradient_is_returned_without_the_rows_after_one_that_overflows(backend, rows):
+    net = Network([1, 1], output="exponential", seed=1, backend=backend)
+    net.weights[0] = [[1.0]]
+    numbers = np.ones((1200, 1))
+    numbers[700] = 100
+    numbers, counts = numbers[rows], np.zeros(len(numbers[rows]))
+    row = numbers.argmax()
+    for method in (net.loss_and_gradient, net.evaluate):
+        with pytest.raises(DivergenceError, match=f"no longer finite for row {row}: .*float32"):
+            method(numbers, counts)
+
+
+@each_backend
+@each_dtype
+def test_no_gradient_is_returned_of_a_loss_that_overflows(backend, dtype):
+    net = network(backend, dtype, output="identity")
+    targets = np.zeros((20, 3))
+    targets[7] = huge(dtype)
+    with pytest.raises(DivergenceError, match="the loss is inf, though the outputs are finite"):
+        net.loss_and_gradient(X, targets)
+
+
+@each_backend
 @each_dtype
 def test_a_loss_that_overflows_is_refused(backend, dtype):
     net = network(backend, dtype, output="identity")

@@ -109,6 +109,18 @@ def test_a_copy_is_a_network_of_its_own(backend, copied):
     np.testing.assert_array_equal(other.predict_one(row()), other.predict_proba(row()[None])[0])
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_shallow_copy_is_the_same_network(backend):
+    net = network(backend)
+    other = copy.copy(net)
+    rows = np.stack([row(), -row()])
+    labels = [0, 1]
+    other.train(rows, labels, epochs=2, optimizer="adam")
+    assert net.epochs_trained == other.epochs_trained == 2
+    assert net.parameters is other.parameters
+    assert net.model.optimizer_state is other.model.optimizer_state
+
+
 def test_warmup_leaves_nothing_to_compile(run_python):
     script = """
 import fastnn, numpy as np

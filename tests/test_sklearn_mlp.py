@@ -27,9 +27,8 @@ DIFFERENT = {
     "test_mlp_vs_poisson_glm_equivalent": "needs the precision of L-BFGS",
     "test_partial_fit_errors": "expects no partial_fit where the solver is L-BFGS",
     "test_partial_fit_regression": "holds for some random numbers only",
-    "test_early_stopping_stratified": "expects 'True' in a message where ours names the class",
+    "test_early_stopping_stratified": "expects that a class of a single row is refused",
 }
-SOMETIMES = {"test_early_stopping_stratified"}  # before 1.8 theirs did not name the class
 SOLVERS = ("sgd", "adam")
 
 
@@ -53,8 +52,7 @@ def _adapt(name):
         if mark.args[0] == "solver":
             mark.args[1][:] = SOLVERS
     if name in DIFFERENT:
-        strict = name not in SOMETIMES
-        test = pytest.mark.xfail(strict=strict, reason=DIFFERENT[name])(test)
+        test = pytest.mark.xfail(strict=True, reason=DIFFERENT[name])(test)
     return test
 
 

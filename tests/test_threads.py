@@ -19,7 +19,7 @@ from cases import DTYPES, WIDE, Case, make_data, make_network
 
 import fastnn
 from fastnn.backends.compiled.kernels import batches as steps
-from fastnn.backends.compiled.machinery import threads
+from fastnn.backends.compiled.machinery import threads, thresholds
 from fastnn.cli.info import LAYERS
 
 COUNTS = (1, 2, 3, 8)
@@ -101,6 +101,10 @@ def test_a_large_step_takes_all_there_are_by_default(monkeypatch):
 
 def test_a_step_takes_no_more_threads_than_it_has_work_for():
     assert threads.choose(8, 2.5 * threads.WORTH_A_THREAD) == 2
+
+
+def test_an_architecture_that_was_not_measured_takes_the_thresholds_of_x86():
+    assert thresholds.of("arm64") == thresholds.of("x86_64") == thresholds.X86
 
 
 def times_of_calls(trial, seconds, calls):
@@ -395,6 +399,51 @@ print(len(right), all(right))
 
 def test_several_python_threads_predict_with_one_network(run_on_layer):
     assert run_on_layer(PREDICT) == ["80", "True"]
+
+
+AT_ONCE = """
+import threading
+X, y = make_data(WIDE, np.random.default_rng(3))
+shared, right = make_network(WIDE, seed=7, threads=3), []
+
+def train():
+    right.extend(trained() == expected for _ in range(10))
+
+def predict():
+    right.extend(shared.predict_proba(X).tobytes() == outputs for _ in range(40))
+
+def all_at_once():
+    together = [threading.Thread(target=work) for work in (train, predict, train, predict)]
+    for thread in together:
+        thread.start()
+    for thread in together:
+        thread.join()
+    return len(right) == 100 and all(right)
+
+expected, outputs = trained(), shared.predict_proba(X).tobytes()
+print(all_at_once())
+"""
+FORK_AFTERWARDS = """
+import os
+right.clear()
+child = os.fork()
+if child == 0:
+    try:
+        os._exit(0 if all_at_once() else 3)
+    except BaseException:
+        os._exit(4)
+print(os.waitpid(child, 0)[1], all_at_once())
+"""
+
+
+def test_threads_that_train_and_that_predict_may_run_at_once(run_on_layer):
+    assert run_on_layer(AT_ONCE) == ["True"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_after_threads_ran_at_once_a_forked_child_runs_threads_too(run_on_layer):
+    printed = run_on_layer(AT_ONCE + FORK_AFTERWARDS)  # with TBB, Numba's own warning, too
+    assert (printed[0], *printed[-2:]) == ("True", "0", "True")
 
 
 @pytest.mark.parametrize("backend", ["numba", "numpy"])

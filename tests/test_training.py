@@ -432,10 +432,10 @@ def test_divergence_suggests_what_was_not_done(backend):
     X, y = blobs(30)
     scaling = {"standardize_inputs": True, "standardize_targets": True}
     net = Network([6, 3], output="identity", backend=backend, **scaling)
-    with pytest.raises(DivergenceError, match=r"Try a lower learning_rate$"):
+    with pytest.raises(DivergenceError, match=r"Try a lower learning_rate than 1e\+38$"):
         net.train(X, np.eye(3)[y], 9, 10, 1e38, clip_norm=1e9)
     net = Network([6, 3], output="identity", backend=backend)
-    tried = r"or clip_norm=1 or inputs .*inputs=True or scaled .*standardize_targets=True$"
+    tried = r"Try a lower .*, standardize_inputs=True, standardize_targets=True, clip_norm=1$"
     with pytest.raises(DivergenceError, match=tried):
         net.train(X, np.eye(3)[y], 9, 10, 1e38)
 

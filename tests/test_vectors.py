@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 
 import numpy as np
 import pytest
 from cases import DTYPES
+from conftest import ROOT
 
 from fastnn.backends.compiled import functions
 from fastnn.backends.compiled.kernels import elementary, layout, products
@@ -377,6 +379,69 @@ def test_every_other_vector_width(run_python, bits, dtype):
     )
     assert " passed" in printed
 
+
+# The tiles of NEON
+
+each_dtype_in_a_process = pytest.mark.parametrize(
+    "dtype", ["float32", pytest.param("float64", marks=pytest.mark.long)]
+)
+BOTH = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+
+
+@each_dtype_in_a_process
+@pytest.mark.parametrize(
+    "tests",
+    [
+        ("-m", "every_width and not long", *MODULES),
+        ("-k", "gives_the_same_bits", "tests/test_threads.py"),
+    ],
+    ids=["kernels", "threads"],
+)
+def test_the_tiles_of_neon(run_python, tests, dtype):
+    options = ("-q", "-x", "-p", "no:cacheprovider", "-p", "neon")
+    printed = run_python("-m", "pytest", *options, *tests, PYTHONPATH=BOTH, TESTED_DTYPES=dtype)
+    assert " passed" in printed
+
+
+def test_each_instruction_set_has_its_tile():
+    of_x86 = vector_ir.Machine(512, 32, True, "x86_64")
+    tiles = {
+        machine: next(iter(vector_ir.tiles_of(machine).items()))
+        for machine in (
+            of_x86,
+            of_x86._replace(bits=128),
+            of_x86._replace(bits=256, registers=16),
+            of_x86._replace(bits=128, registers=16, fma=False),
+            vector_ir.Machine(128, 32, True, "aarch64"),
+        )
+    }
+    assert [(rows, max(across)) for rows, across in tiles.values()] == [
+        *[(8, 3), (8, 3)],
+        *[(4, 3), (4, 3)],
+        (4, 6),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("triple", "features", "machine"),
+    [
+        ("x86_64-pc-linux-gnu", "+avx,-fma", (256, 16, False, "x86_64")),
+        ("x86_64-pc-windows-msvc", "+avx512f,+avx512vl,+fma", (512, 32, True, "x86_64")),
+        ("x86_64-apple-darwin", "", (128, 16, False, "x86_64")),
+        ("aarch64-unknown-linux-gnu", "+neon", (128, 32, True, "aarch64")),
+        ("arm64-apple-darwin24.1.0", "", (128, 32, True, "aarch64")),
+        ("aarch64-pc-windows-msvc", "+neon,+sve", (128, 32, True, "aarch64")),
+        ("powerpc64le-unknown-linux-gnu", "", (128, 16, False, "powerpc64le")),
+    ],
+)
+def test_the_machine_is_what_llvm_compiles_for(monkeypatch, triple, features, machine):
+    codegen = type(vector_ir.cpu_target.target_context.codegen())
+    monkeypatch.setattr(codegen, "magic_tuple", lambda codegen: (triple, "generic", features))
+    monkeypatch.delenv("FASTNN_VECTOR_BITS", raising=False)
+    assert vector_ir._machine() == machine
+
+
+# What is asked for
 
 INVALID = """
 import fastnn

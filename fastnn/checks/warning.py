@@ -10,7 +10,11 @@ PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 class ConvergenceWarning(UserWarning):
-    """Training ended with a network that is of no use; the message says why, and what to try."""
+    """Training ended with a network that is of no use; the message says why, and what to try.
+
+    Its outputs do not vary, or its loss is worse than that of a guess. The cause is mostly a
+    learning rate that is too high, or inputs or targets that are far from -1 .. 1.
+    """
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:

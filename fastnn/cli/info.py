@@ -10,10 +10,14 @@ import importlib
 import os
 import platform
 import re
+import subprocess
+import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
+
+from fastnn.cli.parsing import Given, run
 
 CPUINFO = Path("/proc/cpuinfo")
 # Numba's threading layers in the order in which it tries them, and their modules.
@@ -97,27 +101,42 @@ def _cpu() -> str:
     from numba.core.registry import cpu_target
 
     _, model, _ = cpu_target.target_context.codegen().magic_tuple()
-    name = platform.processor()
+    return f"{_cpu_name()}, {platform.machine()}; Numba compiles for {model or 'any'}"
+
+
+def _cpu_name() -> str:
+    """Return what the system calls the CPU; on ARM64, Linux knows numbers only."""
+    if sys.platform == "darwin":
+        command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+        asked = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+        return asked.stdout.strip()
+    listed = {}
     if CPUINFO.exists():
-        found = re.search(r"^model name\s*:\s*(.+)$", CPUINFO.read_text(), re.MULTILINE)
-        name = found[1] if found else name
-    return f"{name or platform.machine()}; Numba compiles for {model or 'any'}"
+        listed = dict(re.findall(r"^([^:\t]+?)\s*: (.+)$", CPUINFO.read_text(), re.MULTILINE))
+    if "CPU part" in listed:
+        return f"implementer {listed.get('CPU implementer')}, part {listed['CPU part']}"
+    return listed.get("model name") or platform.processor() or "no name"
 
 
 def _features() -> str:
     from numba.core.registry import cpu_target
 
     _, _, features = cpu_target.target_context.codegen().magic_tuple()
-    return " ".join(sorted(name[1:] for name in features.split(",") if name.startswith("+")))
+    found = sorted(name[1:] for name in features.split(",") if name.startswith("+"))
+    return " ".join(found) or "none reported"
 
 
 def _vectors() -> str:
-    from fastnn.backends.compiled.machinery.vector_ir import MACHINE
+    from fastnn.backends.compiled.machinery.vector_ir import GROUP, MACHINE, PANEL
 
     asked = os.environ.get("FASTNN_VECTOR_BITS")
     chosen = f"as FASTNN_VECTOR_BITS={asked} asks" if asked else "as the CPU features allow"
     fma = "with" if MACHINE.fma else "without"
-    return f"{MACHINE.bits} bits, {chosen}; {MACHINE.registers} registers, {fma} multiply-add"
+    name = "NEON" if MACHINE.architecture == "aarch64" else MACHINE.architecture
+    return (
+        f"{MACHINE.bits} bits, {chosen}; {name}, {MACHINE.registers} registers, {fma} "
+        f"multiply-add, tiles of {GROUP} x {PANEL} vectors"
+    )
 
 
 def _threads() -> str:
@@ -139,7 +158,9 @@ def _layer() -> str:
 
     numba.get_num_threads()  # starts the layer
     found, reasons = layers()
-    return "; ".join([f"{numba.threading_layer()}, of {', '.join(found)}", *reasons])
+    used = numba.threading_layer()
+    turns = ["calls that use several threads take turns"] if used == "workqueue" else []
+    return "; ".join([f"{used}, of {', '.join(found)}", *turns, *reasons])
 
 
 def _cache() -> str:
@@ -166,7 +187,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     description = "Print the facts that a bug report needs: versions, machine, threads, cache."
-    parser = argparse.ArgumentParser(prog="python -m fastnn.info", description=description)
-    parser.parse_args(arguments)
+    parser = argparse.ArgumentParser(prog="fastnn-info", description=description)
+    return run(parser, _print, arguments)
+
+
+def _print(given: Given) -> int:
     print(info())
     return 0

@@ -9,6 +9,7 @@ from pathlib import Path
 from fastnn.cli.groups import Keywords
 from fastnn.datasets.arrays import labels_beside
 from fastnn.datasets.mnist import CHECKSUMS, search_folders
+from fastnn.writing import check_destination
 
 
 def check(given: Keywords, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> None:
@@ -67,10 +68,7 @@ def _check_output(name: str, given: Keywords) -> None:
         if path.exists() and not path.is_dir():
             raise NotADirectoryError(f"--plot: {str(path)!r} is a file; need a folder")
         return
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"--{name}: no folder {path.parent}; need one that exists")
-    if path.is_dir():
-        raise IsADirectoryError(f"--{name}: {str(path)!r} is a folder; need the name of a file")
+    check_destination(path, f"--{name}")
 
 
 def _files(path: Path) -> Iterator[Path]:

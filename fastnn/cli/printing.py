@@ -27,7 +27,9 @@ def as_options(message: str) -> str:
         value = "" if found[2] in (None, "True") else f" {found[2]}"
         return f"--{found[1].replace('_', '-')}{value}"
 
-    return re.sub(rf"\b({names})\b(?:=([\w.+-]*\w))?", option, message)
+    around = r"\w/\\'\"-"  # of names of files, and of other names
+    pattern = rf"(?<![{around}.=])({names})(?:=([\w.+-]*\w))?(?![{around}]|\.\w)"
+    return re.sub(pattern, option, message)
 
 
 @contextmanager

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 
@@ -23,6 +22,7 @@ from fastnn.optimizers import OPTIMIZERS, SGD, Adam, Optimizer, named
 from fastnn.schedules import Schedule
 from fastnn.training.evaluation import DivergenceError
 from fastnn.training.history import Row
+from fastnn.training.rows import stratified
 
 ACTIVATIONS = {"logistic": "sigmoid"}
 LOSSES = {"log_loss": None, "squared_error": "mse", "absolute_error": "mae"}
@@ -142,7 +142,7 @@ class MLP(BaseEstimator):
         output: str,
         *,
         partial: bool,
-        stratify: Array | None = None,
+        labels: Array | None = None,
         **settings: Any,
     ) -> None:
         """Train a new network or continue with the old one, for one epoch if ``partial``."""
@@ -159,7 +159,7 @@ class MLP(BaseEstimator):
         if self.early_stopping:
             if partial:
                 raise ValueError("partial_fit does not support early_stopping=True")
-            X, y, weights, held_out = self._split(X, y, weights, seed, stratify)
+            X, y, weights, held_out = self._split(X, y, weights, seed, labels)
         watched = bool(self.early_stopping)
         if fresh or watched == (self.validation_scores_ is None):
             self.t_ = self._no_improvement_count = 0
@@ -227,19 +227,18 @@ class MLP(BaseEstimator):
         self.network_ = network
 
     def _split(
-        self, X: Array, y: Array, weights: Array | None, seed: int, stratify: Array | None
+        self, X: Array, y: Array, weights: Array | None, seed: int, labels: Array | None
     ) -> tuple[Array, Array, Array | None, tuple[Array, ...]]:
-        """Set rows aside for early stopping."""
+        """Set rows aside for early stopping, the same share of each class."""
         share = check.real("validation_fraction", self.validation_fraction, above=0, below=1)
-        arrays = [X, y] if weights is None else [X, y, weights]
-        parts = train_test_split(*arrays, test_size=share, random_state=seed, stratify=stratify)
-        kept, held_out = parts[::2], tuple(parts[1::2])
-        if len(held_out[0]) < 2:
+        kept, aside = stratified(share, len(X), labels, seed)
+        if len(aside) < 2:
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' or the size of "
                 f"your dataset; got {len(X)} rows and {share:g}"
             )
-        return kept[0], kept[1], None if weights is None else kept[2], held_out
+        held_out = (X[aside], y[aside]) if weights is None else (X[aside], y[aside], weights[aside])
+        return X[kept], y[kept], None if weights is None else weights[kept], held_out
 
     def _batch(self, rows: int) -> int:
         if isinstance(self.batch_size, str):

@@ -185,7 +185,6 @@ class MLPClassifier(ClassifierMixin, MLP):
         if self.class_weight is not None:
             by_class = compute_sample_weight(self.class_weight, y)
             weights = by_class if weights is None else weights * by_class
-        stratify = None if several else y
         if not several:
             y = self._codes(y)
         outputs = len(self.classes_) if several or len(self.classes_) > 2 else 1
@@ -197,7 +196,7 @@ class MLPClassifier(ClassifierMixin, MLP):
             outputs,
             output,
             partial=partial,
-            stratify=stratify,
+            labels=None if several else y,
             label_smoothing=self.label_smoothing,
         )
         return self

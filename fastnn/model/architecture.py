@@ -15,7 +15,9 @@ import numpy as np
 
 from fastnn.losses import Custom
 
-CACHE_LINE = 64  # bytes
+# Bytes, also on Apple silicon, whose lines have 128: pickles hold rows with their padding, and must
+# fit every machine; two threads meet in one line of a row at most.
+CACHE_LINE = 64
 
 
 def padded(columns: int, itemsize: int) -> int:

@@ -77,6 +77,12 @@ class Model:
         """The biases of each layer, views of shape (fan_out,)."""
         return self.parameters.biases
 
+    def use_scalers(self, inputs: Scaler | None, targets: Scaler | None) -> None:
+        """Set both scalers; what a backend has prepared is for those from before."""
+        if inputs is not self.input_scaler or targets is not self.target_scaler:
+            self.input_scaler, self.target_scaler = inputs, targets
+            self.prepared.clear()
+
     def state_for(self, optimizer: Optimizer) -> OptimizerState:
         """Return the optimizer's state; it starts anew if the last one was of another kind."""
         if self.optimizer_state is None or not self.optimizer_state.fits(optimizer):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy as np
 from fastnn.activations import Array
 from fastnn.model.architecture import Architecture
 from fastnn.model.parameters import Parameters
+from fastnn.writing import check_file, replacing_bytes
 
 VERSION = 1
 Tensors = dict[str, Array]
@@ -33,16 +33,18 @@ def write(path: str | os.PathLike[str], tensors: Tensors, metadata: Mapping[str,
 
     Parameters
     ----------
-    path : path
-        A link stays a link: the file that it names is replaced.
+    path : str or path
+        See `fastnn.writing` for links and permissions.
     tensors : dict of ndarray
     metadata : mapping
         From names to what JSON can hold.
 
     Raises
     ------
-    FileNotFoundError
-        If the folder of ``path`` does not exist.
+    TypeError, OSError
+        If nothing can be written to ``path``: it is no path, it is empty (``FileNotFoundError``), a
+        folder (``IsADirectoryError``), or in a folder that does not exist (``FileNotFoundError``).
+        Nothing has been written then.
     OSError
         If the file cannot be written, or could not be read again because the metadata take more
         than 16 MiB; an older file of that name stays as it is.
@@ -57,21 +59,8 @@ def write(path: str | os.PathLike[str], tensors: Tensors, metadata: Mapping[str,
     if int.from_bytes(content[:8], "little") > LONGEST_HEADER:
         limit = f"settings and names of classes take more than {LONGEST_HEADER:,} bytes"
         raise OSError(errno.EFBIG, limit, os.fspath(path))
-    folder, name = os.path.split(os.path.realpath(path))
-    if not os.path.isdir(folder):
-        raise FileNotFoundError(f"no folder {folder!r} to write {name!r} in; need one that exists")
-    descriptor, partial = tempfile.mkstemp(prefix=f".{name}-", dir=folder)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(partial, 0o666 & ~_umask())
-        os.replace(partial, os.path.join(folder, name))
-    except BaseException:
-        os.unlink(partial)
-        raise
-    _sync_folder(folder)
+    with replacing_bytes(path) as file:
+        file.write(content)
 
 
 def read(path: str | os.PathLike[str]) -> tuple[Tensors, dict[str, Any]]:
@@ -87,13 +76,16 @@ def read(path: str | os.PathLike[str]) -> tuple[Tensors, dict[str, Any]]:
     ------
     OSError
         If the file cannot be read (``FileNotFoundError`` if there is none).
+    TypeError
+        If ``path`` is no path.
     ValueError
         If it is not a ``.safetensors`` file of fastnn, is damaged, holds other types, or is of a
         later version.
     """
     from safetensors import SafetensorError, deserialize
 
-    name = repr(os.fspath(path))
+    path = check_file(path)
+    name = repr(path)
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         length = int.from_bytes(file.read(8), "little")
@@ -185,20 +177,3 @@ def check(
             )
         if not np.isfinite(array).all():
             raise ValueError(f"{name}: {tensor} holds NaN or infinity; need finite numbers")
-
-
-def _umask() -> int:
-    """Return the umask of the process; temporary files do not follow it."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
-
-
-def _sync_folder(folder: str) -> None:
-    """Write the entries of a folder to disk, so that a new name in it survives a power cut."""
-    if hasattr(os, "O_DIRECTORY"):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -3,8 +3,8 @@
 A checkpoint is a file of the network with the optimizer's state, see `fastnn.model.files`. It also
 has the tensors ``best.layers.0.weights`` and so on, the best parameters so far, if there is early
 stopping; the tensor ``history``, float64 (epochs, columns); and in the metadata ``run``: settings,
-progress, the counters of early stopping and the names of the columns. The order of the rows and the
-units that dropout leaves out follow from the seed and the progress.
+checksums of the data, progress, the counters of early stopping and the names of the columns. The
+order of the rows and the units that dropout leaves out follow from the seed and the progress.
 """
 
 from __future__ import annotations
@@ -14,11 +14,9 @@ import dataclasses
 import os
 import signal
 import threading
-import time
 import warnings
 from collections.abc import Iterator
 from typing import Any, NoReturn
-from zlib import crc32
 
 import numpy as np
 
@@ -27,19 +25,17 @@ from fastnn.model import files, storage
 from fastnn.model.model import Model
 from fastnn.model.parameters import Parameters
 from fastnn.model.storage import Tensors
+from fastnn.training.fingerprints import agree, of_setting
 from fastnn.training.history import Row
-from fastnn.training.run import Moment, Progress, Run
+from fastnn.training.run import Progress, Run
 
 TERMINATED = 143  # exit code of a process that SIGTERM ended, as shells report it
 COLUMNS = ("epoch", "loss", "learning_rate", "seconds", "samples_per_second")  # of every history
-STOPPED = ("", "a callback", "early stopping", "max_seconds")  # what may have ended a run
-# Data of which a checkpoint holds only a checksum, and other entries that are no argument's name.
-HASHED = {"labels": "the labels", "weights": "the row weights", "rows": "the rows set aside"}
-NAMES = {
-    "data": "the shape and dtype of X",
-    "rule": "the update rule",
-    "metrics": "the list of metrics",
-}
+STOPPED = ("", "a callback", "early stopping")  # what may have ended a run
+# What a network is compared in, as it is in the metadata; its loss is compared as a setting.
+NETWORK = (
+    "sizes", "activation", "output", "dtype", "seed", "standardize_inputs", "standardize_targets",
+)  # fmt: skip
 
 
 class Saver:
@@ -55,19 +51,28 @@ class Saver:
     OSError
         If the checkpoint cannot be read, or the first one cannot be written.
     ValueError
-        If the checkpoint is damaged, or of other settings or data.
+        If the checkpoint is damaged, or of another network, other settings or other data.
     """
 
     def __init__(self, run: Run) -> None:
         self.run = run
         self.path = os.fspath(run.settings.checkpoint)  # type: ignore[arg-type]
-        self.settings = _to_compare(run)
-        if run.settings.resume and os.path.exists(self.path):
+        self.metrics = run.data.metrics(run.model)
+        architecture = run.model.architecture
+        self.settings = {
+            **run.settings.as_json(),
+            "loss": of_setting(architecture.loss),
+            "the shape and dtype of X": [*run.data.X.shape, run.data.X.dtype.name],
+        }
+        self.data = run.data.fingerprints(len(run.data) * architecture.training_flops)
+        self.resumes = run.settings.resume and os.path.exists(self.path)
+        if self.resumes:
             self._read()
-            run.began = time.perf_counter() - run.progress.elapsed
-            run.moment = Moment.of(run)
-        else:
-            self._write()  # fails before training, not after the first epoch
+
+    def begin(self) -> None:
+        """Write the first checkpoint of a run; if it cannot be written, nothing is trained."""
+        if not self.resumes:
+            self._write()
 
     def is_due(self, progress: Progress) -> bool:
         """Whether to write a checkpoint here; none is needed at the start of a run."""
@@ -90,10 +95,12 @@ class Saver:
         try:
             with _termination():
                 yield
-        except (KeyboardInterrupt, SystemExit):
-            self.run.moment.restore(self.run)
-            self.write()
-            raise
+        except (KeyboardInterrupt, SystemExit) as end:
+            try:
+                self.run.moment.restore(self.run)
+                self.write()
+            finally:
+                raise end  # whatever comes meanwhile
 
     def _write(self) -> None:
         run, history, watch = self.run, self.run.history, self.run.watch
@@ -106,10 +113,12 @@ class Saver:
             tensors["history"] = np.array([list(row.values()) for row in history], np.float64)
         metadata["run"] = {
             "settings": self.settings,
+            "data": self.data,
             "progress": dataclasses.asdict(run.progress),
             "counters": [watch.best, watch.waited] if watch else None,
             "best_epoch": history.best_epoch,
-            "stopped": history.stopped,
+            # A limit of time is one of a call: the next goes on.
+            "stopped": "" if history.stopped == "max_seconds" else history.stopped,
             "columns": history.columns,
         }
         storage.write(self.path, tensors, metadata)
@@ -124,14 +133,8 @@ class Saver:
                 f"{name} is a network, not a checkpoint of a run; need a file that "
                 "train(checkpoint=...) wrote"
             )
-        self._compare(name, stored.get("settings"))
+        self._compare(name, metadata.get("network"), stored)
         other = files.model_of(name, tensors, metadata, _own_loss(model))
-        other.backend = model.backend
-        if other.architecture != model.architecture or other.seed != model.seed:
-            raise ValueError(
-                f"{name} is a checkpoint of {other!r} with the seed {other.seed}; resuming needs "
-                f"the same network, got {model!r} with the seed {model.seed}"
-            )
         state = other.state_for(run.settings.optimizer)
         try:
             progress = _progress(stored["progress"], run)
@@ -156,10 +159,9 @@ class Saver:
             best_parameters = Parameters(model.architecture)
             storage.fill(best_parameters, tensors, "best.")
             run.best = best_parameters.vector
-        vectors = [other.vector, *(slot.vector for slot in state.slots)]
-        for vector, read in zip(run.vectors, vectors, strict=True):
-            vector[:] = read
-        run.state.steps, model.epochs_trained = state.steps, other.epochs_trained
+        model.vector[:] = other.vector
+        model.optimizer_state, model.epochs_trained = state, other.epochs_trained
+        model.use_scalers(other.input_scaler, other.target_scaler)
         run.progress = progress
         history.rows = rows
         history.stopped, history.best_epoch = stopped, best_epoch
@@ -170,7 +172,7 @@ class Saver:
         """Return the ``count`` rows of the history, up to the epoch ``last``."""
         if count == 0:
             return []
-        names = sorted([*COLUMNS, *self.settings["metrics"]])
+        names = sorted([*COLUMNS, *self.metrics])
         if sorted(columns) != names:
             raise ValueError(f"other columns in the history: {columns!r}; need {', '.join(names)}")
         values = tensors["history"]
@@ -182,43 +184,57 @@ class Saver:
         rows = (dict(zip(columns, row, strict=True)) for row in values.tolist())
         return [{**row, "epoch": last - count + i} for i, row in enumerate(rows, 1)]
 
-    def _compare(self, name: str, settings: Any) -> None:
-        if not isinstance(settings, dict):
+    def _compare(self, name: str, network: Any, stored: dict[str, Any]) -> None:
+        """Refuse a file of another network, of other settings or of other data."""
+        settings, data = stored.get("settings"), stored.get("data")
+        if not (isinstance(network, dict) and isinstance(settings, dict)):
             raise ValueError(f"{name} does not describe a run: it has no settings")
-        for key, value in self.settings.items():
-            if settings.get(key) != value:
-                what = f"{NAMES.get(key, key)} was {settings.get(key)!r} and is now {value!r}"
-                if key in HASHED:
-                    what = f"{HASHED[key]} differ"
-                raise ValueError(
-                    f"{name} is a checkpoint of another run: {what}; resuming needs the same "
-                    "settings and data"
-                )
+        if not isinstance(data, dict) or settings.keys() != self.settings.keys():
+            raise ValueError(
+                f"{name} is a checkpoint of another version of fastnn, which cannot be resumed; "
+                f"load it with fastnn.load({name}), and train that network further"
+            )
+        own = files.contents(self.run.model, optimizer=False)[1]["network"]
+        now = {**{key: own[key] for key in NETWORK}, **self.settings}
+        was = {**network, **settings}
+        differences = [
+            *(_difference(key, was.get(key), now[key]) for key in now),
+            *(f"other data in {key}" for key in self.data if data.get(key) != self.data[key]),
+        ]
+        found = next(filter(None, differences), None)
+        if found is None:
+            return
+        way_out = "resuming needs the same network, settings and data"
+        if found.startswith("epochs "):
+            way_out = (
+                f"pass as many epochs, or load it with fastnn.load({name}), and train that network "
+                "further"
+            )
+        raise ValueError(f"{name} is a checkpoint of another run: {found}; {way_out}")
 
 
-def _to_compare(run: Run) -> dict[str, Any]:
-    """Return settings and data that must be the same when a run is resumed, in JSON's types."""
-    data = run.data
-    arrays = {"labels": data.targets.values, "weights": data.weights, "rows": data.rows}
-    return {
-        **run.settings.as_json(),
-        "data": [*data.X.shape, data.X.dtype.name],
-        **{
-            name: None if array is None else crc32(array.tobytes())
-            for name, array in arrays.items()
-        },
-        "metrics": data.metrics(run.model),
-    }
+def _difference(key: str, was: Any, now: Any) -> str | None:
+    """Return in words how a setting differs, if it does."""
+    if agree(was, now):
+        return None
+    before, after = (
+        each.get("name") if isinstance(each, dict) else repr(each) for each in (was, now)
+    )
+    if before == after:
+        return (
+            f"{key} was another function that is called {after}, too: its code, its defaults or "
+            "what it encloses differ"
+        )
+    return f"{key} was {before} and is now {after}"
 
 
 def _progress(stored: Any, run: Run) -> Progress:
     """Return the progress that a file holds, after checking it."""
     progress = Progress(**stored)
-    rows, settings = len(run.data), run.settings
-    check.integer("epoch", progress.epoch, 0, settings.epochs)
-    check.integer("step", progress.step, 0, -(-rows // settings.batch_size) - 1)
-    check.integer("seen", progress.seen, 0, rows)
-    for name in ("rate", "seconds", "elapsed"):
+    check.integer("epoch", progress.epoch, 0, run.settings.epochs)
+    check.integer("step", progress.step, 0, run.steps - 1)
+    check.integer("seen", progress.seen, 0, len(run.data))
+    for name in ("rate", "seconds"):
         check.real(name, getattr(progress, name), least=0)
     check.real("total", progress.total)
     return progress

@@ -18,6 +18,7 @@ from fastnn.model.model import Model
 from fastnn.model.scaling import learn
 from fastnn.training import row_weights
 from fastnn.training.evaluation import EvaluationData, metric_names
+from fastnn.training.fingerprints import of_array
 from fastnn.training.rows import stratified
 
 
@@ -70,12 +71,32 @@ class TrainingData:
     def learn_scales(self, model: Model) -> None:
         """Compute the scalers of a model that standardises and has none yet."""
         dtype = model.architecture.dtype
-        if model.standardize_inputs and model.input_scaler is None:
-            model.input_scaler = learn("X", self.X, self.rows, dtype)
-            model.prepared.clear()
-        if model.standardize_targets and model.target_scaler is None:
-            matrix = self.targets.as_matrix(model.architecture)
-            model.target_scaler = learn("y", matrix, self.rows, dtype)
+        inputs, targets = model.input_scaler, model.target_scaler
+        if model.standardize_inputs and inputs is None:
+            inputs = learn("X", self.X, self.rows, dtype)
+        if model.standardize_targets and targets is None:
+            targets = learn("y", self.targets.as_matrix(model.architecture), self.rows, dtype)
+        model.use_scalers(inputs, targets)
+
+    def fingerprints(self, operations: float) -> dict[str, int | None]:
+        """Return a checksum of each array, by what it is called; see `fingerprints.of_array`.
+
+        Parameters
+        ----------
+        operations : float
+            Floating-point operations of an epoch.
+        """
+        held_out = self.evaluated.get("validation")
+        arrays = {
+            "X": self.X,
+            "y": self.targets.values,
+            "the row weights": self.weights,
+            "the rows set aside": self.rows,
+            "validation X": held_out and held_out.X,
+            "validation y": held_out and held_out.targets.values,
+            "the validation weights": held_out and held_out.weights,
+        }
+        return {name: of_array(array, operations) for name, array in arrays.items()}
 
 
 def checked(

@@ -68,16 +68,13 @@ def evaluate(model: Model, data: EvaluationData) -> dict[str, float]:
     values = {"loss": total / len(out)}
     restore_targets(model, out)
     _check_outputs(model.architecture, out)
-    if not math.isfinite(values["loss"]):
-        raise DivergenceError(
-            f"the loss is {values['loss']}, though the outputs are finite: targets or outputs are "
-            "too large for the loss; scale them to about -1 .. 1"
-        )
+    check_loss(values["loss"])
     names = metric_names(model.architecture, targets)
-    if targets.labels is not None:
+    labels = _true_classes(model.architecture, targets)
+    if labels is not None:
         classes = classes_of(out)
-        values["accuracy"] = metrics.accuracy(targets.labels, classes, weights)
-        values["macro_f1"] = metrics.macro_f1(targets.labels, classes, weights=weights)
+        values["accuracy"] = metrics.accuracy(labels, classes, weights)
+        values["macro_f1"] = metrics.macro_f1(labels, classes, weights=weights)
     elif "accuracy" in names:
         scores = metrics.multilabel_scores(targets.values, out > 0.5, weights)
         values |= zip(names, scores, strict=True)
@@ -92,6 +89,12 @@ def metric_names(architecture: Architecture, targets: Targets) -> tuple[str, ...
         return ("r2", "mae", "rmse")
     several = architecture.output == "sigmoid" and np.isin(targets.values, (0, 1)).all()
     return ("accuracy", "macro_f1") if targets.labels is not None or several else ()
+
+
+def _true_classes(architecture: Architecture, targets: Targets) -> Array | None:
+    """Return the class of each row; none for columns of several sigmoids, whatever they hold."""
+    columns = targets.values.ndim == 2 and targets.values.shape[1] > 1
+    return None if columns and architecture.output == "sigmoid" else targets.labels
 
 
 def classes_of(outputs: Array) -> Array:
@@ -123,6 +126,15 @@ def restore_targets(model: Model, out: Array) -> None:
     """Convert outputs back to the units of the targets, in place."""
     if model.target_scaler is not None:
         out[...] = model.target_scaler.restored(out)
+
+
+def check_loss(loss: float) -> None:
+    """Refuse a loss that is not finite."""
+    if not math.isfinite(loss):
+        raise DivergenceError(
+            f"the loss is {loss}, though the outputs are finite: targets or outputs are too large "
+            "for the loss; scale them to about -1 .. 1"
+        )
 
 
 def _check_outputs(architecture: Architecture, out: Array) -> None:

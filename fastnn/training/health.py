@@ -23,7 +23,8 @@ EXAMINED = 512  # rows of a run that looks bad
 FEWEST_STEPS = 10  # of a run that is judged: before, a network may still be as it began
 LEARNT = 100  # steps after which the most frequent class for every row is no beginning
 LARGE = 10.0  # inputs and targets beyond this are far from the -1 .. 1 that initial weights are for
-WORSE = 2.0  # times the loss of a guess that is certainly bad
+# Times the loss of a guess that is certainly bad. Numbers far from 0 take long to learn.
+WORSE, WORSE_NUMBERS = 2.0, 10.0
 STRONG = 0.01  # a penalty that may pull all weights to 0
 # The spread of outputs, as a share of their size, below which they count as the same.
 SAME = {np.dtype(np.float32): 1e-5, np.dtype(np.float64): 1e-11}
@@ -125,7 +126,8 @@ def _outputs(model: Model, examples: Examples) -> Array:
 
 def _is_bad(model: Model, examples: Examples, loss: float) -> bool:
     """Whether a loss is worse than that of a guess."""
-    return loss > WORSE * _guess(model, examples)
+    worse = WORSE_NUMBERS if model.architecture.output == "identity" else WORSE
+    return loss > worse * _guess(model, examples)
 
 
 def _decisions(model: Model, outputs: Array) -> Array:

@@ -24,7 +24,7 @@ from fastnn.training.data import TrainingData
 from fastnn.training.evaluation import SLICE, DivergenceError, evaluate
 from fastnn.training.history import History
 from fastnn.training.rows import epoch_order
-from fastnn.training.run import Progress, Run
+from fastnn.training.run import Moment, Progress, Run
 from fastnn.training.settings import TrainingSettings
 
 # The fixed cost of a step, as floating-point operations that take as long.
@@ -62,23 +62,27 @@ def fit(model: Model, data: TrainingData, settings: TrainingSettings) -> History
     if settings.training_metrics:
         data = data.with_training_metrics()
     _check_metric(model, data, settings)
-    with alone(model):
-        data.learn_scales(model)
-        data.set_names(model)
-        with _bar(settings, len(data)) as bar:
-            compile_seconds = backends.get(model.backend).prepare(
-                model,
-                lambda: bar.set_description_str("compiling (once)"),
-                settings.rule,
-                one_row=1 in (settings.batch_size, len(data) % settings.batch_size),
-            )
-            run = Run(model, data, settings, History(compile_seconds=compile_seconds))
-            if settings.checkpoint is None:
-                history = _go(run, bar)
-            else:
-                saver = Saver(run)
-                with saver.ending_well():
-                    history = _go(run, bar, saver)
+    with (
+        alone(model),
+        Run(model, data, settings) as run,
+        _bar(settings, len(data)) as bar,
+    ):
+        saver = None if settings.checkpoint is None else Saver(run)
+        run.set_up()
+        if saver is not None:
+            saver.begin()
+        run.history.compile_seconds = backends.get(model.backend).prepare(
+            model,
+            lambda: bar.set_description_str("compiling (once)"),
+            settings.rule,
+            one_row=1 in (settings.batch_size, len(data) % settings.batch_size),
+        )
+        run.began = time.perf_counter()
+        if saver is None:
+            history = _go(run, bar)
+        else:
+            with saver.ending_well():
+                history = _go(run, bar, saver)
     history.warning = health.verdict(run)
     if history.warning:
         warn(history.warning, ConvergenceWarning)
@@ -111,9 +115,12 @@ def _go(run: Run, bar: Any, saver: Saver | None = None) -> History:
     model, settings, history = run.model, run.settings, run.history
     bar.update(run.progress.epoch * len(run.data) + run.progress.seen)
     while run.progress.epoch < settings.epochs and not history.stopped:
-        bar.set_description_str(f"epoch {model.epochs_trained + 1}")
-        before = model.vector.copy() if run.data.evaluated else model.vector
-        _go_through_the_rows(run, bar, saver)
+        number = model.epochs_trained + 1
+        bar.set_description_str(f"epoch {number}")
+        start = _go_through_the_rows(run, bar, saver)
+        whole = run.progress.step == run.steps
+        if not whole:  # a call that resumes takes the other rows of this epoch
+            _save(run, saver)
         try:
             metrics = {
                 f"{part}_{name}": value
@@ -121,22 +128,29 @@ def _go(run: Run, bar: Any, saver: Saver | None = None) -> History:
                 for name, value in evaluate(model, data).items()
             }
         except DivergenceError as error:
-            model.vector[:] = before
+            start.restore(run)
             raise DivergenceError(
-                f"after epoch {model.epochs_trained + 1} {error}; the parameters from before this "
-                "epoch are restored"
+                f"after epoch {number} {error}; the parameters from before are restored"
             ) from error
-        _record(run, metrics)
+        history.stopped = _record(run, metrics)
+        if whole and history.stopped == "max_seconds":  # it goes on from here, not from the best
+            _save(run, saver)
     if run.watch and run.watch.rule.restore_best:
         model.vector[:] = run.best
-    if saver is not None:
-        run.keep()
-        saver.write()
+    if history.stopped != "max_seconds":
+        _save(run, saver)
     return history
 
 
-def _record(run: Run, metrics: dict[str, float]) -> None:
-    """Add an epoch to the history, and decide whether it is the last."""
+def _save(run: Run, saver: Saver | None) -> None:
+    """Write a checkpoint, if there are any."""
+    if saver is not None:
+        run.keep()
+        saver.write()
+
+
+def _record(run: Run, metrics: dict[str, float]) -> str:
+    """Add an epoch to the history; return why it is the last, or nothing."""
     at, history, watch = run.progress, run.history, run.watch
     run.model.epochs_trained += 1
     history.append(
@@ -150,40 +164,43 @@ def _record(run: Run, metrics: dict[str, float]) -> None:
         }
     )
     run.progress = Progress(epoch=at.epoch + 1)
-    answers = [callback(history[-1]) for callback in run.settings.callbacks]
+    answers = [callback(dict(history[-1])) for callback in run.settings.callbacks]
     if watch and watch.see(history[-1][watch.rule.metric]):
         run.best = run.model.vector.copy()
         history.best_epoch = run.model.epochs_trained
     if any(isinstance(answer, str) and answer == "stop" for answer in answers):
-        history.stopped = "a callback"
-    elif watch and watch.over:
-        history.stopped = "early stopping"
-    elif run.late:
-        history.stopped = "max_seconds"
+        return "a callback"
+    if watch and watch.over and at.step == run.steps:
+        return "early stopping"
+    return "max_seconds" if run.late else ""
 
 
-def _go_through_the_rows(run: Run, bar: Any, saver: Saver | None) -> None:
-    """Take the remaining steps of an epoch, or as many as the time allows."""
+def _go_through_the_rows(run: Run, bar: Any, saver: Saver | None) -> Moment:
+    """Take the remaining steps of an epoch, or as many as the time allows.
+
+    Return the moment before them, or without data to evaluate a later one.
+    """
     model, settings, count = run.model, run.settings, len(run.data)
     batch_size, rule = settings.batch_size, settings.rule
     backend = backends.get(model.backend)
     number = model.epochs_trained + 1
-    steps = -(-count // batch_size)
     column = "validation_loss" if "validation_loss" in run.history.columns else "loss"
+    before = None
     start = time.perf_counter()
     order = epoch_order(model.seed, number, count, run.data.rows, settings.shuffle)
     # Rates, losses and keys are made for one part at a time: an epoch may have very many rows.
-    for part in slices(model.architecture, steps, batch_size, settings.checkpoint_every):
-        if part.start < run.progress.step:  # done before the run was resumed
-            continue
+    first, every = run.progress.step, settings.checkpoint_every
+    for part in slices(model.architecture, run.steps, batch_size, every, first):
         run.keep()
+        if run.data.evaluated:
+            before = before or run.moment
         at = run.progress
         if saver is not None and saver.is_due(at):
             saver.write()
             start = time.perf_counter()
         places = range(part.start * batch_size, min(part.stop * batch_size, count))
         rows = order[places.start : places.stop]
-        t = at.epoch + np.arange(part.start, part.stop) / steps
+        t = at.epoch + np.arange(part.start, part.stop) / run.steps
         losses_before = (row[column] for row in run.history)
         factors = schedules.factors(settings.schedule, t, settings.epochs, losses_before)
         rates = settings.learning_rate * factors
@@ -203,30 +220,39 @@ def _go_through_the_rows(run: Run, bar: Any, saver: Saver | None) -> None:
         bar.update(len(rows))
         sizes = np.full(len(losses), batch_size)
         sizes[-1] = len(rows) - batch_size * (len(losses) - 1)
+        sums = losses * sizes
+        sums[0] += at.total
         now = time.perf_counter()
         run.progress = dataclasses.replace(
             at,
             step=part.stop,
-            total=at.total + float(losses @ sizes),
+            total=float(np.cumsum(sums)[-1]),  # in order: it does not matter where epochs are cut
             seen=at.seen + len(rows),
             rate=at.rate if part.start else float(rates[0]),
             seconds=at.seconds + now - start,
         )
+        run.before = None
         start = now
         if run.late:
             break
+    return before or run.moment
 
 
 def slices(
-    architecture: Architecture, steps: int, batch_size: int, every: int | None = None
+    architecture: Architecture,
+    steps: int,
+    batch_size: int,
+    every: int | None = None,
+    first: int = 0,
 ) -> Iterator[slice]:
     """Cut an epoch into calls of a backend, each short enough, and at every checkpoint."""
     work = batch_size * architecture.training_flops + STEP_OVERHEAD
     length = max(1, int(SLICE / work))
-    for begin in range(0, steps, every or steps):
-        end = min(begin + (every or steps), steps)
-        for first in range(begin, end, length):
-            yield slice(first, min(first + length, end))
+    while first < steps:
+        checkpoint = steps if every is None else (first // every + 1) * every
+        last = min(first + length, checkpoint, steps)
+        yield slice(first, last)
+        first = last
 
 
 class _NoBar:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from dataclasses import dataclass
 
@@ -10,7 +9,11 @@ import numpy as np
 
 from fastnn.activations import Array
 from fastnn.backends.contract import Examples
+from fastnn.checks.tables import Names
+from fastnn.checks.targets import Classes
 from fastnn.model.model import Model
+from fastnn.model.optimizer_state import OptimizerState
+from fastnn.model.scaling import Scaler
 from fastnn.training.data import TrainingData
 from fastnn.training.early_stopping import Watch
 from fastnn.training.evaluation import scale_targets
@@ -20,7 +23,7 @@ from fastnn.training.settings import TrainingSettings
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is. All but the first and the last field are about the current epoch."""
+    """How far a run is. All but the first field are about the current epoch."""
 
     epoch: int = 0  # epochs done
     step: int = 0  # steps done
@@ -28,49 +31,70 @@ class Progress:
     seen: int = 0  # number of these rows
     rate: float = 0.0  # learning rate of the first step
     seconds: float = 0.0  # training time
-    elapsed: float = 0.0  # time of the whole run, in seconds
 
 
 class Run:
     """A run: the model, its data and settings, and how far it is.
 
+    As a context it leaves the model as it was, if an exception ends the run and no step of it
+    stands.
+
     Attributes
     ----------
     history : History
-    state : OptimizerState
     watch : Watch or None
         The state of early stopping.
     best : ndarray
         The parameters of the best epoch so far; without early stopping those of the model.
     progress : Progress
+    before : Trained or None
+        A copy of the model from before this call, until a step of it stands.
     moment : Moment
         A copy of the state, to return to if the next steps fail.
+    examples : Examples
+    state : OptimizerState
     """
 
-    def __init__(
-        self, model: Model, data: TrainingData, settings: TrainingSettings, history: History
-    ) -> None:
+    examples: Examples
+    state: OptimizerState
+    moment: Moment
+
+    def __init__(self, model: Model, data: TrainingData, settings: TrainingSettings) -> None:
+        self.before: Trained | None = Trained.of(model)
         self.model = model
         self.data = data
         self.settings = settings
-        self.history = history
-        self.examples = Examples(data.X, scale_targets(model, data.targets), data.weights)
-        self.state = model.state_for(settings.optimizer)
+        self.history = History()
         self.watch = Watch(settings.early_stopping) if settings.early_stopping else None
         self.best = model.vector
         self.progress = Progress()
         self.began = time.perf_counter()
-        self.moment = Moment.of(self)
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and self.before is not None:
+            self.before.restore(self.model)
+
+    def set_up(self) -> None:
+        """Give the model what it needs to be trained: scalers, and the optimizer's state."""
+        self.data.set_names(self.model)
+        self.data.learn_scales(self.model)
+        targets = scale_targets(self.model, self.data.targets)
+        self.examples = Examples(self.data.X, targets, self.data.weights)
+        self.state = self.model.state_for(self.settings.optimizer)
+        self.keep()
 
     @property
-    def vectors(self) -> list[Array]:
-        """The parameters, then the optimizer's state."""
-        return [self.model.vector, *(slot.vector for slot in self.state.slots)]
+    def steps(self) -> int:
+        """The steps of an epoch."""
+        return -(-len(self.data) // self.settings.batch_size)
 
     @property
     def is_finite(self) -> bool:
         """Whether the parameters and the optimizer's state are finite."""
-        return all(np.isfinite(vector).all() for vector in self.vectors)
+        return all(np.isfinite(vector).all() for vector in _vectors(self.model))
 
     @property
     def late(self) -> bool:
@@ -80,48 +104,88 @@ class Run:
 
     def keep(self) -> None:
         """Copy the current state to ``moment``."""
-        elapsed = time.perf_counter() - self.began
-        self.progress = dataclasses.replace(self.progress, elapsed=elapsed)
         self.moment = Moment.of(self)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A copy of everything of a model that training changes."""
+
+    vectors: tuple[Array, ...]  # the parameters, then the optimizer's state
+    state: OptimizerState | None
+    steps: int
+    epochs_trained: int
+    scalers: tuple[Scaler | None, Scaler | None]  # which do not change themselves
+    features: Names | None
+    classes: Classes | None
+
+    @classmethod
+    def of(cls, model: Model) -> Trained:
+        """Return a copy of what training changes."""
+        state = model.optimizer_state
+        return cls(
+            tuple(vector.copy() for vector in _vectors(model)),
+            state,
+            state.steps if state else 0,
+            model.epochs_trained,
+            (model.input_scaler, model.target_scaler),
+            model.features,
+            model.classes,
+        )
+
+    def restore(self, model: Model) -> None:
+        """Set a model to this copy."""
+        model.optimizer_state = self.state
+        if self.state:
+            self.state.steps = self.steps
+        for vector, old in zip(_vectors(model), self.vectors, strict=True):
+            vector[:] = old
+        model.epochs_trained = self.epochs_trained
+        model.use_scalers(*self.scalers)
+        model.features, model.classes = self.features, self.classes
 
 
 @dataclass(frozen=True)
 class Moment:
     """A copy of everything that a step or an epoch changes."""
 
-    vectors: tuple[Array, ...]  # the parameters, then the optimizer's state
-    steps: int
-    epochs_trained: int
+    trained: Trained
+    before: Trained | None
     progress: Progress
     rows: int  # of the history
     counters: tuple[float, int]  # of early stopping
     best: Array
     best_epoch: int | None
+    stopped: str
 
     @classmethod
     def of(cls, run: Run) -> Moment:
         """Return a copy of the state of a run."""
         watch = run.watch
         return cls(
-            tuple(vector.copy() for vector in run.vectors),
-            run.state.steps,
-            run.model.epochs_trained,
+            Trained.of(run.model),
+            run.before,
             run.progress,
             len(run.history),
             (watch.best, watch.waited) if watch else (0.0, 0),
             run.best,
             run.history.best_epoch,
+            run.history.stopped,
         )
 
     def restore(self, run: Run) -> None:
         """Set the state of a run to this copy."""
-        for vector, old in zip(run.vectors, self.vectors, strict=True):
-            vector[:] = old
-        run.state.steps = self.steps
-        run.model.epochs_trained = self.epochs_trained
+        self.trained.restore(run.model)
+        run.before = self.before
         run.progress = self.progress
         del run.history.rows[self.rows :]
         if run.watch:
             run.watch.best, run.watch.waited = self.counters
         run.best = self.best
-        run.history.best_epoch = self.best_epoch
+        run.history.best_epoch, run.history.stopped = self.best_epoch, self.stopped
+
+
+def _vectors(model: Model) -> list[Array]:
+    """Return the parameters, then the optimizer's state."""
+    state = model.optimizer_state
+    return [model.vector, *(slot.vector for slot in (state.slots if state else ()))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -13,8 +13,9 @@ from fastnn.backends.contract import Objective, UpdateRule
 from fastnn.checks import networks as check_network
 from fastnn.checks import values as check
 from fastnn.model.architecture import Architecture
-from fastnn.optimizers import SGD, Optimizer, named
+from fastnn.optimizers import Optimizer, named
 from fastnn.training.early_stopping import EarlyStopping
+from fastnn.training.fingerprints import of_setting
 from fastnn.training.history import Row
 
 Callback = Callable[[Row], object]
@@ -54,24 +55,22 @@ class TrainingSettings:
 
     def as_json(self) -> dict[str, Any]:
         """Return the settings that must be the same when a run is resumed, in JSON's types."""
-        schedule = self.schedule
-        return {
-            "epochs": self.epochs,
-            "batch_size": self.batch_size,
-            "learning_rate": self.learning_rate,
-            "schedule": getattr(schedule, "__qualname__", None) or repr(schedule),
-            "optimizer": repr(self.optimizer),
-            "rule": repr(replace(self.rule, optimizer=SGD(), frozen=frozenset())),
-            "frozen": sorted(self.frozen),
-            "shuffle": self.shuffle,
-            "early_stopping": repr(self.early_stopping),
-        }
+        values = {**vars(self), **vars(self.objective)}
+        return {name: of_setting(values[name]) for name in sorted(NAMES - MAY_DIFFER)}
 
 
 # The arguments of `fastnn.Network.train` that are settings; the others are the data.
 NAMES = frozenset(
     {field.name for kind in (TrainingSettings, Objective) for field in fields(kind)} - {"objective"}
 )
+# Those that may differ when a run is resumed, as they change nothing that it computes.
+MAY_DIFFER = frozenset(
+    {
+        "checkpoint", "checkpoint_every", "resume",  # where and when a file is written
+        "max_seconds",  # how much of the run a call does
+        "progress", "callbacks",  # what is told of it
+    }
+)  # fmt: skip
 
 
 def objective(keywords: Mapping[str, Any], architecture: Architecture) -> Objective:
@@ -103,7 +102,7 @@ def checked(keywords: Mapping[str, Any], architecture: Architecture, rows: int) 
         rate = optimizer.learning_rate
     return TrainingSettings(
         epochs=epochs,
-        batch_size=check.integer("batch_size", size, 1, rows, ", the number of rows"),
+        batch_size=min(check.integer("batch_size", size, 1), rows),
         learning_rate=check.real("learning_rate", rate, above=0),
         schedule=schedules.named(given["schedule"], epochs),
         optimizer=optimizer,

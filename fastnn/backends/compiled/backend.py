@@ -142,7 +142,7 @@ def loss_and_gradient(
 
 def _mean(losses: Array, rows: int) -> float:
     """Return the mean loss of all rows from the mean losses of their blocks."""
-    sizes = np.diff(np.r_[0:rows:BLOCK, rows])
+    sizes = np.minimum(BLOCK, rows - np.arange(0, rows, BLOCK, dtype=np.int64))
     return float(np.average(losses, weights=sizes))
 
 
@@ -178,7 +178,7 @@ def train_steps(
         if not np.isfinite(losses[0]):
             return 0
         losses = np.empty(1)
-    sizes = np.full(len(rates), batch_size)
+    sizes = np.full(len(rates), batch_size, np.int64)
     sizes[-1] = len(order) - batch_size * (len(rates) - 1)
     task: dict[str, Any] = {
         "learning": True,
@@ -213,7 +213,7 @@ def _learnt(
     loss, X = model.architecture.loss, examples.X
     if isinstance(loss, str):
         return None, examples
-    rows = order.astype(np.int64) if len(order) else np.arange(len(X))
+    rows = order.astype(np.int64) if len(order) else np.arange(len(X), dtype=np.int64)
     out = np.empty((len(rows), model.architecture.sizes[-1]), model.architecture.dtype)
     with _Call(model, X, BLOCK, order, objective=objective) as call:
         call.run(keys=keys, out=out)

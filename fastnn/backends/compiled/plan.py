@@ -16,6 +16,7 @@ from fastnn.backends import dropout
 from fastnn.backends.compiled import functions
 from fastnn.backends.compiled.functions import WITHOUT_KERNEL, is_plain
 from fastnn.backends.compiled.kernels import layout, products, update
+from fastnn.backends.compiled.machinery.thresholds import HERE
 from fastnn.backends.contract import Examples, Objective, UpdateRule
 from fastnn.losses import GIVEN, LOSSES
 from fastnn.model.architecture import Architecture, Layer, padded
@@ -27,8 +28,7 @@ from fastnn.optimizers import PLAIN, SGD, Adam, AdamW, Optimizer, RMSprop
 KINDS = {
     np.dtype("f4"): layout.FLOAT32, np.dtype("f8"): layout.FLOAT64, np.dtype("u1"): layout.UINT8
 }  # fmt: skip
-# The units for which a thread that splits units is worth it.
-UNITS_WORTH_A_THREAD = 32
+UNITS_WORTH_A_THREAD = HERE.units_worth_a_thread
 # Rows of weights that have room in the buffer in which a gradient is made part by part.
 STEPPED_ROWS = 64
 # Bytes of memory up to which a plan is kept for the next call.
@@ -206,7 +206,7 @@ def plain_step_numbers(rates: Array, sizes: Array, l2: float, dtype: np.dtype) -
 
 def step_numbers(rates: Array, sizes: Array, optimizer: Optimizer, before: int) -> Array:
     """Return `layout.STEP_NUMBERS` of each step, so many of which were taken before."""
-    t = before + 1 + np.arange(len(rates))
+    t = before + 1 + np.arange(len(rates), dtype=np.int64)
     numbers = np.ones((len(rates), len(layout.STEP_NUMBERS)))
     alpha, beta, rate, look_ahead, correction, decay = numbers.T
     alpha[:], beta[:], rate[:] = 1 / sizes, 0, rates

@@ -23,6 +23,7 @@ from fastnn.backends.compiled.kernels.layout import (
     sums_type,
 )
 from fastnn.backends.compiled.machinery.jit import serial, unit
+from fastnn.backends.compiled.machinery.thresholds import HERE
 from fastnn.backends.compiled.machinery.vector_ir import (
     FROM_C,
     FROM_ZERO,
@@ -52,8 +53,7 @@ GRADIENT_ROWS = 128
 A_BLOCK = 512 * 1024
 LINE = 64
 
-# Share of inputs that are not zero below which it pays to list those that are not.
-WORTH_LISTING = 0.35
+WORTH_LISTING = HERE.worth_listing
 
 TILE_ROWS = tuple(TILES)
 # WIDTHS[rows, n] is the widest tile of at most n vectors; WIDTHS[rows, 0] the widest of all.

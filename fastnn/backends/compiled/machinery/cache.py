@@ -13,8 +13,6 @@ import contextlib
 import hashlib
 import os
 import pickle
-import tempfile
-import uuid
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +25,7 @@ from numba.core.serialize import dumps
 from numba.misc.appdirs import AppDirs
 
 from fastnn.backends.compiled.machinery.vector_ir import MACHINE
+from fastnn.writing import beside, move, remove
 
 COMPILED = Path(__file__).parents[1]
 DIGEST_SIZE = hashlib.sha256().digest_size
@@ -95,21 +94,23 @@ class _Entries:
         problem = unwritable(first)
         folder = next((folder for folder in self.folders if not unwritable(folder)), None)
         if folder is None:
-            _warn(f"{first}: {problem}; functions are compiled in every process")
+            _warn(
+                f"{first}: {problem}; functions are compiled in every process, unless the variable "
+                "NUMBA_CACHE_DIR names a folder that can be written to"
+            )
             return
         if problem and numba.config.CACHE_DIR:
             _warn(f"{first}: {problem}; {folder} is used")
         path, data = folder / self._file(key), dumps(value)
-        beside = path.with_name(f"{path.name}.{uuid.uuid4().hex[:16]}.tmp")
+        partial = beside(path)
         try:
-            with beside.open("xb") as file:
+            with open(partial, "xb") as file:
                 file.write(hashlib.sha256(data).digest() + data)
-            beside.replace(path)
+            move(partial, path)
         except OSError as error:
             _warn(f"{folder}: {_reason(error)}; what is not kept is compiled every time")
         finally:
-            with contextlib.suppress(OSError):
-                beside.unlink()
+            remove(partial)
 
     def _file(self, key: object) -> str:
         digest = hashlib.sha256(repr((key, FINGERPRINT)).encode()).hexdigest()
@@ -170,9 +171,12 @@ def unwritable(folder: str | os.PathLike[str]) -> str | None:
     """Return why nothing can be written to a folder, which is made if need be; None if it can."""
     try:
         os.makedirs(folder, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
+        # The module tempfile takes a refusal on Windows for a name in use, and tries on and on.
+        probe = beside(os.path.join(folder, "probe"))
+        open(probe, "xb").close()
     except OSError as error:
         return _reason(error)
+    remove(probe)
     return None
 
 

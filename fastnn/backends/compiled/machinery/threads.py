@@ -12,14 +12,11 @@ from pathlib import Path
 
 import numba
 
+from fastnn.backends.compiled.machinery.thresholds import HERE
 from fastnn.model.architecture import Architecture
 
-# Work per thread, in floating-point operations of one step, from which a further thread may pay:
-# the two parallel regions of a step cost a few microseconds each, and cache lines move between
-# cores. [784, 128, 10] on two cores: 0.65 times the speed of one at batch 8, 1.1 at 32, 1.5 at 128.
-WORTH_A_THREAD = 1e7
-# The same of one block of predictions: nothing is written that another thread reads.
-PREDICTING_WORTH_A_THREAD = 1e6
+WORTH_A_THREAD = HERE.worth_a_thread
+PREDICTING_WORTH_A_THREAD = HERE.predicting_worth_a_thread
 
 # GNU OpenMP lets threads spin for milliseconds before they sleep, which beside a busy process made
 # steps up to 75 times slower. About a tenth of a millisecond outlasts one thread's wait for another
