@@ -48,6 +48,9 @@ PICTURES = {
     "weights": ("Weights of the first layer", "Blue is positive, red is negative."),
 }
 PIXELS = 80  # of CSS per inch of a picture
+SMALLEST = 75  # percent of its size to which a picture shrinks, so that it can be read
+PHONE = 358  # pixels between the margins of a narrow screen
+NARROW = 4  # columns of a table that fit there
 
 STYLE = """
 :root { color-scheme: light; }
@@ -64,7 +67,11 @@ p { margin: 0.25rem 0; overflow-wrap: anywhere; }
 .flow { display: flex; flex-wrap: wrap; gap: 2rem 3rem; align-items: flex-start; }
 .flow > * { margin: 0; max-width: 100%; min-width: 0; }
 figcaption p { font-size: 0.85rem; color: #555; }
-.scroll { overflow-x: auto; }
+.scroll { overflow-x: auto; scrollbar-width: thin; }
+.wide { border: 1px solid #ccc; border-radius: 0.4rem; padding: 0.25rem; }
+.hint { display: none; font-size: 0.85rem; color: #555; }
+.warning { border: 2px solid #b35900; border-radius: 0.4rem; padding: 0.5rem 1rem; margin: 1rem 0; }
+@media (max-width: 48rem) { .hint { display: block; } }
 img { display: block; width: 100%; height: auto; margin-top: 0.5rem; }
 table { border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabular-nums; }
 th, td { border-bottom: 1px solid #ddd; padding: 0.25rem 1rem 0.25rem 0; text-align: right; }
@@ -156,8 +163,12 @@ def _page(
     title: str,
 ) -> str:
     found = plots.results(net, X, y)
+    warning = []
+    if history.warning:
+        warning = [f'<p class="warning" role="alert">{escape(history.warning)}</p>']
     body = [
         f"<h1>{escape(title)}</h1>",
+        *warning,
         f"<p>Network {list(net.architecture.sizes)}, evaluated on {len(found.true):,} rows.</p>",
         _scores(net, X, y, found),
         '<section class="flow">',
@@ -248,10 +259,23 @@ def _picture(kind: str, figure: Figure) -> str:
     width, height = (round(PIXELS * inches) for inches in figure.get_size_inches())
     return (
         f"<figure>\n<figcaption><h2>{heading}</h2><p>{text}</p></figcaption>\n"
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{heading}">'
-        f'<img width="{width}" height="{height}" alt="{heading}. {text}" '
-        f'style="min-width: {width * 3 // 4}px; max-width: {width}px" '
-        f'src="data:image/svg+xml;base64,{data}"></div>\n</figure>'
+        + _scrolling(
+            heading,
+            f'<img width="{width}" height="{height}" alt="{heading}. {text}" '
+            f'style="min-width: {width * SMALLEST // 100}px; max-width: {width}px" '
+            f'src="data:image/svg+xml;base64,{data}">',
+            wide=width * SMALLEST // 100 > PHONE,
+        )
+        + "\n</figure>"
+    )
+
+
+def _scrolling(heading: str, content: str, wide: bool) -> str:
+    """Return a box in which content that is wider than the screen scrolls, and says so."""
+    hint = '<p class="hint">Scroll the box sideways to see all of it.</p>\n' if wide else ""
+    return (
+        f'{hint}<div class="scroll{" wide" * wide}" tabindex="0" role="region" '
+        f'aria-label="{heading}">{content}</div>'
     )
 
 
@@ -279,7 +303,10 @@ def _table(heading: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) 
     )
     return (
         f"<section><details{' open' * (len(rows) <= 30)}><summary>{heading}</summary>\n"
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{heading}">\n<table>\n'
-        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{lines}\n</tbody>\n</table></div>"
-        "</details></section>"
+        + _scrolling(
+            heading,
+            f"\n<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{lines}\n</tbody>\n</table>",
+            wide=len(columns) > NARROW,
+        )
+        + "</details></section>"
     )

@@ -10,6 +10,7 @@ import dataclasses
 import inspect
 import math
 import os
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -18,7 +19,10 @@ import numpy.typing as npt
 
 from fastnn.activations import Array
 from fastnn.checks import data as check_data
+from fastnn.checks import tuning as check_tuning
 from fastnn.checks import values as check
+from fastnn.checks.tables import matched, names_of
+from fastnn.checks.warning import ConvergenceWarning
 from fastnn.model.architecture import outputs_for
 from fastnn.network import Network
 from fastnn.training import settings as training_settings
@@ -120,18 +124,20 @@ def tune(
 
     Parameters
     ----------
-    X : array of shape (rows, features)
+    X : array of shape (rows, features), or DataFrame
         As for `Network.train`.
     y : array of shape (rows,) or (rows, outputs)
-        Integers or strings are classes; floats are numbers, with the default output "identity"; two
-        dimensions are targets as for `Network.train`.
+        Integers, strings or bools are classes, which the network then predicts; floats are numbers,
+        with the default output "identity"; two dimensions are targets as for `Network.train`.
     grid : mapping, or list of mappings
         From names to lists of values, of which all combinations are tried; of several mappings, the
         combinations of each. Names are the arguments of `Network` (without ``sizes`` and ``seed``)
         and of `Network.train`, and ``hidden``, the units of each hidden layer. The values of
-        ``hidden`` are tuples, as in ``[(64,), (128, 64)]``. Default of ``hidden``: (128,).
+        ``hidden`` are tuples, one for each network: ``[(64,), (128, 64)]`` tries one hidden layer
+        of 64 units, and two of 128 and 64. Default of ``hidden``: (128,).
     folds : int
-        At least 2. Each fold has the same share of each class.
+        At least 2, and at most the rows of the largest class (for numbers, all rows). Each fold has
+        the same share of each class; a class with fewer rows than folds is missing in some.
     test : float or (X, y)
         Test data, or the share of the rows to set aside for them.
     jobs : int, optional
@@ -156,7 +162,8 @@ def tune(
     TypeError, ValueError
         If an argument is not as described, a setting is unknown, or a class has too few rows.
     DivergenceError
-        If training diverged with every combination, or in the final training of the best one.
+        If training diverged with every combination, or in the final training of the best one. A
+        combination also counts as diverged if an output on a fold is not finite.
     ImportError
         If scikit-learn is not installed.
 
@@ -172,16 +179,19 @@ def tune(
     (64,)
     """  # fmt: skip
     joblib, selection = needed()
-    combinations = list(selection.ParameterGrid(_lists(grid)))
+    combinations = list(selection.ParameterGrid(check_tuning.grid(grid)))
     _check_names({*settings, *(name for each in combinations for name in each)})
     folds = check.integer("folds", folds, 2)
     seed = check.integer("seed", seed, 0)
-    data = _Data.of(X, y, sample_weight)
+    names = names_of("X", X)
+    data = _Data.of("X", matched("X", X, names), y, sample_weight)
     known = np.arange(len(data.X))
     if isinstance(test, tuple | list):
-        test_data = _Data.of(*check_data.held_out("test", test))
+        test_X, test_y, weights = check_data.held_out("test", test)
+        test_data = _Data.of("test X", matched("test X", test_X, names), test_y, weights)
     else:
         share = check.real("test", test, above=0, below=1)
+        check_tuning.share(share, len(data.X), data.labels)
         parts = selection.train_test_split(
             known, test_size=share, random_state=seed, stratify=data.labels
         )
@@ -189,8 +199,11 @@ def tune(
         test_data = data.at(aside)
     classes = _classes(data.at(known), test_data)
     kind = selection.KFold if classes is None else selection.StratifiedKFold
-    splits = kind(folds, shuffle=True, random_state=seed).split(known, data.y[known])
-    parts = [(known[train], known[held_out]) for train, held_out in splits]
+    check_tuning.folds(folds, data.at(known).labels, len(known))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # about classes that some folds lack
+        splits = kind(folds, shuffle=True, random_state=seed).split(known, data.y[known])
+        parts = [(known[train], known[held_out]) for train, held_out in splits]
     workers = joblib.effective_n_jobs(jobs)
     share_of_cpus = {"threads": max(1, joblib.cpu_count() // workers)} if workers > 1 else {}
     # X and y are arguments themselves, so that they are sent once. The rest is in a tuple: Dask
@@ -215,6 +228,7 @@ def tune(
     order = np.argsort(-np.nan_to_num(values, nan=-math.inf), kind="stable").tolist()
     best = combinations[order[0]]
     network, history = _trained(settings | best, seed, classes, data.at(known))
+    network.features = names
     return Tuning(
         results=[
             {"rank": rank, **combinations[i], **summaries[i]} for rank, i in enumerate(order, 1)
@@ -222,7 +236,7 @@ def tune(
         best=best,
         network=network,
         history=history,
-        test=network.evaluate(*test_data.encoded(classes)),
+        test=network.evaluate(*test_data.targets(classes, network)),
         classes=classes,
     )
 
@@ -235,11 +249,11 @@ class _Data(NamedTuple):
     weights: Array | None
 
     @classmethod
-    def of(cls, X: Any, y: Any, weights: Any) -> _Data:
+    def of(cls, name: str, X: Any, y: Any, weights: Any) -> _Data:
         X, y = np.asarray(X), np.asarray(y)
-        if X.ndim != 2 or len(X) != len(y):
+        if X.ndim != 2 or y.shape[:1] != X.shape[:1]:
             raise ValueError(
-                "X must have shape (rows, features), and y as many rows; "
+                f"{name} must have shape (rows, features), and {name[:-1]}y as many rows; "
                 f"got {X.shape} and {y.shape}"
             )
         if weights is not None:
@@ -255,9 +269,11 @@ class _Data(NamedTuple):
         weights = None if self.weights is None else self.weights[rows]
         return _Data(self.X[rows], self.y[rows], weights)
 
-    def encoded(self, classes: Array | None) -> _Data:
-        """Return the same data with y as positions in ``classes``."""
-        return self if classes is None else self._replace(y=np.searchsorted(classes, self.y))
+    def targets(self, classes: Array | None, network: Network) -> _Data:
+        """Return the same data with y as a network takes it: only some outputs have names."""
+        if classes is None or network.architecture.output in ("softmax", "sigmoid"):
+            return self
+        return self._replace(y=np.searchsorted(classes, self.y))
 
 
 def _classes(data: _Data, test: _Data) -> Array | None:
@@ -290,8 +306,9 @@ def _trained(
         {name: value for name, value in settings.items() if name in names}
         for names in (OF_NETWORK, OF_TRAIN)
     )
-    data = data.encoded(classes)
     network = Network([data.X.shape[1], *hidden, outputs], seed=seed, **of_network)
+    network.classes = None if classes is None else classes.tolist()
+    data = data.targets(classes, network)
     of_train = {"progress": False, "sample_weight": data.weights, **of_train}
     return network, network.train(data.X, data.y, **of_train)
 
@@ -303,10 +320,12 @@ def _fold(
     weights, classes, train, held_out = rest
     data = _Data(X, y, weights)
     try:
-        network, history = _trained(settings, seed, classes, data.at(train))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the scores tell
+            network, history = _trained(settings, seed, classes, data.at(train))
+        scores = network.evaluate(*data.at(held_out).targets(classes, network))
     except DivergenceError:
         return {}
-    scores = network.evaluate(*data.at(held_out).encoded(classes))
     return scores | {"seconds": sum(history["seconds"])}
 
 
@@ -320,20 +339,6 @@ def _summary(scores: list[dict[str, float]], measures: list[str]) -> dict[str, f
     for i, value in enumerate(columns[measures[0]] if measures else (), 1):
         summary[f"{measures[0]}_fold{i}"] = value
     return summary
-
-
-def _lists(grid: Any) -> Any:
-    """Return a grid as scikit-learn takes it, after checking it."""
-    several = grid if isinstance(grid, list | tuple) else [grid]
-    if not several or not all(isinstance(each, Mapping) for each in several):
-        raise TypeError(f"grid must be a mapping from names to lists of values, got {grid!r}")
-    for each in several:
-        for name, values in each.items():
-            if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray):
-                raise TypeError(f"grid[{name!r}] must be a list of values to try, got {values!r}")
-            if not len(values):
-                raise ValueError(f"grid[{name!r}] must hold at least one value to try")
-    return several
 
 
 def _check_names(names: set[str]) -> None:

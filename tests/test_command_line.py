@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import inspect
+import warnings
 from dataclasses import fields
 
 import numpy as np
@@ -15,6 +16,7 @@ from fastnn.activations import HIDDEN
 from fastnn.backends import reference
 from fastnn.cli import train as cli_train
 from fastnn.cli.parsing import SETTINGS
+from fastnn.cli.printing import as_options
 from fastnn.datasets import load_mnist
 from fastnn.model.initializers import INITIALIZERS
 from fastnn.optimizers import OPTIMIZERS, SGD, Adam, AdamW, RMSprop
@@ -56,7 +58,7 @@ OPTIONS = [
     ("--seed 1", {"seed": 1}, {}),
     ("--standardize-inputs", {"standardize_inputs": True}, {}),
     ("--epochs 1", {}, {"epochs": 1}),
-    ("--batch-size 7", {}, {"batch_size": 7}),
+    ("--batch-size 45", {}, {"batch_size": 45}),
     ("--learning-rate 0.1", {}, {"learning_rate": 0.1}),
     ("--no-shuffle", {}, {"shuffle": False}),
     *[
@@ -352,7 +354,10 @@ def test_help_says_which_optimizers_and_schedules_have_a_number(capsys, monkeypa
             "--schedule plateau needs --validation SHARE, such as 0.2: test data must not",
         ),
         ("--validation 0.2 --early-stopping rate", "early_stopping's metric must be one of loss"),
-        ("--validation 2", "validation must be finite and greater than 0 and less than 1"),
+        ("--validation 2", "argument --validation: need a share below 1, got 2; 2% are 0.02"),
+        ("--validation 20", "argument --validation: need a share below 1, got 20; 20% are 0.2"),
+        ("--validation 0", "argument --validation: need a share above 0, got 0"),
+        ("--validation x", "argument --validation: 'x' is not a number"),
         (
             "--class-weight 3:2",
             "--class-weight must be balanced, or pairs such as 3=2.0 8=1.5; got 3:2",
@@ -365,20 +370,23 @@ def test_help_says_which_optimizers_and_schedules_have_a_number(capsys, monkeypa
         ("--output exponential", "y must have shape (90, 10), a count for each"),
         ("--output identity --loss poisson", "y must have shape (90, 10), a count for each"),
         ("--output sigmoid --loss cross_entropy", "loss 'cross_entropy' is"),
-        ("--output identity --label-smoothing 0.1", "label_smoothing needs the loss"),
+        ("--output identity --label-smoothing 0.1", "--label-smoothing needs the loss"),
         ("--activation relu tanh", "activation must be one name, or one for each"),
         ("--dropout 0.1 0.2 0.3", "dropout must be one rate"),
-        ("--dropout 1", "dropout must be"),
+        ("--dropout 1", "argument --dropout: need a share below 1, got 1"),
+        ("--dropout 50", "argument --dropout: need a share below 1, got 50; 50% are 0.5"),
         ("--freeze 0 1", "frozen must leave a layer to train"),
-        ("--max-norm 0", "max_norm must be finite and greater than 0"),
-        ("--max-seconds -1", "max_seconds must be finite and greater than 0"),
-        ("--threads 0", "threads must be at least 1"),
-        ("--batch-size 91", "batch_size must be from 1 to 90, the number of rows"),
-        ("--epochs 0", "epochs must be at least 1"),
-        ("--data nowhere", "No such file or directory: 'nowhere'"),
-        ("--history nowhere/history.csv", "--history: no folder nowhere"),
-        ("--checkpoint nowhere/run", "no folder"),
-        ("--save nowhere/net", "--save: no folder nowhere"),
+        ("--max-norm 0", "--max-norm must be finite and greater than 0"),
+        ("--max-seconds -1", "--max-seconds must be finite and greater than 0"),
+        ("--threads 0", "argument --threads: need at least 1, got 0"),
+        ("--batch-size -3", "argument --batch-size: need at least 1, got -3"),
+        ("--hidden 16,a", "argument --hidden: 'a' is not a whole number"),
+        ("--l2 -1", "l2 must be finite and at least 0"),
+        ("--epochs 0", "argument --epochs: need at least 1, got 0"),
+        ("--data nowhere", "--data: there is no file 'nowhere'"),
+        ("--history nowhere/history.csv", "--history 'nowhere/history.csv': no folder"),
+        ("--checkpoint nowhere/run", "--checkpoint 'nowhere/run': no folder"),
+        ("--save nowhere/net", "--save 'nowhere/net': no folder"),
         ("--resume", "--resume needs --checkpoint FILE, the file to continue from"),
         ("--checkpoint-every 3", "--checkpoint-every needs --checkpoint FILE, the file to write"),
         ("--hidden 64,32", "got '64,32'; need spaces between layers: --hidden 64 32"),
@@ -386,16 +394,81 @@ def test_help_says_which_optimizers_and_schedules_have_a_number(capsys, monkeypa
         ("--activation tann", "argument --activation: 'tann' is none of identity, sigmoid, tanh"),
         ("--dropout 0.1,0.2", "need spaces between layers: --dropout 0.1 0.2"),
         ("--freeze 0,1", "need spaces between layers: --freeze 0 1"),
-        ("--report nowhere/page.html", "--report: no folder nowhere"),
+        ("--report nowhere/page.html", "--report 'nowhere/page.html': no folder"),
         ("--predict some.csv", "--predict needs --submission CSV, the file to write"),
         ("--submission some.csv", "--submission needs --predict PATH, the data to label"),
-        ("--test-share 1 --test nowhere.csv", "nowhere.csv"),
+        ("--test nowhere.csv", "--test: there is no file 'nowhere.csv'"),
+        ("--test-share 0.3", "--test-share has no use here: the test rows are those of"),
+        ("--drop 3", "is a folder; --drop does not apply to it"),
+        ("--no-header", "is a folder; --no-header does not apply to it"),
+        ("--label digit", "is a folder; --label does not apply to it"),
+        ("--save .", "--save '.' is a folder; need the name of a file"),
         ("--learning-rate 1e30", "is no longer finite in epoch "),
         ("--no-such-option", "unrecognized arguments: --no-such-option; --data names the data"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_line(refusal, options, message):
     assert message in refusal(options)
+
+
+@pytest.mark.parametrize(
+    "options", ["--clip-norm 0", "--l2 -1", "--epochs 0", "--dropout 0.1 0.2 0.3", "--max-norm 0"]
+)
+def test_a_setting_is_refused_before_anything_is_printed(folder, capsys, options):
+    with pytest.raises(SystemExit):
+        train.main(f"{SHORT} --data {folder} {options}".split())
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("options", ["--label 3", "--drop 3", "--no-header"])
+def test_what_describes_a_file_needs_one(capsys, options):
+    with pytest.raises(SystemExit):
+        train.main(options.split())
+    assert f"error: {options.split()[0]} needs --data PATH\n" in capsys.readouterr().err
+
+
+def test_a_checkpoint_that_exists_is_continued_from_only_if_asked(run, refusal, tmp_path):
+    run(f"--checkpoint {tmp_path}/run")
+    before = (tmp_path / "run").read_bytes()
+    assert "exists; add --resume to continue from it, or remove it" in refusal(
+        f"--checkpoint {tmp_path}/run"
+    )
+    assert (tmp_path / "run").read_bytes() == before
+
+
+def test_a_warning_is_a_line_said_once(folder, capsys, monkeypatch):
+    def warn(*_):
+        for _ in range(2):
+            warnings.warn("the network\nhas learnt nothing", UserWarning, stacklevel=1)
+
+    monkeypatch.setattr(cli_train, "print_report", warn)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        train.main(f"{SHORT} --quiet --data {folder}".split())
+    assert capsys.readouterr().err == "fastnn-train: warning: the network has learnt nothing\n"
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("Try a lower learning_rate than 0.3", "Try a lower --learning-rate than 0.3"),
+        ("clip_norm=1, or l2", "--clip-norm 1, or l2"),
+        ("as with standardize_inputs=True.", "as with --standardize-inputs."),
+        ("my_learning_rate and output", "my_learning_rate and output"),
+        ("'data/batch_size.csv' is", "'data/batch_size.csv' is"),
+        ("batch_size.csv of learning_rate.", "batch_size.csv of --learning-rate."),
+    ],
+)
+def test_a_warning_names_options(message, expected):
+    assert as_options(message) == expected
+
+
+def test_without_a_module_the_commands_are_named(run_python):
+    with pytest.raises(AssertionError) as failed:
+        run_python("-m", "fastnn")
+    said = str(failed.value)
+    assert "exit code 2" in said
+    assert "fastnn.train, fastnn.predict, fastnn.tune and fastnn.info; --help lists" in said
 
 
 def test_without_a_share_set_aside_the_test_rows_are_evaluated_for_information(run):
@@ -448,7 +521,7 @@ def test_ctrl_c_before_training_ends_with_a_line(folder, monkeypatch, capsys):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("fastnn.cli.parsing.read", interrupt)
+    monkeypatch.setattr("fastnn.cli.reading.read", interrupt)
     assert train.main(f"{SHORT} --data {folder}".split()) == 130
     assert capsys.readouterr().err == "fastnn-train: stopped: Ctrl-C\n"
 
@@ -470,7 +543,7 @@ def test_ctrl_c_ends_with_a_report_of_whole_epochs(folder, tmp_path, monkeypatch
 def test_a_network_is_saved_with_the_names_of_its_classes(run, python, tmp_path):
     run(f"--save {tmp_path}/net.safetensors")
     net = load(tmp_path / "net.safetensors")
-    assert net.classes == tuple("0123456789")
+    assert net.classes == tuple(range(10))
     assert np.array_equal(net.parameters, python()[0].parameters)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import runpy
 import subprocess
 import sys
@@ -151,11 +152,13 @@ def test_data_are_described(flowers, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("--data {flowers}", "need a number, or --label kind if this is the label"),
         (
-            "--data {flowers} --label kind --predict {flowers} --submission x.csv",
-            "need a number, or a file without the column kind if this is the label",
+            "--data {flowers}",
+            "need a number, or --label kind if this is the label, or --drop kind to leave the col",
         ),
+        ("--data {flowers} --label price", "'kind': 'lily'; need a number, or --drop kind to"),
+        ("--data {flowers} --label kind --drop kind", "of the labels cannot be left out"),
+        ("--data {flowers} --label kind --drop colour", "has no column 'colour'; its columns"),
         ("--data {single}", "single.csv has labels of a single class, 'a'; need two or more"),
         ("--data {flowers} --label colour", "colour"),
         (
@@ -169,30 +172,36 @@ def test_data_are_described(flowers, capsys):
         ("--data {flowers} --label kind --test-share 0.999", "must leave a row"),
         (
             "--data {flowers} --label kind --test-share 1.5",
-            "--test-share must be finite and greater than 0 and less than 1; got 1.5",
+            "argument --test-share: need a share below 1, got 1.5; 1.5% are 0.015",
         ),
-        ("--data {flowers} --label kind --predict {other} --submission x.csv", "has 1 features"),
-        ("--data {flowers} --label kind --predict {named} --submission x.csv", "feature 'depth'"),
+        (
+            "--data {flowers} --label kind --predict {other} --submission x.csv",
+            "other.csv' has no columns 'width', 'price'; its columns are 'height'",
+        ),
+        (
+            "--data {flowers} --label kind --predict {named} --submission x.csv",
+            "named.csv' has no column 'width'; its columns are 'height', 'depth', 'price'",
+        ),
+        (
+            "--data {flowers} --label kind --predict {bare} --submission x.csv",
+            "bare.csv' has no names of columns, so they are taken by position, and it has 2 feat",
+        ),
         ("--data {flowers} --label kind --test {named}", "has no column 'kind'"),
-        ("--data {flowers} --label price", "height"),
     ],
 )
 def test_data_that_do_not_fit_are_refused(flowers, tmp_path, capsys, options, message):
     (tmp_path / "other.csv").write_text("height\n1\n2\n")
     (tmp_path / "named.csv").write_text("height,depth,price\n1,2,3\n")
+    (tmp_path / "bare.csv").write_text("1,2\n3,4\n")
     (tmp_path / "single.csv").write_text("height,label\n1,a\n2,a\n3,a\n")
     words = options.format(
         flowers=flowers,
         other=tmp_path / "other.csv",
         named=tmp_path / "named.csv",
         single=tmp_path / "single.csv",
+        bare=tmp_path / "bare.csv",
     )
-    said = refusal(f"{SHORT} {words}", capsys)
-    if "label price" not in options:  # text where a number belongs
-        assert message in said
-    else:
-        assert "line 2" in said
-        assert "kind" in said
+    assert message in refusal(f"{SHORT} {words}", capsys)
 
 
 def test_pictures_and_a_report_are_written(flowers, tmp_path, capsys):
@@ -285,7 +294,7 @@ def test_a_single_combination_is_cross_validated(flowers, capsys):
         ("--hidden 5 x", "--hidden"),
         ("--l2 0 -1", "l2 must be"),
         ("--folds 1", "folds must be at least 2"),
-        ("--csv nowhere/results.csv", "--csv: no folder nowhere"),
+        ("--csv nowhere/results.csv", "--csv 'nowhere/results.csv': no folder"),
         ("--early-stopping", "needs --validation"),
         ("--optimizer sgd adam --beta1 0.9", "--beta1 does not apply to the optimizer 'sgd'"),
     ],
@@ -338,18 +347,19 @@ def test_a_saved_network_predicts(of_flowers, flowers, tmp_path, capsys):
     want = net.predict_proba(table.X)
     with open(tmp_path / "o.csv", newline="") as file:
         header, *rows = csv.reader(file)
-    assert header == ["row", "lily", "rose", "tulip"]
+    assert header == ["row", "prediction", "lily", "rose", "tulip"]
     assert [row[0] for row in rows] == [str(i) for i in range(1, 151)]
-    written = np.array([row[1:] for row in rows]).astype(np.float32)
+    written = np.array([row[2:] for row in rows]).astype(np.float32)
     np.testing.assert_allclose(written, want, rtol=1e-6)
     with open(tmp_path / "s.csv", newline="") as file:
         labels = [row["Label"] for row in csv.DictReader(file)]
     assert labels == np.array(["lily", "rose", "tulip"])[want.argmax(axis=1)].tolist()
+    assert [row[1] for row in rows] == labels
 
 
 @pytest.mark.parametrize(
     ("label", "columns", "says"),
-    [("price", ["0"], "test R2"), ("kind", ["rose", "tulip"], "test accuracy")],
+    [("price", ["price"], "test R2"), ("kind", ["prediction", "rose", "tulip"], "test accuracy")],
 )
 def test_numbers_and_two_classes_are_predicted_and_evaluated(
     flowers, tmp_path, capsys, label, columns, says
@@ -368,7 +378,7 @@ def test_numbers_and_two_classes_are_predicted_and_evaluated(
     with open(tmp_path / "o.csv", newline="") as file:
         header, *rows = csv.reader(file)
     assert header == ["row", *columns]
-    written = np.array(rows, np.float64)[:, -1]
+    written = np.array([row[-1] for row in rows], np.float64)
     np.testing.assert_allclose(written, net.predict_proba(table.X)[:, 0], rtol=1e-5)
 
 
@@ -389,16 +399,13 @@ def test_what_cannot_be_predicted_is_refused_in_one_line(of_flowers, flowers, tm
     (tmp_path / "new.csv").write_text("height,width,price\n1,2,3\n")
     (tmp_path / "other.csv").write_text("height,width,price,kind\n1,2,3,daisy\n")
     fastnn.Network([3, 2], output="identity", seed=0).save(tmp_path / "numbers")
-    assert "No such file" in refused(f"{tmp_path}/nothing")
+    assert "NETWORK: there is no file" in refused(f"{tmp_path}/nothing")
     assert "MNIST has 784 features; the network takes 3; name other data with --data" in refused(
         path
-    )
-    assert "new.csv holds no labels to evaluate on; need --submission CSV" in refused(
-        f"{path} --data {tmp_path}/new.csv"
     )
     words = f"{path} --data {tmp_path}/other.csv --label kind"
     assert "the label 'daisy'; the network knows lily, rose, tulip" in refused(words)
     words = f"{tmp_path}/numbers --data {tmp_path}/new.csv --submission {tmp_path}/s.csv"
-    assert "predicts several numbers per row; need --outputs CSV" in refused(words)
+    assert "predicts several numbers per row; --outputs CSV writes them" in refused(words)
     words = f"{path} --data {tmp_path}/new.csv --outputs {tmp_path}/nowhere/o.csv"
-    assert "--outputs: no folder" in refused(words)
+    assert re.search("--outputs '.*nowhere/o.csv': no folder", refused(words))

@@ -129,7 +129,10 @@ def test_narrow_counts_do_not_overflow():
         ([[0, 1]], [0, 1], ValueError, r"y_true has shape \(1, 2\)"),
         ([0, 1], 1, ValueError, r"y_pred has shape \(\)"),
         ([0, 1], [0.0, 1.0], TypeError, "y_pred has dtype float64; need integers"),
-        ([True], [True], TypeError, "y_true has dtype bool; need integers"),
+        ([0, 1], ["a", "b"], TypeError, "y_true holds int64 and y_pred text; need the same kind"),
+        (["a", "b"], [True, False], TypeError, "y_true holds text and y_pred bool; need the same"),
+        (["a", "b"], ["a"], ValueError, "y_pred has 1 labels; need 2, as in y_true"),
+        ([["a"]], ["a"], ValueError, r"y_true has shape \(1, 1\); need \(n,\)"),
         ([0, -1], [0, 1], ValueError, "y_true holds -1 to 0; need 0 to"),
         ([0], np.array([2**63], np.uint64), ValueError, "y_pred holds 9223372036854775808"),
         ([0, 1, 2], [0, 1], ValueError, "y_pred has 2 labels; need 3, as in y_true"),
@@ -138,6 +141,25 @@ def test_narrow_counts_do_not_overflow():
 def test_bad_labels_are_refused_by_name(score, y_true, y_pred, error, message):
     with pytest.raises(error, match=message):
         score(y_true, y_pred)
+
+
+def test_classes_may_be_text_or_bools():
+    names = np.array(["oak", "elm", "fir", "yew"])
+    for score in (accuracy, macro_f1, precision, recall, f1):
+        assert score(names[Y_TRUE], names[Y_PRED]) == score(Y_TRUE, Y_PRED)
+        assert score(names[Y_TRUE].tolist(), names[Y_PRED].astype(object)) == score(Y_TRUE, Y_PRED)
+    assert accuracy([True, False], [True, True]) == 0.5
+    assert confusion_matrix([True, False], [1, 1]).tolist() == [[0, 1], [0, 1]]
+
+
+def test_text_is_in_alphabetical_order_in_a_confusion_matrix():
+    found = confusion_matrix(["oak", "elm", "elm"], ["elm", "elm", "yew"])
+    assert found.tolist() == [[1, 0, 1], [1, 0, 0], [0, 0, 0]]  # elm, oak, yew
+
+
+def test_the_number_of_classes_is_not_for_text():
+    with pytest.raises(ValueError, match="classes is 3, but the labels are text"):
+        confusion_matrix(["a"], ["b"], 3)
 
 
 @pytest.mark.parametrize("score", [confusion_matrix, macro_f1])
@@ -411,6 +433,7 @@ def test_calibration_bins_agree_with_scikit_learn():
         ([2], [0.5], ValueError, "y_true holds 2; need 0 to 1"),
         ([-1], [[1, 0]], ValueError, "y_true holds -1 to -1"),
         ([0.0], [[1, 0]], TypeError, "y_true has dtype float64; need integers"),
+        (["a"], [[1, 0]], TypeError, r"need integers or bools, as np.unique\(labels, return_inv"),
     ],
 )
 def test_bad_probabilities_are_refused_by_name(score, y_true, probabilities, error, message):

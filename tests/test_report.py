@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import os
 import re
 import shutil
@@ -265,6 +266,31 @@ def test_data_that_do_not_fit_are_refused(runs, tmp_path):
     with pytest.raises(ValueError, match="names has 1; need 3"):
         report.write(tmp_path / "report.html", net, history, X, y, names=["a"])
     assert not [*tmp_path.iterdir()]
+
+
+def test_a_warning_of_the_run_stands_at_the_top(runs, pages, tmp_path):
+    net, history, X, y = runs["classes"]
+    history = copy.copy(history)
+    history.warning = "accuracy <= chance"
+    report.write(tmp_path / "report.html", net, history, X, y)
+    page = (tmp_path / "report.html").read_text("utf-8")
+    box = '<p class="warning" role="alert">accuracy &lt;= chance</p>'
+    assert page.index("<h1>") < page.index(box) < page.index("<p>Network")
+    assert 'role="alert"' not in pages["classes"]
+
+
+def test_what_is_wider_than_a_phone_scrolls_and_says_so(pages):
+    boxes = re.findall(
+        r'(<p class="hint">[^<]*</p>\n)?<div class="scroll( wide)?"[^>]*>(.*?)</div>',
+        pages["classes"],
+        re.DOTALL,
+    )
+    assert len(boxes) == pages["classes"].count("<img") + pages["classes"].count("<thead>")
+    for hint, wide, content in boxes:
+        least = re.search(r"min-width: (\d+)px", content)
+        too_wide = int(least[1]) > 358 if least else content.count('<th scope="col">') > 4
+        assert bool(hint) == bool(wide) == too_wide
+    assert {bool(wide) for _, wide, _ in boxes} == {True, False}
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium to look at a report with")

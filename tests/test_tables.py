@@ -74,7 +74,7 @@ def kaggle(rows, rng, labelled=True):
     return "\n".join(lines) + "\n", pixels, labels
 
 
-def assert_equal(table, X, y=None, features=None, label=None):
+def assert_equal(table, X, y=None, features=..., label=None):
     assert isinstance(table, Table)
     np.testing.assert_array_equal(table.X, X, strict=True)
     assert table.X.flags.c_contiguous
@@ -82,7 +82,7 @@ def assert_equal(table, X, y=None, features=None, label=None):
         assert table.y is None
     else:
         np.testing.assert_array_equal(table.y, y)
-    if features is not None:
+    if features is not ...:
         assert (table.features, table.label) == (features, label)
 
 
@@ -189,18 +189,131 @@ def test_any_number_of_rows_is_read_in_blocks(reader, write, monkeypatch, rows):
     assert_equal(read_csv(write(text)), X[:, 1:].astype(np.float32), X[:, 0])
 
 
+# Columns that are chosen or left out.
+
+NAMED = "id,b,label,a,note\nx1,2.5,7,1,hello\nx2,4,8,3,\n"
+
+
+def test_columns_are_read_by_name_in_the_order_asked_for(reader, write):
+    table = read_csv(write(NAMED), columns=["a", "b"])
+    assert_equal(table, np.float32([[1, 2.5], [3, 4]]), [7, 8], ("a", "b"), "label")
+    assert table.left_out == ("id", "note")
+
+
+def test_all_columns_in_another_order_leave_none_out(reader, write):
+    table = read_csv(write("b,a,c\n1,2,3\n4,5,6\n"), columns=("c", "a", "b"))
+    assert_equal(table, np.float32([[3, 2, 1], [6, 5, 4]]), None, ("c", "a", "b"))
+    assert table.left_out == ()
+
+
+@pytest.mark.parametrize("drop", [["id", "note"], [0, -1], ["note", 0]])
+def test_columns_are_left_out_by_name_or_position(reader, write, drop):
+    table = read_csv(write(NAMED), drop=drop)
+    assert_equal(table, np.float32([[2.5, 1], [4, 3]]), [7, 8], ("b", "a"), "label")
+    assert table.left_out == ("id", "note")
+
+
+@pytest.mark.parametrize("text", ['"Smith, J"', '"a ""b"""', ' "x, y"', '"a\nb"', "", "NaN", '"'])
+def test_a_column_that_is_not_read_may_hold_anything(reader, write, text):
+    path = write(f"name,a,label\n{text},1,2\nz,3,4\n")
+    expected = read_with("by_cell", path, drop=["name"])
+    result = read_with(reader, path, drop=["name"])
+    if isinstance(expected, str):
+        assert text == '"'
+        assert result == expected
+    else:
+        assert_equal(result, np.float32([[1], [3]]), [2, 4], ("a",), "label")
+
+
+@pytest.mark.parametrize("row", ["5,6", "5,6,7,8"])
+def test_a_row_of_another_length_is_refused_where_columns_are_not_read(reader, write, row):
+    path = write(f"a,b,note\n1,2,x\n{row}\n")
+    with pytest.raises(ValueError, match=f"line 3: {row.count(',') + 1} cells; need 3"):
+        read_csv(path, columns=["a", "b"])
+
+
+def test_a_column_called_label_may_be_a_feature(reader, write):
+    table = read_csv(write("a,label\n1,2\n"), columns=["label", "a"])
+    assert_equal(table, np.float32([[2, 1]]), None, ("label", "a"), None)
+
+
+def test_names_that_are_numbers_are_a_header_where_they_are_asked_for(write):
+    table = read_csv(write("2019,2020\n1,2\n"), columns=["2020", "2019"])
+    assert_equal(table, np.float32([[2, 1]]), None, ("2020", "2019"))
+
+
+def test_without_a_header_columns_are_read_by_position(reader, write):
+    table = read_csv(write("1,2,7\n3,4,8\n"), -1, columns=["a", "b"])
+    assert_equal(table, np.float32([[1, 2], [3, 4]]), [7, 8], None, "2")
+    table = read_csv(write("1,2,7\n3,4,8\n"), -1, columns=["b"], drop=[0])
+    assert_equal(table, np.float32([[2], [4]]), [7, 8], None, "2")
+
+
+def test_without_a_header_columns_that_are_called_pixels_are_pixels(write):
+    table = read_csv(write("1,255\n"), columns=["pixel0", "pixel1"])
+    assert_equal(table, np.uint8([[1, 255]]), None, None)
+
+
+def test_two_columns_of_a_name_are_allowed_if_they_are_not_read(write):
+    table = read_csv(write("x,a,x\n1,2,3\n"), columns=["a"])
+    assert_equal(table, np.float32([[2]]), None, ("a",))
+    assert read_csv(write("x,a,x\n1,2,3\n"), drop=["x"]).left_out == ("x", "x")
+    with pytest.raises(ValueError, match="line 1: two columns are called 'x'; need different"):
+        read_csv(write("x,a,x\n1,2,3\n"), columns=["x"])
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "message"),
+    [
+        ("a,b\n1,2\n", {"columns": ["a", "c"]}, "no column 'c'; its columns are 'a', 'b'"),
+        ("a,b\n1,2\n", {"columns": ["c", "d"]}, "no columns 'c', 'd'; its columns are"),
+        ("a,b\n1,2\n", {"drop": ["c"]}, "has no column 'c'; its columns are 'a', 'b'"),
+        ("a,b\n1,2\n", {"drop": [2]}, "drop must be a name or from -2 to 1, got 2"),
+        ("a,b\n1,2\n", {"drop": ["a", "b"]}, "has no other column left; need features"),
+        ("a,b\n1,2\n", {"drop": ["a"], "label": "a"}, "of the labels cannot be left out"),
+        ("a,b\n1,2\n", {"columns": ["a"], "label": "a"}, "'a' is the label and in columns"),
+        ("1,2\n", {"drop": ["a"], "header": False}, "drop must be a position, got 'a'"),
+        ("1,2\n", {"columns": ["a"]}, "by position, and it has 2 features; need 1: 'a'"),
+        ("a,b\n1,2\n", {"columns": ["a"], "drop": ["a"]}, "'a' is in columns and in drop"),
+        ("a,b\n1,2\n", {"columns": []}, "columns must hold at least one name"),
+    ],
+)
+def test_columns_that_are_not_there_are_refused(write, text, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        read_csv(write(text), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"columns": "ab"}, "columns must be a list of names, got 'ab'"),
+        ({"columns": ["a", 1]}, "columns must hold names, got 1"),
+        ({"drop": "ab"}, "drop must be a list of names or positions, got 'ab'"),
+        ({"drop": [1.5]}, "drop must be a name or a position, got 1.5"),
+    ],
+)
+def test_columns_of_another_type_are_refused(write, arguments, message):
+    with pytest.raises(TypeError, match=message):
+        read_csv(write("a,b\n1,2\n"), **arguments)
+
+
+def test_text_in_a_chosen_column_comes_without_a_hint(reader, write):
+    with pytest.raises(ValueError, match=r"column 'b': 'x'; need a number$"):
+        read_csv(write("a,b\n1,x\n"), columns=["a", "b"])
+
+
 # Headers.
 
 
 @pytest.mark.parametrize(
     ("text", "arguments", "features"),
     [
-        ("1,2,3\n4,5,6\n", {}, ("0", "1", "2")),
+        ("1,2,3\n4,5,6\n", {}, None),
         ("a,b\n1,2\n", {}, ("a", "b")),
         ("a,b\n1,2\n", {"label": 1}, ("a",)),
-        (IRIS, {"label": 2}, ("0", "1")),
-        (IRIS, {"label": -1}, ("0", "1")),
-        ("setosa,5.1,3.5\n", {"label": 0}, ("1", "2")),
+        (IRIS, {"label": 2}, None),
+        (IRIS, {"label": -1}, None),
+        ("setosa,5.1,3.5\n", {"label": 0}, None),
         ("0,1,label\n7,8,9\n", {}, ("0", "1")),
         ("0,1,kind\n7,8,9\n", {"label": "kind"}, ("0", "1")),
         ("0,1,kind\n7,8,9\n", {"label": 2}, ("0", "1")),
@@ -214,7 +327,7 @@ def test_a_header_is_recognised(write, text, arguments, features):
 def test_a_header_that_there_is_not_leaves_all_rows(write):
     table = read_csv(write(IRIS), label=2)
     X, y = np.float32([[5.1, 3.5], [4.9, 3], [6.3, 3.3]]), ["setosa", "setosa", "virginica"]
-    assert_equal(table, X, y, ("0", "1"), "2")
+    assert_equal(table, X, y, None, "2")
 
 
 def test_told_that_there_is_a_header_numbers_are_names(write):
@@ -270,7 +383,7 @@ def test_what_is_no_pixel_is_refused(reader, write, text):
         ("1,nan,3", "line 4, column 'age': 'nan'; need a finite number in float32"),
         ("1,-inf,3", "line 4, column 'age': '-inf'; need a finite number in float32"),
         ("1,1e39,3", "line 4, column 'age': '1e39'; need a finite number in float32"),
-        ("1,old,3", "line 4, column 'age': 'old'; need a number$"),
+        ("1,old,3", r"line 4, column 'age': 'old'; need a number, or drop=\['age'\] to leave the"),
         ("1,0x10,3", "line 4, column 'age': '0x10'; need a number"),
         ('1,"2,5",3', "line 4, column 'age': '2,5'; need a number"),
         (f"1,{'x' * 50},3", f"column 'age': '{'x' * 40}...'; need a number"),
@@ -302,7 +415,7 @@ def test_lines_are_counted_across_those_within_quotes(reader, write):
 
 
 def test_without_a_header_a_column_is_its_position(reader, write):
-    with pytest.raises(ValueError, match=r"line 2, column 1: 'x'; need a number$"):
+    with pytest.raises(ValueError, match=r"line 2, column 1: 'x'; need a number, or drop=\[1\] to"):
         read_csv(write("1,2,3\n4,x,6\n"), label=0)
 
 
@@ -374,7 +487,7 @@ def test_ordinary_files_are_not_read_by_cell(write, monkeypatch, reader, text):
 
 
 def form_of(dtype):
-    return readers.Form("", ",", ("a",), ("a",), 0, False, None, np.dtype(dtype))
+    return readers.Form("", ",", ("a",), (0,), (), 0, False, None, np.dtype(dtype))
 
 
 @pytest.mark.parametrize(
@@ -462,18 +575,20 @@ lines = st.lists(cells, min_size=1, max_size=3).map(",".join)
     st.sampled_from(["", "a,b\n", "a,b,label\n"]),
     st.sampled_from([None, 0, -1]),
     st.sampled_from([None, True]),
+    st.sampled_from([{}, {}, {"columns": ("b",)}, {"columns": ("b", "a")}, {"drop": (1,)}]),
 )
-@pytest.mark.parametrize("reader", READERS[:2])
+@pytest.mark.parametrize("reader", READERS[:3])
 def test_any_text_gives_the_table_or_the_error_of_reading_it_by_cell(
-    reader, scratch_file, rows, line_end, header, label, pixels
+    reader, scratch_file, rows, line_end, header, label, pixels, choice
 ):
     scratch_file.write_bytes((header + line_end.join(rows)).encode())
-    expected = read_with("by_cell", scratch_file, label, pixels=pixels)
-    result = read_with(reader, scratch_file, label, pixels=pixels)
+    expected = read_with("by_cell", scratch_file, label, pixels=pixels, **choice)
+    result = read_with(reader, scratch_file, label, pixels=pixels, **choice)
     if isinstance(expected, str) or isinstance(result, str):
         assert result == expected
     else:
-        assert_equal(result, *expected)
+        assert_equal(result, *expected[:4])
+        assert result.left_out == expected.left_out
         assert result.X.tobytes() == expected.X.tobytes()
 
 
@@ -492,11 +607,10 @@ def save(tmp_path):
 
 
 def test_npz_in_the_form_of_keras_is_flattened(save):
-    names = tuple(f"pixel{i}" for i in range(8))
     y = np.array([3, 1, 2], np.uint8)
     train, test = read_npz(save(x_train=IMAGES, y_train=y, x_test=IMAGES[:1], y_test=y[:1]))
-    assert_equal(train, IMAGES.reshape(3, 8), y, names, "y_train")
-    assert_equal(test, IMAGES[:1].reshape(1, 8), y[:1], names, "y_test")
+    assert_equal(train, IMAGES.reshape(3, 8), y, None, "y_train")
+    assert_equal(test, IMAGES[:1].reshape(1, 8), y[:1], None, "y_test")
     assert train.y.dtype == np.int64
 
 
@@ -504,7 +618,7 @@ def test_npz_in_the_form_of_keras_is_flattened(save):
 def test_npz_of_one_table_has_no_test_set(save, names):
     split = read_npz(save(**dict(zip(names, (np.eye(3), np.arange(3)), strict=True))))
     assert split.test is None
-    assert_equal(split.train, np.eye(3, dtype=np.float32), [0, 1, 2], ("0", "1", "2"), names[1])
+    assert_equal(split.train, np.eye(3, dtype=np.float32), [0, 1, 2], None, names[1])
 
 
 def test_npz_may_be_without_labels(save):
@@ -602,16 +716,15 @@ def test_text_is_loaded_by_its_name(write, name):
 
 def test_text_is_loaded_with_the_options_of_read_csv(write):
     train, _ = load(write("1,2\n"), -1, header=False, dtype="float64", pixels=True)
-    assert_equal(train, np.uint8([[1]]), [2], ("0",), "1")
+    assert_equal(train, np.uint8([[1]]), [2], None, "1")
 
 
 def test_a_folder_is_loaded_as_mnist(tmp_path):
     folder = fill(tmp_path / "digits", contents())
     train, test = load(folder)
     data = load_mnist(folder)
-    names = tuple(f"pixel{i}" for i in range(784))
-    assert_equal(train, data.train_images, data.train_labels, names, "label")
-    assert_equal(test, data.test_images, data.test_labels, names, "label")
+    assert_equal(train, data.train_images, data.train_labels, None, "label")
+    assert_equal(test, data.test_images, data.test_labels, None, "label")
     assert train.y.dtype == test.y.dtype == np.int64
 
 
@@ -633,8 +746,7 @@ def test_idx_images_find_the_labels_beside_them(write, end, other_end):
     images, labels = NAMES[:2]
     write(packed(np.uint8([5, 6, 7]), other_end), labels + other_end)
     split = load(write(packed(IMAGES, end), images + end))
-    names = tuple(f"pixel{i}" for i in range(8))
-    assert_equal(split.train, IMAGES.reshape(3, 8), [5, 6, 7], names, "label")
+    assert_equal(split.train, IMAGES.reshape(3, 8), [5, 6, 7], None, "label")
 
 
 def test_idx_labels_may_be_anywhere(write):
@@ -651,7 +763,7 @@ def test_idx_without_labels_beside_it_has_none(write, name):
 def test_idx_of_other_types_becomes_the_dtype(write, kind):
     X = np.arange(6).reshape(3, 2).astype(kind)
     train = load(write(encode(X)), dtype="float64").train
-    assert_equal(train, X.astype(np.float64), None, ("0", "1"))
+    assert_equal(train, X.astype(np.float64), None, None)
 
 
 def test_idx_of_labels_is_refused_as_features(write):
@@ -693,6 +805,29 @@ def test_what_is_not_known_is_refused_with_a_list_of_what_is(write, name):
 def test_a_missing_path_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="absent"):
         load(tmp_path / "absent")
+
+
+def test_other_files_need_as_many_features_as_columns_are_named(save, write):
+    npz, idx = save(X=np.eye(3)), write(encode(np.eye(3)), "idx")
+    assert_equal(load(npz, columns=["a", "b", "c"]).train, np.eye(3, dtype=np.float32), None, None)
+    for path in (npz, idx):
+        with pytest.raises(ValueError, match="by position, and it has 3 features; need 2"):
+            load(path, columns=["a", "b"])
+        with pytest.raises(ValueError, match="drop must be None"):
+            load(path, drop=[0])
+
+
+@pytest.mark.parametrize("member", ["[Content_Types].xml", "content.xml"])
+def test_a_spreadsheet_is_called_one(tmp_path, member):
+    with zipfile.ZipFile(tmp_path / "table.xlsx", "w") as archive:
+        archive.writestr(member, "text")
+    with pytest.raises(ValueError, match="is a file of Excel or another office program; save"):
+        load(tmp_path / "table.xlsx")
+
+
+def test_an_old_spreadsheet_is_called_one(write):
+    with pytest.raises(ValueError, match="is a file of Excel"):
+        load(write(b"\xd0\xcf\x11\xe0\xa1\xb1", "table.xls"))
 
 
 # Submissions.

@@ -114,7 +114,7 @@ def test_networks_side_by_side_share_the_cpus(asked, monkeypatch):
 def test_classes_may_be_strings_and_two():
     X, y = blobs()
     names = np.array(["no", "yes"])[np.minimum(y, 1)]
-    found = fastnn.tune(X, names, {"hidden": [4, (8,)]}, folds=2, **FAST)
+    found = fastnn.tune(X, names, {"hidden": [(4,), (8,)]}, folds=2, **FAST)
     assert list(found.classes) == ["no", "yes"]
     assert found.network.architecture.sizes[-1] == 1
     softmax = fastnn.tune(X, names, {"output": ["softmax", "sigmoid"]}, folds=2, **FAST)
@@ -167,6 +167,72 @@ def test_what_diverged_comes_last():
         fastnn.tune(X, y, {"learning_rate": [1e30]}, folds=2, activation="softplus")
 
 
+def test_outputs_that_overflow_on_a_fold_count_as_diverged():
+    X, y = blobs()
+    grid = {"learning_rate": [1e30, 0.1]}  # after a single step, parameters are finite
+    found = fastnn.tune(X, y, grid, folds=2, epochs=1, batch_size=48, activation="softplus")
+    assert found.best == {"learning_rate": 0.1}
+    assert np.isnan(found.results[1]["macro_f1"])
+
+
+def test_only_the_best_network_is_warned_of():
+    X, y = blobs()
+    options = {"folds": 2, "epochs": 10, "progress": False}
+    found = fastnn.tune(X + 50, y, {"standardize_inputs": [False, True]}, **options)
+    assert found.best == {"standardize_inputs": True}
+    assert found.results[1]["accuracy"] < 0.6
+    with pytest.warns(fastnn.ConvergenceWarning):
+        fastnn.tune(X + 50, y, {"standardize_inputs": [False]}, **options)
+
+
+def test_what_diverged_comes_after_scores_below_zero(monkeypatch):
+    from fastnn import tuning
+
+    def fold(settings, *rest):
+        return {} if settings["l2"] == 1 else {"r2": -settings["l2"], "seconds": 0.0}
+
+    monkeypatch.setattr(tuning, "_fold", fold)
+    X, _ = blobs()
+    found = fastnn.tune(X, X[:, 0], {"l2": [1, 9, 5]}, folds=2, standardize_inputs=True, epochs=1)
+    assert [row["l2"] for row in found.results] == [5, 9, 1]
+
+
+def test_a_class_with_fewer_rows_than_folds_is_missing_in_some():
+    X, y = blobs()
+    y[:], y[:4] = 0, 1
+    found = fastnn.tune(X, y, {"l2": [0]}, folds=5, **FAST)
+    assert found.results[0]["accuracy"] > 0.5
+
+
+def test_the_network_knows_the_names_of_classes_and_of_columns():
+    pandas = pytest.importorskip("pandas")
+    X, y = blobs()
+    frame = pandas.DataFrame(X, columns=[*"abcdef"])
+    kinds = np.array(["oak", "elm", "fir"])[y]
+    found = fastnn.tune(
+        frame[:90],
+        kinds[:90],
+        {"l2": [0]},
+        folds=2,
+        test=(frame[90:][[*"fedcba"]], kinds[90:]),
+        **FAST,
+    )
+    same = fastnn.tune(X[:90], kinds[:90], {"l2": [0]}, folds=2, test=(X[90:], kinds[90:]), **FAST)
+    assert found.network.features == tuple("abcdef")
+    assert found.network.classes == ("elm", "fir", "oak")
+    assert set(found.network.predict(frame)) <= {"elm", "fir", "oak"}
+    assert found.test == same.test
+
+
+def test_outputs_that_choose_no_class_are_tuned_on_labels_that_are_names():
+    X, y = blobs()
+    found = fastnn.tune(
+        X, np.array([*"abc"])[y], {"output": ["identity", "softmax"]}, folds=2, loss="mse", **FAST
+    )
+    assert {row["output"] for row in found.results} == {"identity", "softmax"}
+    assert all(row["accuracy"] > 0.4 for row in found.results)
+
+
 def test_the_table_and_the_csv_hold_all_results(tmp_path):
     found = fastnn.tune(*blobs(), {"hidden": [(3,), (9, 4)]}, folds=2, **FAST)
     found.to_csv(tmp_path / "results.csv")
@@ -193,6 +259,15 @@ def test_the_table_and_the_csv_hold_all_results(tmp_path):
         ({"grid": {"l2": []}}, "must hold at least one value"),
         ({"grid": 3}, "grid must be a mapping"),
         ({"folds": 1}, "folds must be at least 2"),
+        ({"folds": 500}, "folds must be at most 46, as there are no more rows of any class to"),
+        ({"folds": 500, "y": np.linspace(0, 1, 120)}, "folds must be at most 96, .* no more rows"),
+        ({"y": np.eye(120, dtype=int)[3]}, "has the class 1 in a single row; need two rows of"),
+        ({"test": 0.01}, "test=0.01 sets 2 of 120 rows aside; need at least 3, the number of cl"),
+        (
+            {"grid": {"hidden": (64, 32)}},
+            r"got \(64, 32\): \[\(64,\), \(32,\)\] tries networks .*\[\(64, 32\)\] one network",
+        ),
+        ({"grid": {"hidden": [64]}}, r"\[\(64,\)\] tries networks of one hidden layer"),
         ({"test": 1.5}, "test must be"),
         ({"test": (1, 2, 3, 4)}, "test must be"),
         ({"seed": -1}, "seed must be"),

@@ -118,11 +118,44 @@ def _list_of(kind: Callable[[str], Any]) -> Callable[[str], Any]:
     return _named_after(lambda text: tuple(kind(part) for part in text.split(",") if part), kind)
 
 
+def count(text: str) -> int:
+    """Read a whole number of at least 1."""
+    try:
+        number = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"need at least 1, got {number}")
+    return number
+
+
+def rate(text: str) -> float:
+    """Read a share from 0 to less than 1."""
+    try:
+        number = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    if not 0 <= number < 1:
+        hint = f"; {number:g}% are {number / 100:g}" if 1 < number < 100 else ""
+        raise argparse.ArgumentTypeError(f"need a share below 1, got {text}{hint}")
+    return number
+
+
+def share(text: str) -> float:
+    """Read a share above 0 and below 1."""
+    number = rate(text)
+    if not number:
+        raise argparse.ArgumentTypeError("need a share above 0, got 0")
+    return number
+
+
 def without_comma(kind: Callable[[str], Any], option: str) -> Callable[[str], Any]:
     """Return a reader of one of the values of an option, which are separated by spaces."""
 
     def read(text: str) -> Any:
         if "," in text:
+            for part in text.split(","):
+                kind(part)
             raise argparse.ArgumentTypeError(
                 f"got {text!r}; need spaces between layers: {option} {' '.join(text.split(','))}"
             )

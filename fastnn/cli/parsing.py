@@ -12,11 +12,14 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from fastnn import backends, tuning
 from fastnn.activations import HIDDEN, OUTPUT
 from fastnn.checks.values import DTYPES
-from fastnn.cli.groups import Group, Keywords, Parser, without_comma
-from fastnn.cli.reading import Dataset, read
+from fastnn.cli.groups import Group, Keywords, Parser, count, rate, share, without_comma
+from fastnn.cli.printing import as_options
+from fastnn.cli.reading import Dataset
 from fastnn.losses import LOSSES
 from fastnn.model.architecture import outputs_for
 from fastnn.model.initializers import INITIALIZERS
@@ -101,11 +104,11 @@ def parser(program: str, description: str, several: bool = False) -> Parser:
     group.flag("--regression", "predict numbers, even if all labels are whole numbers")
     group.one("--test", "data to evaluate on", Path, metavar="PATH")
     text = "share of the rows to evaluate on, if there is no --test"
-    group.one("--test-share", text, float, metavar="SHARE", default=0.2)
+    group.one("--test-share", f"{text} (default: 0.2)", share, metavar="SHARE")
     _add_network(parser, several)
     group = Group(parser, "training", several=several)
-    group.setting("--epochs", "passes through the data", int, metavar="EPOCHS", default=10)
-    group.setting("--batch-size", "rows per step", int, metavar="ROWS", note="default: 32")
+    group.setting("--epochs", "passes through the data", count, metavar="EPOCHS", default=10)
+    group.setting("--batch-size", "rows per step", count, metavar="ROWS", note="default: 32")
     note = "default: 0.3 for sgd, 0.03 for momentum and nesterov, 0.001 for the others"
     group.setting("--learning-rate", "learning rate before the schedule", note=note)
     group.flag("--no-shuffle", "take the rows in the order of the file", dest="shuffle")
@@ -137,7 +140,7 @@ def _add_network(parser: Parser, several: bool) -> None:
         text = "with spaces between layers: 256 64; without a value there is no hidden layer"
         names = "with spaces between layers: relu tanh"
     text = f"units of each hidden layer, {text} (default: 128)"
-    group.of_layers("--hidden", text, int, metavar="UNITS", default=128, **how)
+    group.of_layers("--hidden", text, count, metavar="UNITS", default=128, **how)
     text = (
         f"activation of all hidden layers, or of each, {names}. Names: {', '.join(HIDDEN)} "
         "(default: relu)"
@@ -154,8 +157,18 @@ def _add_network(parser: Parser, several: bool) -> None:
     group.setting("--dtype", "type of all computations", choices=DTYPES, default="float32")
     text = "runs with the same seed are identical to the bit"
     group.one("--seed", text, int, metavar="NUMBER", default=0)
-    group.flag("--standardize-inputs", "scale each feature to mean 0, standard deviation 1")
-    group.flag("--standardize-targets", "scale labels that are numbers likewise")
+    text = (
+        "scale each feature to mean 0, standard deviation 1 (default, but for pixels, which are "
+        "divided by 255)"
+    )
+    group.flag("--standardize-inputs", text)
+    text = (
+        "scale labels that are numbers likewise (default, where the output is identity and the "
+        "loss not poisson)"
+    )
+    group.flag("--standardize-targets", text)
+    text = "scale neither, unless an option asks for it"
+    group.flag("--no-standardize", text, dest="standardize")
 
 
 def _add_regularisation(parser: Parser, several: bool) -> None:
@@ -167,11 +180,12 @@ def _add_regularisation(parser: Parser, several: bool) -> None:
         "share of the hidden units to leave out; or one for the inputs and one for each hidden "
         f"layer, with {between} between them"
     )
-    group.of_layers("--dropout", text, float, metavar="SHARE")
+    group.of_layers("--dropout", text, rate, metavar="SHARE")
     group.setting("--max-norm", "limit of the norm of each unit's weights")
     group.setting("--clip-norm", "limit of the norm of the gradient")
     group.setting("--clip-value", "limit of each element of the gradient")
-    group.setting("--label-smoothing", "share by which targets move towards equal probabilities")
+    text = "share by which targets move towards equal probabilities"
+    group.setting("--label-smoothing", text, rate)
     group = Group(parser, "class weights")
     text = "balanced, or pairs such as 3=2.0 8=1.5; validation uses them, too"
     group.add("--class-weight", nargs="+", metavar="LABEL=WEIGHT", help=text)
@@ -180,7 +194,7 @@ def _add_regularisation(parser: Parser, several: bool) -> None:
 def _add_control(parser: Parser, several: bool) -> None:
     group = Group(parser, "control", several=several)
     text = "share of the training rows to set aside for validation"
-    group.setting("--validation", text, metavar="SHARE")
+    group.setting("--validation", text, share, metavar="SHARE")
     metric = EarlyStopping.metric
     text = f"stop when this column of the history no longer improves (without a name: {metric})"
     group.add("--early-stopping", nargs="?", const=metric, metavar="METRIC", help=text)
@@ -200,6 +214,11 @@ def add_columns(group: Group) -> None:
         "(default: the column called 'label')"
     )
     group.one("--label", text, metavar="COLUMN")
+    text = (
+        "columns of a CSV file to leave out, by name or position, with spaces between them; they "
+        "may hold text"
+    )
+    group.add("--drop", nargs="+", metavar="COLUMN", help=text)
     text = "the first line of a CSV file is a row, not the names of the columns (default: detected)"
     group.flag("--no-header", text, dest="header")
 
@@ -209,7 +228,7 @@ def add_backend(group: Group) -> None:
     text = "compiled, or the slow reference in NumPy"
     group.setting("--backend", text, choices=backends.BACKENDS, default="numba")
     text = "largest number of threads (default: all CPUs)"
-    group.one("--threads", text, int, metavar="COUNT")
+    group.one("--threads", text, count, metavar="COUNT")
 
 
 def _add_settings(group: Group, kind: str, choices: dict[str, Any]) -> None:
@@ -222,34 +241,43 @@ def _add_settings(group: Group, kind: str, choices: dict[str, Any]) -> None:
             group.setting(option, text, note=note, dest=option, **(how or {}))
 
 
-def dataset(given: Given) -> Dataset:
-    """Return the data that a command line names."""
-    return read(
-        given.get("data"),
-        given.get("label"),
-        given.get("header"),
-        given["dtype"],
-        given.get("test"),
-        given["test_share"],
-        "regression" in given,
-        given["seed"],
-    )
-
-
 def network(given: Given, data: Dataset) -> Network:
     """Return the network that a command line describes, for these data."""
-    arguments = network_arguments(given)
+    arguments = network_arguments(given, data)
     outputs = 1
     if data.classes:
         outputs = outputs_for(len(data.classes), arguments.get("output"))
     else:
         arguments = {"output": "identity", **arguments}
-    return Network([data.X.shape[1], *given["hidden"], outputs], **arguments)
+    net = Network([data.X.shape[1], *given["hidden"], outputs], **arguments)
+    net.classes, net.features = data.classes or None, data.features
+    return net
 
 
-def network_arguments(given: Given) -> Keywords:
+def network_arguments(given: Given, data: Dataset) -> Keywords:
     """Return arguments of `fastnn.Network`."""
-    return _chosen(given, {*tuning.OF_NETWORK, "seed"})
+    default = "standardize" not in given
+    scaled = (
+        not data.classes
+        and given.get("output", "identity") == "identity"
+        and given.get("loss") != "poisson"
+    )
+    return {
+        "standardize_inputs": default and data.X.dtype != np.uint8,
+        "standardize_targets": default and scaled,
+        **_chosen(given, {*tuning.OF_NETWORK, "seed"}),
+    }
+
+
+def heading(data: Dataset, scaled: Keywords) -> str:
+    """Return what the data are, and what of them is standardised."""
+    what = [name for name in ("inputs", "targets") if scaled.get(f"standardize_{name}")]
+    if not what:
+        return str(data)
+    return (
+        f"{data}\nstandardised to mean 0 and standard deviation 1: {' and '.join(what)} "
+        "(--no-standardize leaves them as they are)"
+    )
 
 
 def training_arguments(given: Given, data: Dataset) -> Keywords:
@@ -273,15 +301,6 @@ def training_arguments(given: Given, data: Dataset) -> Keywords:
         "early_stopping": _with_settings("early_stopping", stopping, given) or False,
         **_class_weight(given.get("class_weight"), data),
     }
-
-
-def check_folders(given: Given, *names: str) -> None:
-    """Refuse files whose folder does not exist, before any work is done."""
-    for name in names:
-        if name in given and not given[name].parent.is_dir():
-            raise FileNotFoundError(
-                f"--{name}: no folder {given[name].parent}; need one that exists"
-            )
 
 
 def _with_settings(kind: str, base: Any, given: Given) -> Any:
@@ -322,7 +341,7 @@ def _class_weight(words: list[str] | None, data: Dataset) -> Keywords:
                 "--class-weight must be balanced, or pairs such as 3=2.0 8=1.5; "
                 f"got {' '.join(words)}"
             ) from None
-    return {"class_weight": {data.place_of(label): weights[label] for label in weights}}
+    return {"class_weight": {data.class_of(label): weights[label] for label in weights}}
 
 
 INTERRUPTED, CLOSED_PIPE = 130, 141  # what a shell makes of SIGINT and SIGPIPE
@@ -349,7 +368,7 @@ def run(
         if _is_of_a_closed_pipe(error):  # the reader of the output has ended
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return CLOSED_PIPE
-        parser.error(" ".join(str(error).split()) or type(error).__name__)
+        parser.error(as_options(" ".join(str(error).split())) or type(error).__name__)
 
 
 def _is_of_a_closed_pipe(error: Exception) -> bool:

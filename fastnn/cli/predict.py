@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import argparse
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from fastnn import datasets
 from fastnn.activations import Array
-from fastnn.cli import parsing, reading
+from fastnn.cli import parsing, paths, reading
 from fastnn.cli.groups import Group, Parser
 from fastnn.cli.parsing import Given
-from fastnn.cli.printing import predicted, print_report
+from fastnn.cli.printing import predicted, print_report, warnings_as_lines
 from fastnn.loading import load
 from fastnn.network import Network
 from fastnn.writing import replacing
+
+PROGRAM = "fastnn-predict"
+SHOWN = 10  # predictions that are printed
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,9 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> Parser:
     parser = Parser(
-        prog="fastnn-predict",
+        prog=PROGRAM,
         usage="%(prog)s NETWORK [option ...]",
-        description="Predict with a saved network. If the data have labels, evaluate the network.",
+        description="Predict with a saved network. If the data have labels, evaluate the network. "
+        "If not, and no file is named to write to, print the first predictions.",
         argument_default=argparse.SUPPRESS,
     )
     parser.add_argument("network", type=Path, metavar="NETWORK", help="file of fastnn-train --save")
@@ -54,57 +58,64 @@ def _parser() -> Parser:
     group = Group(parser, "results")
     text = "file to write the predicted labels to, in Kaggle's form: ImageId,Label"
     group.one("--submission", text, Path, metavar="CSV")
-    text = "file to write all outputs to, such as the probabilities of the classes"
+    text = "file to write predictions to, and the probabilities of the classes"
     group.one("--outputs", text, Path, metavar="CSV")
     parsing.add_backend(Group(parser, "running"))
     return parser
 
 
+@warnings_as_lines(PROGRAM)
 def _predict(given: Given) -> int:
-    parsing.check_folders(given, "submission", "outputs")
+    paths.check(given, ("network", "data"), ("submission", "outputs"))
     net = load(given["network"], given["backend"], given.get("threads"))
     classes = _classes(net)
     name, rows = _read(given, net)
-    print(f"{net!r}\n{name}: {len(rows.X):,} rows of {rows.X.shape[1]} features")
     several = not classes and net.architecture.sizes[-1] > 1
+    if several and "submission" in given:
+        raise ValueError(
+            "the network predicts several numbers per row; --outputs CSV writes them to a file"
+        )
     known = None if several else rows.y
-    if several and ("submission" in given or "outputs" not in given):
-        raise ValueError(
-            "the network predicts several numbers per row; need --outputs CSV, the file to write "
-            "them to"
-        )
-    if known is None and not {"submission", "outputs"} & given.keys():
-        raise ValueError(
-            f"{name} holds no labels to evaluate on; need --submission CSV or --outputs CSV, the "
-            "file to write predictions to, or --label COLUMN"
-        )
     if known is not None:
-        y = _places(name, known, classes) if classes else known
-        print_report(net, rows.X, y, classes)
+        known = _places(name, known, classes) if classes else _numbers(name, known)
+    print(f"{net!r}\n{name}: {len(rows.X):,} rows of {rows.X.shape[1]} features")
+    for note in reading.left_out(name, rows):
+        print(note)
+    if known is not None:
+        print_report(net, rows.X, known, classes)
     if "submission" in given:
         found = predicted(net, rows.X, classes)
         labels = np.array(classes)[found] if classes else found
         datasets.write_submission(given["submission"], labels)
         print(f"\n{len(labels):,} labels are in {given['submission']}")
+    heading = _heading(net, classes, rows.label)
     if "outputs" in given:
-        _write(given["outputs"], net.predict_proba(rows.X), classes)
+        with replacing(given["outputs"]) as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerows([heading, *_lines(net, rows.X, classes, str)])
         print(f"\nthe outputs for {len(rows.X):,} rows are in {given['outputs']}")
+    elif known is None and "submission" not in given:
+        written = ("{:.4f}" if classes else "{:.6g}").format
+        lines = [heading, *_lines(net, rows.X[:SHOWN], classes, written)]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        print()
+        for line in lines:
+            print("  ".join(map(str.rjust, line, widths)))
+        if len(rows.X) > SHOWN:
+            print(f"... and {len(rows.X) - SHOWN:,} more; --outputs CSV writes all to a file")
     return 0
 
 
-def _classes(net: Network) -> tuple[str, ...]:
+def _classes(net: Network) -> tuple[int | str, ...]:
     """Return the names of the classes; () if outputs are numbers."""
     if net.architecture.activations[-1] not in ("softmax", "sigmoid"):
         return ()
-    names = range(max(2, net.architecture.sizes[-1])) if net.classes is None else net.classes
-    return tuple(map(str, names))
+    return net.classes or tuple(range(max(2, net.architecture.sizes[-1])))
 
 
 def _read(given: Given, net: Network) -> tuple[str, datasets.Table]:
     """Return the name of the data and the rows to predict: the test rows, if there are any."""
-    name, split = reading.tables(
-        given.get("data"), given.get("label"), given.get("header"), net.architecture.dtype.name
-    )
+    name, split = reading.tables(given, net.architecture.dtype.name, net.features)
     rows, inputs = split.test or split.train, net.architecture.sizes[0]
     if rows.X.shape[1] != inputs:
         hint = "" if "data" in given else "; name other data with --data"
@@ -112,23 +123,46 @@ def _read(given: Given, net: Network) -> tuple[str, datasets.Table]:
     return name, rows
 
 
-def _places(name: str, labels: Array, classes: tuple[str, ...]) -> Array:
+def _places(name: str, labels: Array, classes: tuple[int | str, ...]) -> Array:
     """Return the positions of labels in the classes."""
-    known = {label: place for place, label in enumerate(classes)}
+    known = {str(label): place for place, label in enumerate(classes)}
     texts = list(map(str, labels.tolist()))
     if unknown := set(texts) - known.keys():
         raise ValueError(
-            f"{name} has the label {min(unknown)!r}; the network knows {', '.join(classes)}"
+            f"{name} has the label {min(unknown)!r}; the network knows {', '.join(known)}"
         )
     return np.array([known[text] for text in texts])
 
 
-def _write(path: Path, outputs: Array, classes: tuple[str, ...]) -> None:
-    """Write a line per row: its number from 1, then a column for each class or number."""
-    if outputs.shape[1] == 1 and classes:
+def _numbers(name: str, labels: Array) -> Array:
+    """Return labels that are numbers."""
+    if labels.dtype.kind not in "iuf":
+        raise ValueError(
+            f"{name} has the label {labels.tolist()[0]!r}; the network predicts numbers: --label "
+            "names the column of the numbers"
+        )
+    return labels
+
+
+def _heading(net: Network, classes: tuple[int | str, ...], label: str | None) -> list[str]:
+    """Return the heading of the predictions: the row, what is predicted, and probabilities."""
+    outputs = net.architecture.sizes[-1]
+    if classes or outputs == 1:
+        named = label if label is not None and not label.isdigit() else None
+        return ["row", "prediction" if classes or named is None else named, *map(str, classes)]
+    return ["row", *(f"prediction_{i}" for i in range(1, outputs + 1))]
+
+
+def _lines(
+    net: Network, X: Array, classes: tuple[int | str, ...], written: Callable[[object], str]
+) -> Iterator[list[str]]:
+    """Yield a line per row: its number from 1, the predicted class, and the outputs."""
+    outputs = net.predict_proba(X)
+    if not classes:
+        for i, row in enumerate(outputs, 1):
+            yield [str(i), *map(written, row)]
+        return
+    if outputs.shape[1] == 1:
         outputs = np.column_stack([1 - outputs, outputs])
-    names = classes or tuple(map(str, range(outputs.shape[1])))
-    with replacing(path) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["row", *names])
-        writer.writerows([i, *map(str, row)] for i, row in enumerate(outputs, 1))
+    for i, (place, row) in enumerate(zip(predicted(net, X, classes), outputs, strict=True), 1):
+        yield [str(i), str(classes[place]), *map(written, row)]

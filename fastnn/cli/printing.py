@@ -2,19 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
-from fastnn import metrics
+from fastnn import metrics, tuning
 from fastnn.activations import Array
 from fastnn.network import Network
+from fastnn.training import settings
 
 MOST_CLASSES = 30  # of a confusion matrix that is printed
 WIDEST_NAME = 12
 
 
-def predicted(net: Network, X: Array, classes: Sequence[str]) -> Array:
+def as_options(message: str) -> str:
+    """Return a message of the library with options for the arguments that it names."""
+    names = "|".join(name for name in {*settings.NAMES, *tuning.OF_NETWORK} if "_" in name)
+
+    def option(found: re.Match[str]) -> str:
+        value = "" if found[2] in (None, "True") else f" {found[2]}"
+        return f"--{found[1].replace('_', '-')}{value}"
+
+    around = r"\w/\\'\"-"  # of names of files, and of other names
+    pattern = rf"(?<![{around}.=])({names})(?:=([\w.+-]*\w))?(?![{around}]|\.\w)"
+    return re.sub(pattern, option, message)
+
+
+@contextmanager
+def warnings_as_lines(program: str) -> Iterator[None]:
+    """Print each warning once, as a line on standard error without the place in the code."""
+    known = set()
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        line = f"{program}: warning: {as_options(' '.join(str(message).split()))}"
+        if line not in known:
+            known.add(line)
+            print(line, file=sys.stderr, flush=True)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
+
+
+def predicted(net: Network, X: Array, classes: Sequence[object]) -> Array:
     """Return positions of classes, for any output, or numbers."""
     outputs = net.predict_proba(X)
     if outputs.shape[1] > 1:
@@ -22,7 +56,7 @@ def predicted(net: Network, X: Array, classes: Sequence[str]) -> Array:
     return (outputs[:, 0] > 0.5).astype(np.int64) if classes else outputs[:, 0]
 
 
-def print_report(net: Network, X: Array, y: Array, classes: Sequence[str]) -> None:
+def print_report(net: Network, X: Array, y: Array, classes: Sequence[object]) -> None:
     """Print the evaluation of a network; y holds positions of classes, or numbers without any."""
     if not classes:
         scores = net.evaluate(X, y)
@@ -35,7 +69,7 @@ def print_report(net: Network, X: Array, y: Array, classes: Sequence[str]) -> No
     print(f"test macro-F1  {metrics.macro_f1(y, places):.4f}")
     if len(classes) <= MOST_CLASSES:
         print("\nconfusion matrix: rows are the true classes, columns the predicted ones")
-        _print_confusion(y, places, classes)
+        _print_confusion(y, places, list(map(str, classes)))
 
 
 def _print_confusion(true: Array, predicted: Array, classes: Sequence[str]) -> None:

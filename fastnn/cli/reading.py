@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import re
+import shlex
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 from fastnn import datasets
 from fastnn.activations import Array
-from fastnn.checks import values as check
+from fastnn.cli.groups import Keywords
 from fastnn.training.rows import stratified
 
-# How `fastnn.datasets.read_csv` proposes to name the label, in Python.
-PROPOSAL = re.compile(r"or label=('?)(.+?)\1 if this is the label")
+# How `fastnn.datasets.read_csv` proposes to name the label, and to leave a column out, in Python.
+LABEL = re.compile(r"or label=('?)(.+?)\1 if this is the label")
+DROP = re.compile(r"or drop=\[('?)(.+?)\1\] to leave")
+NONE = re.compile(r"(label|header|drop) must be None, got .*")
+OPTIONS = {"label": "label", "header": "no-header", "drop": "drop"}
+TEST_SHARE = 0.2
+MANY_CLASSES, FEW_ROWS = 20, 10  # beyond, and below for each, whole numbers may be no classes
+
+SHOWN = 8  # names in a message
+
+Names: TypeAlias = tuple[str, ...] | None
 
 
 class Dataset(NamedTuple):
@@ -25,14 +37,20 @@ class Dataset(NamedTuple):
     y: Array
     test_X: Array
     test_y: Array
-    classes: tuple[str, ...]  # () if labels are numbers
-    features: tuple[str, ...]
+    classes: tuple[int | str, ...]  # () if labels are numbers
+    features: Names
+    notes: tuple[str, ...] = ()  # about columns that are left out of the test data
 
-    def place_of(self, label: str) -> int:
-        """Return the position of a class."""
-        if label not in self.classes:
-            raise ValueError(f"there is no class {label!r}; there are {', '.join(self.classes)}")
-        return self.classes.index(label)
+    def class_of(self, text: str) -> int | str:
+        """Return the class that is typed so."""
+        names = list(map(str, self.classes))
+        if text not in names:
+            raise ValueError(f"there is no class {text!r}; there are {', '.join(names)}")
+        return self.classes[names.index(text)]
+
+    def targets(self, y: Array, output: str) -> Array:
+        """Return y as a network with this output takes it: outputs of classes have names."""
+        return self.labels(y) if output in ("softmax", "sigmoid") else y
 
     def labels(self, y: Array) -> Array:
         """Return the classes at these positions; numbers stay as they are."""
@@ -46,62 +64,92 @@ class Dataset(NamedTuple):
         )
 
 
-def read(
-    path: Path | None,
-    label: str | None,
-    header: bool | None,
-    dtype: str,
-    test: Path | None,
-    test_share: float,
-    regression: bool,
-    seed: int,
-) -> Dataset:
+def read(given: Keywords) -> Dataset:
     """Read training and test data; without test data, set a share of the rows aside for them."""
-    name, (train, other) = tables(path, label, header, dtype)
-    if test is not None:
-        other = load(test, label, header, dtype).train
-        same_features(test, other, train)
+    name, (train, other) = tables(given, given["dtype"])
+    source = name
+    if "test" in given:
+        source = str(given["test"])
+        same = (
+            given if train.features is None or train.y is None else {**given, "label": train.label}
+        )
+        other = load(given["test"], same, given["dtype"], train.features).train
+        same_number(given["test"], other, train.X.shape[1])
     if train.y is None:
+        if train.features is None:
+            raise ValueError(f"{name} has no labels; name their column with --label, such as -1")
         raise ValueError(
-            f"{path} has no column 'label'; name the column of the labels with --label: it has "
-            f"{', '.join(train.features[:8])}{' ...' * (len(train.features) > 8)}"
+            f"{name} has no column 'label'; name the column of the labels with --label: it has "
+            f"{shown(train.features)}"
         )
     y = train.y
-    numbers = regression or y.dtype.kind == "f"
+    numbers = "regression" in given or y.dtype.kind == "f"
     if numbers and y.dtype.kind not in "iuf":
         raise ValueError(f"--regression needs labels that are numbers; got {y.tolist()[0]!r}")
-    if not numbers and len(classes := np.unique(y)) < 2:
+    if not numbers:
+        _check_classes(name, y)
+    if other is None:
+        share = given.get("test_share", TEST_SHARE)
+        rows, aside = stratified(share, len(y), None if numbers else y, given["seed"])
+        X, test_X, y, test_y = train.X[rows], train.X[aside], y[rows], y[aside]
+    elif "test_share" in given:
+        raise ValueError(f"--test-share has no use here: the test rows are those of {source}")
+    elif other.y is None:
+        raise ValueError(f"{source} has no labels to evaluate on; --predict takes such data")
+    else:
+        X, test_X, test_y = train.X, other.X, other.y
+    notes = () if other is None else left_out(source, other)
+    if numbers:
+        if test_y.dtype.kind not in "iuf":
+            raise ValueError(
+                f"{source} has the label {test_y.tolist()[0]!r}; need numbers, as in {name}"
+            )
+        return Dataset(name, X, y, test_X, test_y, (), train.features, notes)
+    classes = np.unique(y)
+    _check_known(classes, test_y)
+    y, test_y = np.searchsorted(classes, y), np.searchsorted(classes, test_y)
+    names = tuple(classes.tolist())
+    return Dataset(name, X, y, test_X, test_y, names, train.features, notes)
+
+
+def _check_classes(name: str, y: Array) -> None:
+    """Refuse labels of one class; warn of whole numbers that may be no classes."""
+    classes = np.unique(y)
+    if len(classes) < 2:
         raise ValueError(
             f"{name} has labels of a single class, {classes.tolist()[0]!r}; need two or more"
         )
-    if other is None:
-        check.real("--test-share", test_share, above=0, below=1)
-        rows, aside = stratified(test_share, len(y), None if numbers else y, seed)
-        X, test_X, y, test_y = train.X[rows], train.X[aside], y[rows], y[aside]
-    elif other.y is None:
-        raise ValueError(f"{test} has no labels to evaluate on; --predict takes such data")
-    else:
-        X, test_X, test_y = train.X, other.X, other.y
-    if numbers:
-        return Dataset(name, X, y, test_X, test_y, (), train.features)
-    classes = np.unique(y)
-    if len(unknown := np.setdiff1d(test_y, classes)):
-        raise ValueError(
-            f"the test rows have the classes {unknown.tolist()}, which no training row has; need "
-            "training rows of every class"
+    if y.dtype.kind in "iu" and len(classes) > max(MANY_CLASSES, len(y) // FEW_ROWS):
+        warnings.warn(
+            f"the labels of {name} are {len(classes)} different whole numbers, and each is taken "
+            "for a class; --regression predicts them as numbers",
+            stacklevel=2,
         )
-    y, test_y = np.searchsorted(classes, y), np.searchsorted(classes, test_y)
-    return Dataset(name, X, y, test_X, test_y, tuple(map(str, classes)), train.features)
 
 
-def tables(
-    path: Path | None, label: str | None, header: bool | None, dtype: str
-) -> tuple[str, datasets.Split]:
-    """Return the name and the tables of a data set; without a path that is MNIST."""
-    if path is not None:
-        return path.name, load(path, label, header, dtype)
+def _check_known(classes: Array, test_y: Array) -> None:
+    """Refuse test rows of classes that no training row has."""
+    if test_y.dtype.kind != classes.dtype.kind:  # numbers among text
+        classes, test_y = classes.astype(str), test_y.astype(str)
+    unknown = np.setdiff1d(test_y, classes).tolist()
+    if unknown:
+        raise ValueError(
+            f"the test rows have classes that no training row has: {shown(unknown)}; need training "
+            "rows of every class"
+            + ", or --regression to predict numbers"
+            * (classes.dtype.kind in "iu")
+        )
+
+
+def tables(given: Keywords, dtype: str, columns: Names = None) -> tuple[str, datasets.Split]:
+    """Return the name and the tables of the data that are named; by default that is MNIST."""
+    if "data" in given:
+        return given["data"].name, load(given["data"], given, dtype, columns)
+    for name, option in OPTIONS.items():
+        if name in given:
+            raise ValueError(f"--{option} needs --data PATH")
     loaded = datasets.load_mnist()
-    train = datasets.Table(*loaded[:2], tuple(map(str, range(784))), "digit")
+    train = datasets.Table(*loaded[:2], None, "digit")
     return "MNIST", datasets.Split(train, train._replace(X=loaded[2], y=loaded[3]))
 
 
@@ -114,33 +162,63 @@ def joined(split: datasets.Split) -> tuple[Array, Array | None]:
     return np.concatenate([train.X, test.X]), np.concatenate([train.y, test.y])
 
 
-def load(
-    path: Path,
-    label: str | None,
-    header: bool | None,
-    dtype: str,
-    advice: str = "or --label {} if this is the label",
-) -> datasets.Split:
-    """Read a data set; a label that is an integer is a position.
-
-    ``advice`` is what an error says of a column of text, {}, that may be the label.
-    """
-    column = int(label) if label is not None and label.lstrip("-").isdigit() else label
+def load(path: Path, given: Keywords, dtype: str, columns: Names = None) -> datasets.Split:
+    """Read a data set: the columns of these names, or all but those to leave out."""
+    label = given.get("label")
     try:
-        return datasets.load(path, column, header=header, dtype=dtype)
-    except ValueError as error:
-        text = PROPOSAL.sub(lambda found: advice.format(found[2]), str(error))
-        raise ValueError(text) from None
-
-
-def same_features(path: Path, table: datasets.Table, known: datasets.Table | Dataset) -> None:
-    """Refuse data with other features than the training data."""
-    if table.X.shape[1] != known.X.shape[1]:
-        raise ValueError(
-            f"{path} has {table.X.shape[1]} features; need {known.X.shape[1]}, as the training data"
+        return datasets.load(
+            path,
+            None if label is None else _column(label),
+            header=given.get("header"),
+            dtype=dtype,
+            columns=columns,
+            drop=tuple(map(_column, given.get("drop", ()))),
         )
-    for name, need in zip(table.features, known.features, strict=True):
-        if name != need and not (name.isdigit() or need.isdigit()):
-            raise ValueError(
-                f"{path} has the feature {name!r}; need {need!r} there, as in the training data"
-            )
+    except ValueError as error:
+        raise ValueError(_as_options(str(error))) from None
+
+
+def unlabelled(path: Path, given: Keywords, data: Dataset) -> datasets.Table:
+    """Read data to predict after training; a column of labels among them is not read."""
+    options = {name: value for name, value in given.items() if name != "label"}
+    table = load(path, options, given["dtype"], data.features).train
+    same_number(path, table, data.X.shape[1])
+    return table
+
+
+def _column(text: str) -> str | int:
+    """Return a column as it is typed; an integer is a position."""
+    return int(text) if text.lstrip("-").isdigit() else text
+
+
+def _as_options(message: str) -> str:
+    """Return a message of `fastnn.datasets` with options for the arguments that it names."""
+
+    def option(name: str, end: str) -> Callable[[re.Match[str]], str]:
+        return lambda found: f"or {name} {shlex.quote(found[2])} {end}"
+
+    message = LABEL.sub(option("--label", "if this is the label"), message)
+    message = NONE.sub(lambda found: f"--{OPTIONS[found[1]]} does not apply to it", message)
+    return DROP.sub(option("--drop", "to leave"), message)
+
+
+def same_number(path: Path | str, table: datasets.Table, count: int) -> None:
+    """Refuse data with another number of features than the training data."""
+    if table.X.shape[1] != count:
+        raise ValueError(
+            f"{path} has {table.X.shape[1]} features; need {count}, as the training data"
+        )
+
+
+def shown(names: Sequence[object]) -> str:
+    """Return the first names of a list."""
+    more = f" and {len(names) - SHOWN} more" * (len(names) > SHOWN)
+    return ", ".join(map(str, names[:SHOWN])) + more
+
+
+def left_out(source: Path | str, table: datasets.Table) -> tuple[str, ...]:
+    """Return what to say of columns that are not read, if there are any."""
+    names = table.left_out
+    if not names:
+        return ()
+    return (f"{source}: columns that are left out: {shown(names)}",)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fastnn import backends, datasets
-from fastnn.cli import parsing, reading
-from fastnn.cli.groups import Group, Parser
+from fastnn.cli import parsing, paths, reading
+from fastnn.cli.groups import Group, Keywords, Parser, count
 from fastnn.cli.parsing import Given
-from fastnn.cli.printing import predicted, print_report
+from fastnn.cli.printing import predicted, print_report, warnings_as_lines
 from fastnn.cli.reading import Dataset
 from fastnn.network import Network
+from fastnn.training import settings
 from fastnn.training.history import History, Row, format_header, format_row
 
 Say = Callable[[str], None]
+PROGRAM = "fastnn-train"
+INPUTS = ("data", "test", "predict")
+OUTPUTS = ("history", "checkpoint", "save", "submission", "report", "plot")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,14 +42,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> Parser:
     text = "Train a multi-layer perceptron on MNIST or other data, and evaluate it on test data."
-    parser = parsing.parser("fastnn-train", text)
+    parser = parsing.parser(PROGRAM, text)
     group = Group(parser, "results")
     group.flag("--describe", "describe all rows of the data, and train nothing")
     group.one("--history", "file to write the history to, a row per epoch", Path, metavar="CSV")
     text = "file from which --resume continues, written after each epoch"
     group.one("--checkpoint", text, Path, metavar="FILE")
     text = "steps between two checkpoints (default: one epoch)"
-    group.one("--checkpoint-every", text, int, metavar="STEPS")
+    group.one("--checkpoint-every", text, count, metavar="STEPS")
     group.flag("--resume", "continue from the checkpoint, if the file exists")
     text = "file to save the network to, for fastnn-predict and fastnn.load"
     group.one("--save", text, Path, metavar="FILE")
@@ -56,6 +61,7 @@ def _parser() -> Parser:
     return parser
 
 
+@warnings_as_lines(PROGRAM)
 def _train(given: Given) -> int:
     def say(text: str) -> None:
         if "quiet" not in given:
@@ -66,21 +72,20 @@ def _train(given: Given) -> int:
     if "describe" in given:
         _describe(given)
         return 0
-    data = parsing.dataset(given)
+    data = reading.read(given)
     arguments = parsing.training_arguments(given, data)
     to_label = None
     if "predict" in given:
-        to_label = reading.load(
-            given["predict"],
-            None,
-            given.get("header"),
-            given["dtype"],
-            advice="or a file without the column {} if this is the label",
-        ).train
-        reading.same_features(given["predict"], to_label, data)
+        to_label = reading.unlabelled(given["predict"], given, data)
     net = parsing.network(given, data)
-    net.classes = data.classes or None
-    say(str(data))
+    _check_settings(arguments, net, len(data.X))
+    y, test_y = (data.targets(each, net.architecture.output) for each in (data.y, data.test_y))
+    say(parsing.heading(data, given | parsing.network_arguments(given, data)))
+    for note in data.notes:
+        say(note)
+    if to_label is not None:
+        for note in reading.left_out(given["predict"], to_label):
+            say(note)
     say(repr(net))
     compiled = []
 
@@ -110,13 +115,13 @@ def _train(given: Given) -> int:
             "validation: the test rows are evaluated after each epoch, for information only; they "
             "do not influence training"
         )
-        arguments["validation"] = data.test_X, data.test_y
+        arguments["validation"] = data.test_X, test_y
     if {"plot", "report"} & given.keys():
         arguments["training_metrics"] = True
     arguments["progress"] = False if "quiet" in given else None
     history = recorded
     try:
-        history = net.train(data.X, data.y, **arguments, callbacks=[record])
+        history = net.train(data.X, y, **arguments, callbacks=[record])
         ended = history.stopped
     except KeyboardInterrupt:
         ended = "Ctrl-C"
@@ -145,7 +150,6 @@ def _train(given: Given) -> int:
 
 def _check_results(given: Given) -> None:
     """Refuse, before any work is done, what would fail at its end."""
-    parsing.check_folders(given, "history", "save", "submission", "report")
     for option, other, value in (
         ("predict", "submission", "CSV, the file to write the labels to"),
         ("submission", "predict", "PATH, the data to label"),
@@ -154,17 +158,23 @@ def _check_results(given: Given) -> None:
     ):
         if option in given and other not in given:
             raise ValueError(f"--{option.replace('_', '-')} needs --{other} {value}")
+    paths.check(given, INPUTS, OUTPUTS)
     if {"plot", "report"} & given.keys():
         from fastnn import plots
 
         plots.check_installed()
 
 
+def _check_settings(arguments: Keywords, net: Network, rows: int) -> None:
+    """Refuse settings of training before anything is printed."""
+    defaults = inspect.signature(Network.train).parameters
+    keywords = {name: arguments.get(name, defaults[name].default) for name in settings.NAMES}
+    settings.checked(keywords, net.architecture, rows)
+
+
 def _describe(given: Given) -> None:
     """Print a description of all rows of the data, test rows included."""
-    name, split = reading.tables(
-        given.get("data"), given.get("label"), given.get("header"), given["dtype"]
-    )
+    name, split = reading.tables(given, given["dtype"])
     X, y = split.train.X, split.train.y
     if split.test is not None:
         print(f"{name}: {len(X):,} training and {len(split.test.X):,} test rows, here together")
@@ -174,12 +184,13 @@ def _describe(given: Given) -> None:
 
 def _draw(given: Given, net: Network, history: History, data: Dataset, say: Say) -> None:
     """Write the pictures and the page that are asked for."""
-    names = data.classes or None
+    names = list(map(str, data.classes)) or None
+    y = data.targets(data.test_y, net.architecture.output)
     if "plot" in given and len(history):
         from fastnn import plots
 
-        paths = plots.run(given["plot"], net, history, data.test_X, data.test_y, names=names)
-        say(f"\n{len(paths)} pictures are in {given['plot']}")
+        pictures = plots.run(given["plot"], net, history, data.test_X, y, names=names)
+        say(f"\n{len(pictures)} pictures are in {given['plot']}")
     if "report" in given and len(history):
         from fastnn import report
 
@@ -188,7 +199,7 @@ def _draw(given: Given, net: Network, history: History, data: Dataset, say: Say)
             net,
             history,
             data.test_X,
-            data.test_y,
+            y,
             settings=_as_typed(given),
             names=names,
             title=f"{data.name}: training run",

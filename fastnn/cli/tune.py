@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fastnn import tuning
-from fastnn.cli import parsing
+from fastnn.cli import parsing, paths, reading
 from fastnn.cli.groups import Group, Parser
 from fastnn.cli.parsing import Given
-from fastnn.cli.printing import print_report
+from fastnn.cli.printing import print_report, warnings_as_lines
 
 # Options whose values are a list, but not one of values to try.
-LISTS = ("class_weight", "frozen")
+LISTS = ("class_weight", "frozen", "drop")
+PROGRAM = "fastnn-tune"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> Parser:
     parser = parsing.parser(
-        "fastnn-tune",
+        PROGRAM,
         "Train and evaluate every combination of settings on every fold of the training rows, then "
         "train the best one and evaluate it on the test rows. Settings take several values to try, "
         "with spaces between them; values for several layers have commas between them, as in "
@@ -51,35 +52,38 @@ def _parser() -> Parser:
     return parser
 
 
+@warnings_as_lines(PROGRAM)
 def _tune(given: Given) -> int:
-    parsing.check_folders(given, "csv")
+    paths.check(given, ("data", "test"), ("csv",))
     several = {
         name: values
         for name, values in given.items()
         if isinstance(values, list) and name not in LISTS
     }
-    data = parsing.dataset({**given, "dtype": several["dtype"][0]})
+    data = reading.read({**given, "dtype": several["dtype"][0]})
     _, selection = tuning.needed()
     grid = []
     for combination in selection.ParameterGrid(several):
         chosen = given | combination
-        arguments = parsing.network_arguments(chosen) | parsing.training_arguments(chosen, data)
+        arguments = parsing.network_arguments(chosen, data)
+        arguments |= parsing.training_arguments(chosen, data)
         grid.append({"hidden": chosen["hidden"], **arguments})
     same = {
         name: value for name, value in grid[0].items() if all(each[name] == value for each in grid)
     }
     found = tuning.tune(
         data.X,
-        data.y if data.classes else data.y.astype(float),
+        data.labels(data.y) if data.classes else data.y.astype(float),
         [{name: [each[name]] for name in each if name not in same} for each in grid],
         folds=given["folds"],
-        test=(data.test_X, data.test_y),
+        test=(data.test_X, data.labels(data.test_y)),
         jobs=given.get("jobs"),
         progress=False if "quiet" in given else None,
         **same,
     )
     if "quiet" not in given:
-        print(f"{data}\n{given['folds']} folds, {len(grid)} combinations\n\n{found}\n")
+        heading = "\n".join([parsing.heading(data, same), *data.notes])
+        print(f"{heading}\n{given['folds']} folds, {len(grid)} combinations\n\n{found}\n")
     if "csv" in given:
         found.to_csv(given["csv"])
     best = ", ".join(f"{name} {value}" for name, value in found.best.items())

@@ -46,8 +46,7 @@ def read_npz(path: str | os.PathLike[str], *, dtype: str = "float32") -> Split:
     -------
     Split
         ``X`` of each table has shape (rows, features), with images flattened; ``y`` has shape
-        (rows,). The names of the features are their positions, after "pixel" for uint8; the name of
-        the label is that of its array.
+        (rows,). The features have no names; the name of the label is that of its array.
 
     Raises
     ------
@@ -119,11 +118,11 @@ def idx_table(
     one_of("dtype", dtype, DTYPES)
     X = features_of(repr(os.fspath(path)), read_idx(path), dtype)
     if labels is None:
-        labels = _labels_beside(Path(path))
+        labels = labels_beside(Path(path))
     if labels is None:
-        return Table(X, None, names_of(X), None)
+        return Table(X, None, None, None)
     y = labels_of_rows(repr(os.fspath(labels)), read_idx(labels), len(X))
-    return Table(X, y, names_of(X), "label")
+    return Table(X, y, None, "label")
 
 
 def features_of(name: str, array: Array, dtype: str) -> Array:
@@ -174,12 +173,6 @@ def labels_of_rows(name: str, array: Array, rows: int) -> Array:
     if y.max() > np.iinfo(np.int64).max:
         raise ValueError(f"{name} holds {y.max()}; need labels that fit int64")
     return y.astype(np.int64)
-
-
-def names_of(X: Array) -> tuple[str, ...]:
-    """Return names for features that have none."""
-    prefix = "pixel" if X.dtype == np.uint8 else ""
-    return tuple(f"{prefix}{i}" for i in range(X.shape[1]))
 
 
 def _members(file: BinaryIO, name: str) -> tuple[dict[str, tuple[str, Array]], list[str]]:
@@ -253,12 +246,13 @@ def _pair(arrays: dict[str, tuple[str, Array]], x: str, y: str, name: str, dtype
     key, array = arrays[x]
     X = features_of(f"{name}: {key}", array, dtype)
     if y not in arrays:
-        return Table(X, None, names_of(X), None)
+        return Table(X, None, None, None)
     key, array = arrays[y]
-    return Table(X, labels_of_rows(f"{name}: {key}", array, len(X)), names_of(X), key)
+    return Table(X, labels_of_rows(f"{name}: {key}", array, len(X)), None, key)
 
 
-def _labels_beside(path: Path) -> Path | None:
+def labels_beside(path: Path) -> Path | None:
+    """Return the file of labels beside a file of images, if there is one."""
     stem = path.name.removesuffix(".gz")
     name = re.sub("idx[0-9]+", "idx1", stem.replace("images", "labels"))
     candidates = (path.with_name(name + end) for end in ("", ".gz") if "images" in stem)

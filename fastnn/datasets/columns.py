@@ -28,16 +28,20 @@ class Table(NamedTuple):
         float32 or float64, or uint8 for pixels, which `fastnn.Network` divides by 255.
     y : ndarray, shape (rows,), or None
         int64 if all labels are whole numbers, float64 if all are numbers, else str.
-    features : tuple of str
-        Names of the columns of ``X``; a column without a name has its position in the file.
+    features : tuple of str, or None
+        Names of the columns of ``X``, None if the file has no names; where only some columns have
+        one, the others have their position in the file.
     label : str or None
         Name of the column or array of the labels.
+    left_out : tuple of str
+        Names or positions of the columns of the file that were not read.
     """
 
     X: Array
     y: Array | None
-    features: tuple[str, ...]
+    features: tuple[str, ...] | None
     label: str | None
+    left_out: tuple[str, ...] = ()
 
 
 class Split(NamedTuple):

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import gzip
 import io
-import operator
 import os
 import re
+from collections.abc import Iterator, Sequence
 from io import BufferedIOBase
 from itertools import islice
-from typing import SupportsIndex, TextIO
+from typing import TextIO
 
 import numpy as np
 
 from fastnn.checks.values import DTYPES, one_of
-from fastnn.datasets.columns import EXACT, MOST_COLUMNS, Table, fill, is_number, labels_of, whole
+from fastnn.datasets.columns import EXACT, Table, fill, is_number, labels_of, whole
 from fastnn.datasets.idx import CHUNK, open_content, read_up_to
+from fastnn.datasets.layout import Request, checked_column, checked_drop, checked_names, form_of
 from fastnn.datasets.readers import (
     Form,
     Labels,
@@ -30,7 +31,6 @@ from fastnn.datasets.readers import (
 _BOM = b"\xef\xbb\xbf"
 _UNPACKED = 1 << 23  # bytes to which any gzip file may unpack
 _RATIO = 100  # times its size to which a larger one may unpack; tables of numbers have 3 to 30
-_SHOWN = 8  # column names in an error
 _SPLIT = range(10 << 20, 1 << 30)  # sizes that pandas reads faster as a whole, on several threads
 
 
@@ -41,6 +41,8 @@ def read_csv(
     header: bool | None = None,
     dtype: str = "float32",
     pixels: bool | None = None,
+    columns: Sequence[str] | None = None,
+    drop: Sequence[str | int] = (),
 ) -> Table:
     r"""Read a table of numbers from a CSV file, plain or gzip.
 
@@ -55,31 +57,41 @@ def read_csv(
     header : bool, optional
         Whether the first line holds the names of the columns. Default: yes if ``label`` is a name;
         if there is no ``label`` and a cell is "label"; if no cell, apart from the label, is a
-        number; or if its label is no number and the next label is one.
+        number; if its label is no number and the next label is one; if it holds all ``columns``; or
+        if ``drop`` holds a name.
     dtype : "float32" or "float64"
         Type of the features, unless they are pixels.
     pixels : bool, optional
         Whether the features are pixels, whole numbers from 0 to 255, which become uint8. Default:
         yes if each name is "pixel" and a number, as on Kaggle.
+    columns : sequence of str, optional
+        Names of the features, in the order that ``X`` shall have. Only these columns are converted,
+        so others may hold anything. A file without a header is read by position: it must have as
+        many features. If "label" is among the names, it is a feature.
+    drop : sequence of str or int
+        Columns to leave out, by name or position; they may hold anything. Where ``columns`` are
+        read by name, all others are left out anyway.
 
     Returns
     -------
     Table
         ``X`` of shape (rows, features) and ``y`` of shape (rows,) or None, both C-contiguous.
+        ``left_out`` names the other columns.
 
     Raises
     ------
     OSError
         If the file cannot be opened (``FileNotFoundError`` if there is none).
     TypeError
-        If ``label`` is neither a name nor a position.
+        If ``label`` or an element of ``drop`` is neither a name nor a position, or ``columns`` is
+        not a sequence of names.
     ValueError
-        If there is no row or no such label column; if two columns have the same name; if rows
-        differ in length; if a feature is not a number, or not finite in ``dtype``; if a label is
-        missing, which is empty, NA, N/A, null or not finite; if the text is not UTF-8, or the gzip
-        data are corrupt; if there are more than 262,144 columns; if gzip unpacks to more than 8 MiB
-        and to more than 100 times the size of the file. The message names the file, the line (from
-        1, the header included) and the column.
+        If there is no row or no such column; if two columns that are read have the same name; if
+        rows differ in length; if a feature is not a number, or not finite in ``dtype``; if a label
+        is missing, which is empty, NA, N/A, null or not finite; if the text is not UTF-8, or the
+        gzip data are corrupt; if there are more than 262,144 columns; if gzip unpacks to more than
+        8 MiB and to more than 100 times the size of the file. The message names the file, the line
+        (from 1, the header included) and the column.
 
     Notes
     -----
@@ -97,17 +109,22 @@ def read_csv(
     >>> table.X.shape, table.y.tolist(), table.features, table.label
     ((2, 2), ['setosa', 'versicolor'], ('width', 'length'), 'kind')
     """
-    one_of("dtype", dtype, DTYPES)
-    if isinstance(label, bool | np.bool_) or not isinstance(label, str | SupportsIndex | None):
-        raise TypeError(f"label must be a name or a position, got {label!r}")
+    request = Request(
+        None if label is None else checked_column("label", label),
+        header,
+        one_of("dtype", dtype, DTYPES),
+        pixels,
+        checked_names(columns),
+        checked_drop(drop),
+    )
     name = repr(os.fspath(path))
-    table = _by_threads(path, name, label, header, dtype, pixels)
+    table = _by_threads(path, name, request)
     if table is not None:
         return table
     with open_content(path) as stream:
         content = _text(stream, name, os.path.getsize(path))
     _check_text(name, content)
-    form, first_label = _form(name, content, label, header, dtype, pixels)
+    form, first_label = _form(name, content, request)
     reader = fast_reader(form, len(content))
     # Labels as numbers first: this takes less time and memory than to convert text at the end.
     for numeric in (True, False) if form.label is None or is_number(first_label) else (False,):
@@ -118,14 +135,7 @@ def read_csv(
     return _table(by_cell, content, form, numeric=False)
 
 
-def _by_threads(
-    path: str | os.PathLike[str],
-    name: str,
-    label: str | SupportsIndex | None,
-    header: bool | None,
-    dtype: str,
-    pixels: bool | None,
-) -> Table | None:
+def _by_threads(path: str | os.PathLike[str], name: str, request: Request) -> Table | None:
     """Read a large file of plain numbers by its path; return None for other files and on errors.
 
     The text is scanned but not kept: 100 MB took a tenth of a second.
@@ -137,7 +147,7 @@ def _by_threads(
     if head.count(b"\n") < 2 or not all(line.strip() for line in islice(_open(head), 2)):
         return None
     try:
-        form, first_label = _form(name, head, label, header, dtype, pixels)
+        form, first_label = _form(name, head, request)
         if fast_reader(form, size) is not by_pandas:
             return None
         if form.label is None or is_number(first_label):
@@ -189,15 +199,14 @@ def _check_text(name: str, content: bytes) -> None:
 def _table(reader: Reader, content: bytes, form: Form, numeric: bool) -> Table:
     """Read a table, with labels as numbers or as text; raise ValueError if that fails."""
     labels = None if numeric or form.label is None else Labels()
-    last = len(form.columns) if form.label is None else form.label  # of the columns on the left
+    left_out = tuple(form.columns[i] for i in form.unread)
+    runs = list(_runs(form.taken))
     parts, targets = [], []
     for block in reader(_open(content, form.header), form, labels):
         if block.shape[1] != len(form.columns):
             raise ValueError("rows of another length")
-        part = np.empty((len(block), len(form.features)), form.dtype)
-        left = fill(part[:, :last], block[:, :last])
-        right = fill(part[:, last:], block[:, last + 1 :])
-        if not (left.all() and right.all()):
+        part = np.empty((len(block), len(form.taken)), form.dtype)
+        if not all(fill(part[:, to], block[:, place]).all() for to, place in runs):
             raise ValueError("features that do not fit")
         parts.append(part)
         if form.label is not None:
@@ -206,7 +215,7 @@ def _table(reader: Reader, content: bytes, form: Form, numeric: bool) -> Table:
         raise ValueError(f"{form.name} holds no rows{' after its header' * form.named}; need one")
     X = parts[0] if len(parts) == 1 else np.concatenate(parts)
     if form.label is None:
-        return Table(X, None, form.features, None)
+        return Table(X, None, form.features, None, left_out)
     y = np.concatenate(targets)
     if labels is not None:
         y = labels_of(labels)[y.astype(np.intp)]
@@ -214,7 +223,7 @@ def _table(reader: Reader, content: bytes, form: Form, numeric: bool) -> Table:
         y = whole(y)
     else:
         raise ValueError("labels that are rounded or not finite")
-    return Table(X, y, form.features, form.columns[form.label])
+    return Table(X, y, form.features, form.columns[form.label], left_out)
 
 
 def _open(content: bytes, skip: int = 0) -> TextIO:
@@ -227,97 +236,19 @@ def _open(content: bytes, skip: int = 0) -> TextIO:
     return stream
 
 
-def _form(
-    name: str,
-    content: bytes,
-    label: str | SupportsIndex | None,
-    header: bool | None,
-    dtype: str,
-    pixels: bool | None,
-) -> tuple[Form, str]:
+def _form(name: str, content: bytes, request: Request) -> tuple[Form, str]:
     """Return the layout of the lines, and the cell of the first label or ""."""
     line = next((line for line in _open(content) if line.strip()), "")
     unquoted = re.sub('"[^"]*"', "", line)
     delimiter = max(",;\t", key=unquoted.count)
-    rows = list(islice(records(_open(content), delimiter, name), 2))
-    if not rows:
-        raise ValueError(f"{name} holds no rows; need one")
-    (at, first), (_, second) = rows[0], rows[-1]
-    if len(first) > MOST_COLUMNS:
-        raise ValueError(f"{name}, line {at}: {len(first)} cells; need at most {MOST_COLUMNS}")
-    if header is None:
-        header = _is_header(first, second, label)
-    if header:
-        columns = _columns(first, f"{name}, line {at}")
-    elif isinstance(label, str):
-        raise ValueError(
-            f"{name} is read without a header; label must be a position, got {label!r}"
-        )
-    else:
-        columns = tuple(map(str, range(len(first))))
-    place = _place(name, columns, label, header)
-    features = tuple(column for i, column in enumerate(columns) if i != place)
-    if not features:
-        raise ValueError(f"{name} has one column, that of the labels; need features, too")
-    if pixels is None:
-        pixels = all(re.fullmatch("pixel[0-9]+", feature) for feature in features)
-    form = Form(
-        name=name,
-        delimiter=delimiter,
-        columns=columns,
-        features=features,
-        header=at if header else at - 1,
-        named=header,
-        label=place,
-        dtype=np.dtype(np.uint8 if pixels else dtype),
-        rows=len(content) // (2 * len(columns)) + 1,  # a number and a delimiter are two bytes
-    )
-    row = second if header else first
-    return form, "" if place is None else "".join(row[place : place + 1])
+    first_two = list(islice(records(_open(content), delimiter, name), 2))
+    return form_of(name, first_two, delimiter, len(content), request)
 
 
-def _is_header(first: list[str], second: list[str], label: str | SupportsIndex | None) -> bool:
-    """Whether the first row is a header, by the rule of `read_csv`."""
-    if isinstance(label, str) or (label is None and "label" in map(str.strip, first)):
-        return True
-    others = list(first)
-    if label is not None and -len(first) <= (place := operator.index(label)) < len(first):
-        above, below = others.pop(place), second[place : place + 1 or None]
-        if not is_number(above) and any(map(is_number, below)):
-            return True
-    return not any(map(is_number, others))
-
-
-def _columns(first: list[str], where: str) -> tuple[str, ...]:
-    """Return the names of the columns, with the position for an empty one."""
-    columns = tuple(cell.strip() or str(i) for i, cell in enumerate(first))
-    if any("\n" in column or "\r" in column for column in columns):
-        raise ValueError(f"{where}: a name has a line break in it; need names on one line")
-    known: set[str] = set()
-    for column in columns:
-        if column in known:
-            raise ValueError(f"{where}: two columns are called {column!r}; need different names")
-        known.add(column)
-    return columns
-
-
-def _place(
-    name: str, columns: tuple[str, ...], label: str | SupportsIndex | None, header: bool
-) -> int | None:
-    """Return the position of the label."""
-    count = len(columns)
-    if label is None:
-        return columns.index("label") if header and "label" in columns else None
-    if isinstance(label, str):
-        if label not in columns:
-            shown = ", ".join(map(repr, columns[:_SHOWN]))
-            more = f" and {count - _SHOWN} more" * (count > _SHOWN)
-            raise ValueError(f"{name} has no column {label!r}; its columns are {shown}{more}")
-        return columns.index(label)
-    place = operator.index(label)
-    if not -count <= place < count:
-        raise ValueError(
-            f"{name} has {count} columns; label must be a name or from {-count} to {count - 1},"
-            f" got {place}"
-        )
-    return place % count
+def _runs(taken: Sequence[int]) -> Iterator[tuple[slice, slice]]:
+    """Yield where neighbouring features are in a table and in a file."""
+    first = 0
+    for i in range(1, len(taken) + 1):
+        if i == len(taken) or taken[i] != taken[i - 1] + 1:
+            yield slice(first, i), slice(taken[first], taken[i - 1] + 1)
+            first = i

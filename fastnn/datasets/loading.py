@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from fastnn.datasets.arrays import idx_table, names_of, read_npz
+from fastnn.datasets.arrays import idx_table, read_npz
 from fastnn.datasets.columns import Split, Table
 from fastnn.datasets.delimited import read_csv
 from fastnn.datasets.idx import open_content
+from fastnn.datasets.layout import checked_names
 from fastnn.datasets.mnist import load_mnist
 
 _TEXT = (".csv", ".tsv", ".txt", ".data")
 _ZIP = b"PK"
+_OLD_OFFICE = b"\xd0\xcf\x11\xe0"
 _READABLE = (
     "a folder with four files as MNIST has; text in a file that ends in "
     f"{', '.join(_TEXT)}, also with .gz; .npz; IDX"
@@ -28,6 +32,8 @@ def load(
     header: bool | None = None,
     dtype: str = "float32",
     pixels: bool | None = None,
+    columns: Sequence[str] | None = None,
+    drop: Sequence[str | int] = (),
 ) -> Split:
     """Load a data set from a file or a folder.
 
@@ -45,6 +51,11 @@ def load(
         For text, as for `read_csv`.
     dtype : "float32" or "float64"
         Type of the features; uint8 features stay uint8.
+    columns : sequence of str, optional
+        Names of the features, as for `read_csv`. Other files have no names: they must have as many
+        features.
+    drop : sequence of str or int
+        For text, columns to leave out, as for `read_csv`.
 
     Returns
     -------
@@ -56,28 +67,58 @@ def load(
     OSError
         If the path cannot be opened (``FileNotFoundError`` if there is none).
     TypeError
-        If ``label`` is neither a name nor a position.
+        As for `read_csv`.
     ValueError
         If the path is none of these, or as for the function that reads it; if ``label``,
-        ``header`` or ``pixels`` does not apply to it.
+        ``header``, ``pixels`` or ``drop`` does not apply to it.
     """
     name = repr(os.fspath(path))
+    for_text = {"header": header, "pixels": pixels, "drop": drop or None}
     if os.path.isdir(path):
-        _refuse(name, "a folder", label=label, header=header, pixels=pixels)
-        return _mnist(path)
+        _refuse(name, "a folder", label=label, **for_text)
+        return _of_length(name, _mnist(path), columns)
     with open_content(path) as stream:
         start = stream.read(4)
+    if start.startswith(_OLD_OFFICE) or (start.startswith(_ZIP) and _is_office(path)):
+        raise ValueError(
+            f"{name} is a file of Excel or another office program; save the table as CSV there, "
+            "and name that file"
+        )
     if start.startswith(_ZIP):
-        _refuse(name, "an .npz file", label=label, header=header, pixels=pixels)
-        return read_npz(path, dtype=dtype)
+        _refuse(name, "an .npz file", label=label, **for_text)
+        return _of_length(name, read_npz(path, dtype=dtype), columns)
     if len(start) == 4 and start.startswith(b"\0\0"):
-        _refuse(name, "an IDX file", header=header, pixels=pixels)
+        _refuse(name, "an IDX file", **for_text)
         if isinstance(label, int):
             raise ValueError(f"{name} is an IDX file; label must be the path of one, got {label}")
-        return Split(idx_table(path, label, dtype=dtype))
+        return _of_length(name, Split(idx_table(path, label, dtype=dtype)), columns)
     if Path(os.fspath(path).removesuffix(".gz")).suffix.lower() in _TEXT:
-        return Split(read_csv(path, label, header=header, dtype=dtype, pixels=pixels))
+        return Split(
+            read_csv(
+                path, label, header=header, dtype=dtype, pixels=pixels, columns=columns, drop=drop
+            )
+        )
     raise ValueError(f"{name} starts with {start!r}, which is not known; need {_READABLE}")
+
+
+def _is_office(path: str | os.PathLike[str]) -> bool:
+    """Whether a zip file is a document, as of Excel or LibreOffice."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return not {"[Content_Types].xml", "content.xml"}.isdisjoint(archive.namelist())
+    except (zipfile.BadZipFile, ValueError, RuntimeError, EOFError):  # `read_npz` says what it is
+        return False
+
+
+def _of_length(name: str, split: Split, columns: Sequence[str] | None) -> Split:
+    """Return tables without names of columns if they have as many features as there are names."""
+    names, count = checked_names(columns), split.train.X.shape[1]
+    if names is not None and count != len(names):
+        raise ValueError(
+            f"{name} has no names of columns, so they are taken by position, and it has {count} "
+            f"features; need {len(names)}"
+        )
+    return split
 
 
 def _refuse(name: str, what: str, **arguments: object) -> None:
@@ -89,8 +130,7 @@ def _refuse(name: str, what: str, **arguments: object) -> None:
 
 def _mnist(folder: str | os.PathLike[str]) -> Split:
     train_images, train_labels, test_images, test_labels = load_mnist(folder)
-    names = names_of(train_images)
     return Split(
-        Table(train_images, train_labels.astype(np.int64), names, "label"),
-        Table(test_images, test_labels.astype(np.int64), names, "label"),
+        Table(train_images, train_labels.astype(np.int64), None, "label"),
+        Table(test_images, test_labels.astype(np.int64), None, "label"),
     )

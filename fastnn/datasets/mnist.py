@@ -97,7 +97,7 @@ def load_mnist(
             )
         return _load(files)
     searched = []
-    for candidate in _search_folders():
+    for candidate in search_folders():
         if len(files := _locate(candidate)) == len(CHECKSUMS):
             return _load(files)
         searched.append(candidate)
@@ -113,7 +113,7 @@ def load_mnist(
     )
 
 
-def _search_folders() -> Iterator[Path]:
+def search_folders() -> Iterator[Path]:
     """Yield the folders in the order of search, the cache last."""
     if value := os.environ.get("FASTNN_DATA"):
         yield Path(value).expanduser()

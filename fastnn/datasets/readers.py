@@ -3,7 +3,7 @@
 `by_cell` defines how a file is read. The others are faster. They may fail, or return numbers that
 do not fit into a table, for files that `by_cell` reads; all other numbers are the same. Each reader
 gets an open stream after the header and yields blocks of numbers, (rows, columns). With ``labels``,
-the column of the labels holds their numbers in `Labels`.
+the column of the labels holds their numbers in `Labels`. Columns that are not read hold zeros.
 """
 
 from __future__ import annotations
@@ -36,12 +36,19 @@ class Form(NamedTuple):
     name: str  # of the file, for errors
     delimiter: str
     columns: tuple[str, ...]  # names of all columns
-    features: tuple[str, ...]  # names of all columns but the label
+    taken: tuple[int, ...]  # positions of the features, in their order
+    unread: tuple[int, ...]  # positions of the columns that are neither features nor the label
     header: int  # lines before the first row
     named: bool  # whether a header names the columns
     label: int | None  # position of the label
     dtype: np.dtype[Any]  # of the features
+    chosen: bool = False  # whether the features were chosen by name
     rows: int = sys.maxsize  # upper limit
+
+    @property
+    def features(self) -> tuple[str, ...] | None:
+        """Names of the features, if there are any."""
+        return tuple(self.columns[i] for i in self.taken) if self.named else None
 
     def where(self, line: int, column: int) -> str:
         """Return the place of a cell, for errors."""
@@ -73,9 +80,9 @@ def fast_reader(form: Form, size: int) -> Reader:
 
     Before version 3.1, pandas either rounds some floats wrongly or is slower than NumPy. NumPy
     takes three quarters of the time of pandas for pixels, and for columns of few rows: pandas takes
-    about 20 microseconds to start each.
+    about 20 microseconds to start each. Where columns are not read, only NumPy sees short rows.
     """
-    worthwhile = size >= _LARGE or "pandas" in sys.modules
+    worthwhile = not form.unread and (size >= _LARGE or "pandas" in sys.modules)
     if form.dtype != np.uint8 and worthwhile and size >= _TALL * len(form.columns):
         try:
             pandas = importlib.import_module("pandas")
@@ -88,6 +95,7 @@ def fast_reader(form: Form, size: int) -> Reader:
 
 def by_pandas(stream: TextIO, form: Form, labels: Labels | None) -> Iterator[Array]:
     """Read with `pandas.read_csv`, without a dtype, which would take longer."""
+    _refuse_unread(form)
     start = stream.tell()
     if stream.read(1) == "\ufeff":
         raise ValueError("pandas skips a byte order mark anywhere")
@@ -112,6 +120,7 @@ def whole_by_pandas(path: str | os.PathLike[str]) -> Reader:
     """Return a reader with which pandas reads a file of numbers by its path, on many threads."""
 
     def read(stream: TextIO, form: Form, labels: Labels | None) -> Iterator[Array]:
+        _refuse_unread(form)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about columns of more than one type
             frame = importlib.import_module("pandas").read_csv(
@@ -192,6 +201,8 @@ def _numbers(cells: list[str], line: int, form: Form, labels: Labels | None) -> 
             cells[form.label] = str(labels.place(cells[form.label]))
         except ValueError as error:
             raise ValueError(f"{form.where(line, form.label)}: {error}") from None
+    for column in form.unread:
+        cells[column] = "0"
     try:
         values = np.array(list(map(float, cells)))
     except ValueError:
@@ -213,9 +224,11 @@ def _number(cells: list[str], column: int, line: int, form: Form) -> float:
         return number(text)
     shown = repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "...") if text else "empty"
     hint = ""
-    if form.label is None and text not in _MISSING:
-        label = form.columns[column] if form.named else column
-        hint = f", or label={label!r} if this is the label"
+    if text not in _MISSING and not form.chosen:
+        place = form.columns[column] if form.named else column
+        if form.label is None:
+            hint = f", or label={place!r} if this is the label"
+        hint += f", or drop=[{place!r}] to leave the column out"
     raise ValueError(f"{form.where(line, column)}: {shown}; need a number{hint}")
 
 
@@ -225,8 +238,24 @@ def _refuse_quotes(labels: Labels | None) -> None:
         raise ValueError("labels with quotes")
 
 
+def _refuse_unread(form: Form) -> None:
+    """Leave files with columns that are not read to readers that notice missing cells there."""
+    if form.unread:
+        raise ValueError("pandas does not notice short rows where columns are not read")
+
+
 def _converters(form: Form, labels: Labels | None) -> dict[int, Callable[[str], int]] | None:
-    return None if labels is None or form.label is None else {form.label: labels.place}
+    found: dict[int, Callable[[str], int]] = dict.fromkeys(form.unread, _zero)
+    if labels is not None and form.label is not None:
+        found[form.label] = labels.place
+    return found or None
+
+
+def _zero(text: str) -> int:
+    """Return 0 for a cell that is not read; leave quotes and line breaks to `by_cell`."""
+    if any(sign in text for sign in '"\r\n'):
+        raise ValueError("quotes or a line break in a column that is not read")
+    return 0
 
 
 def _rows(form: Form) -> int:

@@ -22,22 +22,63 @@ def check_classes(name: str, y: npt.ArrayLike) -> Counts:
     name : str
         What errors call ``y``.
     y : array_like
+        Integers, or bools, which become 0 and 1.
 
     Raises
     ------
     TypeError
-        If ``y`` is not of integers.
+        If ``y`` is of neither.
     ValueError
         If ``y`` is empty, not 1-D, or has a label below 0 or above 2**31 - 1.
     """
     labels = np.asarray(y)
     if labels.ndim != 1 or not labels.size:
         raise ValueError(f"{name} has shape {labels.shape}; need (n,) with n of 1 or more")
-    if labels.dtype.kind not in "iu":
-        raise TypeError(f"{name} has dtype {labels.dtype}; need integers")
+    if labels.dtype.kind not in "biu":
+        hint = ", as np.unique(labels, return_inverse=True) numbers them" * is_text(labels)
+        raise TypeError(f"{name} has dtype {labels.dtype}; need integers or bools{hint}")
     if labels.min() < 0 or labels.max() > _MAX_LABEL:
         raise ValueError(f"{name} holds {labels.min()} to {labels.max()}; need 0 to {_MAX_LABEL}")
     return labels.astype(np.int64, copy=False)
+
+
+def check_pair(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> tuple[Counts, Counts, bool]:
+    """Return true and predicted classes as int64 (n,), and whether they were text.
+
+    Classes that are text are numbered in alphabetical order.
+
+    Raises
+    ------
+    TypeError
+        If they are not both of integers and bools, or both of text.
+    ValueError
+        As for `check_classes`, or if the lengths differ.
+    """
+    true, pred = np.asarray(y_true), np.asarray(y_pred)
+    texts = is_text(true), is_text(pred)
+    if all(texts) and true.ndim == pred.ndim == 1:
+        both = np.concatenate([true.astype(str), pred.astype(str)])
+        places = np.unique(both, return_inverse=True)[1].reshape(-1)
+        true, pred = places[: len(true)], places[len(true) :]
+    elif any(texts) and not all(texts):
+        kinds = [
+            "text" if text else f"{y.dtype}" for text, y in zip(texts, (true, pred), strict=True)
+        ]
+        raise TypeError(
+            f"y_true holds {kinds[0]} and y_pred {kinds[1]}; need the same kind of classes in "
+            "both: names, or positions"
+        )
+    true, pred = check_classes("y_true", true), check_classes("y_pred", pred)
+    if len(true) != len(pred):
+        raise ValueError(f"y_pred has {len(pred)} labels; need {len(true)}, as in y_true")
+    return true, pred, all(texts)
+
+
+def is_text(labels: Array) -> bool:
+    """Whether an array holds text."""
+    if labels.dtype.kind in "UT":
+        return True
+    return labels.dtype.kind == "O" and all(isinstance(label, str) for label in labels.flat)
 
 
 def check_same_shape(true: Array, pred: Array) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from fastnn.metrics.checks import Counts, Shares, check_classes, check_same_shape, check_weights
+from fastnn.metrics.checks import Counts, Shares, check_pair, check_same_shape, check_weights
 
 _Average: TypeAlias = Literal["macro", "micro", "weighted"]
 
@@ -20,8 +20,8 @@ def accuracy(
 
     Parameters
     ----------
-    y_true, y_pred : array_like of integers, shape (n,)
-        True and predicted classes, from 0 to 2**31 - 1; at least one.
+    y_true, y_pred : array_like of integers, bools or text, shape (n,)
+        True and predicted classes, from 0 to 2**31 - 1, or of text both; at least one.
     weights : array_like, shape (n,), optional
         Weights of the samples: finite, at least 0, not all 0.
 
@@ -33,11 +33,11 @@ def accuracy(
     Raises
     ------
     TypeError
-        If a label array is not of integers.
+        If the classes are neither integers and bools in both, nor text in both.
     ValueError
         If an array is empty, not 1-D or out of range, or if the lengths differ.
     """
-    true, pred = _check_labels(y_true, y_pred)
+    true, pred, _ = check_pair(y_true, y_pred)
     return float(np.average(true == pred, weights=check_weights(weights, len(true))))
 
 
@@ -51,10 +51,10 @@ def confusion_matrix(
 
     Parameters
     ----------
-    y_true, y_pred : array_like of integers, shape (n,)
-        As in `accuracy`.
+    y_true, y_pred : array_like of integers, bools or text, shape (n,)
+        As in `accuracy`. Text is in alphabetical order in the result.
     classes : int, optional
-        Number of classes. Default: the largest label plus one.
+        Number of classes, not for text. Default: the largest label plus one.
     weights : array_like, shape (n,), optional
         As in `accuracy`.
 
@@ -68,7 +68,12 @@ def confusion_matrix(
     TypeError, ValueError
         As for `accuracy`, or if ``classes`` is not an integer greater than every label.
     """
-    true, pred = _check_labels(y_true, y_pred)
+    true, pred, text = check_pair(y_true, y_pred)
+    if text and classes is not None:
+        raise ValueError(
+            f"classes is {classes!r}, but the labels are text, of which only those that occur are "
+            "known; need None, or positions as labels"
+        )
     least = int(max(true.max(), pred.max())) + 1
     count = least if classes is None else index(classes)
     if count < least:
@@ -254,13 +259,6 @@ def multilabel_scores(
     whole = shares @ true + shares @ pred
     scores = _divide(2 * (shares @ (true & pred)), whole)
     return float(np.average((true == pred).all(axis=1), weights=shares)), float(scores.mean())
-
-
-def _check_labels(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> tuple[Counts, Counts]:
-    true, pred = check_classes("y_true", y_true), check_classes("y_pred", y_pred)
-    if len(true) != len(pred):
-        raise ValueError(f"y_pred has {len(pred)} labels; need {len(true)}, as in y_true")
-    return true, pred
 
 
 def _averaged(

@@ -88,6 +88,9 @@ def read_csv(path: Path, choice: random.Random) -> None:
         "header": choice.choice((None, None, True, False)),
         "dtype": choice.choice(("float32", "float64")),
         "pixels": choice.choice((None, None, True)),
+        **choice.choice(
+            ({}, {}, {"columns": ("length",)}, {"columns": ("y", "x")}, {"drop": (0,)})
+        ),
     }
     chosen = delimited.fast_reader
     results = []

@@ -1,0 +1,61 @@
+"""Checks of a search: its grid, its folds and its test rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastnn.activations import Array
+
+
+def grid(given: Any) -> Any:
+    """Return a grid as scikit-learn takes it, after checking it."""
+    several = given if isinstance(given, list | tuple) else [given]
+    if not several or not all(isinstance(each, Mapping) for each in several):
+        raise TypeError(f"grid must be a mapping from names to lists of values, got {given!r}")
+    for each in several:
+        for name, values in each.items():
+            if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray):
+                raise TypeError(f"grid[{name!r}] must be a list of values to try, got {values!r}")
+            if not len(values):
+                raise ValueError(f"grid[{name!r}] must hold at least one value to try")
+            if name == "hidden" and not all(isinstance(units, Iterable) for units in values):
+                layers = [units for units in values if not isinstance(units, Iterable)]
+                raise TypeError(
+                    f"grid['hidden'] must hold a tuple for each network, got {values!r}: "
+                    f"{[(units,) for units in layers]} tries networks of one hidden layer, "
+                    f"[{tuple(layers)}] one network with all these layers"
+                )
+    return several
+
+
+def share(value: float, rows: int, labels: Array | None) -> None:
+    """Refuse a share of test rows that cannot have the same share of each class."""
+    if labels is None:
+        return
+    classes, counts = np.unique(labels, return_counts=True)
+    if counts.min() < 2:
+        raise ValueError(
+            f"y has the class {classes[counts.argmin()].item()!r} in a single row; need two rows "
+            "of each class, to train and to test on"
+        )
+    aside = math.ceil(value * rows)
+    if min(aside, rows - aside) < len(classes):
+        raise ValueError(
+            f"test={value:g} sets {aside} of {rows} rows aside; need at least "
+            f"{len(classes)}, the number of classes, on both sides"
+        )
+
+
+def folds(count: int, labels: Array | None, rows: int) -> None:
+    """Refuse more folds than there are rows, or rows of any class."""
+    most, what = rows, "rows"
+    if labels is not None:
+        most, what = int(np.unique(labels, return_counts=True)[1].max()), "rows of any class"
+    if count > most:
+        raise ValueError(
+            f"folds must be at most {most}, as there are no more {what} to train on; got {count}"
+        )
