@@ -82,7 +82,7 @@ def sample_weights(name: str, weights: Any, rows: int) -> Array:
 
 def numbers(name: str, array: Any) -> Array:
     """Return an argument as an array of numbers, or refuse it."""
-    if hasattr(array, "toarray"):
+    if type(array) is not np.ndarray and hasattr(array, "toarray"):
         raise TypeError(
             f"{name} is sparse, of the type {type(array).__name__}; need a dense array, such as "
             f"{name}.toarray()"

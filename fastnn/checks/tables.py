@@ -40,6 +40,8 @@ def names_of(name: str, X: Any) -> Names | None:
     ValueError
         If two columns have the same name.
     """
+    if type(X) is np.ndarray:  # at once: predicting a row takes microseconds
+        return None
     if _is_table(X):
         found: Sequence[Any] = X.features or ()
     elif is_frame(X):
@@ -69,6 +71,8 @@ def matched(name: str, X: Any, known: Names | None) -> Any:
     ValueError
         If a known name is missing, or two columns have the same name.
     """
+    if type(X) is np.ndarray:
+        return X
     names = names_of(name, X)
     chosen = names if known is None or names is None else known
     if names is not None and chosen is not None:

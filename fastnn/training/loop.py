@@ -191,7 +191,8 @@ def _go_through_the_rows(run: Run, bar: Any, saver: Saver | None) -> Moment:
     # Rates, losses and keys are made for one part at a time: an epoch may have very many rows.
     first, every = run.progress.step, settings.checkpoint_every
     for part in slices(model.architecture, run.steps, batch_size, every, first):
-        run.keep()
+        if run.progress is not run.moment.progress:  # as it is before the first part of a call
+            run.keep()
         if run.data.evaluated:
             before = before or run.moment
         at = run.progress
