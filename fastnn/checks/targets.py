@@ -208,6 +208,8 @@ def _labels(name: str, y: Array, outputs: int, chooses: bool) -> Targets:
 def _check_reach(name: str, values: Array, architecture: Architecture) -> None:
     """Refuse targets that the outputs cannot reach; a loss of the user's own decides by itself."""
     output, loss = architecture.output, architecture.loss
+    if output not in REACH and loss != "poisson":
+        return
     low, high = float(values.min()), float(values.max())
     if loss == "poisson" and low < 0:
         raise ValueError(
