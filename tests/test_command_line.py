@@ -455,6 +455,8 @@ def test_a_warning_is_a_line_said_once(folder, capsys, monkeypatch):
         ("clip_norm=1, or l2", "--clip-norm 1, or l2"),
         ("as with standardize_inputs=True.", "as with --standardize-inputs."),
         ("my_learning_rate and output", "my_learning_rate and output"),
+        ("rows; drop=['Unnamed: 0'] leaves it out", "rows; --drop 'Unnamed: 0' leaves it out"),
+        ("or label=-1 if this is the label", "or --label -1 if this is the label"),
         ("'data/batch_size.csv' is", "'data/batch_size.csv' is"),
         ("batch_size.csv of learning_rate.", "batch_size.csv of --learning-rate."),
     ],

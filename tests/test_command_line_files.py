@@ -320,6 +320,19 @@ def test_numbers_without_a_name_are_called_predictions(tmp_path, capsys, sizes, 
     assert heading.split(",")[0] in run(words, capsys, predict.main)
 
 
+def test_classes_that_are_bools_are_known_in_files(data, tmp_path, capsys):
+    table = fastnn.datasets.read_csv(data, "kind")
+    network = fastnn.Network([2, 1], seed=0)
+    network.train(table, table.y == "a")
+    network.save(tmp_path / "net")
+    truths = rewritten(data, lambda row: [*row[:2], str(row[2] == "a")], "truths.csv")
+    truths.write_text(truths.read_text().replace("False", "kind", 1))
+    printed = run(f"{tmp_path}/net --data {truths} --label kind", capsys, predict.main)
+    accuracy = network.evaluate(table, table.y == "a")["accuracy"]
+    assert f"test accuracy  {accuracy:.4f}" in printed
+    assert "False  True\n" in printed
+
+
 def test_labels_that_are_no_numbers_are_refused_where_numbers_are_predicted(data, tmp_path, capsys):
     run(f"{SHORT} --data {data} --drop kind --label width --save {tmp_path}/net", capsys)
     said = refusal(f"{tmp_path}/net --data {data} --label kind", capsys, predict.main)

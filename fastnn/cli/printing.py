@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,10 @@ from fastnn.training import settings
 
 MOST_CLASSES = 30  # of a confusion matrix that is printed
 WIDEST_NAME = 12
+# Arguments that name columns, and how `fastnn.datasets` proposes or refuses them.
+COLUMN_OPTIONS = {"label": "--label", "header": "--no-header", "drop": "--drop"}
+PROPOSED = re.compile(r"\b(label|drop)=\[?('?)(.+?)\2\]?(?= if this is| to leave| leaves)")
+NO_USE = re.compile(r"(label|header|drop) must be None, got .*")
 
 
 def as_options(message: str) -> str:
@@ -29,7 +34,9 @@ def as_options(message: str) -> str:
 
     around = r"\w/\\'\"-"  # of names of files, and of other names
     pattern = rf"(?<![{around}.=])({names})(?:=([\w.+-]*\w))?(?![{around}]|\.\w)"
-    return re.sub(pattern, option, message)
+    message = re.sub(pattern, option, message)
+    message = NO_USE.sub(lambda found: f"{COLUMN_OPTIONS[found[1]]} does not apply to it", message)
+    return PROPOSED.sub(lambda found: f"--{found[1]} {shlex.quote(found[3])}", message)
 
 
 @contextmanager

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-import shlex
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -14,13 +13,11 @@ import numpy as np
 from fastnn import datasets
 from fastnn.activations import Array
 from fastnn.cli.groups import Keywords
+from fastnn.cli.printing import COLUMN_OPTIONS
 from fastnn.training.rows import stratified
 
-# How `fastnn.datasets.read_csv` proposes to name the label, and to leave a column out, in Python.
-LABEL = re.compile(r"or label=('?)(.+?)\1 if this is the label")
-DROP = re.compile(r"or drop=\[('?)(.+?)\1\] to leave")
-NONE = re.compile(r"(label|header|drop) must be None, got .*")
-OPTIONS = {"label": "label", "header": "no-header", "drop": "drop"}
+# What `fastnn.datasets.read_csv` proposes for a column of text.
+PROPOSAL = re.compile(r", or (label=.+? if this is the label|drop=.+? to leave the column out)")
 TEST_SHARE = 0.2
 MANY_CLASSES, FEW_ROWS = 20, 10  # beyond, and below for each, whole numbers may be no classes
 
@@ -145,9 +142,9 @@ def tables(given: Keywords, dtype: str, columns: Names = None) -> tuple[str, dat
     """Return the name and the tables of the data that are named; by default that is MNIST."""
     if "data" in given:
         return given["data"].name, load(given["data"], given, dtype, columns)
-    for name, option in OPTIONS.items():
+    for name, option in COLUMN_OPTIONS.items():
         if name in given:
-            raise ValueError(f"--{option} needs --data PATH")
+            raise ValueError(f"{option} needs --data PATH")
     loaded = datasets.load_mnist()
     train = datasets.Table(*loaded[:2], None, "digit")
     return "MNIST", datasets.Split(train, train._replace(X=loaded[2], y=loaded[3]))
@@ -165,23 +162,25 @@ def joined(split: datasets.Split) -> tuple[Array, Array | None]:
 def load(path: Path, given: Keywords, dtype: str, columns: Names = None) -> datasets.Split:
     """Read a data set: the columns of these names, or all but those to leave out."""
     label = given.get("label")
-    try:
-        return datasets.load(
-            path,
-            None if label is None else _column(label),
-            header=given.get("header"),
-            dtype=dtype,
-            columns=columns,
-            drop=tuple(map(_column, given.get("drop", ()))),
-        )
-    except ValueError as error:
-        raise ValueError(_as_options(str(error))) from None
+    return datasets.load(
+        path,
+        None if label is None else _column(label),
+        header=given.get("header"),
+        dtype=dtype,
+        columns=columns,
+        drop=tuple(map(_column, given.get("drop", ()))),
+    )
 
 
 def unlabelled(path: Path, given: Keywords, data: Dataset) -> datasets.Table:
     """Read data to predict after training; a column of labels among them is not read."""
     options = {name: value for name, value in given.items() if name != "label"}
-    table = load(path, options, given["dtype"], data.features).train
+    try:
+        table = load(path, options, given["dtype"], data.features).train
+    except ValueError as error:  # no option is for the columns of this file alone
+        message, count = PROPOSAL.subn("", str(error))
+        hint = "; a file to label has no column of labels" * bool(count)
+        raise ValueError(f"{message}{hint}") from None
     same_number(path, table, data.X.shape[1])
     return table
 
@@ -189,17 +188,6 @@ def unlabelled(path: Path, given: Keywords, data: Dataset) -> datasets.Table:
 def _column(text: str) -> str | int:
     """Return a column as it is typed; an integer is a position."""
     return int(text) if text.lstrip("-").isdigit() else text
-
-
-def _as_options(message: str) -> str:
-    """Return a message of `fastnn.datasets` with options for the arguments that it names."""
-
-    def option(name: str, end: str) -> Callable[[re.Match[str]], str]:
-        return lambda found: f"or {name} {shlex.quote(found[2])} {end}"
-
-    message = LABEL.sub(option("--label", "if this is the label"), message)
-    message = NONE.sub(lambda found: f"--{OPTIONS[found[1]]} does not apply to it", message)
-    return DROP.sub(option("--drop", "to leave"), message)
 
 
 def same_number(path: Path | str, table: datasets.Table, count: int) -> None:
