@@ -365,6 +365,17 @@ def test_classes_of_test_rows_alone_are_named_with_what_may_help(tmp_path, capsy
     assert re.search(rf"that no training row has: \d+, \d+, \d+, \d+; {hint}", said)
 
 
+def test_numbers_of_test_rows_are_classes_that_are_text(tmp_path, capsys):
+    (tmp_path / "train.csv").write_text("a,label\n" + "1,x\n2,7\n3,8\n" * 9)
+    (tmp_path / "test.csv").write_text("a,label\n2,7\n3,8\n")
+    words = f"{SHORT} --data {tmp_path}/train.csv --test {tmp_path}/test.csv"
+    matrix = run(words, capsys).split("the predicted ones\n")[1].splitlines()
+    assert matrix[0].split() == ["7", "8", "x"]
+    assert [sum(map(int, row.replace(".", "0").split()[1:])) for row in matrix[1:4]] == [1, 1, 0]
+    said = refusal(f"{SHORT} --data {tmp_path}/test.csv --test {tmp_path}/train.csv", capsys)
+    assert "classes that no training row has: x; need" in said
+
+
 def test_excel_files_are_called_so(tmp_path, capsys):
     import zipfile
 

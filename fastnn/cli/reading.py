@@ -103,7 +103,7 @@ def read(given: Keywords) -> Dataset:
             )
         return Dataset(name, X, y, test_X, test_y, (), train.features, notes)
     classes = np.unique(y)
-    _check_known(classes, test_y)
+    test_y = _of_known(classes, test_y)
     y, test_y = np.searchsorted(classes, y), np.searchsorted(classes, test_y)
     names = tuple(classes.tolist())
     return Dataset(name, X, y, test_X, test_y, names, train.features, notes)
@@ -124,18 +124,20 @@ def _check_classes(name: str, y: Array) -> None:
         )
 
 
-def _check_known(classes: Array, test_y: Array) -> None:
-    """Refuse test rows of classes that no training row has."""
-    if test_y.dtype.kind != classes.dtype.kind:  # numbers among text
-        classes, test_y = classes.astype(str), test_y.astype(str)
+def _of_known(classes: Array, test_y: Array) -> Array:
+    """Return labels of test rows in the type of the classes, after refusing unknown ones."""
+    if classes.dtype.kind == "U":
+        test_y = test_y.astype(str)  # numbers, if the test rows have no text
+    elif test_y.dtype.kind != classes.dtype.kind:
+        test_y, classes = test_y.astype(str), classes.astype(str)  # of which one is unknown
     unknown = np.setdiff1d(test_y, classes).tolist()
     if unknown:
+        hint = "" if classes.dtype.kind == "U" else ", or --regression to predict numbers"
         raise ValueError(
             f"the test rows have classes that no training row has: {shown(unknown)}; need training "
-            "rows of every class"
-            + ", or --regression to predict numbers"
-            * (classes.dtype.kind in "iu")
+            f"rows of every class{hint}"
         )
+    return test_y
 
 
 def tables(given: Keywords, dtype: str, columns: Names = None) -> tuple[str, datasets.Split]:
