@@ -174,3 +174,14 @@ def test_divergence_names_the_column_whose_range_is_the_cause():
         net().train(frame, TWO)
     with pytest.raises(fastnn.DivergenceError, match=r"Try standardize_targets=True \(y reaches"):
         net((6, 16, 1), output="identity").train(X, 1e7 * NUMBERS)
+
+
+def test_an_estimator_says_it_in_scikit_learns_words():
+    exceptions = pytest.importorskip("sklearn.exceptions")
+    from fastnn.estimators import MLPClassifier, MLPRegressor
+
+    with pytest.warns(exceptions.ConvergenceWarning, match="of no use.*learning_rate_init") as seen:
+        MLPClassifier(solver="sgd", activation="tanh", learning_rate_init=1e3).fit(X, TWO)
+    assert seen[0].filename == __file__
+    with pytest.raises(ValueError, match=r"TransformedTargetRegressor.*StandardScaler before this"):
+        MLPRegressor(solver="sgd", learning_rate_init=1).fit(X, 1e7 * NUMBERS)

@@ -16,17 +16,24 @@ from sklearn.utils.validation import validate_data
 from fastnn import schedules
 from fastnn.activations import Array
 from fastnn.checks import values as check
+from fastnn.checks.warning import ConvergenceWarning as OwnConvergenceWarning
 from fastnn.model.initializers import Initializer
 from fastnn.network import Network
 from fastnn.optimizers import OPTIMIZERS, SGD, Adam, Optimizer, named
 from fastnn.schedules import Schedule
 from fastnn.training.evaluation import DivergenceError
-from fastnn.training.history import Row
+from fastnn.training.history import History, Row
 from fastnn.training.rows import stratified
 
 ACTIVATIONS = {"logistic": "sigmoid"}
 LOSSES = {"log_loss": None, "squared_error": "mse", "absolute_error": "mae"}
 SCHEDULES = ("constant", "invscaling", "adaptive")
+THEIRS = {
+    "standardize_inputs=True": "a StandardScaler before this estimator",
+    "standardize_targets=True": "a TransformedTargetRegressor with a StandardScaler",
+    "a lower learning_rate than": "a lower learning_rate_init: the rate was",
+    "a lower l2 than": "a lower alpha: the penalty was",
+}
 
 
 @dataclass(eq=False, repr=False)
@@ -182,7 +189,8 @@ class MLP(BaseEstimator):
         penalty = check.real("alpha", self.alpha, least=0) / (batch * mean_weight)
         progress = _Progress(self, network, len(X), penalty)
         try:
-            network.train(
+            history = _train_quietly(
+                network,
                 X,
                 y,
                 1 if partial else max_iter,
@@ -207,14 +215,19 @@ class MLP(BaseEstimator):
             if progress.best is None:
                 raise ValueError(
                     "Solver produced non-finite parameter weights. The input data may contain "
-                    f"large values and need to be preprocessed. {error}"
+                    f"large values and need to be preprocessed. {_in_their_words(str(error))}"
                 ) from error
             self.n_iter_ += 1
             self.loss_curve_.append(np.nan)
             self.validation_scores_.append(np.nan)
-            message = f"training diverged; the parameters of the best epoch are kept: {error}"
+            message = (
+                "training diverged; the parameters of the best epoch are kept: "
+                f"{_in_their_words(str(error))}"
+            )
             warnings.warn(message, ConvergenceWarning, stacklevel=4)
         else:
+            if history.warning:
+                warnings.warn(_in_their_words(history.warning), ConvergenceWarning, stacklevel=4)
             if not partial and self.n_iter_ == max_iter:
                 warnings.warn(
                     f"Stochastic Optimizer: Maximum iterations ({max_iter}) reached and the "
@@ -268,6 +281,20 @@ class MLP(BaseEstimator):
             return self.learning_rate
         check.one_of("learning_rate", self.learning_rate, {*SCHEDULES, *schedules.SCHEDULES})
         return progress.factor if self.learning_rate in SCHEDULES else self.learning_rate
+
+
+def _train_quietly(network: Network, *arguments: Any, **settings: Any) -> History:
+    """Train a network; that it is of no use is only in the history."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", OwnConvergenceWarning)
+        return network.train(*arguments, **settings)
+
+
+def _in_their_words(advice: str) -> str:
+    """Return advice about the arguments of `Network` in terms of scikit-learn's."""
+    for ours, theirs in THEIRS.items():
+        advice = advice.replace(ours, theirs)
+    return advice
 
 
 def _slope(network: Network) -> float:
