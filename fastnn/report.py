@@ -131,7 +131,7 @@ def write(
     settings : mapping, optional
         More entries of the table of settings, from names to values.
     names : sequence of str, optional
-        Names of the classes, or of the outputs for numbers.
+        Names of the classes, by default those of the network; or of the outputs for numbers.
     shape : sequence of int, optional
         (height, width) of rows that are images, as for `plots.mistakes`.
     title : str
@@ -163,6 +163,8 @@ def _page(
     title: str,
 ) -> str:
     found = plots.results(net, X, y)
+    if names is None and net.classes is not None:
+        names = list(map(str, net.classes))
     warning = []
     if history.warning:
         warning = [f'<p class="warning" role="alert">{escape(history.warning)}</p>']

@@ -186,13 +186,18 @@ def test_data_are_described(flowers, capsys):
             "--data {flowers} --label kind --predict {bare} --submission x.csv",
             "bare.csv' has no names of columns, so they are taken by position, and it has 2 feat",
         ),
+        (
+            "--data {bare} --label -1 --predict {text} --submission x.csv",
+            "column 1: 'rose'; need a number; a file to label has no column of labels",
+        ),
         ("--data {flowers} --label kind --test {named}", "has no column 'kind'"),
     ],
 )
 def test_data_that_do_not_fit_are_refused(flowers, tmp_path, capsys, options, message):
     (tmp_path / "other.csv").write_text("height\n1\n2\n")
     (tmp_path / "named.csv").write_text("height,depth,price\n1,2,3\n")
-    (tmp_path / "bare.csv").write_text("1,2\n3,4\n")
+    (tmp_path / "bare.csv").write_text("1,2\n3,4\n" * 9)
+    (tmp_path / "text.csv").write_text("1,rose\n3,rose\n")
     (tmp_path / "single.csv").write_text("height,label\n1,a\n2,a\n3,a\n")
     words = options.format(
         flowers=flowers,
@@ -200,6 +205,7 @@ def test_data_that_do_not_fit_are_refused(flowers, tmp_path, capsys, options, me
         named=tmp_path / "named.csv",
         single=tmp_path / "single.csv",
         bare=tmp_path / "bare.csv",
+        text=tmp_path / "text.csv",
     )
     assert message in refusal(f"{SHORT} {words}", capsys)
 

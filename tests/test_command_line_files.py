@@ -320,6 +320,19 @@ def test_numbers_without_a_name_are_called_predictions(tmp_path, capsys, sizes, 
     assert heading.split(",")[0] in run(words, capsys, predict.main)
 
 
+def test_classes_that_are_bools_are_known_in_files(data, tmp_path, capsys):
+    table = fastnn.datasets.read_csv(data, "kind")
+    network = fastnn.Network([2, 1], seed=0)
+    network.train(table, table.y == "a")
+    network.save(tmp_path / "net")
+    truths = rewritten(data, lambda row: [*row[:2], str(row[2] == "a")], "truths.csv")
+    truths.write_text(truths.read_text().replace("False", "kind", 1))
+    printed = run(f"{tmp_path}/net --data {truths} --label kind", capsys, predict.main)
+    accuracy = network.evaluate(table, table.y == "a")["accuracy"]
+    assert f"test accuracy  {accuracy:.4f}" in printed
+    assert "False  True\n" in printed
+
+
 def test_labels_that_are_no_numbers_are_refused_where_numbers_are_predicted(data, tmp_path, capsys):
     run(f"{SHORT} --data {data} --drop kind --label width --save {tmp_path}/net", capsys)
     said = refusal(f"{tmp_path}/net --data {data} --label kind", capsys, predict.main)
@@ -350,6 +363,17 @@ def test_classes_of_test_rows_alone_are_named_with_what_may_help(tmp_path, capsy
     said = refusal(f"{SHORT} --data {path}", capsys)
     hint = "need training rows of every class, or --regression to predict numbers"
     assert re.search(rf"that no training row has: \d+, \d+, \d+, \d+; {hint}", said)
+
+
+def test_numbers_of_test_rows_are_classes_that_are_text(tmp_path, capsys):
+    (tmp_path / "train.csv").write_text("a,label\n" + "1,x\n2,7\n3,8\n" * 9)
+    (tmp_path / "test.csv").write_text("a,label\n2,7\n3,8\n")
+    words = f"{SHORT} --data {tmp_path}/train.csv --test {tmp_path}/test.csv"
+    matrix = run(words, capsys).split("the predicted ones\n")[1].splitlines()
+    assert matrix[0].split() == ["7", "8", "x"]
+    assert [sum(map(int, row.replace(".", "0").split()[1:])) for row in matrix[1:4]] == [1, 1, 0]
+    said = refusal(f"{SHORT} --data {tmp_path}/test.csv --test {tmp_path}/train.csv", capsys)
+    assert "classes that no training row has: x; need" in said
 
 
 def test_excel_files_are_called_so(tmp_path, capsys):

@@ -279,6 +279,15 @@ def test_a_warning_of_the_run_stands_at_the_top(runs, pages, tmp_path):
     assert 'role="alert"' not in pages["classes"]
 
 
+def test_classes_are_called_as_the_network_knows_them(runs, tmp_path):
+    net, history, X, y = runs["classes"]
+    net = copy.deepcopy(net)
+    net.classes = ["oak", "elm", "fir"]
+    report.write(tmp_path / "report.html", net, history, X, np.array(net.classes)[y])
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert all(f"<tr><td>{name}</td>" in page for name in net.classes)
+
+
 def test_what_is_wider_than_a_phone_scrolls_and_says_so(pages):
     boxes = re.findall(
         r'(<p class="hint">[^<]*</p>\n)?<div class="scroll( wide)?"[^>]*>(.*?)</div>',

@@ -177,6 +177,17 @@ def test_a_column_without_a_name_has_its_position_for_one(write):
     assert read_csv(write(",a,\n0,1,2\n")).features == ("0", "a", "2")
 
 
+@pytest.mark.parametrize("first", ["", "Unnamed: 0"])
+def test_row_numbers_without_a_name_are_warned_of(write, first):
+    text = f"{first},a\n5,1\n6,3\n7,2\n"
+    name = first or "0"
+    with pytest.warns(UserWarning, match=rf"counts the rows, .*; drop=\['{name}'\] leaves it out"):
+        read_csv(write(text))
+    assert read_csv(write(text), drop=[0]).features == ("a",)
+    read_csv(write(text.replace("6", "8")))
+    read_csv(write(text.replace(f"{first},", "b,", 1)))
+
+
 def test_a_path_may_be_text(write):
     assert_equal(read_csv(str(write("a,b\n1,2\n"))), np.float32([[1, 2]]))
 

@@ -125,11 +125,15 @@ def _read(given: Given, net: Network) -> tuple[str, datasets.Table]:
 
 def _places(name: str, labels: Array, classes: tuple[int | str, ...]) -> Array:
     """Return the positions of labels in the classes."""
-    known = {str(label): place for place, label in enumerate(classes)}
+    # In files, bools are read as 0 and 1.
+    known = {
+        str(int(label) if isinstance(label, bool) else label): place
+        for place, label in enumerate(classes)
+    }
     texts = list(map(str, labels.tolist()))
     if unknown := set(texts) - known.keys():
         raise ValueError(
-            f"{name} has the label {min(unknown)!r}; the network knows {', '.join(known)}"
+            f"{name} has the label {min(unknown)!r}; the network knows {reading.shown(classes)}"
         )
     return np.array([known[text] for text in texts])
 

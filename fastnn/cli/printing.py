@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -17,19 +18,31 @@ from fastnn.training import settings
 
 MOST_CLASSES = 30  # of a confusion matrix that is printed
 WIDEST_NAME = 12
+# An argument whose option has another name.
+OTHERWISE = {"frozen": "freeze"}
+# Arguments that name columns, and how `fastnn.datasets` proposes or refuses them.
+COLUMN_OPTIONS = {"label": "--label", "header": "--no-header", "drop": "--drop"}
+PROPOSED = re.compile(r"\b(label|drop)=\[?('?)(.+?)\2\]?(?= if this is| to leave| leaves)")
+NO_USE = re.compile(r"(label|header|drop) must be None, got .*")
 
 
 def as_options(message: str) -> str:
     """Return a message of the library with options for the arguments that it names."""
-    names = "|".join(name for name in {*settings.NAMES, *tuning.OF_NETWORK} if "_" in name)
+    names = {*settings.NAMES, *tuning.OF_NETWORK, "folds", "seed", "validation"}
+    compound = "|".join(name for name in names if "_" in name)
 
     def option(found: re.Match[str]) -> str:
         value = "" if found[2] in (None, "True") else f" {found[2]}"
         return f"--{found[1].replace('_', '-')}{value}"
 
     around = r"\w/\\'\"-"  # of names of files, and of other names
-    pattern = rf"(?<![{around}.=])({names})(?:=([\w.+-]*\w))?(?![{around}]|\.\w)"
-    return re.sub(pattern, option, message)
+    pattern = rf"(?<![{around}.=])({compound})(?:=([\w.+-]*\w))?(?![{around}]|\.\w)"
+    message = re.sub(pattern, option, message)
+    first = message.split(" ", 1)[0]
+    if first in names:
+        message = f"--{OTHERWISE.get(first, first)}{message.removeprefix(first)}"
+    message = NO_USE.sub(lambda found: f"{COLUMN_OPTIONS[found[1]]} does not apply to it", message)
+    return PROPOSED.sub(lambda found: f"--{found[1]} {shlex.quote(found[3])}", message)
 
 
 @contextmanager

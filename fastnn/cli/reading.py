@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-import shlex
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -14,13 +13,11 @@ import numpy as np
 from fastnn import datasets
 from fastnn.activations import Array
 from fastnn.cli.groups import Keywords
+from fastnn.cli.printing import COLUMN_OPTIONS
 from fastnn.training.rows import stratified
 
-# How `fastnn.datasets.read_csv` proposes to name the label, and to leave a column out, in Python.
-LABEL = re.compile(r"or label=('?)(.+?)\1 if this is the label")
-DROP = re.compile(r"or drop=\[('?)(.+?)\1\] to leave")
-NONE = re.compile(r"(label|header|drop) must be None, got .*")
-OPTIONS = {"label": "label", "header": "no-header", "drop": "drop"}
+# What `fastnn.datasets.read_csv` proposes for a column of text.
+PROPOSAL = re.compile(r", or (label=.+? if this is the label|drop=.+? to leave the column out)")
 TEST_SHARE = 0.2
 MANY_CLASSES, FEW_ROWS = 20, 10  # beyond, and below for each, whole numbers may be no classes
 
@@ -106,7 +103,7 @@ def read(given: Keywords) -> Dataset:
             )
         return Dataset(name, X, y, test_X, test_y, (), train.features, notes)
     classes = np.unique(y)
-    _check_known(classes, test_y)
+    test_y = _of_known(classes, test_y)
     y, test_y = np.searchsorted(classes, y), np.searchsorted(classes, test_y)
     names = tuple(classes.tolist())
     return Dataset(name, X, y, test_X, test_y, names, train.features, notes)
@@ -127,27 +124,29 @@ def _check_classes(name: str, y: Array) -> None:
         )
 
 
-def _check_known(classes: Array, test_y: Array) -> None:
-    """Refuse test rows of classes that no training row has."""
-    if test_y.dtype.kind != classes.dtype.kind:  # numbers among text
-        classes, test_y = classes.astype(str), test_y.astype(str)
+def _of_known(classes: Array, test_y: Array) -> Array:
+    """Return labels of test rows in the type of the classes, after refusing unknown ones."""
+    if classes.dtype.kind == "U":
+        test_y = test_y.astype(str)  # numbers, if the test rows have no text
+    elif test_y.dtype.kind != classes.dtype.kind:
+        test_y, classes = test_y.astype(str), classes.astype(str)  # of which one is unknown
     unknown = np.setdiff1d(test_y, classes).tolist()
     if unknown:
+        hint = "" if classes.dtype.kind == "U" else ", or --regression to predict numbers"
         raise ValueError(
             f"the test rows have classes that no training row has: {shown(unknown)}; need training "
-            "rows of every class"
-            + ", or --regression to predict numbers"
-            * (classes.dtype.kind in "iu")
+            f"rows of every class{hint}"
         )
+    return test_y
 
 
 def tables(given: Keywords, dtype: str, columns: Names = None) -> tuple[str, datasets.Split]:
     """Return the name and the tables of the data that are named; by default that is MNIST."""
     if "data" in given:
         return given["data"].name, load(given["data"], given, dtype, columns)
-    for name, option in OPTIONS.items():
+    for name, option in COLUMN_OPTIONS.items():
         if name in given:
-            raise ValueError(f"--{option} needs --data PATH")
+            raise ValueError(f"{option} needs --data PATH")
     loaded = datasets.load_mnist()
     train = datasets.Table(*loaded[:2], None, "digit")
     return "MNIST", datasets.Split(train, train._replace(X=loaded[2], y=loaded[3]))
@@ -165,23 +164,25 @@ def joined(split: datasets.Split) -> tuple[Array, Array | None]:
 def load(path: Path, given: Keywords, dtype: str, columns: Names = None) -> datasets.Split:
     """Read a data set: the columns of these names, or all but those to leave out."""
     label = given.get("label")
-    try:
-        return datasets.load(
-            path,
-            None if label is None else _column(label),
-            header=given.get("header"),
-            dtype=dtype,
-            columns=columns,
-            drop=tuple(map(_column, given.get("drop", ()))),
-        )
-    except ValueError as error:
-        raise ValueError(_as_options(str(error))) from None
+    return datasets.load(
+        path,
+        None if label is None else _column(label),
+        header=given.get("header"),
+        dtype=dtype,
+        columns=columns,
+        drop=tuple(map(_column, given.get("drop", ()))),
+    )
 
 
 def unlabelled(path: Path, given: Keywords, data: Dataset) -> datasets.Table:
     """Read data to predict after training; a column of labels among them is not read."""
     options = {name: value for name, value in given.items() if name != "label"}
-    table = load(path, options, given["dtype"], data.features).train
+    try:
+        table = load(path, options, given["dtype"], data.features).train
+    except ValueError as error:  # no option is for the columns of this file alone
+        message, count = PROPOSAL.subn("", str(error))
+        hint = "; a file to label has no column of labels" * bool(count)
+        raise ValueError(f"{message}{hint}") from None
     same_number(path, table, data.X.shape[1])
     return table
 
@@ -189,17 +190,6 @@ def unlabelled(path: Path, given: Keywords, data: Dataset) -> datasets.Table:
 def _column(text: str) -> str | int:
     """Return a column as it is typed; an integer is a position."""
     return int(text) if text.lstrip("-").isdigit() else text
-
-
-def _as_options(message: str) -> str:
-    """Return a message of `fastnn.datasets` with options for the arguments that it names."""
-
-    def option(name: str, end: str) -> Callable[[re.Match[str]], str]:
-        return lambda found: f"or {name} {shlex.quote(found[2])} {end}"
-
-    message = LABEL.sub(option("--label", "if this is the label"), message)
-    message = NONE.sub(lambda found: f"--{OPTIONS[found[1]]} does not apply to it", message)
-    return DROP.sub(option("--drop", "to leave"), message)
 
 
 def same_number(path: Path | str, table: datasets.Table, count: int) -> None:

@@ -14,6 +14,7 @@ from typing import TextIO
 import numpy as np
 
 from fastnn.checks.values import DTYPES, one_of
+from fastnn.checks.warning import warn
 from fastnn.datasets.columns import EXACT, Table, fill, is_number, labels_of, whole
 from fastnn.datasets.idx import CHUNK, open_content, read_up_to
 from fastnn.datasets.layout import Request, checked_column, checked_drop, checked_names, form_of
@@ -96,7 +97,8 @@ def read_csv(
     Notes
     -----
     Numbers are what `float` reads; True and False, in upper or lower case, are 1 and 0. They are
-    rounded to the nearest float64, then to the dtype. If pandas 3.1 or later is installed, it reads
+    rounded to the nearest float64, then to the dtype. There is a warning if the first column has no
+    name and counts the rows. If pandas 3.1 or later is installed, it reads
     large files faster; otherwise NumPy does. The result is the same to the bit.
 
     Examples
@@ -118,9 +120,13 @@ def read_csv(
         checked_drop(drop),
     )
     name = repr(os.fspath(path))
-    table = _by_threads(path, name, request)
-    if table is not None:
-        return table
+    table = _by_threads(path, name, request) or _read(path, name, request)
+    _warn_of_row_numbers(name, table)
+    return table
+
+
+def _read(path: str | os.PathLike[str], name: str, request: Request) -> Table:
+    """Read a file with the fastest reader that can, or say what is wrong."""
     with open_content(path) as stream:
         content = _text(stream, name, os.path.getsize(path))
     _check_text(name, content)
@@ -133,6 +139,17 @@ def read_csv(
         except (ValueError, OverflowError, MemoryError):
             continue  # `by_cell` says what is wrong, such as a row of very many cells
     return _table(by_cell, content, form, numeric=False)
+
+
+def _warn_of_row_numbers(name: str, table: Table) -> None:
+    """Warn of a first column without a name that counts the rows, as DataFrames write it."""
+    if table.features and table.features[0] in ("0", "Unnamed: 0") and len(table.X) > 1:
+        column = table.X[:, 0].astype(np.float64)
+        if np.array_equal(column - column[0], np.arange(len(column))):
+            warn(
+                f"{name}: the first column has no name and counts the rows, and is read as a "
+                f"feature; drop=[{table.features[0]!r}] leaves it out"
+            )
 
 
 def _by_threads(path: str | os.PathLike[str], name: str, request: Request) -> Table | None:
