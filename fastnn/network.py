@@ -249,9 +249,10 @@ class Network(Inspectable):
         Returns
         -------
         History
-            One row per epoch: ``loss``, the mean over the training rows, each before the step that
-            used it, without penalties; the metrics of `evaluate` for validation and training data;
-            ``learning_rate`` at the start of the epoch; ``seconds`` and ``samples_per_second``.
+            One row per epoch: ``loss``, the mean over the training rows as their batches come, each
+            before the step of its batch, and without penalties; the metrics of `evaluate` for
+            validation and training data; ``learning_rate`` at the start of the epoch; ``seconds``
+            and ``samples_per_second``.
 
         Raises
         ------

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 PICTURES = {
     "curves": (
         "Loss and scores",
-        "During an epoch, the loss of each row is taken before the step that uses it.",
+        "During an epoch, the loss of each batch is taken before its step.",
     ),
     "learning_rate": ("Learning rate", "At the start of each epoch."),
     "throughput": ("Throughput", "Training samples per second, epoch by epoch."),

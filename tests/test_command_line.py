@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import inspect
 import warnings
@@ -544,6 +545,24 @@ def test_ctrl_c_ends_with_a_report_of_whole_epochs(folder, tmp_path, monkeypatch
     assert "\nstopped after 1 of 2 epochs: Ctrl-C\n" in printed
     assert "\ntest accuracy" in printed
     assert len(file.read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(("end", "code"), [("KeyboardInterrupt", 130), ("SystemExit(143)", 143)])
+def test_a_run_with_a_checkpoint_that_is_stopped_says_how_it_goes_on(
+    folder, tmp_path, monkeypatch, capsys, end, code
+):
+    def stop(row):
+        raise eval(end)
+
+    monkeypatch.setattr("fastnn.cli.train.format_row", stop)
+    arguments = f"{SHORT} --data {folder} --checkpoint {tmp_path / 'c'}".split()
+    with contextlib.suppress(SystemExit) if code == 143 else contextlib.nullcontext():
+        assert train.main(arguments) == code
+    name = {130: "Ctrl-C", 143: "SIGTERM"}[code]
+    assert (
+        f"\nstopped after 1 of 2 epochs: {name}; the same command with --resume continues\n"
+        in capsys.readouterr().out
+    )
 
 
 def test_a_network_is_saved_with_the_names_of_its_classes(run, python, tmp_path):

@@ -20,7 +20,7 @@ from fastnn.checks.values import DTYPES
 from fastnn.cli.groups import Group, Keywords, Parser, count, rate, share, without_comma
 from fastnn.cli.printing import as_options
 from fastnn.cli.reading import Dataset
-from fastnn.losses import LOSSES
+from fastnn.losses import DEFAULT_OUTPUT, LOSSES
 from fastnn.model.architecture import outputs_for
 from fastnn.model.initializers import INITIALIZERS
 from fastnn.network import Network
@@ -248,7 +248,7 @@ def network(given: Given, data: Dataset) -> Network:
     if data.classes:
         outputs = outputs_for(len(data.classes), arguments.get("output"))
     else:
-        arguments = {"output": "identity", **arguments}
+        arguments = {"output": _output_of_numbers(given), **arguments}
     net = Network([data.X.shape[1], *given["hidden"], outputs], **arguments)
     net.classes, net.features = data.classes or None, data.features
     return net
@@ -257,16 +257,18 @@ def network(given: Given, data: Dataset) -> Network:
 def network_arguments(given: Given, data: Dataset) -> Keywords:
     """Return arguments of `fastnn.Network`."""
     default = "standardize" not in given
-    scaled = (
-        not data.classes
-        and given.get("output", "identity") == "identity"
-        and given.get("loss") != "poisson"
-    )
+    output = given.get("output", _output_of_numbers(given))
+    scaled = not data.classes and output == "identity" and given.get("loss") != "poisson"
     return {
         "standardize_inputs": default and data.X.dtype != np.uint8,
         "standardize_targets": default and scaled,
         **_chosen(given, {*tuning.OF_NETWORK, "seed"}),
     }
+
+
+def _output_of_numbers(given: Given) -> str:
+    """Return the default output for numbers: that of the loss, if it is for one."""
+    return DEFAULT_OUTPUT.get(given.get("loss", ""), "identity")
 
 
 def heading(data: Dataset, scaled: Keywords) -> str:

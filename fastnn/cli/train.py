@@ -125,10 +125,13 @@ def _train(given: Given) -> int:
         ended = history.stopped
     except KeyboardInterrupt:
         ended = "Ctrl-C"
+    except SystemExit:  # which a checkpoint makes of SIGTERM
+        print(_stopped(given, len(recorded), "SIGTERM"), flush=True)
+        raise
     if history is not recorded and len(history) > len(recorded) == 0:
         say(f"the run of {given['checkpoint']} was already complete; nothing was trained")
     if ended:
-        print(f"\nstopped after {len(history)} of {given['epochs']} epochs: {ended}", flush=True)
+        print(_stopped(given, len(history), ended), flush=True)
     if history.best_epoch is not None:
         print(f"best epoch: {history.best_epoch}", flush=True)
     print_report(net, data.test_X, data.test_y, data.classes)
@@ -146,6 +149,13 @@ def _train(given: Given) -> int:
     seconds += history.compile_seconds
     print(f"\n{time.perf_counter() - start:.1f} s in all, {seconds:.1f} s of it {kernels} kernels")
     return parsing.INTERRUPTED if ended == "Ctrl-C" else 0
+
+
+def _stopped(given: Given, epochs: int, reason: str) -> str:
+    """Return after how many epochs a run has ended and why, and how it can go on."""
+    text = f"\nstopped after {epochs} of {given['epochs']} epochs: {reason}"
+    goes_on = "checkpoint" in given and reason in ("Ctrl-C", "SIGTERM", "max_seconds")
+    return text + "; the same command with --resume continues" * goes_on
 
 
 def _check_results(given: Given) -> None:
