@@ -253,6 +253,19 @@ def test_integer_names_are_names_and_not_positions():
         net.evaluate(X, np.where(np.arange(80) == 5, 0, y))
 
 
+@pytest.mark.parametrize("pair", [(-1, 1), (1, 2)])
+def test_two_numbers_that_are_classes_are_assigned_first(pair):
+    y = np.where(Y == "up", pair[1], pair[0])
+    net, by_name = Network([3, 4, 1], seed=2), Network([3, 4, 1], seed=2)
+    with pytest.raises(ValueError, match=f"assign .{pair[0]}, {pair[1]}. to its classes first"):
+        net.train(X, y, epochs=2)
+    net.classes = pair
+    net.train(X, y, epochs=2)
+    by_name.train(X, Y, epochs=2)
+    assert np.array_equal(net.parameters, by_name.parameters)
+    assert set(net.predict(X)) <= set(pair)
+
+
 def test_labels_beyond_the_classes_are_refused_with_their_row():
     net = Network([3, 4, 1], seed=2)
     net.train(X, Y, epochs=1)

@@ -199,7 +199,8 @@ def _labels(name: str, y: Array, outputs: int, chooses: bool) -> Targets:
     if low < 0 or high >= outputs:
         raise ValueError(
             f"{name} must hold labels from 0 to {outputs - 1}, as the network has {outputs} "
-            f"outputs; got labels from {low} to {high}"
+            f"outputs; got labels from {low} to {high}. Numbers that are names of classes are "
+            "assigned to the network's classes first"
         )
     labels = y.astype(np.int64, copy=False)
     return Targets(labels, labels)
@@ -220,9 +221,12 @@ def _check_reach(name: str, values: Array, architecture: Architecture) -> None:
         return
     words, least, most = REACH[output]
     if low < least or high > most:
+        hint = NUMBERS
+        if output == "sigmoid" and values.shape[1] == 1 and len(np.unique(values)) == 2:
+            hint += f". If these are two classes, assign [{low:g}, {high:g}] to its classes first"
         raise ValueError(
             f"{name} must hold targets {words}, which the output {output!r} can reach; got values "
-            f"from {low:g} to {high:g}. {NUMBERS}"
+            f"from {low:g} to {high:g}. {hint}"
         )
     if loss == "cross_entropy":
         sums = values.sum(axis=1, dtype=np.float64)
