@@ -310,7 +310,7 @@ def test_refused_data_leave_no_names_behind():
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_pictures_are_taken_flat(backend, dtype):
-    pictures = RNG.integers(0, 2, (20, 4, 5)).astype(dtype)
+    pictures = RNG.integers(0, 256, (20, 4, 5)).astype(dtype)
     y = RNG.integers(0, 3, 20)
     net = Network([20, 6, 3], seed=1, backend=backend)
     net.train(pictures, y, epochs=1)
@@ -319,6 +319,17 @@ def test_pictures_are_taken_flat(backend, dtype):
     one = net.predict_one(flat[0])
     assert np.array_equal(net.predict_one(pictures[0]), one)
     assert np.array_equal(net.predict_one(flat[:1]), one)
+
+
+def test_uint8_of_zeros_and_ones_is_warned_of():
+    X = RNG.integers(0, 2, (60, 3)).astype(np.uint8)
+    with pytest.warns(UserWarning, match="X is uint8, which is taken for pixels .* only 0 and 1"):
+        Network([3, 1], seed=0).train(X, X[:, 0], epochs=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Network([3, 1], seed=0).train(X * 255, X[:, 0], epochs=1)
+        Network([3, 1], seed=0).train(X.astype(bool), X[:, 0], epochs=1)
+        Network([3, 1], seed=0).train(X * 0, X[:, 0], epochs=1)
 
 
 def test_a_vector_is_a_column_where_there_is_one_input():

@@ -10,7 +10,10 @@ import numpy as np
 from fastnn.activations import Array
 from fastnn.checks.tables import Names, matched, numbers_in
 from fastnn.checks.values import BLOCK
+from fastnn.checks.warning import warn
 from fastnn.model.architecture import Architecture
+
+LOOKED_AT = 256  # rows of uint8
 
 
 def held_out(name: str, value: Any) -> tuple[Any, Any, Any]:
@@ -46,6 +49,15 @@ def features(
             f"got {X.shape}{hint}"
         )
     return readable(name, X, architecture, finite, names)
+
+
+def warn_of_no_pixels(name: str, X: Array) -> None:
+    """Warn of uint8 that can be no pixels, as the rows that are looked at hold 0 and 1 only."""
+    if X.dtype == np.uint8 and X[:: max(1, len(X) // LOOKED_AT)].max() == 1:
+        warn(
+            f"{name} is uint8, which is taken for pixels and divided by 255, but holds only 0 and "
+            f"1; {name}.astype('float32') leaves these as they are"
+        )
 
 
 def single_row(name: str, x: Any, architecture: Architecture, names: Names | None) -> Array:

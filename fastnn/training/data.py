@@ -106,6 +106,7 @@ def checked(
     architecture = model.architecture
     names = names_of("X", X) if model.features is None else model.features
     features = check.features("X", X, architecture, names)
+    check.warn_of_no_pixels("X", features)
     classes = classes_in("y", y, architecture) if model.classes is None else model.classes
     targets = check_targets("y", y, len(features), architecture, classes)
     rows = aside = None
