@@ -331,10 +331,11 @@ class Inspectable:
 
         Raises
         ------
-        FileNotFoundError
-            If the folder of ``path`` does not exist.
+        TypeError
+            If ``path`` is no path.
         OSError
-            If the file cannot be written; an older file of that name stays as it is.
+            If the file cannot be written (``FileNotFoundError`` if there is no folder for it,
+            ``IsADirectoryError`` if it is a folder); an older file of that name stays as it is.
         """
         storage.write(path, *files.contents(self.model, optimizer))
 

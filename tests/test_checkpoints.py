@@ -231,6 +231,14 @@ def test_killed_runs_go_on(run_python, tmp_path, backend):
 # What cannot be
 
 
+@pytest.mark.parametrize(
+    ("path", "error"), [("", FileNotFoundError), (".", IsADirectoryError), (5, TypeError)]
+)
+def test_a_checkpoint_that_can_be_no_file_is_refused_by_name(path, error):
+    with pytest.raises(error, match=r"^checkpoint "):
+        network().train(*blobs(), checkpoint=path)
+
+
 def test_what_cannot_be_written_is_known_before_training(tmp_path):
     net = network()
     before = net.parameters.tobytes()

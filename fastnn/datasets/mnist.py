@@ -6,7 +6,6 @@ import hashlib
 import http.client
 import os
 import sys
-import tempfile
 import urllib.request
 from collections.abc import Iterator
 from io import BufferedIOBase
@@ -17,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn.datasets.idx import CHUNK, open_content, read_idx
+from fastnn.writing import replacing_bytes
 
 CHECKSUMS = {
     "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -178,26 +178,22 @@ def _fetch(url: str, target: Path, checksum: str, progress: bool | None) -> None
     from tqdm import tqdm
 
     hidden = None if progress is None else not progress  # None: hidden unless on a terminal
-    with tempfile.TemporaryDirectory(prefix=".download-", dir=target.parent) as scratch:
-        partial = Path(scratch) / target.name
+    with replacing_bytes(target) as file:
         with (
             urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as response,
-            open(partial, "wb") as file,
             tqdm(desc=target.name, unit="B", unit_scale=True, disable=hidden) as bar,
         ):
             bar.total = int(response.headers.get("Content-Length", 0)) or None
             for chunk in _chunks(response):
                 file.write(chunk)
                 bar.update(len(chunk))
-            file.flush()
-            os.fsync(file.fileno())  # A crash after the replace must not leave an empty file.
-        with open_content(partial) as stream:
+        file.flush()
+        with open_content(file.name) as stream:
             digest = hashlib.sha256()
             for chunk in _chunks(stream):
                 digest.update(chunk)
         if digest.hexdigest() != checksum:
             raise ValueError(f"the content has SHA-256 {digest.hexdigest()}; need {checksum}")
-        os.replace(partial, target)
 
 
 def _chunks(stream: BufferedIOBase) -> Iterator[bytes]:

@@ -17,6 +17,7 @@ from fastnn.optimizers import Optimizer, named
 from fastnn.training.early_stopping import EarlyStopping
 from fastnn.training.fingerprints import of_setting
 from fastnn.training.history import Row
+from fastnn.writing import check_destination
 
 Callback = Callable[[Row], object]
 
@@ -96,6 +97,8 @@ def checked(keywords: Mapping[str, Any], architecture: Architecture, rows: int) 
     if given["checkpoint"] is None and (every is not None or given["resume"]):
         name = "resume" if given["resume"] else "checkpoint_every"
         raise ValueError(f"{name} needs a checkpoint, the path of a file")
+    if given["checkpoint"] is not None:
+        check_destination(given["checkpoint"], "checkpoint")
     if size is None:
         size = min(32, rows)
     if rate is None:
