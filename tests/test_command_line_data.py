@@ -138,6 +138,20 @@ def test_test_data_may_be_a_file_of_their_own(kaggle, tmp_path, capsys):
     assert "one.csv: 2,000 training and 1,000 test rows" in printed
 
 
+def test_the_label_of_test_data_goes_by_its_name_in_the_training_data(flowers, tmp_path, capsys):
+    rows = [line.split(",") for line in flowers.read_text().splitlines()]
+    (tmp_path / "other.csv").write_text(
+        "".join(",".join([row[1], row[0], row[3], row[2]]) + "\n" for row in rows)
+    )
+    expected = run(f"{SHORT} --data {flowers} --test {flowers} --label 1", capsys)
+    printed = run(f"{SHORT} --data {flowers} --test {tmp_path}/other.csv --label 1", capsys)
+    scores = [
+        [line for line in text.splitlines() if line.startswith("test ")]
+        for text in (expected, printed)
+    ]
+    assert scores[0] == scores[1] != []
+
+
 def test_data_are_described(flowers, capsys):
     printed = run(f"--data {flowers} --label kind --describe", capsys)
     for word in ("rose", "tulip", "lily", "height", "width", "price", "mean", "std"):

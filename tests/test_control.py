@@ -279,6 +279,11 @@ def test_of_each_class_the_same_share_is_set_aside(seed, rows, share):
     assert np.abs(taken - np.bincount(y, minlength=3) * len(aside) / rows).max() < 1
 
 
+@pytest.mark.parametrize(("share", "count"), [(0.07, 7), (0.071, 8), (0.55, 55)])
+def test_a_rounding_error_of_a_share_sets_no_further_row_aside(share, count):
+    assert len(stratified(share, 100, None, 0)[1]) == count
+
+
 @pytest.mark.parametrize("labels", [None, blobs()[1]])
 def test_what_is_set_aside_is_drawn_by_the_seed(labels):
     first, again, other = (stratified(0.25, 70, labels, seed)[1] for seed in (1, 1, 2))

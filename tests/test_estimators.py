@@ -88,6 +88,21 @@ def test_the_classifier_is_the_network_it_stands_for(backend):
 
 @each_backend
 @pytest.mark.parametrize("outputs", [1, 3])
+def test_an_l1_penalty_is_one_on_half_of_the_squared_error(backend, outputs):
+    y = np.stack([Y_IRIS, 2.0 - Y_IRIS, X_IRIS[:, 0]], axis=1)[:, :outputs]
+    regressor = MLPRegressor(
+        (7,), alpha=0, l1=0.1, batch_size=50, max_iter=3, random_state=3, backend=backend
+    ).fit(X_IRIS, y[:, 0] if outputs == 1 else y)
+    seed = np.random.RandomState(3).randint(np.iinfo(np.int32).max)
+    net = Network([4, 7, outputs], "relu", "identity", seed=seed, dtype="float64", backend=backend)
+    # The network's loss is the mean over the outputs, and not halved: 2 / outputs times theirs.
+    options = {"schedule": "constant", "optimizer": "adam", "l1": 0.1 * 2 / outputs}
+    net.train(X_IRIS, y, 3, 50, 0.001, **options)
+    np.testing.assert_allclose(regressor.coefs_[0], net.weights[0], rtol=1e-9)  # rounding of l1
+
+
+@each_backend
+@pytest.mark.parametrize("outputs", [1, 3])
 @pytest.mark.parametrize(
     "options",
     [
@@ -258,6 +273,15 @@ def test_weights_of_classes_are_weights_of_their_rows(weights):
         np.testing.assert_allclose(one.loss_curve_, other.loss_curve_, rtol=1e-9)  # rounding
 
 
+def test_weights_of_classes_are_multiplied_with_those_of_rows():
+    own, options = np.linspace(0.5, 2, 150), {"max_iter": 4, "random_state": 0}
+    of_classes = {0: 3.0, 1: 0.5, 2: 1.0}
+    one = MLPClassifier(class_weight=of_classes, **options).fit(X_IRIS, Y_IRIS, own)
+    product = own * np.array([3.0, 0.5, 1.0])[Y_IRIS]
+    two = MLPClassifier(**options).fit(X_IRIS, Y_IRIS, product)
+    assert one.loss_curve_ == two.loss_curve_
+
+
 # Life of an estimator
 
 
@@ -286,6 +310,25 @@ def test_early_stopping_keeps_the_best_epoch(backend):
     assert classifier.best_validation_score_ == max(scores)
     _, aside = stratified(0.1, 150, Y_IRIS, classifier.network_.seed)
     assert classifier.score(X_IRIS[aside], Y_IRIS[aside]) == max(scores)
+
+
+@each_backend
+def test_a_worse_fit_that_goes_on_keeps_the_best_epoch_of_the_last_one(backend):
+    classifier = MLPClassifier(
+        early_stopping=True, learning_rate_init=0.05, random_state=1, backend=backend,
+        warm_start=True, max_iter=30,
+    ).fit(X_IRIS, Y_IRIS)  # fmt: skip
+    best, coefs = classifier.best_validation_score_, np.array(classifier.coefs_[0])
+    classifier.set_params(learning_rate_init=1.0, max_iter=2).fit(X_IRIS, Y_IRIS)
+    assert max(classifier.validation_scores_[-2:]) <= best
+    assert np.array_equal(classifier.coefs_[0], coefs)
+
+
+def test_an_equal_score_is_no_worse_without_a_tolerance():
+    options = {"early_stopping": True, "tol": 0, "n_iter_no_change": 2, "max_iter": 9}
+    options |= {"learning_rate_init": 1e-12, "random_state": 0}
+    for Estimator in (MLPClassifier, neural_network.MLPClassifier):
+        assert Estimator(**options).fit(X_IRIS, Y_IRIS).n_iter_ == 9
 
 
 @pytest.mark.parametrize("labels", [np.arange(30) % 4, np.arange(30) // 29])

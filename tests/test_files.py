@@ -286,6 +286,27 @@ def test_a_damaged_file_is_refused(damaged, change, message):
     assert message in damaged(change)
 
 
+def test_a_header_longer_than_any_that_is_written_is_refused(tmp_path, monkeypatch):
+    trained().save(tmp_path / "net")
+    length = int.from_bytes((tmp_path / "net").read_bytes()[:8], "little")
+    monkeypatch.setattr(tensors, "LONGEST_HEADER", length)
+    fastnn.load(tmp_path / "net")
+    monkeypatch.setattr(tensors, "LONGEST_HEADER", length - 1)
+    with pytest.raises(ValueError, match=r"is not a \.safetensors file of fastnn, or is damaged"):
+        fastnn.load(tmp_path / "net")
+
+
+def test_a_file_of_a_version_without_names_of_features_is_loaded(tmp_path):
+    path = tmp_path / "net"
+    trained().save(path)
+    header, numbers = parts(path.read_bytes())
+    described = json.loads(header["__metadata__"]["network"])
+    del described["features"]
+    header["__metadata__"]["network"] = json.dumps(described)
+    path.write_bytes(packed(header, numbers))
+    assert fastnn.load(path).features is None
+
+
 def test_a_missing_tensor_is_named(damaged):
     def without(content):
         header, numbers = parts(content)

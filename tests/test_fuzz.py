@@ -16,6 +16,7 @@ pytest.importorskip("resource", reason="limits of memory and time are POSIX's")
 from faults import fuzz
 
 from fastnn import datasets
+from fastnn.datasets import delimited
 
 # For each reader.
 each_time = pytest.mark.parametrize("seconds", [0.5, pytest.param(5, marks=pytest.mark.long)])
@@ -93,6 +94,13 @@ def test_text_that_compresses_well_is_read(tmp_path):
     path = tmp_path / "zeros.csv.gz"
     path.write_bytes(gzip.compress(b"0,0,0,0\n" * (1 << 18)))
     assert datasets.read_csv(path, header=False).X.shape == (1 << 18, 4)
+
+
+def test_a_table_of_ordinary_ratio_may_unpack_to_more_than_any_file_may(tmp_path, monkeypatch):
+    monkeypatch.setattr(delimited, "_UNPACKED", 100)
+    path = tmp_path / "numbers.csv.gz"
+    path.write_bytes(gzip.compress(b"".join(b"%d,%d\n" % (i, i * i) for i in range(200))))
+    assert datasets.read_csv(path, header=False).X.shape == (200, 2)
 
 
 def test_too_many_columns_are_refused(tmp_path):

@@ -19,6 +19,9 @@ THREE = np.digitize(X[:, 0], [-0.5, 0.5])
 NUMBERS = X[:, 0] + 1
 RARE = (X[:, 0] > 2).astype(int)  # one row in forty
 PIXELS = RNG.integers(0, 256, (400, 50)) * (RNG.random((400, 50)) < 0.3)
+SORTED = np.repeat([-1, 1], [700, 100])[:, None] + np.random.default_rng(1).normal(
+    scale=0.3, size=(800, 6)
+)
 BRIGHT = (PIXELS[:, :25].sum(axis=1) > PIXELS[:, 25:].sum(axis=1)).astype(int)
 
 
@@ -31,6 +34,12 @@ def dead(layer, sizes=(6, 16, 16, 1), **options):
 
 def net(sizes=(6, 16, 1), *arguments, **options):
     return Network(list(sizes), *arguments, seed=1, **options)
+
+
+def scaled(factor, net):
+    for weights in net.weights:
+        weights *= factor
+    return net
 
 
 def zeros(rng, fan_in, fan_out):
@@ -119,6 +128,14 @@ def test_a_network_of_no_use_is_said(net, X, y, settings, parts, backend):
     assert not missing, history.warning
 
 
+@pytest.mark.parametrize(("batch_size", "judged"), [(40, True), (45, False)])
+def test_a_run_of_fewer_than_ten_steps_is_not_judged(batch_size, judged):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        history = dead(0).train(X, TWO, epochs=1, batch_size=batch_size)
+    assert len(caught) == bool(history.warning) == judged
+
+
 def test_there_are_fifteen_kinds_of_sick_runs_and_each_activation_is_among_them():
     assert len(SICK) >= 15
     saturated = {"relu", "tanh", "sigmoid", "softplus", "elu", "selu", "gelu", "silu"}
@@ -156,6 +173,10 @@ HEALTHY = {
     "several labels": (
         net((6, 16, 2), output="sigmoid"), X, np.stack([TWO, 1 - TWO], axis=1), {},
     ),
+    "tiny numbers": (
+        scaled(1e-7, net((6, 1), output="identity")), X, 1e-7 * X[:, 0], {"learning_rate": 1e-3},
+    ),
+    "rows sorted by class": (net(), SORTED, np.repeat([0, 1], [700, 100]), {}),
     "counts": (net(loss="poisson"), X, np.rint(np.exp(X[:, 0] / 2)), {"learning_rate": 0.01}),
 }  # fmt: skip
 

@@ -304,6 +304,13 @@ def test_refused_data_leave_no_names_behind():
     assert (net.features, net.classes) == (None, None)
 
 
+def test_a_run_that_diverges_in_its_first_step_leaves_no_names_behind():
+    net = Network([3, 4, 1], seed=2)
+    with np.errstate(all="ignore"), pytest.raises(fastnn.DivergenceError):
+        net.train(Frame(ABC), Y, learning_rate=1e300)
+    assert (net.features, net.classes) == (None, None)
+
+
 # What can mean one thing only
 
 
@@ -431,6 +438,7 @@ def test_names_of_optimizers_are_taken_in_any_case(name):
 
 MISTAKES = {
     "lr": (lambda net: net.train(X, Y, lr=0.1), "'lr'; did you mean 'learning_rate'"),
+    "LR": (lambda net: net.train(X, Y, LR=0.1), "'LR'; did you mean 'learning_rate'"),
     "n_epochs": (lambda net: net.train(X, Y, n_epochs=5), "did you mean 'epochs'"),
     "epoch": (lambda net: net.train(X, Y, epoch=5), "did you mean 'epochs'"),
     "batchsize": (lambda net: net.train(X, Y, batchsize=5), "did you mean 'batch_size'"),
@@ -458,6 +466,11 @@ def test_a_batch_of_more_rows_than_there_are_takes_all():
     for net, size in zip(nets, (80, 1000), strict=True):
         net.train(X, Y, epochs=2, batch_size=size)
     assert np.array_equal(nets[0].parameters, nets[1].parameters)
+
+
+def test_a_batch_of_very_many_rows_takes_no_memory_for_them():
+    net = Network([3, 4, 1], seed=1)
+    assert len(net.train(X, Y, epochs=2, batch_size=10**15)) == 2
 
 
 @pytest.mark.parametrize("count", [0, -1, 1.5, "two", True])

@@ -152,6 +152,16 @@ def test_the_epochs_of_a_network_that_was_trained_before_are_kept(tmp_path):
     assert again["epoch"] == [3, 4, 5]
 
 
+def test_early_stopping_goes_on_counting_the_epochs_without_a_better_value(tmp_path):
+    options = {
+        "epochs": 9, "checkpoint": tmp_path / "c", "resume": True,
+        "early_stopping": EarlyStopping("loss", patience=3, min_change=1e9),
+    }  # fmt: skip
+    interrupted(network(), X, Y, after=3, **options)
+    history = network().train(X, Y, **options)
+    assert (len(history), history.stopped) == (4, "early stopping")
+
+
 # A limit of time
 
 
@@ -318,6 +328,7 @@ nested_otherwise.__qualname__ = "nested"
         (lambda t: 1.0, lambda t: t),
         (lambda t: min(1.0, t), lambda t: max(1.0, t)),
         (lambda t, factor=1.0: factor, lambda t, factor=0.5: factor),
+        (lambda t, *, factor=1.0: factor, lambda t, *, factor=0.5: factor),
         (rate(1.0), rate(0.5)),
         (rate((1, 2)), rate((1, 3))),
         (rate(rate(1.0)), rate(rate(0.5))),

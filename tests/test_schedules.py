@@ -158,6 +158,10 @@ def test_reductions_after_two_epochs_without_a_fall_of_a_tenth(losses, reduction
     assert ReduceOnPlateau(patience=2, min_change=0.1).reductions(losses) == reductions
 
 
+def test_an_equal_loss_is_no_fall():
+    assert ReduceOnPlateau(patience=2, min_change=0).reductions([1.0] * 5) == 2
+
+
 def test_reductions_wait_for_as_many_epochs_as_asked():
     counts = [ReduceOnPlateau(patience=n).reductions([1.0] * 13) for n in (1, 2, 3, 4, 12, 13)]
     assert counts == [12, 6, 4, 3, 1, 0]

@@ -15,6 +15,7 @@ from cases import BACKENDS, DTYPES, Case, fitting, make_data, make_network
 import fastnn
 from fastnn import optimizers, schedules
 from fastnn.activations import HIDDEN
+from fastnn.backends.compiled.kernels import products
 from fastnn.losses import NATURAL, PAIRS
 from fastnn.optimizers import OPTIMIZERS
 from fastnn.schedules import SCHEDULES
@@ -172,6 +173,25 @@ def test_max_norm_holds_after_every_step(backend):
     net.train(X, y, epochs=1, batch_size=40, learning_rate=5.0, max_norm=0.7)
     norms = np.concatenate([np.sqrt((w**2).sum(axis=0)) for w in net.weights])
     assert norms.max() == pytest.approx(0.7, rel=1e-6)
+
+
+@each_dtype
+def test_max_norm_reaches_the_units_beyond_the_buffer_of_a_thread(dtype):
+    units = products.pack_size(np.dtype(dtype).itemsize) + 40
+    case = Case((3, units, 2), dtype=dtype)
+    X, y, _ = data_and_weights(case)
+    limit = float(np.median(np.sqrt((make_network(case).weights[0] ** 2).sum(axis=0))))
+    hidden = []
+    for backend in BACKENDS:
+        net = make_network(case, backend, threads=1)
+        net.train(X, y, epochs=1, batch_size=20, optimizer="sgd", max_norm=limit)
+        hidden.append(np.array(net.weights[0]))
+    norms = np.sqrt((hidden[0][:, -40:] ** 2).sum(axis=0))
+    rounded = limit * (1 - 1e-6)  # float32 has 7 digits
+    assert 0 < np.count_nonzero(norms < rounded) < 40
+    assert norms.max() == pytest.approx(limit, rel=1e-6)
+    # Two steps and a sum of three squares: a few roundings of numbers below 1.
+    np.testing.assert_allclose(*hidden, rtol=0, atol=np.finfo(dtype).eps * 10)
 
 
 @each_backend

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -195,6 +197,23 @@ def test_what_diverged_comes_after_scores_below_zero(monkeypatch):
     X, _ = blobs()
     found = fastnn.tune(X, X[:, 0], {"l2": [1, 9, 5]}, folds=2, standardize_inputs=True, epochs=1)
     assert [row["l2"] for row in found.results] == [5, 9, 1]
+
+
+def test_the_seconds_are_those_of_all_epochs(monkeypatch):
+    from fastnn.training import loop
+
+    ticks = itertools.count()
+    monkeypatch.setattr(loop, "time", types.SimpleNamespace(perf_counter=lambda: next(ticks)))
+    options = {"folds": 2, "backend": "numpy", "progress": False}
+    found = fastnn.tune(*blobs(), {"epochs": [1, 3]}, **options)
+    seconds = {row["epochs"]: row["seconds"] for row in found.results}
+    assert seconds[3] == 3 * seconds[1]
+
+
+def test_the_final_network_too_has_the_settings_of_the_grid_where_both_name_one():
+    found = fastnn.tune(*blobs(), {"hidden": [(3,)]}, folds=2, hidden=(5,), **FAST)
+    assert found.best == {"hidden": (3,)}
+    assert found.network.architecture.sizes == (6, 3, 3)
 
 
 def test_a_class_with_fewer_rows_than_folds_is_missing_in_some():

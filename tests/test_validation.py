@@ -203,6 +203,7 @@ BAD_INPUTS = {
     "a set": ({1}, TypeError, ["numbers", "{1}"]),
     "a sparse matrix": (sparse(), TypeError, ["sparse", "csr_array", "toarray()"]),
     "numbers too large for float32": (spoilt(1e300), ValueError, ["1e+300", "float32", "row 2"]),
+    "numbers too far below zero": (spoilt(-1e300), ValueError, ["-1e+300", "float32", "row 2"]),
 }
 
 

@@ -14,7 +14,7 @@ from fastnn.backends.compiled import functions
 from fastnn.backends.compiled.kernels import elementary, layout, products
 from fastnn.backends.compiled.machinery import vector_ir
 from fastnn.backends.compiled.machinery.jit import serial
-from fastnn.model.architecture import padded
+from fastnn.model.architecture import CACHE_LINE, padded
 from fastnn.model.parameters import aligned_zeros
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
@@ -30,6 +30,12 @@ def tolerance(dtype, count):
     Each of the partial sums, which grow like the root of the length, is rounded.
     """
     return np.finfo(dtype).eps * (4 + count)
+
+
+@each_dtype
+def test_parameters_begin_on_a_cache_line(dtype):
+    vectors = [aligned_zeros(size, np.dtype(dtype)) for size in range(1, 40)]
+    assert {vector.ctypes.data % CACHE_LINE for vector in vectors} == {0}
 
 
 class Matrix:

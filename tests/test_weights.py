@@ -169,10 +169,12 @@ def test_bad_weights_are_refused(make, options, message):
     assert net.parameters.tobytes() == before
 
 
-@pytest.mark.parametrize("make", [network, labelling])
-def test_class_weights_need_one_class_a_row(make):
+@pytest.mark.parametrize(
+    ("make", "value"), [(network, 1 / 3), (labelling, 1 / 3), (labelling, 1), (labelling, 0)]
+)
+def test_class_weights_need_one_class_a_row(make, value):
     with pytest.raises(ValueError, match="class_weight needs a y that names one class in each row"):
-        make().train(blobs()[0], np.full((70, 3), 1 / 3), class_weight=[1, 2, 3])
+        make().train(blobs()[0], np.full((70, 3), value), class_weight=[1, 2, 3])
 
 
 # What the layers make of data, and the gradient of inputs

@@ -258,6 +258,16 @@ def test_a_file_that_is_replaced_hands_on_its_permissions(tmp_path, write, mode)
 
 
 @posix
+@each_writer
+def test_the_right_to_run_as_the_owner_of_a_file_is_not_handed_on(tmp_path, write):
+    path = tmp_path / "file"
+    path.write_text("old")
+    path.chmod(0o4755)
+    write(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o755
+
+
+@posix
 def test_a_file_system_without_permissions_takes_files(tmp_path, monkeypatch):
     def refuse(path, mode):
         raise PermissionError(errno.EPERM, "Operation not permitted", path)
