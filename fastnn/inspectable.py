@@ -29,7 +29,14 @@ from fastnn.training.evaluation import check_loss, evaluate, outputs, scale_targ
 from fastnn.training.row_weights import ClassWeight
 
 # What other libraries call the methods of this one.
-ELSEWHERE = {"fit": "train", "score": "evaluate", "coefs_": "weights", "intercepts_": "biases"}
+ELSEWHERE = {
+    "coefs_": "weights",
+    "fit": "train",
+    "forward": "predict_proba",
+    "intercepts_": "biases",
+    "load": "fastnn.load",
+    "score": "evaluate",
+}
 
 
 class Inspectable:

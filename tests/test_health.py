@@ -23,6 +23,7 @@ SORTED = np.repeat([-1, 1], [700, 100])[:, None] + np.random.default_rng(1).norm
     scale=0.3, size=(800, 6)
 )
 BRIGHT = (PIXELS[:, :25].sum(axis=1) > PIXELS[:, 25:].sum(axis=1)).astype(int)
+FULL = (PIXELS.sum(axis=1) > np.quantile(PIXELS.sum(axis=1), 0.7)).astype(int)
 
 
 def dead(layer, sizes=(6, 16, 16, 1), **options):
@@ -102,6 +103,18 @@ SICK = {
         net((6, 16, 1), "sigmoid"), X + 3e4 * np.eye(6)[5], NUMBERS > 1, {"learning_rate": 30},
         ["Try standardize_inputs=True (column 5 of X reaches from"],
     ),
+    "numbers that Adam is far from": (
+        net((6, 16, 1), output="identity"), X, 3e5 + 1e5 * NUMBERS, {"optimizer": "adam"},
+        ["Try standardize_targets=True (y reaches"],
+    ),
+    "layers of sigmoid that learn nothing": (
+        net((6, 16, 16, 16, 1), "sigmoid", "identity"), X, NUMBERS, {"learning_rate": 0.01},
+        ["it predicts almost the same for each of 400 rows", "activation='relu'"],
+    ),
+    "uint8 that is almost 0": (
+        net((50, 16, 1)), (PIXELS // 16).astype(np.uint8), FULL, {"learning_rate": 0.1},
+        ["the same class", "standardize_inputs=True, as uint8 is divided by 255"],
+    ),
     "a penalty on the weights": (net(), X, TWO, {"l2": 3}, ["a lower l2 than 3"]),
     "l1": (net(), X, TWO, {"l1": 1}, ["a lower l1 than 1"]),
     "mae": (dead(0, loss="mae"), X, NUMBERS, {}, ["layer 0"]),
@@ -174,7 +187,7 @@ HEALTHY = {
         net((6, 16, 2), output="sigmoid"), X, np.stack([TWO, 1 - TWO], axis=1), {},
     ),
     "tiny numbers": (
-        scaled(1e-7, net((6, 1), output="identity")), X, 1e-7 * X[:, 0], {"learning_rate": 1e-3},
+        scaled(1e-7, net((6, 1), output="identity")), X, 1e-7 * X[:, 0], {"learning_rate": 0.1},
     ),
     "rows sorted by class": (net(), SORTED, np.repeat([0, 1], [700, 100]), {}),
     "counts": (net(loss="poisson"), X, np.rint(np.exp(X[:, 0] / 2)), {"learning_rate": 0.01}),

@@ -142,6 +142,121 @@ def test_numbers_as_names_of_columns_are_no_names():
     assert len(net.predict(pandas_frame(X[:, ::-1]))) == len(X)
 
 
+def test_numbers_that_do_more_than_count_are_names():
+    net = Network([3, 4, 1], seed=1)
+    net.train(Frame({10: X[:, 0], 20: X[:, 1], 30: X[:, 2]}), Y, epochs=1)
+    assert net.features == ("10", "20", "30")
+    shuffled = pandas_frame({30: X[:, 2], 10: X[:, 0], 20: X[:, 1]})
+    assert np.array_equal(net.predict_proba(shuffled), net.predict_proba(X))
+
+
+@pytest.mark.parametrize("order", ["abc", [2, 1, 0]])
+def test_names_that_meet_a_network_without_are_warned_of(order):
+    net = Network([3, 4, 1], seed=1)
+    net.train(X, Y, epochs=1)
+    with pytest.warns(UserWarning, match="X has names of columns, but .* taken by position"):
+        net.predict(Frame(dict(zip(order, X.T, strict=True))))
+
+
+def rows_in(index, values):
+    pandas = pytest.importorskip("pandas")
+    kind = pandas.DataFrame if values.ndim == 2 else pandas.Series
+    return kind(values, index=index)
+
+
+COUNTED = np.arange(80)
+MIXED = RNG.permutation(80)
+
+
+@pytest.mark.parametrize("method", ["train", "evaluate", "validation"])
+@pytest.mark.parametrize(
+    ("one", "other", "warned"),
+    [
+        (COUNTED, COUNTED, False),
+        (MIXED, MIXED, False),
+        (COUNTED, MIXED, True),
+        (MIXED, COUNTED, True),
+        (MIXED + 100, COUNTED, False),
+        (COUNTED + 100, COUNTED + 300, True),
+    ],
+)
+def test_rows_whose_indexes_differ_are_warned_of(one, other, warned, method):
+    net = Network([3, 4, 1], seed=1)
+    net.classes = ["down", "up"]
+    frame, labels = rows_in(one, X), rows_in(other, Y)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        if method == "validation":
+            net.train(X, Y, epochs=1, validation=(frame, labels))
+        else:
+            getattr(net, method)(frame, labels)
+    assert [str(each.message).endswith("in the order of X") for each in caught] == [True] * warned
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_other_numbers_for_a_network_of_pixels_are_warned_of(backend, tmp_path):
+    pixels = RNG.integers(0, 256, (60, 4)).astype(np.uint8)
+    y = RNG.integers(0, 2, 60)
+    net = Network([4, 6, 2], seed=1, backend=backend)
+    net.predict(pixels.astype(int))  # it may yet be trained on such numbers
+    net.train(pixels, y, epochs=1)
+    net.save(tmp_path / "net")
+    loaded = fastnn.load(tmp_path / "net", backend)
+    net.predict(pixels), loaded.predict(pixels / 255.0)
+    for each in (net, loaded):
+        for numbers in (pixels.astype(int), pixels.astype(np.float32)):
+            with pytest.warns(UserWarning, match=r"trained on uint8, .*X.astype\('uint8'\)"):
+                each.predict(numbers)
+            with pytest.warns(UserWarning, match="trained on uint8"):
+                each.evaluate(numbers, y)
+
+
+def test_numbers_whose_differences_are_lost_are_warned_of():
+    dates = np.stack([X[:, 0], 1.7e9 + 50 * (Y == "up")], axis=1)
+    net = Network([2, 4, 1], seed=1, standardize_inputs=True)
+    with pytest.warns(
+        UserWarning, match="X: the numbers of column 'when', 1.7e.09 .* than float32"
+    ):
+        net.train(pandas_frame({"a": dates[:, 0], "when": dates[:, 1]}), Y, epochs=1)
+    net = Network([2, 4, 1], seed=1, standardize_inputs=True, dtype="float64")
+    net.train(dates, Y, epochs=30)
+    assert net.evaluate(dates, Y)["accuracy"] == 1
+    net = Network([3, 4, 1], seed=1, standardize_inputs=True, standardize_targets=True)
+    with pytest.warns(UserWarning, match="y: the numbers of column 0"):
+        net.train(X, dates[:, 1], epochs=1)
+
+
+def test_text_that_looks_like_numbers_is_not_taken_for_positions():
+    net = Network([3, 4, 3], seed=1)
+    net.classes = ["1", "2", "3"]
+    with pytest.raises(ValueError, match="the classes are text that may mean them; pass y as text"):
+        net.evaluate(X, np.arange(80) % 3)
+    net.classes = ["0", "1", "2"]
+    net.evaluate(X, np.arange(80) % 3)
+
+
+def test_three_numbers_for_one_output_may_be_classes():
+    with pytest.raises(ValueError, match="For 3 classes the network needs 3 outputs"):
+        Network([3, 4, 1]).train(X, np.arange(80) % 3)
+
+
+def test_one_row_of_a_frame_or_a_mapping_is_a_row():
+    net = Network([3, 4, 1], seed=1)
+    net.train(pandas_frame(ABC), Y, epochs=1)
+    row = pandas_frame(in_order("cab")).iloc[0]
+    assert np.array_equal(net.predict(row), net.predict(X[:1]))
+    assert np.array_equal(net.predict(dict(row)), net.predict(X[:1]))
+
+
+def test_a_missing_number_to_predict_is_named_by_its_column():
+    net = Network([3, 4, 1], seed=1)
+    net.train(pandas_frame(ABC), Y, epochs=1)
+    frame = pandas_frame(ABC)
+    frame.loc[7, "b"] = None
+    with pytest.raises(ValueError, match="row 7, column 'b'"):
+        net.predict(frame)
+
+
 def test_two_columns_of_one_name_are_refused():
     frame = pytest.importorskip("pandas").DataFrame(X, columns=["a", "b", "a"])
     with pytest.raises(ValueError, match="X has two columns called 'a'"):
@@ -449,6 +564,9 @@ MISTAKES = {
     "fit": (lambda net: net.fit(X, Y), "has no attribute 'fit'; did you mean 'train'"),
     "predict_probas": (lambda net: net.predict_probas, "did you mean 'predict_proba'"),
     "an activation": (lambda net: Network([3, 4, 1], activation="sigmod"), "mean 'sigmoid'"),
+    "an output": (lambda net: Network([3, 1], output="linear"), "did you mean 'identity'"),
+    "a loss": (lambda net: Network([3, 1], loss="log_loss"), "did you mean 'cross_entropy'"),
+    "net.load": (lambda net: net.load("x"), "did you mean 'fastnn.load'"),
     "an optimizer": (lambda net: net.train(X, Y, optimizer="addam"), "did you mean 'adam'"),
     "fastnn.Adam": (lambda net: fastnn.Adam, "it is in fastnn.optimizers"),
     "fastnn.MLPClassifier": (lambda net: fastnn.MLPClassifier, "it is in fastnn.estimators"),

@@ -45,8 +45,8 @@ BAD_NETWORKS = {
     "a negative size": ({"sizes": [-3, 4]}, ValueError, ["sizes[0]", "at least 1", "-3"]),
     "a size that is a float": ({"sizes": [3, 5.0, 4]}, TypeError, ["sizes[1]", "integer", "5.0"]),
     "a size that is a bool": ({"sizes": [3, True]}, TypeError, ["sizes[1]", "integer", "True"]),
-    "sizes in a string": ({"sizes": "784"}, TypeError, ["sizes", "sequence", "'784'"]),
-    "sizes that are a number": ({"sizes": 784}, TypeError, ["sizes", "sequence", "784"]),
+    "sizes in a string": ({"sizes": "784"}, TypeError, ["sizes", "list of integers", "'784'"]),
+    "sizes that are a number": ({"sizes": 784}, TypeError, ["sizes", "such as [784, 128, 10]", "got 784"]),
     "an unknown activation": (
         {"activation": "softsign"},
         ValueError,

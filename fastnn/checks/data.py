@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from fastnn.activations import Array
-from fastnn.checks.tables import Names, matched, numbers_in
+from fastnn.checks.tables import Names, is_frame, is_row, matched, numbers_in
 from fastnn.checks.values import BLOCK
 from fastnn.checks.warning import warn
 from fastnn.model.architecture import Architecture
 
-LOOKED_AT = 256  # rows of uint8
+LOOKED_AT = 256  # rows, to tell pixels from other numbers
+BRIGHT = 2.0  # beyond this no pixel is that was divided by 255
 
 
 def held_out(name: str, value: Any) -> tuple[Any, Any, Any]:
@@ -36,8 +37,11 @@ def features(
     Columns with names are matched with ``names``, those of the network. Rows of more dimensions,
     such as images, become flat. Infinity and NaN are refused if ``finite``.
     """
-    X = numbers(name, matched(name, X, names))
     columns = architecture.sizes[0]
+    one_row = type(X) is not np.ndarray and is_row(X) and not is_frame(X) and columns > 1
+    X = numbers(name, matched(name, X, names))
+    if one_row and X.shape == (columns,):
+        X = X[None]
     if X.ndim > 2 and math.prod(X.shape[1:]) == columns:
         X = X.reshape(len(X), columns)
     if X.ndim == columns == 1:
@@ -57,6 +61,15 @@ def warn_of_no_pixels(name: str, X: Array) -> None:
         warn(
             f"{name} is uint8, which is taken for pixels and divided by 255, but holds only 0 and "
             f"1; {name}.astype('float32') leaves these as they are"
+        )
+
+
+def warn_of_pixels(name: str, X: Array) -> None:
+    """Warn of numbers beyond 1 for a network that was trained on pixels, divided by 255."""
+    if X.dtype != np.uint8 and X[:: max(1, len(X) // LOOKED_AT)].max() > BRIGHT:
+        warn(
+            f"{name} is {X.dtype} and has numbers far above 1, but the network was trained on "
+            f"uint8, which is divided by 255, as no other type is; need {name}.astype('uint8')"
         )
 
 

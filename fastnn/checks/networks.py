@@ -29,7 +29,7 @@ def architecture(
 ) -> Architecture:
     """Return the architecture that arguments of `fastnn.Network` describe, or refuse them."""
     if isinstance(sizes, str) or not isinstance(sizes, Iterable):
-        raise TypeError(f"sizes must be a sequence of integers, got {sizes!r}")
+        raise TypeError(f"sizes must be a list of integers, such as [784, 128, 10]; got {sizes!r}")
     units = tuple(integer(f"sizes[{i}]", n, 1) for i, n in enumerate(sizes))
     if len(units) < 2:
         raise ValueError(f"sizes must hold at least the inputs and the outputs, got {sizes!r}")

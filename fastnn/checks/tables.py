@@ -50,7 +50,7 @@ def names_of(name: str, X: Any) -> Names | None:
         found = list(X if isinstance(X, Mapping) else X.index)
     else:
         return None
-    if not any(isinstance(each, str) for each in found):
+    if list(found) == list(range(len(found))):
         return None  # the numbers that pandas gives to columns without names
     names = tuple(map(str, found))
     if len(set(names)) < len(names):
@@ -74,6 +74,11 @@ def matched(name: str, X: Any, known: Names | None) -> Any:
     if type(X) is np.ndarray:
         return X
     names = names_of(name, X)
+    if known is None and names is not None:
+        warn(
+            f"{name} has names of columns, but the network was trained without: its columns are "
+            "taken by position"
+        )
     chosen = names if known is None or names is None else known
     if names is not None and chosen is not None:
         if missing := [each for each in chosen if each not in names]:
@@ -98,6 +103,23 @@ def matched(name: str, X: Any, known: Names | None) -> Any:
             return np.array(values)
         return np.array([values[names.index(each)] for each in chosen])
     return X
+
+
+def warn_of_indexes(X: Any, y: Any, of: str = "") -> None:
+    """Warn of inputs and targets of pandas whose rows do not belong together by their indexes.
+
+    An index that only counts the rows says nothing, unless the other holds the same numbers.
+    """
+    indexes = [getattr(each, "index", None) for each in (X, y)]
+    if not all(hasattr(index, "equals") for index in indexes) or indexes[0].equals(indexes[1]):  # type: ignore[union-attr]
+        return
+    one, other = map(np.asarray, indexes)
+    counts = any(np.array_equal(index, np.arange(len(index))) for index in (one, other))
+    if not counts or (one.dtype == other.dtype and np.array_equal(np.sort(one), np.sort(other))):
+        warn(
+            f"{of}X and {of}y have different indexes, and rows are taken by position; "
+            "y.loc[X.index] puts y in the order of X"
+        )
 
 
 def shown(names: Sequence[Any]) -> str:

@@ -21,6 +21,7 @@ REACH = {
     "softmax": ("from 0 to 1", 0.0, 1.0),
     "exponential": ("of 0 or more", 0.0, np.inf),
 }
+MANY = 20  # whole numbers that may be meant as classes
 NUMBERS = "Numbers to predict need output='identity'"
 
 
@@ -67,6 +68,11 @@ def targets(
                 "numbers, as the network has no classes; train it with such labels or assign them"
             )
         raise TypeError(f"{name} must hold {need}; got {str(y.flat[0])!r} in row 0")
+    elif chooses and y.ndim == 1 and classes is not None and _may_be_names(y, classes):
+        raise ValueError(
+            f"{name} holds numbers, but the classes are text that may mean them; pass y as text; "
+            f"{_listed(classes)}"
+        )
     if y.ndim == 1 and outputs > 1:
         if architecture.loss == "poisson":
             raise ValueError(
@@ -138,6 +144,13 @@ def _is_by_name(y: Array, classes: Classes) -> bool:
     if y.dtype.kind in "OUTb":
         return True
     return _are_numbers(classes) and _is_whole(y)
+
+
+def _may_be_names(y: Array, classes: Classes) -> bool:
+    """Whether whole numbers may be meant as the names of classes, which are text."""
+    if not _is_whole(y) or all(str(each) == str(i) for i, each in enumerate(classes)):
+        return False
+    return any(str(each).lstrip("-").isdigit() for each in classes)
 
 
 def _are_numbers(classes: Classes) -> bool:
@@ -224,6 +237,8 @@ def _check_reach(name: str, values: Array, architecture: Architecture) -> None:
         hint = NUMBERS
         if output == "sigmoid" and values.shape[1] == 1 and len(np.unique(values)) == 2:
             hint += f". If these are two classes, assign [{low:g}, {high:g}] to its classes first"
+        elif len(found := np.unique(values)) <= MANY and _is_whole(found) and values.shape[1] == 1:
+            hint += f". For {len(found)} classes the network needs {len(found)} outputs"
         raise ValueError(
             f"{name} must hold targets {words}, which the output {output!r} can reach; got values "
             f"from {low:g} to {high:g}. {hint}"

@@ -11,6 +11,19 @@ from typing import Any
 
 import numpy as np
 
+# What other libraries call some choices, without underscores.
+NICKNAMES = {
+    "absoluteerror": "mae",
+    "bce": "binary_cross_entropy",
+    "categoricalcrossentropy": "cross_entropy",
+    "l1loss": "mae",
+    "linear": "identity",
+    "logistic": "sigmoid",
+    "logloss": "cross_entropy",
+    "meanabsoluteerror": "mae",
+    "meansquarederror": "mse",
+    "squarederror": "mse",
+}
 DTYPES = ("float32", "float64")
 
 # Elements checked at a time, so that a memory map is never in memory as a whole.
@@ -41,7 +54,10 @@ def _plain(text: str) -> str:
 
 def meant(value: Any, choices: Iterable[str]) -> str:
     """Return a question that names the choice most like the value, or nothing."""
-    near = difflib.get_close_matches(str(value).lower(), list(choices), 1)
+    known = list(choices)
+    near = [NICKNAMES.get(_plain(str(value)), "")]
+    if near[0] not in known:
+        near = difflib.get_close_matches(str(value).lower(), known, 1)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 

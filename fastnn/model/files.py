@@ -33,6 +33,7 @@ NAMES = {MOMENTUM: "momentum", RMSPROP: "rmsprop", ADAM: "adam"}
 MOST_STEPS = 2**53  # up to here a float64 holds every integer
 SCALERS = ("input_scaler", "target_scaler")
 # Settings that are fields of the model.
+OPTIONAL = ("features", "pixels")
 OF_MODEL = ("seed", "epochs_trained", "standardize_inputs", "standardize_targets")
 
 
@@ -57,6 +58,7 @@ def contents(model: Model, optimizer: bool) -> tuple[Tensors, dict[str, Any]]:
             "standardize_targets": model.standardize_targets,
             "classes": None if model.classes is None else list(model.classes),
             "features": None if model.features is None else list(model.features),
+            "pixels": model.pixels,
         }
     }
     state = model.optimizer_state
@@ -115,17 +117,18 @@ def _checked(settings: dict[str, Any], loss: Custom | None) -> tuple[Architectur
     )
     check.integer("seed", settings["seed"], 0)
     check.integer("epochs_trained", settings["epochs_trained"], 0, MOST_STEPS)
-    for name in ("standardize_inputs", "standardize_targets"):
-        if not isinstance(settings[name], bool):
+    for name in ("standardize_inputs", "standardize_targets", "pixels"):
+        if not isinstance(settings.get(name, False), bool):
             raise TypeError(f"{name} must be true or false, got {settings[name]!r}")
     check_network.standardized_targets(settings["standardize_targets"], architecture)
     classes = check_network.classes("classes", settings["classes"], architecture)
-    # Files of earlier versions do not hold it.
+    # Files of earlier versions do not hold these two.
+    pixels = settings.get("pixels", False)
     features = check_network.feature_names("features", settings.get("features"), architecture)
     others = {name: settings[name] for name in OF_MODEL}
-    if unknown := settings.keys() - {*of_architecture, *OF_MODEL, "loss", "classes", "features"}:
+    if unknown := settings.keys() - {*of_architecture, *OF_MODEL, *OPTIONAL, "loss", "classes"}:
         raise ValueError(f"unknown settings {', '.join(sorted(unknown))}")
-    return architecture, {**others, "classes": classes, "features": features}
+    return architecture, {**others, "classes": classes, "features": features, "pixels": pixels}
 
 
 def _state(

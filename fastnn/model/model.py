@@ -38,6 +38,8 @@ class Model:
         The names of the classes.
     features : tuple or None
         The names of the inputs.
+    pixels : bool
+        Whether it was trained on uint8, which is divided by 255.
     epochs_trained : int
     optimizer_state : OptimizerState or None
     prepared : dict
@@ -55,6 +57,7 @@ class Model:
     target_scaler: Scaler | None = None
     classes: tuple[str | int, ...] | None = None
     features: tuple[str, ...] | None = None
+    pixels: bool = False
     epochs_trained: int = 0
     optimizer_state: OptimizerState | None = None
     prepared: dict[Any, Any] = field(default_factory=dict)
@@ -108,7 +111,7 @@ def in_float64(model: Model) -> Model:
     wide = Architecture(a.sizes, a.activations, a.loss, np.dtype("float64"))
     double = Model(wide, model.seed, model.backend, model.threads)
     double.input_scaler, double.target_scaler = model.input_scaler, model.target_scaler
-    double.classes, double.features = model.classes, model.features
+    double.classes, double.features, double.pixels = model.classes, model.features, model.pixels
     for ours, theirs in ((double.weights, model.weights), (double.biases, model.biases)):
         for l, array in enumerate(theirs):
             ours[l] = array

@@ -7,9 +7,12 @@ from typing import NamedTuple
 import numpy as np
 
 from fastnn.activations import Array
+from fastnn.checks.warning import warn
 
 # Numbers in a block.
 BLOCK = 1 << 20
+# Steps between neighbouring numbers of the dtype that a deviation should have.
+DIGITS = 64
 
 
 class Scaler(NamedTuple):
@@ -24,7 +27,13 @@ class Scaler(NamedTuple):
 
 
 @np.errstate(over="ignore", invalid="ignore")  # which the last check sees
-def learn(name: str, X: Array, rows: Array | None, dtype: np.dtype) -> Scaler:
+def learn(
+    name: str,
+    X: Array,
+    rows: Array | None,
+    dtype: np.dtype,
+    names: tuple[str, ...] | None = None,
+) -> Scaler:
     """Return the scaler of the columns of X, or of some of its rows; uint8 means pixels.
 
     Means and squares of blocks are combined as in Chan et al. (1979). Differences to the first row
@@ -34,6 +43,11 @@ def learn(name: str, X: Array, rows: Array | None, dtype: np.dtype) -> Scaler:
     ------
     ValueError
         If a standard deviation is too large for the dtype.
+
+    Warns
+    -----
+    UserWarning
+        If the dtype cannot tell the numbers of a column apart.
     """
     count, mean, squares = 0, np.zeros(X.shape[1]), np.zeros(X.shape[1])
     total = len(X) if rows is None else len(rows)
@@ -56,10 +70,19 @@ def learn(name: str, X: Array, rows: Array | None, dtype: np.dtype) -> Scaler:
     least = np.maximum(np.finfo(dtype).eps * np.abs(mean), tiny)
     # The inverse of a larger one would be below the smallest normal number: zero to the kernels.
     wide = ~(deviation <= 1 / np.float64(tiny))
+    lost = (deviation > 0) & (deviation < DIGITS * least)
+    column = int((wide if wide.any() else lost).argmax())
+    place = column if names is None else repr(names[column])
     if wide.any():
         raise ValueError(
-            f"{name} cannot be standardised in {dtype}: the numbers of column {wide.argmax()} are "
+            f"{name} cannot be standardised in {dtype}: the numbers of column {place} are "
             "too far apart; divide them by a power of ten first"
+        )
+    if lost.any():
+        size = f"{mean[column]:.6g} +- {deviation[column]:.3g}"
+        warn(
+            f"{name}: the numbers of column {place}, {size}, differ by less than {dtype} can tell; "
+            "dtype='float64' can, or subtract a constant"
         )
     scale = 1 / np.where(deviation <= least, 1, deviation)
     return Scaler(mean.astype(dtype), scale.astype(dtype))

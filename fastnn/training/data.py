@@ -10,7 +10,7 @@ import numpy as np
 
 from fastnn.activations import Array
 from fastnn.checks import data as check
-from fastnn.checks.tables import Names, names_of
+from fastnn.checks.tables import Names, names_of, warn_of_indexes
 from fastnn.checks.targets import Classes, Targets, classes_in
 from fastnn.checks.targets import targets as check_targets
 from fastnn.checks.values import real
@@ -65,15 +65,16 @@ class TrainingData:
         ]
 
     def set_names(self, model: Model) -> None:
-        """Set the names of a model to those of the data, if it has none."""
+        """Tell a model the names of the data, and whether these are pixels."""
         model.features, model.classes = self.features, self.classes
+        model.pixels |= self.X.dtype == np.uint8
 
     def learn_scales(self, model: Model) -> None:
         """Compute the scalers of a model that standardises and has none yet."""
         dtype = model.architecture.dtype
         inputs, targets = model.input_scaler, model.target_scaler
         if model.standardize_inputs and inputs is None:
-            inputs = learn("X", self.X, self.rows, dtype)
+            inputs = learn("X", self.X, self.rows, dtype, self.features)
         if model.standardize_targets and targets is None:
             targets = learn("y", self.targets.as_matrix(model.architecture), self.rows, dtype)
         model.use_scalers(inputs, targets)
@@ -107,6 +108,7 @@ def checked(
     names = names_of("X", X) if model.features is None else model.features
     features = check.features("X", X, architecture, names)
     check.warn_of_no_pixels("X", features)
+    warn_of_indexes(X, y)
     classes = classes_in("y", y, architecture) if model.classes is None else model.classes
     targets = check_targets("y", y, len(features), architecture, classes)
     rows = aside = None
@@ -122,6 +124,7 @@ def checked(
         evaluated["validation"] = EvaluationData(features[aside], targets.at(aside), normalised)
     elif validation is not None:
         other_X, other_y, given = check.held_out("validation", validation)
+        warn_of_indexes(other_X, other_y, "validation ")
         others = check.features("validation X", other_X, architecture, names)
         other_targets = check_targets("validation y", other_y, len(others), architecture, classes)
         part = row_weights.of_rows("validation sample_weight", given, other_targets, by_class)
@@ -136,6 +139,9 @@ def evaluation_data(
 ) -> EvaluationData:
     """Return data to evaluate on from arguments of `fastnn.Network.evaluate`."""
     features = check.features("X", X, model.architecture, model.features)
+    warn_of_indexes(X, y)
+    if model.pixels:
+        check.warn_of_pixels("X", features)
     targets = check_targets("y", y, len(features), model.architecture, model.classes)
     by_class = row_weights.of_classes(class_weight, targets, model.architecture, model.classes)
     weights = row_weights.of_rows("sample_weight", sample_weight, targets, by_class)

@@ -42,11 +42,13 @@ class EvaluationData(NamedTuple):
 def outputs(model: Model, name: str, X: Any) -> Array:
     """Return the outputs of the last layer for all rows of an argument, in units of the targets."""
     features = check.features(name, X, model.architecture, model.features, finite=False)
+    if model.pixels:
+        check.warn_of_pixels(name, features)
     out = _empty(model.architecture, len(features))
     backend = backends.get(model.backend)
     for rows in _slices(model.architecture, len(features)):
         if not backend.predict(model, features[rows], out[rows]):
-            check.readable(name, features, model.architecture)  # says where
+            check.readable(name, features, model.architecture, names=model.features)  # says where
     restore_targets(model, out)
     _check_outputs(model.architecture, out)
     return out

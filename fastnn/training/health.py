@@ -21,10 +21,14 @@ from fastnn.training.run import Run
 LOOKED_AT = 32  # rows of every run
 EXAMINED = 512  # rows of a run that looks bad
 FEWEST_STEPS = 10  # of a run that is judged: before, a network may still be as it began
-LEARNT = 100  # steps after which the most frequent class for every row is no beginning
+LEARNT = 100, 3  # steps, and epochs, after which the most frequent class for all is no beginning
 LARGE = 10.0  # inputs and targets beyond this are far from the -1 .. 1 that initial weights are for
-# Times the loss of a guess that is certainly bad. Numbers far from 0 take long to learn.
-WORSE, WORSE_NUMBERS = 2.0, 10.0
+# Times the loss of a guess that is certainly bad: of classes, of numbers, which take long to learn
+# if they are far from 0, and of numbers after so many steps. From the last on a run is examined.
+WORSE, WORSE_NUMBERS, WORSE_LEARNT, SUSPECT = 2.0, 10.0, 1.2, 0.8
+HARDLY_BETTER = 0.97  # of the loss of who knows only how frequent the classes are
+FLAT = 0.02  # spread of predicted numbers, as a share of that of the targets, that says nothing
+FAINT = 64  # uint8 below this are far from 1 when divided by 255
 STRONG = 0.01  # a penalty that may pull all weights to 0
 # The spread of outputs, as a share of their size, below which they count as the same.
 SAME = {np.dtype(np.float32): 1e-5, np.dtype(np.float64): 1e-11}
@@ -32,15 +36,18 @@ SAME = {np.dtype(np.float32): 1e-5, np.dtype(np.float64): 1e-11}
 
 def verdict(run: Run) -> str:
     """Return why the network of a run is of no use and what to try, or nothing if it is."""
-    count, steps = len(run.data), len(run.history) * -(-len(run.data) // run.settings.batch_size)
+    count, epochs = len(run.data), len(run.history)
+    steps = epochs * -(-count // run.settings.batch_size)
     if steps < FEWEST_STEPS:
         return ""
     few = _sample(run, min(count, LOOKED_AT))
     outputs = _outputs(run.model, few)
     constant = _is_constant(outputs) or _is_constant(_decisions(run.model, outputs))
-    if not constant and not _is_bad(run.model, few, run.history[-1]["loss"]):
+    suspect = SUSPECT if run.model.architecture.output == "identity" else WORSE
+    if not constant and run.history[-1]["loss"] <= suspect * _guess(run.model, few):
         return ""
-    what = _examined(run.model, _sample(run, min(count, EXAMINED)), steps >= LEARNT)
+    learnt = steps >= LEARNT[0] and epochs >= LEARNT[1]
+    what = _examined(run.model, _sample(run, min(count, EXAMINED)), learnt)
     if not what or _is_constant(run.examples.Y):  # so may the outputs be
         return ""
     return f"the trained network is of no use: {what}. Try {', '.join(remedies(run))}"
@@ -54,16 +61,17 @@ def _examined(model: Model, examples: Examples, learnt: bool) -> str:
     if _is_constant(outputs):
         return f"it predicts the same for each of {len(outputs)} rows{_dead_layer(model, examples)}"
     loss = float(backends.get(model.backend).loss(model, examples, outputs))
-    if _is_bad(model, examples, loss):
-        guess = _guess(model, examples)
+    numbers = model.architecture.output == "identity"
+    worse = (WORSE_LEARNT if learnt else WORSE_NUMBERS) if numbers else WORSE
+    if loss > worse * (guess := _guess(model, examples)):
         return f"its loss is {loss:.3g}, and that of a guess without looking at X {guess:.3g}"
-    if (
-        learnt
-        and _is_constant(_decisions(model, outputs))
-        and loss > 0.99 * _prior(model, examples)
-    ):
+    if not learnt:
+        return ""
+    if numbers and (outputs.std(axis=0) <= FLAT * examples.Y.std(axis=0)).all():
+        return f"it predicts almost the same for each of {len(outputs)} rows"
+    if _is_constant(_decisions(model, outputs)) and loss > HARDLY_BETTER * _prior(model, examples):
         return (
-            f"it predicts the same class for each of {len(outputs)} rows, and its loss is no "
+            f"it predicts the same class for each of {len(outputs)} rows, and its loss is hardly "
             "better than if it knew only how frequent the classes are"
         )
     return ""
@@ -91,6 +99,7 @@ def remedies(run: Run) -> list[str]:
     """Return what may help a run that went wrong, the most likely first."""
     model, settings = run.model, run.settings
     examples = _sample(run, min(len(run.data), EXAMINED))
+    architecture = model.architecture
     certain, likely = [], [f"a lower learning_rate than {settings.learning_rate:g}"]
     if model.input_scaler is None:
         sizes = np.abs(reference.inputs(model, examples.X, slice(None))).max(axis=0)
@@ -98,19 +107,22 @@ def remedies(run: Run) -> list[str]:
         column, names = examples.X[:, worst], model.features
         name = worst if names is None else repr(names[worst])
         reach = f"column {name} of X reaches from {column.min():g} to {column.max():g}"
-        if sizes[worst] <= LARGE:
+        if examples.X.dtype == np.uint8 and examples.X.max() < FAINT:
+            certain.append(f"standardize_inputs=True, as uint8 is divided by 255 ({reach})")
+        elif sizes[worst] <= LARGE:
             likely.append("standardize_inputs=True")
         elif _are_pixels(examples.X):
             certain.append(f"X.astype('uint8'), as only uint8 is divided by 255 ({reach})")
         else:
             certain.append(f"standardize_inputs=True ({reach})")
-    architecture = model.architecture
     if model.target_scaler is None and architecture.output == "identity":
         t = examples.Y
         if architecture.loss == "poisson" or np.abs(t).max() <= LARGE:
             likely += ["standardize_targets=True"] * (architecture.loss != "poisson")
         else:
             certain.append(f"standardize_targets=True (y reaches from {t.min():g} to {t.max():g})")
+    if architecture.activations[:-1].count("sigmoid") > 1:
+        likely.append("activation='relu'")
     for name in ("l2", "l1"):
         strength = getattr(settings.objective, name)
         if strength > STRONG:
@@ -122,12 +134,6 @@ def _outputs(model: Model, examples: Examples) -> Array:
     out = np.empty((len(examples.X), model.architecture.sizes[-1]), model.architecture.dtype)
     backends.get(model.backend).predict(model, examples.X, out)
     return out
-
-
-def _is_bad(model: Model, examples: Examples, loss: float) -> bool:
-    """Whether a loss is worse than that of a guess."""
-    worse = WORSE_NUMBERS if model.architecture.output == "identity" else WORSE
-    return loss > worse * _guess(model, examples)
 
 
 def _decisions(model: Model, outputs: Array) -> Array:

@@ -118,6 +118,7 @@ class Trained:
     scalers: tuple[Scaler | None, Scaler | None]  # which do not change themselves
     features: Names | None
     classes: Classes | None
+    pixels: bool
 
     @classmethod
     def of(cls, model: Model) -> Trained:
@@ -131,6 +132,7 @@ class Trained:
             (model.input_scaler, model.target_scaler),
             model.features,
             model.classes,
+            model.pixels,
         )
 
     def restore(self, model: Model) -> None:
@@ -142,7 +144,7 @@ class Trained:
             vector[:] = old
         model.epochs_trained = self.epochs_trained
         model.use_scalers(*self.scalers)
-        model.features, model.classes = self.features, self.classes
+        model.features, model.classes, model.pixels = self.features, self.classes, self.pixels
 
 
 @dataclass(frozen=True)
