@@ -586,11 +586,6 @@ def test_a_batch_of_more_rows_than_there_are_takes_all():
     assert np.array_equal(nets[0].parameters, nets[1].parameters)
 
 
-def test_a_batch_of_very_many_rows_takes_no_memory_for_them():
-    net = Network([3, 4, 1], seed=1)
-    assert len(net.train(X, Y, epochs=2, batch_size=10**15)) == 2
-
-
 @pytest.mark.parametrize("count", [0, -1, 1.5, "two", True])
 def test_assigned_threads_are_checked(count):
     net = Network([3, 1])

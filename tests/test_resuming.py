@@ -484,6 +484,12 @@ def test_other_ends_and_reports_go_on(tmp_path):
     assert len(network().train(X, Y, **options, **others)) == 3
 
 
+def test_a_batch_of_all_rows_goes_on_as_one_of_more(tmp_path):
+    options = {"epochs": 4, "checkpoint": tmp_path / "c", "resume": True}
+    interrupted(network(), X, Y, batch_size=len(X), **options)
+    assert len(network().train(X, Y, batch_size=10 * len(X), **options)) == 4
+
+
 def test_more_epochs_are_refused_with_the_way_on(tmp_path):
     options = {"checkpoint": tmp_path / "c", "resume": True}
     network().train(X, Y, epochs=3, **options)

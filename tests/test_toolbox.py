@@ -195,6 +195,20 @@ def test_max_norm_reaches_the_units_beyond_the_buffer_of_a_thread(dtype):
 
 
 @each_backend
+@pytest.mark.parametrize(("output", "outputs"), [("sigmoid", 1), ("sigmoid", 3), ("softmax", 3)])
+def test_smoothed_labels_are_targets_nearer_to_each_other(output, outputs, backend):
+    case = Case((6, 8, outputs), output=output, targets="one_hot", dtype="float64")
+    X, y, _ = data_and_weights(case)
+    net = make_network(case, backend)
+    loss, gradient = net.loss_and_gradient(X, y, label_smoothing=0.2)
+    smoothed = 0.8 * y + 0.2 / (outputs if output == "softmax" else 2)
+    want, slopes = net.loss_and_gradient(X, smoothed)
+    # The same sums of numbers that were rounded once more or less.
+    assert loss == pytest.approx(want, rel=1e-13)
+    np.testing.assert_allclose(gradient.vector, slopes.vector, rtol=0, atol=1e-14)
+
+
+@each_backend
 @pytest.mark.parametrize("limit", [0.05, 1e9])
 def test_clip_norm_limits_the_step(backend, limit):
     net = make_network(CASE, backend)
