@@ -15,7 +15,6 @@ import gc
 import itertools
 import os
 import pickle
-import shutil
 import signal
 import sys
 import tempfile
@@ -48,6 +47,7 @@ from fastnn.losses import matrix
 from fastnn.training import loop
 
 BACKENDS = ("numba", "numpy")
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 ROWS = 23  # with all batch sizes but one the last batch is shorter
 INPUTS = 3
 NAMES = ("a", "b", "c")
@@ -60,7 +60,8 @@ LABELS = RNG.permutation(np.arange(ROWS) % 3)
 
 def own_loss(a, t):
     """A loss of the user's own."""
-    return 0.7 * ((a - t) ** 2).mean(axis=1), 1.4 * (a - t) / a.shape[1]
+    with np.errstate(over="ignore"):
+        return 0.7 * ((a - t) ** 2).mean(axis=1), 1.4 * (a - t) / a.shape[1]
 
 
 # Problems: the options of a network, its outputs, and the targets.
@@ -124,6 +125,7 @@ SETTINGS = {
         [True, EarlyStopping("loss", patience=1), EarlyStopping(patience=2, restore_best=False)]
     ),
 }
+GENTLE = {"learning_rate": 0.001, "optimizer": "sgd"}  # to compare the backends
 some_settings = st.fixed_dictionaries({}, optional=SETTINGS)
 forms = st.sampled_from(["float64", "float32", "uint8", "table", "shuffled", "fortran", "list"])
 routes = st.sampled_from(["deepcopy", "pickle", "file"])
@@ -134,7 +136,7 @@ callbacks = st.sampled_from(["", "stop", "predict", "train", "save", "clear"])
 interrupts = st.lists(
     st.fixed_dictionaries(
         {
-            "by": st.sampled_from([signal.SIGINT, signal.SIGTERM, "error", "limit"]),
+            "by": st.sampled_from([*SIGNALS, "error", "limit"]),
             "part": st.sampled_from(list(PARTS)),
             "at": st.integers(0, 99),  # hundredths of the run
             "next": st.sampled_from(["copy", "same"]),  # the network that resumes
@@ -475,7 +477,7 @@ class Sequences(RuleBasedStateMachine):
         at = {"checkpoint": path, "checkpoint_every": every}
         other = {**at, "checkpoint": path and self.folder / "twin"}
         self.cut(net, call, 1)
-        counting = Moments() if any(each["by"] in signal.Signals for each in interrupts) else None
+        counting = Moments() if any(each["by"] in SIGNALS for each in interrupts) else None
         whole = self.attempt(twin, call, counting, **other)
         self.counts["train"] += 1
         self.cut(net, call, part)
@@ -496,7 +498,7 @@ class Sequences(RuleBasedStateMachine):
                 assert not differing(look(net), before)
             else:
                 stored = fastnn.load(path, net.backend, net.threads, self.own(net))
-                if each["by"] != "limit" and each["by"] != "error":
+                if each["by"] in SIGNALS and differing(look(net), before):
                     changed = differing(vectors(stored.model), vectors(net.model), ("memory",))
                     assert not changed, "the checkpoint is not the state of the network"
                 self.refused_to_resume(held, pickle.loads(start), call, each["change"], at)
@@ -508,12 +510,13 @@ class Sequences(RuleBasedStateMachine):
         diverged = isinstance(whole.error, fastnn.DivergenceError)
         self.counts["diverged"] += diverged
         assert outcome.result == whole.result, f"{outcome.result}\nand not\n{whole.result}"
-        but = ("flags", "parameters", "memory", "epochs") if diverged else ("flags",)
-        assert not differing(look(net), look(twin), but), differing(look(net), look(twin), but)
-        if diverged:
+        if diverged:  # it goes back to where the loop had cut the epoch
             assert vectors(net.model) in trajectory
         elif whole.error is not None:
             raise whole.error
+        else:
+            changed = differing(look(net), look(twin), ("flags",))
+            assert not changed, f"{changed} differ from those of the run without interrupts"
         if self.all:
             held.net, held.look = net, look(net)
 
@@ -634,7 +637,7 @@ class Sequences(RuleBasedStateMachine):
             arguments["checkpoint"] = self.folder / value
             self.wrong_file(net, value)
             value = True
-        elif name == "X" and value == "other names":
+        elif name == "X" and isinstance(value, str) and value == "other names":
             net.features, value = net.features or NAMES, Table(X, None, ("x", "y", "z"), None)
             held.look = look(net)
         elif name == "schedule" and not callable(value):
@@ -678,11 +681,14 @@ class Sequences(RuleBasedStateMachine):
         net, path = held.net, self.folder / "net"
         with Moments() as counting:
             net.save(self.folder / "other", optimizer=optimizer)
-        new, old = (self.folder / "other").read_bytes(), b"old"
+        old = b"old"
         path.write_bytes(old)
         moments = Moments(part, at * counting.counts[part] // 100, sign)
         self.comes_out(moments, lambda: net.save(path, optimizer=optimizer))
-        assert path.read_bytes() in (old, new)
+        if path.read_bytes() != old:
+            stored = fastnn.load(path, net.backend, net.threads, self.own(net))
+            changed = differing(look(stored), look(net))
+            assert changed in ([], ["memory"]), "the file is neither the old one nor the new one"
         self.counts["save"] += 1
 
     def comes_out(self, moments: Moments, act: Callable[[], Any]) -> None:
@@ -866,19 +872,19 @@ class Sequences(RuleBasedStateMachine):
         if held.problem.y.ndim == 1:
             chosen = (out[:, 0] > 0.5).astype(int) if outputs == 1 else out.argmax(axis=1)
             right = np.average(chosen == places, weights=weights)
-            assert abs(scores["accuracy"] - right) < 1e-12
+            assert abs(scores["accuracy"] - right) < 10 * eps
         if net.target_scaler is None:
             last = net.activations(features)[-1]
             assert (np.abs(last - out) <= bound).all(), "activations and outputs differ"
 
     @rule(held=held, given=st.fixed_dictionaries({}, optional={
-        name: SETTINGS[name] for name in SETTINGS.keys() - {"learning_rate", "optimizer"}}))  # fmt: skip
+        name: kind for name, kind in SETTINGS.items() if name not in GENTLE}))  # fmt: skip
     def compare(self, held, given) -> None:
         """Train a copy in both backends, and compare what comes of it."""
         one, two = copy.deepcopy(held.net), copy.deepcopy(held.net)
         two.backend = next(name for name in BACKENDS if name != one.backend)
         call = self.call(held, {**given, "epochs": 1}, "float64")
-        call = Call(call.X, call.y, {**call.settings, "learning_rate": 1e-3, "optimizer": "sgd"})
+        call = Call(call.X, call.y, {**call.settings, **GENTLE})
         first, second = (self.attempt(each, call) for each in (one, two))
         assert type(first.error) is type(second.error), (first, second)
         assert one.epochs_trained == two.epochs_trained
@@ -939,7 +945,7 @@ def forward_error(net: Network, features: Any) -> np.ndarray:
 # Running
 
 
-def options(examples: int, steps: int, **more: Any) -> settings:
+def options(examples: int, steps: int, shrink: bool = True, **more: Any) -> settings:
     """Return Hypothesis' settings for so many sequences of so many steps."""
     return settings(
         max_examples=examples,
@@ -947,7 +953,8 @@ def options(examples: int, steps: int, **more: Any) -> settings:
         deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),
-        phases=(Phase.generate, Phase.shrink),
+        phases=(Phase.generate, *[Phase.shrink] * shrink),
+        report_multiple_bugs=False,
         **more,
     )
 
@@ -967,6 +974,7 @@ def main() -> int:
     parser.add_argument("--backend", choices=BACKENDS, help="default: both")
     parser.add_argument("--sequences", type=int, default=50, help="in a batch")
     parser.add_argument("--steps", type=int, default=25, help="of a sequence, at most")
+    parser.add_argument("--as-found", action="store_true", help="make no failure smaller")
     chosen = parser.parse_args()
     if chosen.backend:
         Sequences.backends = (chosen.backend,)
@@ -979,7 +987,9 @@ def main() -> int:
             break
         machine = hypothesis.seed(chosen.seed + batch)(Sequences)
         try:
-            run_machine(machine, settings=options(chosen.sequences, chosen.steps))
+            run_machine(
+                machine, settings=options(chosen.sequences, chosen.steps, not chosen.as_found)
+            )
         except BaseException:
             failed = 1
             traceback.print_exc()
