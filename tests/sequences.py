@@ -298,7 +298,7 @@ class Sequences(RuleBasedStateMachine):
         return counted
 
     def teardown(self) -> None:
-        # What a failure left must not make the next sequence fail.
+        # What a failure leaves must not make the next sequence fail.
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         loop._trained.clear()
         np.seterr(**self.numpy_errors)
@@ -482,16 +482,38 @@ class Sequences(RuleBasedStateMachine):
         self.counts["train"] += 1
         self.cut(net, call, part)
         trajectory = [vectors(net.model), *whole.trajectory, vectors(twin.model)]
-        begun = False
+        outcome, net = self.in_pieces(held, call, counting, at, interrupts, look(twin), trajectory)
+        if outcome is not None:
+            diverged = isinstance(whole.error, fastnn.DivergenceError)
+            self.counts["diverged"] += diverged
+            assert outcome.result == whole.result, f"{outcome.result}\nand not\n{whole.result}"
+            if diverged:  # it goes back to where the loop had cut the epoch
+                assert vectors(net.model) in trajectory
+            elif whole.error is not None:
+                raise whole.error
+            else:
+                changed = differing(look(net), look(twin), ("flags",))
+                assert not changed, f"{changed} differ from those of the run without interrupts"
+        if not np.abs(net.parameters).max() < 1e6:  # of no use for what follows
+            net = pickle.loads(start)
+        held.net, held.look = net, look(net)
+
+    def in_pieces(
+        self, held, call, counting, at, interrupts, end, trajectory
+    ) -> tuple[Outcome | None, Network]:
+        """Train with interrupts, and resume; return how it ended, and the network that did.
+
+        Without a checkpoint an interrupt is the end, and there is no outcome.
+        """
+        net, start, path, begun = held.net, pickle.dumps(held.net), at["checkpoint"], False
         for each in interrupts:
             before, old = look(net), path and path.exists() and path.read_bytes()
             outcome, came = self.interrupted(net, call, each, counting, at, begun)
             if not came:
-                break
-            self.check_interrupted(held, outcome, before, look(net), look(twin), trajectory)
+                return outcome, net
+            self.check_interrupted(outcome, before, look(net), end, trajectory)
             if path is None:
-                held.look = look(net)
-                return
+                return None, net
             begun = begun or (path.exists() and path.read_bytes() != old)
             if not begun:
                 assert outcome.steps == 0, "steps without a checkpoint"
@@ -501,24 +523,11 @@ class Sequences(RuleBasedStateMachine):
                 if each["by"] in SIGNALS and differing(look(net), before):
                     changed = differing(vectors(stored.model), vectors(net.model), ("memory",))
                     assert not changed, "the checkpoint is not the state of the network"
-                self.refused_to_resume(held, pickle.loads(start), call, each["change"], at)
+                self.refused_to_resume(pickle.loads(start), call, each["change"], at)
             net = pickle.loads(start) if each["next"] == "copy" else net
             at["checkpoint_every"] = each["every"]
-        else:
-            outcome = self.attempt(net, call, resume=begun, **at)
-            self.counts["resume"] += begun
-        diverged = isinstance(whole.error, fastnn.DivergenceError)
-        self.counts["diverged"] += diverged
-        assert outcome.result == whole.result, f"{outcome.result}\nand not\n{whole.result}"
-        if diverged:  # it goes back to where the loop had cut the epoch
-            assert vectors(net.model) in trajectory
-        elif whole.error is not None:
-            raise whole.error
-        else:
-            changed = differing(look(net), look(twin), ("flags",))
-            assert not changed, f"{changed} differ from those of the run without interrupts"
-        if self.all:
-            held.net, held.look = net, look(net)
+        self.counts["resume"] += begun
+        return self.attempt(net, call, resume=begun, **at), net
 
     def own(self, net: Network) -> Any:
         return None if isinstance(net.architecture.loss, str) else net.architecture.loss
@@ -565,7 +574,7 @@ class Sequences(RuleBasedStateMachine):
         self.counts[f"interrupts in {how['part']}"] += 1
         return outcome, True
 
-    def check_interrupted(self, held, outcome, before, now, end, trajectory) -> None:
+    def check_interrupted(self, outcome, before, now, end, trajectory) -> None:
         """Check the network that is in memory after an interrupt."""
         changed = differing(now, before)
         if not changed:
@@ -582,12 +591,11 @@ class Sequences(RuleBasedStateMachine):
         for name in ("scalers", "classes", "features"):
             assert now[name] == end[name], f"{name} is neither as before nor as after the run"
 
-    def refused_to_resume(self, held: Held, net: Network, call: Call, change: str, at) -> None:
+    def refused_to_resume(self, net: Network, call: Call, change: str, at) -> None:
         """Check that a checkpoint is refused with another setting, other data or network."""
         if not change:
             return
         arguments = {"X": call.X, "y": call.y, **call.settings}
-        given = held.problem.y
         if change == "X":
             arguments["X"] = np.asarray(self.inputs(net, "float64")) + 1e-9
         elif change == "y":
@@ -603,7 +611,6 @@ class Sequences(RuleBasedStateMachine):
             net.model.standardize_inputs = not net.model.standardize_inputs
         else:
             arguments[change] = CHANGES[change]
-        assert given is held.problem.y
         before, path = look(net), at["checkpoint"]
         content = path.read_bytes()
         outcome = self.attempt(
