@@ -1,10 +1,10 @@
 """Random sequences of operations on networks, and a model of what must hold after each of them.
 
 ``python tests/sequences.py --minutes 30 --seed 1``: networks are made, trained, interrupted at any
-moment, resumed, refused, saved, loaded, copied, changed and used, in both backends. A run is compared
-with the same run of a copy that nothing interrupts, to the bit. Whatever an operation must not change is
-compared after it. On a failure the smallest sequence that fails is printed, and the command that
-finds it again.
+moment, resumed, refused, saved, loaded, copied, changed and used, in both backends. A run is
+compared with the same run of a copy that nothing interrupts, to the bit. Whatever an operation must
+not change is compared after it. On a failure the smallest sequence that fails is printed, and the
+command that finds it again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -226,8 +226,13 @@ def vectors(model: Any) -> dict[str, Any]:
     """Return the parameters and the optimizer's state; plain gradient descent has none."""
     state, memory = model.optimizer_state, None
     if state is not None and state.slots:
-        memory = (state.kind, state.steps, *(slot.vector.tobytes() for slot in state.slots))
-    return {"parameters": model.vector.tobytes(), "memory": memory}
+        memory = (state.kind, state.steps, *map(bits, state.slots))
+    return {"parameters": bits(model), "memory": memory}
+
+
+def bits(layers: Any) -> bytes:
+    """Return weights and biases without the padding, in which zeros may have signs."""
+    return b"".join(a.tobytes() for views in (layers.weights, layers.biases) for a in views)
 
 
 def differing(one: dict[str, Any], other: dict[str, Any], but: tuple[str, ...] = ()) -> list[str]:
@@ -254,6 +259,8 @@ class Outcome(NamedTuple):
     @property
     def result(self) -> Any:
         """What must be the same in a run that was interrupted."""
+        if isinstance(self.error, fastnn.DivergenceError):
+            return fastnn.DivergenceError  # what is first seen depends on where an epoch is cut
         if self.error is not None:
             return type(self.error), str(self.error)
         rows = [{k: v for k, v in row.items() if k not in TIMES} for row in self.history]
@@ -265,7 +272,7 @@ class Sequences(RuleBasedStateMachine):
 
     held = Bundle("held")
     backends: tuple[str, ...] = BACKENDS
-    counts: Counter[str] = Counter()
+    counts: ClassVar[Counter[str]] = Counter()
 
     def __init__(self) -> None:
         super().__init__()
@@ -309,10 +316,9 @@ class Sequences(RuleBasedStateMachine):
     def nothing_else_has_changed(self) -> None:
         for held in self.all:
             assert not differing(look(held.net), held.look), "a network changed without a reason"
-            padding = held.net.parameters.sum() - sum(
-                array.sum() for views in (held.net.weights, held.net.biases) for array in views
-            )
-            assert abs(padding) <= 1e-2 * np.abs(held.net.parameters).sum()
+            net, inner = held.net, [*held.net.weights, *held.net.biases]
+            count = sum(map(np.count_nonzero, inner))
+            assert np.count_nonzero(net.parameters) == count, "the padding is not zero"
         known = {"c", "d", "net", "other", "twin", "folder", "foreign", "cut", "network", "route"}
         assert set(os.listdir(self.folder)) <= known, os.listdir(self.folder)
         assert os.listdir(self.folder / "folder") == []
@@ -445,21 +451,23 @@ class Sequences(RuleBasedStateMachine):
         return fastnn.load(path, net.backend, net.threads, own)
 
     def attempt(self, net: Network, call: Call, moments: Moments | None = None, **more) -> Outcome:
-        """Train; return how it ended. Warnings are errors, but for those about a useless network."""
+        """Train; return how it ended. Warnings are errors, but for a network of no use."""
         self.current, self.steps, self.trajectory = net, 0, []
         history = error = None
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             warnings.simplefilter("ignore", fastnn.ConvergenceWarning)
+            # An interrupt may come between the opening of a file and the with statement.
+            warnings.simplefilter("ignore", ResourceWarning)
             try:
                 with moments or ExitStack():
                     history = net.train(call.X, call.y, progress=False, **{**call.settings, **more})
             except (Exception, KeyboardInterrupt, SystemExit) as caught:
                 error = caught
-        if isinstance(error, AssertionError | Warning):
-            raise error
-        if error is not None:  # its frames hold the network
-            error.__traceback__ = error.__context__ = error.__cause__ = None
+            if isinstance(error, AssertionError | Warning):
+                raise error
+            if error is not None:  # its frames hold the network, and what is closed with them
+                error.__traceback__ = error.__context__ = error.__cause__ = None
         return Outcome(history, error, self.steps, self.trajectory)
 
     # Training
@@ -494,7 +502,7 @@ class Sequences(RuleBasedStateMachine):
             else:
                 changed = differing(look(net), look(twin), ("flags",))
                 assert not changed, f"{changed} differ from those of the run without interrupts"
-        if not np.abs(net.parameters).max() < 1e6:  # of no use for what follows
+        if not self.is_useful(net):  # for what follows
             net = pickle.loads(start)
         held.net, held.look = net, look(net)
 
@@ -654,8 +662,8 @@ class Sequences(RuleBasedStateMachine):
         self.current = net
         try:
             net.train(**arguments)
-        except (TypeError, ValueError, OSError) as error:
-            assert str(error)
+        except (TypeError, ValueError, OSError):
+            pass
         else:
             raise AssertionError(f"{name}={value!r} was taken")
         assert not differing(look(net), before), differing(look(net), before)
@@ -682,7 +690,7 @@ class Sequences(RuleBasedStateMachine):
         return self._hold(self.copied(held.net, route), held.name)
 
     @rule(held=held, optimizer=st.booleans(), at=st.integers(0, 99), part=st.sampled_from(
-        ["anywhere", "writing"]), sign=st.sampled_from([signal.SIGINT, signal.SIGTERM]))  # fmt: skip
+        ["anywhere", "writing"]), sign=st.sampled_from(SIGNALS))  # fmt: skip
     def interrupt_save(self, held, optimizer, at, part, sign) -> None:
         """Interrupt the writing of a file: the old one is there, or the new one."""
         net, path = held.net, self.folder / "net"
@@ -701,7 +709,8 @@ class Sequences(RuleBasedStateMachine):
     def comes_out(self, moments: Moments, act: Callable[[], Any]) -> None:
         """Do something during which an interrupt comes; it must come out."""
         try:
-            with moments:
+            with warnings.catch_warnings(), moments:
+                warnings.simplefilter("ignore", ResourceWarning)  # as above
                 act()
         except KeyboardInterrupt:
             assert moments.sent is not None
@@ -709,11 +718,17 @@ class Sequences(RuleBasedStateMachine):
         else:
             assert moments.sent is None, "an interrupt was lost"
 
-    @rule(held=held, use=st.sampled_from(["load", "predict", "evaluate", "gradient", "one", "copy"]),
-          at=st.integers(0, 99), part=st.sampled_from(["anywhere", "backends"]))  # fmt: skip
+    @rule(
+        held=held,
+        use=st.sampled_from(["load", "predict", "evaluate", "gradient", "one", "copy"]),
+        at=st.integers(0, 99),
+        part=st.sampled_from(["anywhere", "backends"]),
+    )
     def interrupt_use(self, held, use, at, part) -> None:
         """Interrupt what only reads, and do it again."""
         net, y = held.net, self.targets(held)
+        if not self.is_useful(net):
+            return
         path = self.folder / "net"
         net.save(path)
         if net.classes is None and y.dtype.kind in "Ub":
@@ -767,7 +782,7 @@ class Sequences(RuleBasedStateMachine):
           features=st.sampled_from([("p", "q", "r"), ("c", "b", "a"), None]))  # fmt: skip
     def assign_names(self, held, classes, features) -> None:
         net, count = held.net, max(2, held.problem.outputs)
-        before = net.predict_proba(X).tobytes()
+        before = net.predict_one(X[0]).tobytes()
         names = {
             "strings": ("low", "mid", "top")[:count],
             "integers": (7, 3, 5)[:count],
@@ -783,7 +798,7 @@ class Sequences(RuleBasedStateMachine):
                 raise AssertionError(f"{attribute}={wrong} was taken")
         net.classes, net.features = names, features
         assert (net.classes, net.features) == (names, features)
-        assert net.predict_proba(X).tobytes() == before
+        assert net.predict_one(X[0]).tobytes() == before
         held.look = {**held.look, "classes": names, "features": features}
         self.counts["assign"] += 1
 
@@ -808,6 +823,8 @@ class Sequences(RuleBasedStateMachine):
     def use(self, held, form, weighted) -> None:
         """Predict and evaluate in every way: all must agree."""
         net, features = held.net, self.inputs(held.net, form)
+        if not self.is_useful(net):
+            return
         out = net.predict_proba(features)
         assert net.predict_proba(features).tobytes() == out.tobytes()
         bound = forward_error(net, features)
@@ -827,6 +844,14 @@ class Sequences(RuleBasedStateMachine):
         self.check_classes(held, features, out)
         self.check_scores(held, features, out, bound, weighted)
         self.counts["use"] += 1
+
+    def is_useful(self, net: Network) -> bool:
+        """Whether the outputs are far from overflowing."""
+        try:
+            found = [net.predict_proba(self.inputs(net, form)) for form in ("float64", "uint8")]
+        except fastnn.DivergenceError:
+            return False
+        return bool(max(np.abs(each).max() for each in (net.parameters, *found)) < 1e6)
 
     def others(self, net: Network) -> list[Network]:
         """Return the same network on another number of threads, and in the other backend."""

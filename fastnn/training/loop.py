@@ -54,7 +54,7 @@ def alone(model: Model) -> Iterator[None]:
             )
         yield
     finally:
-        try:  # noqa: SIM105 - an interrupt may come after a call, but not here
+        try:  # without a call, after which an interrupt could come
             if _trained[key] is mine:
                 del _trained[key]
         except KeyError:  # the other thread has just ended

@@ -1,8 +1,8 @@
 """Interrupts at chosen moments: each place at which Python looks for signals, counted.
 
 Python does so after a call, where a function begins, and where a loop jumps back; nowhere else. A
-trace function counts these places in some files, and sends a signal at one of them. As the same
-program comes to the same places, a failure can be repeated and made smaller, other than with a timer.
+trace function counts these places in some files, and sends a signal at one of them. The same
+program comes to the same places, so that a failure can be repeated and made smaller.
 """
 
 from __future__ import annotations
