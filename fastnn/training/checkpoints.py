@@ -256,8 +256,8 @@ def _termination() -> Iterator[None]:
     if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield
         return
-    signal.signal(signal.SIGTERM, end)
     try:
+        signal.signal(signal.SIGTERM, end)  # an interrupt may come when it has just been set
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -45,16 +45,20 @@ def alone(model: Model) -> Iterator[None]:
     """
     key = os.getpid(), id(model)
     mine = object(), threading.current_thread().name
-    holder = _trained.setdefault(key, mine)  # one operation, even among threads
-    if holder is not mine:
-        raise RuntimeError(
-            f"{model!r} is already being trained, in thread {holder[1]!r}; train it in one thread "
-            "at a time, or train copies of it"
-        )
-    try:
+    try:  # an interrupt may come when it has just been entered
+        holder = _trained.setdefault(key, mine)  # one operation, even among threads
+        if holder is not mine:
+            raise RuntimeError(
+                f"{model!r} is already being trained, in thread {holder[1]!r}; train it in one "
+                "thread at a time, or train copies of it"
+            )
         yield
     finally:
-        del _trained[key]
+        try:  # without a call, after which an interrupt could come
+            if _trained[key] is mine:
+                del _trained[key]
+        except KeyError:  # the other thread has just ended
+            pass
 
 
 def fit(model: Model, data: TrainingData, settings: TrainingSettings) -> History:
@@ -168,10 +172,11 @@ def _record(run: Run, metrics: dict[str, float]) -> str:
     if watch and watch.see(history[-1][watch.rule.metric]):
         run.best = run.model.vector.copy()
         history.best_epoch = run.model.epochs_trained
-    if any(isinstance(answer, str) and answer == "stop" for answer in answers):
-        return "a callback"
-    if watch and watch.over and at.step == run.steps:
-        return "early stopping"
+    if at.step == run.steps:  # in a shorter epoch the time is over: this ends the call, not the run
+        if any(isinstance(answer, str) and answer == "stop" for answer in answers):
+            return "a callback"
+        if watch and watch.over:
+            return "early stopping"
     return "max_seconds" if run.late else ""
 
 

@@ -1,0 +1,50 @@
+"""Random sequences of operations, and whether they find what is wrong. See `sequences`."""
+
+from __future__ import annotations
+
+import signal
+
+import hypothesis
+import numpy as np
+import pytest
+import sequences
+from faults.interrupts import Moments
+
+from fastnn import Network
+from fastnn.training import loop
+from fastnn.training.run import Run
+
+
+@pytest.fixture(scope="module", autouse=True)
+def loaded():
+    sequences.warm_up()
+
+
+def run(seed, examples, steps=15, shrink=True):
+    machine = hypothesis.seed(seed)(sequences.Sequences)
+    settings = sequences.options(examples, steps, shrink=shrink)
+    sequences.run_machine(machine, settings=settings)
+
+
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long)])
+def test_whatever_is_done_in_a_row_does_what_it_promises(seed):
+    run(seed, 800 if seed else 80)
+
+
+def test_a_failure_is_found(monkeypatch):
+    monkeypatch.setattr(Run, "__exit__", lambda *_: None)  # a refused call leaves its traces
+    with pytest.raises(AssertionError):
+        run(0, 300, shrink=False)
+
+
+def test_an_interrupt_comes_at_any_moment_once():
+    X, y = np.eye(3), np.arange(3)
+    net = Network([3, 2, 3], seed=0, backend="numpy")
+    with Moments() as counting:
+        net.train(X, y, epochs=1, progress=False)
+    for number in range(0, counting.counts["loop"], 7):
+        moments = Moments("loop", number)
+        with pytest.raises(KeyboardInterrupt), moments:
+            net.train(X, y, epochs=1, progress=False)
+        assert moments.sent == signal.SIGINT
+        assert loop._trained == {}
