@@ -66,6 +66,9 @@ def own_loss(a, t):
 
 # Problems: the options of a network, its outputs, and the targets.
 
+# Warnings of data that do not fit what a network was trained on, which random data do not mind.
+SAID = ("X has names of columns, but the network", "X is .* has numbers far above 1", "X is uint8")
+
 
 class Problem(NamedTuple):
     options: dict[str, Any]
@@ -457,6 +460,8 @@ class Sequences(RuleBasedStateMachine):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             warnings.simplefilter("ignore", fastnn.ConvergenceWarning)
+            for said in SAID:
+                warnings.filterwarnings("ignore", said)
             # An interrupt may come between the opening of a file and the with statement.
             warnings.simplefilter("ignore", ResourceWarning)
             try:

@@ -14,6 +14,8 @@ from fastnn import Network
 from fastnn.training import loop
 from fastnn.training.run import Run
 
+pytestmark = [pytest.mark.filterwarnings(f"ignore:{said}") for said in sequences.SAID]
+
 
 @pytest.fixture(scope="module", autouse=True)
 def loaded():

@@ -46,7 +46,11 @@ BAD_NETWORKS = {
     "a size that is a float": ({"sizes": [3, 5.0, 4]}, TypeError, ["sizes[1]", "integer", "5.0"]),
     "a size that is a bool": ({"sizes": [3, True]}, TypeError, ["sizes[1]", "integer", "True"]),
     "sizes in a string": ({"sizes": "784"}, TypeError, ["sizes", "list of integers", "'784'"]),
-    "sizes that are a number": ({"sizes": 784}, TypeError, ["sizes", "such as [784, 128, 10]", "got 784"]),
+    "sizes that are a number": (
+        {"sizes": 784},
+        TypeError,
+        ["sizes", "such as [784, 128, 10]", "got 784"],
+    ),
     "an unknown activation": (
         {"activation": "softsign"},
         ValueError,
