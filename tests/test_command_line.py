@@ -367,7 +367,7 @@ def test_help_says_which_optimizers_and_schedules_have_a_number(capsys, monkeypa
         ("--class-weight 10=2", "there is no class '10'; there are 0, 1, 2, 3, 4, 5, 6, 7, 8, 9"),
         ("--nesterov", "nesterov needs a momentum greater than 0"),
         ("--optimizer adam --beta2 1", "Adam's beta2 must be finite"),
-        ("--optimizer adagrad", "argument --optimizer: invalid choice: 'adagrad'"),
+        ("--optimizer adagrad", "argument --optimizer: 'adagrad' is none of sgd, momentum"),
         ("--output exponential", "y must have shape (90, 10), a count for each"),
         ("--output identity --loss poisson", "y must have shape (90, 10), a count for each"),
         ("--output sigmoid --loss cross_entropy", "loss 'cross_entropy' is"),
@@ -402,10 +402,20 @@ def test_help_says_which_optimizers_and_schedules_have_a_number(capsys, monkeypa
         ("--test-share 0.3", "--test-share has no use here: the test rows are those of"),
         ("--drop 3", "is a folder; --drop does not apply to it"),
         ("--no-header", "is a folder; --no-header does not apply to it"),
+        ("--header", "is a folder; --header does not apply to it"),
         ("--label digit", "is a folder; --label does not apply to it"),
         ("--save .", "--save '.' is a folder; need the name of a file"),
         ("--learning-rate 1e30", "is no longer finite in epoch "),
-        ("--no-such-option", "unrecognized arguments: --no-such-option; --data names the data"),
+        ("--no-such-option", "arguments: --no-such-option; --help lists all options"),
+        ("--verbose", "arguments: --verbose; --help lists all options"),
+        ("--lr 0.01", "arguments: --lr 0.01; did you mean --learning-rate?"),
+        ("--lr=0.01", "arguments: --lr=0.01; did you mean --learning-rate?"),
+        ("--learning_rate 0.01", "--learning_rate 0.01; did you mean --learning-rate?"),
+        ("--n-epochs 3", "arguments: --n-epochs 3; did you mean --epochs?"),
+        ("--hidden-layer-sizes 3", "--hidden-layer-sizes 3; did you mean --hidden?"),
+        ("--frozen 0", "arguments: --frozen 0; did you mean --freeze?"),
+        ("--regresion", "arguments: --regresion; did you mean --regression?"),
+        ("--optimizer adm", "adam, adamw; did you mean 'adam'?"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_line(refusal, options, message):
@@ -421,7 +431,26 @@ def test_a_setting_is_refused_before_anything_is_printed(folder, capsys, options
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.parametrize("options", ["--label 3", "--drop 3", "--no-header"])
+def test_a_file_without_an_option_is_told_which_names_the_data(refusal, tmp_path):
+    (tmp_path / "table.csv").write_text("a\n1\n")
+    assert f"{tmp_path}/table.csv; --data names the data\n" in refusal(f"{tmp_path}/table.csv")
+    assert "none.csv; --help lists all options\n" in refusal(f"{tmp_path}/none.csv")
+
+
+@pytest.mark.parametrize(
+    ("options", "same_as"),
+    [
+        ("--optimizer Adam", "--optimizer adam"),
+        ("--activation Leaky-ReLU", "--activation leaky_relu"),
+        ("--init He", "--init he"),
+        ("--schedule ONE-CYCLE", "--schedule one_cycle"),
+    ],
+)
+def test_names_of_choices_are_known_in_any_case(run, options, same_as):
+    assert run(options)[1] == run(same_as)[1]
+
+
+@pytest.mark.parametrize("options", ["--label 3", "--drop 3", "--no-header", "--header"])
 def test_what_describes_a_file_needs_one(capsys, options):
     with pytest.raises(SystemExit):
         train.main(options.split())
@@ -563,6 +592,21 @@ def test_a_run_with_a_checkpoint_that_is_stopped_says_how_it_goes_on(
         f"\nstopped after 1 of 2 epochs: {name}; the same command with --resume continues\n"
         in capsys.readouterr().out
     )
+
+
+NOT_SAVED = "\nthe network was not saved; --save FILE keeps it\n\n"
+
+
+def test_a_run_without_a_file_says_that_the_network_was_not_saved(run):
+    before, said, after = run("")[0].partition(NOT_SAVED)
+    assert said
+    assert "test accuracy" in before
+    assert after.count("\n") == 1
+
+
+@pytest.mark.parametrize("options", ["--save {}/net", "--checkpoint {}/net", "--quiet"])
+def test_a_run_with_a_file_or_a_quiet_one_does_not_speak_of_saving_it(run, tmp_path, options):
+    assert "not saved" not in run(options.format(tmp_path))[0]
 
 
 def test_a_network_is_saved_with_the_names_of_its_classes(run, python, tmp_path):

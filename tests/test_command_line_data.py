@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import re
 import runpy
+import shutil
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -47,6 +49,11 @@ def flowers(tmp_path):
 def run(words, capsys, main=train.main):
     assert main(str(words).split()) == 0
     return capsys.readouterr().out
+
+
+def copied(path):
+    """Copy a file, as rows of the file that was trained on are warned of."""
+    return shutil.copy(path, path.with_name(f"copy of {path.name}".replace(" ", "_")))
 
 
 def refusal(words, capsys, main=train.main):
@@ -130,6 +137,33 @@ def test_whole_numbers_are_numbers_if_asked(tmp_path, capsys):
     assert "output='identity'" in printed
 
 
+def test_a_header_of_numbers_is_seen_and_can_be_told(tmp_path, capsys):
+    path = tmp_path / "numbers.csv"
+    path.write_text("0,1,2\n" + "1.5,2.5,1\n3.5,4.5,0\n" * 20)
+    assert "32 training and 8 test rows of 2 features, 2 classes" in run(
+        f"{SHORT} --data {path} --label 2", capsys
+    )
+    path.write_text(path.read_text().replace("0,1,2", "7,8,9", 1))
+    words = f"{SHORT} --data {path} --label 2 --header --save {tmp_path}/net"
+    assert "32 training and 8 test rows of 2 features, 2 classes" in run(words, capsys)
+    assert fastnn.load(tmp_path / "net").features == ("7", "8")
+
+
+@pytest.mark.parametrize(("factor", "said"), [(1, False), (100, True)])
+def test_a_score_below_that_of_the_mean_is_said_to_be_so(flowers, capsys, factor, said):
+    header, *rows = flowers.read_text().splitlines()
+    other = flowers.with_name("other.csv")
+    with open(other, "w") as file:
+        print(header, file=file)
+        for row in rows:
+            start, _, price = row.rpartition(",")
+            print(f"{start},{factor * float(price)}", file=file)
+    words = f"{SHORT} --data {flowers} --test {other} --label price --drop kind"
+    line = "an R2 below 0 is worse than predicting the mean of the test labels for every row\n"
+    printed = run(words, capsys)
+    assert (line in printed) == ("test R2    -" in printed) == said
+
+
 def test_test_data_may_be_a_file_of_their_own(kaggle, tmp_path, capsys):
     lines = (kaggle / "train.csv").read_text().splitlines(keepends=True)
     (tmp_path / "one.csv").write_text("".join(lines[:2001]))
@@ -143,13 +177,28 @@ def test_the_label_of_test_data_goes_by_its_name_in_the_training_data(flowers, t
     (tmp_path / "other.csv").write_text(
         "".join(",".join([row[1], row[0], row[3], row[2]]) + "\n" for row in rows)
     )
-    expected = run(f"{SHORT} --data {flowers} --test {flowers} --label 1", capsys)
+    expected = run(f"{SHORT} --data {flowers} --test {copied(flowers)} --label 1", capsys)
     printed = run(f"{SHORT} --data {flowers} --test {tmp_path}/other.csv --label 1", capsys)
     scores = [
         [line for line in text.splitlines() if line.startswith("test ")]
         for text in (expected, printed)
     ]
     assert scores[0] == scores[1] != []
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_test_rows_that_were_trained_on_are_warned_of(flowers, capsys, linked):
+    other = flowers
+    if linked:
+        other = flowers.with_name("link.csv")
+        other.symlink_to(flowers)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        train.main(f"{SHORT} --quiet --data {flowers} --test {other} --label kind".split())
+    assert capsys.readouterr().err == (
+        "fastnn-train: warning: --test and --data are the same file: the scores are of rows that "
+        "were trained on\n"
+    )
 
 
 def test_data_are_described(flowers, capsys):
@@ -173,6 +222,12 @@ def test_data_are_described(flowers, capsys):
         ("--data {flowers} --label price", "'kind': 'lily'; need a number, or --drop kind to"),
         ("--data {flowers} --label kind --drop kind", "of the labels cannot be left out"),
         ("--data {flowers} --label kind --drop colour", "has no column 'colour'; its columns"),
+        (
+            "--data {flowers} --label kind --drop height,width",
+            "'price'; need spaces between columns: --drop height width",
+        ),
+        ("--data {flowers} --label -1 --no-header --drop 0,1", "need spaces between columns: --dr"),
+        ("--data {gap} --label kind", "'height': empty; need a number: fill the cell, or --drop h"),
         ("--data {single}", "single.csv has labels of a single class, 'a'; need two or more"),
         ("--data {flowers} --label colour", "colour"),
         (
@@ -212,11 +267,13 @@ def test_data_that_do_not_fit_are_refused(flowers, tmp_path, capsys, options, me
     (tmp_path / "named.csv").write_text("height,depth,price\n1,2,3\n")
     (tmp_path / "bare.csv").write_text("1,2\n3,4\n" * 9)
     (tmp_path / "text.csv").write_text("1,rose\n3,rose\n")
+    (tmp_path / "gap.csv").write_text("height,width,kind\n1,2,a\n,2,b\n")
     (tmp_path / "single.csv").write_text("height,label\n1,a\n2,a\n3,a\n")
     words = options.format(
         flowers=flowers,
         other=tmp_path / "other.csv",
         named=tmp_path / "named.csv",
+        gap=tmp_path / "gap.csv",
         single=tmp_path / "single.csv",
         bare=tmp_path / "bare.csv",
         text=tmp_path / "text.csv",
@@ -312,6 +369,8 @@ def test_a_single_combination_is_cross_validated(flowers, capsys):
     [
         ("--activation relu rleu", "'rleu' is none of"),
         ("--hidden 5 x", "--hidden"),
+        ("--learning-rate 0.1,0.3", "need spaces between values: --learning-rate 0.1 0.3"),
+        ("--optimizer sgd,adam", "need spaces between values: --optimizer sgd adam"),
         ("--l2 0 -1", "l2 must be"),
         ("--folds 1", "folds must be at least 2"),
         ("--csv nowhere/results.csv", "--csv 'nowhere/results.csv': no folder"),
@@ -341,7 +400,7 @@ def test_the_tuning_module_runs_and_the_function_stays(run_python, flowers):
 def of_flowers(flowers, tmp_path, capsys):
     """A network that knows the flowers, its file, and the report on the test rows."""
     path = tmp_path / "net.safetensors"
-    words = f"{SHORT} --data {flowers} --test {flowers} --label kind --save {path}"
+    words = f"{SHORT} --data {flowers} --test {copied(flowers)} --label kind --save {path}"
     printed = run(words, capsys)
     report = printed[printed.index("\ntest accuracy") :]
     return fastnn.load(path), path, report.split("\n\nthe network is in")[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+import shutil
 import warnings
 
 import numpy as np
@@ -86,7 +87,7 @@ def test_another_order_and_further_columns_are_put_right_in_training(
     other = rewritten(data, lambda row: ["text", row[2], row[1], row[0]], "other.csv")
     other.write_text(other.read_text().replace("text", "id", 1))
     results = []
-    for path in (data, other):
+    for path in (shutil.copy(data, tmp_path / "copy.csv"), other):
         words = f"{SHORT} --data {data} --label -1 {option} {path}"
         if option == "--predict":
             words += f" --submission {tmp_path}/s.csv"
@@ -126,7 +127,7 @@ def test_columns_are_left_out(data, tmp_path, capsys, columns):
     words = f"{SHORT} --data {other} --label kind --drop {columns} --save {tmp_path}/net"
     assert (
         report_in(run(words, capsys)).split("the network is in")[0].strip()
-        == (report_in(plain).rsplit("\n\n", 1)[0])
+        == report_in(plain).split("the network was not saved")[0].strip()
     )
     assert fastnn.load(tmp_path / "net").features == ("height", "width")
 
@@ -346,7 +347,8 @@ def test_labels_that_are_no_numbers_are_refused_where_numbers_are_predicted(data
 def test_many_whole_numbers_may_be_no_classes(tmp_path, capsys, step, warns):
     path = tmp_path / "counts.csv"
     path.write_text("a,label\n" + "".join(f"{i},{i // step}\n" for i in range(300)))
-    words = f"{SHORT} --data {path} --test {path} --quiet --epochs 1"
+    test = shutil.copy(path, tmp_path / "test.csv")
+    words = f"{SHORT} --data {path} --test {test} --quiet --epochs 1"
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         train.main(words.split())

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from fastnn.datasets import describe, description
+from fastnn.datasets import Table, describe, description
 
 
 def by_hand(column):
@@ -114,6 +114,30 @@ def test_labels_are_counted_in_their_order(y, expected):
     assert result.target is None
 
 
+def test_labels_may_be_objects_or_a_column():
+    for y in (np.array(["b", "a", "b"], object), [["b"], ["a"], ["b"]]):
+        assert [entry[:2] for entry in describe(np.eye(3), y).classes] == [("a", 1), ("b", 2)]
+    for whole in ([2, 0, 2], [np.int64(2), 0, 2]):
+        counts = describe(np.eye(3), np.array(whole, object)).classes
+        assert [entry[:2] for entry in counts] == [(0, 1), (2, 2)]
+    assert describe(np.eye(2), np.array([2**70, 1], object)).target.max == [2.0**70]
+
+
+def test_a_table_and_a_dataframe_are_described_with_their_names():
+    pandas = pytest.importorskip("pandas")
+    X = np.array([[1, 2.5], [3, 4]])
+    frame = pandas.DataFrame({"height": X[:, 0], "width": X[:, 1]})
+    for data in (frame, Table(X, None, ("height", "width"), None)):
+        result = describe(data, pandas.Series(["b", "a"]))
+        assert result.features.names == ("height", "width")
+        assert result.features.mean.tolist() == [2, 3.25]
+        assert [entry.label for entry in result.classes] == ["a", "b"]
+        assert describe(data, features=["x", "y"]).features.names == ("x", "y")
+    assert describe(pandas.DataFrame(X)).features.names == ("0", "1")
+    with pytest.raises(TypeError, match="column 'height' holds 'x' in row 1; need numbers"):
+        describe(frame.astype(object).replace(3.0, "x"))
+
+
 def test_floats_to_predict_have_statistics():
     result = describe(np.eye(4), np.array([0.5, 1.5, 2.5, 3.5]))
     assert result.classes is None
@@ -139,12 +163,19 @@ def test_what_is_not_finite_is_refused_with_its_place(monkeypatch, value):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        (([["a"]],), TypeError, "X has dtype <U1; need numbers"),
+        (([["a"]],), TypeError, "X holds 'a' in row 0, column 0; need numbers"),
         (([1, 2],), ValueError, r"X has shape \(2,\); need \(rows, features\)"),
-        ((np.empty((0, 2)),), ValueError, r"X has shape \(0, 2\)"),
+        (([[1, 2], [3]],), ValueError, "X must be a rectangular array of numbers"),
+        ((None,), TypeError, "X must be an array of numbers; got None"),
+        ((np.eye(2), [[1, 2], [3]]), ValueError, "y must be a rectangular array of numbers"),
+        ((np.eye(2), ["a", None]), TypeError, "y holds None in row 1, and text in others; need"),
+        ((np.eye(2), [2j, 1]), TypeError, "y holds complex128; need numbers"),
+        ((np.eye(2), None, 5), TypeError, "features must be a list of names, got 5"),
+        ((np.eye(2), None, "ab"), TypeError, "features must be a list of names, got 'ab'"),
+        ((np.empty((0, 2)),), ValueError, r"X must not be empty, got shape \(0, 2\)"),
         ((np.eye(2), [1]), ValueError, r"y has shape \(1,\); need \(2,\), as X has 2 rows"),
         ((np.eye(2), np.eye(2)), ValueError, r"y has shape \(2, 2\); need \(2,\)"),
-        ((np.eye(2), [None, None]), TypeError, "y has dtype object; need numbers or text"),
+        ((np.eye(2), [None, None]), ValueError, "y holds nan in row 0"),
         ((np.eye(2), None, ["a"]), ValueError, "features has 1 names; need 2, one a column of X"),
     ],
 )

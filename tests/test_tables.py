@@ -282,10 +282,14 @@ def test_two_columns_of_a_name_are_allowed_if_they_are_not_read(write):
         ("a,b\n1,2\n", {"drop": [2]}, "drop must be a name or from -2 to 1, got 2"),
         ("a,b\n1,2\n", {"drop": ["a", "b"]}, "has no other column left; need features"),
         ("a,b\n1,2\n", {"drop": ["a"], "label": "a"}, "of the labels cannot be left out"),
-        ("a,b\n1,2\n", {"columns": ["a"], "label": "a"}, "'a' is the label and in columns"),
+        (
+            "a,b\n1,2\n",
+            {"columns": ["a"], "label": "a"},
+            "'a' cannot be both the label and an input",
+        ),
         ("1,2\n", {"drop": ["a"], "header": False}, "drop must be a position, got 'a'"),
         ("1,2\n", {"columns": ["a"]}, "by position, and it has 2 features; need 1: 'a'"),
-        ("a,b\n1,2\n", {"columns": ["a"], "drop": ["a"]}, "'a' is in columns and in drop"),
+        ("a,b\n1,2\n", {"columns": ["a"], "drop": ["a"]}, "'a' is an input; it cannot be left out"),
         ("a,b\n1,2\n", {"columns": []}, "columns must hold at least one name"),
     ],
 )
@@ -329,6 +333,17 @@ def test_text_in_a_chosen_column_comes_without_a_hint(reader, write):
         ("0,1,kind\n7,8,9\n", {"label": "kind"}, ("0", "1")),
         ("0,1,kind\n7,8,9\n", {"label": 2}, ("0", "1")),
         ("0,1\n7,8\n", {"header": True}, ("0", "1")),
+        ("0,1,2\n7,8,9\n", {}, ("0", "1", "2")),
+        ("0, 1 ,2\n7,8,9\n", {"label": 2}, ("0", "1")),
+        ("2,0,1\n7,8,9\n", {"columns": ["1", "2"]}, ("1", "2")),
+        ("2,0,1\n7,8,9\n", {"drop": ["0"]}, ("2", "1")),
+        (",0,1,2\n3,7,8,9\n", {"drop": [0]}, ("0", "1", "2")),
+        (",0,1,2\n3,7,8,9\n", {}, ("Unnamed: 0", "0", "1", "2")),
+        ("0,1,2\n7,8,9\n", {"header": False}, None),
+        ("0,1\n7,8\n", {}, None),
+        ("0,1,1\n7,8,9\n", {}, None),
+        ("1,2,3\n7,8,9\n", {}, None),
+        ("0,1.0,2\n7,8,9\n", {}, None),
     ],
 )
 def test_a_header_is_recognised(write, text, arguments, features):
@@ -348,6 +363,23 @@ def test_told_that_there_is_a_header_numbers_are_names(write):
 def test_told_that_there_is_no_header_names_are_refused(write):
     with pytest.raises(ValueError, match="line 1, column 0: 'a'; need a number"):
         read_csv(write("a,b\n1,2\n"), header=False)
+
+
+# Labels that are text because of commas.
+
+
+def test_numbers_with_commas_that_become_names_of_classes_are_warned_of(reader, write):
+    text = 'a;price\n1;"58315,66"\n2;7\n3;1.372,5\n'
+    said = r"the label '58315,66' is taken for the name of a class, .* write them with a decimal"
+    with pytest.warns(UserWarning, match=said) as caught:
+        table = read_csv(write(text), "price")
+    assert len(caught) == 1
+    assert table.y.tolist() == ["58315,66", "7", "1.372,5"]
+
+
+@pytest.mark.parametrize("other", ["Rome", "01.02.2024"])
+def test_text_among_such_labels_makes_them_names_without_a_warning(reader, write, other):
+    read_csv(write(f'a;price\n1;"58315,66"\n2;{other}\n'), "price")
 
 
 # Pixels.
@@ -387,16 +419,28 @@ def test_what_is_no_pixel_is_refused(reader, write, text):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("1,,3", "line 4, column 'age': empty; need a number"),
+        (
+            "1,,3",
+            r"line 4, column 'age': empty; need a number: fill the cell, or drop=\['age'\] leaves "
+            "the column out$",
+        ),
         ("1, ,3", "line 4, column 'age': empty; need a number"),
         ('1,"",3', "line 4, column 'age': empty; need a number"),
-        ("1,NA,3", "line 4, column 'age': 'NA'; need a number$"),
+        ("1,NA,3", "line 4, column 'age': 'NA'; need a number: fill the cell, or drop="),
         ("1,nan,3", "line 4, column 'age': 'nan'; need a finite number in float32"),
         ("1,-inf,3", "line 4, column 'age': '-inf'; need a finite number in float32"),
         ("1,1e39,3", "line 4, column 'age': '1e39'; need a finite number in float32"),
         ("1,old,3", r"line 4, column 'age': 'old'; need a number, or drop=\['age'\] to leave the"),
         ("1,0x10,3", "line 4, column 'age': '0x10'; need a number"),
-        ('1,"2,5",3', "line 4, column 'age': '2,5'; need a number"),
+        (
+            '1,"2,5",3',
+            r"line 4, column 'age': '2,5'; need a number, with a decimal point and no thousands "
+            r"separators, or drop=\['age'\] to leave",
+        ),
+        ('1,"-1,234.5",3', "need a number, with a decimal point and no thousands separators"),
+        ('1,"1.234,5",3', "need a number, with a decimal point and no thousands separators"),
+        ('1,"Rome, 5",3', "column 'age': 'Rome, 5'; need a number, or drop="),
+        ("1,01.02.2024,3", "column 'age': '01.02.2024'; need a number, or drop="),
         (f"1,{'x' * 50},3", f"column 'age': '{'x' * 40}...'; need a number"),
         ("1,2", "line 4: 2 cells; need 3"),
         ("1,2,3,4", "line 4: 4 cells; need 3"),
@@ -828,17 +872,46 @@ def test_other_files_need_as_many_features_as_columns_are_named(save, write):
             load(path, drop=[0])
 
 
+@pytest.mark.parametrize("function", [load, read_csv])
 @pytest.mark.parametrize("member", ["[Content_Types].xml", "content.xml"])
-def test_a_spreadsheet_is_called_one(tmp_path, member):
+def test_a_spreadsheet_is_called_one(tmp_path, member, function):
     with zipfile.ZipFile(tmp_path / "table.xlsx", "w") as archive:
         archive.writestr(member, "text")
     with pytest.raises(ValueError, match="is a file of Excel or another office program; save"):
-        load(tmp_path / "table.xlsx")
+        function(tmp_path / "table.xlsx")
 
 
-def test_an_old_spreadsheet_is_called_one(write):
+@pytest.mark.parametrize("function", [load, read_csv])
+def test_an_old_spreadsheet_is_called_one(write, function):
     with pytest.raises(ValueError, match="is a file of Excel"):
-        load(write(b"\xd0\xcf\x11\xe0\xa1\xb1", "table.xls"))
+        function(write(b"\xd0\xcf\x11\xe0\xa1\xb1", "table.xls"))
+
+
+@pytest.mark.parametrize("function", [load, read_csv])
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_text_in_utf_16_is_called_so(write, function, encoding, pack):
+    content = pack("\ufeffa,b\n1,2\n".encode(encoding))
+    with pytest.raises(ValueError, match="is text in UTF-16; need UTF-8: save it as UTF-8"):
+        function(write(content, "table.csv"))
+
+
+@pytest.mark.parametrize(
+    ("function", "keyword", "hint"),
+    [
+        (read_csv, "target", "; did you mean 'label'?"),
+        (read_csv, "Columns", "; did you mean 'columns'?"),
+        (read_csv, "sep", ""),
+        (load, "labels", "; did you mean 'label'?"),
+    ],
+)
+def test_a_keyword_that_does_not_exist_is_refused_with_the_one_that_was_meant(
+    write, function, keyword, hint
+):
+    name = function.__name__
+    with pytest.raises(TypeError) as caught:
+        function(write("a,b\n1,2\n"), **{keyword: "a"})
+    assert str(caught.value) == f"{name}() has no argument {keyword!r}{hint}"
 
 
 # Submissions.

@@ -42,6 +42,7 @@ ELSEWHERE = {
     "sample_weights": "sample_weight",
     "scheduler": "schedule",
     "solver": "optimizer",
+    "target": "label",
     "validation_data": "validation",
     "validation_fraction": "validation",
     "validation_split": "validation",

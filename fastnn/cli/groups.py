@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Collection
+import os
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NoReturn
 
+from fastnn.checks.keywords import ELSEWHERE
+from fastnn.checks.values import any_case, meant
+
 Keywords = dict[str, Any]
+# Arguments whose options have other names.
+OPTION_OF = {"frozen": "freeze", "sizes": "hidden"}
 
 
 class Parser(argparse.ArgumentParser):
@@ -14,9 +20,26 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """End the process with exit code 2."""
-        if message.startswith("unrecognized arguments"):
-            message += "; --data names the data, and --help lists all options"
+        start, _, words = message.partition("unrecognized arguments: ")
+        if words and not start:
+            message += self._hint(words.split())
         self.exit(2, f"{self.prog}: error: {message}\n")
+
+    def _hint(self, words: Sequence[str]) -> str:
+        """Return what may have been meant by words that are no options."""
+        options = [each[2:] for each in self._option_string_actions if each.startswith("--")]
+        for word in words:
+            if word.startswith("-"):
+                name = word.lstrip("-").partition("=")[0].replace("-", "_").lower()
+                other = ELSEWHERE.get(name, name)
+                option = OPTION_OF.get(other, other).replace("_", "-")
+                if option in options:
+                    return f"; did you mean --{option}?"
+                if hint := meant(name.replace("_", "-"), options):
+                    return hint.replace("'", "--", 1).replace("'", "")
+            elif os.path.exists(word) and "data" in options:
+                return "; --data names the data"
+        return "; --help lists all options"
 
 
 class Group:
@@ -64,9 +87,10 @@ class Group:
         if self.several:
             if "default" in how:
                 how["default"] = [how["default"]]
-            self.add(option, type=_checked(kind, choices), nargs="+", help=text, **how)
+            kind = _checked(without_comma(kind, option, "values"), choices)
+            self.add(option, type=kind, nargs="+", help=text, **how)
         else:
-            self.add(option, type=kind, choices=choices, help=text, **how)
+            self.add(option, type=_checked(kind, choices), help=text, **how)
 
     def of_layers(
         self,
@@ -102,13 +126,18 @@ def _named_after(read: Callable[[str], Any], kind: Callable[[str], Any]) -> Call
 
 
 def _checked(kind: Callable[[str], Any], choices: Collection[str] | None) -> Callable[[str], Any]:
-    """Return a reader of a value that must be one of the choices, if there are any."""
+    """Return a reader of a value that must be one of the choices, in any case, if there are any."""
 
     def read(text: str) -> Any:
         value = kind(text)
-        if choices is not None and value not in choices:
-            raise argparse.ArgumentTypeError(f"{value!r} is none of {', '.join(choices)}")
-        return value
+        if choices is None:
+            return value
+        try:
+            return any_case("the value", value, choices)
+        except ValueError:
+            raise argparse.ArgumentTypeError(
+                f"{value!r} is none of {', '.join(choices)}{meant(value, choices)}"
+            ) from None
 
     return _named_after(read, kind)
 
@@ -149,7 +178,9 @@ def share(text: str) -> float:
     return number
 
 
-def without_comma(kind: Callable[[str], Any], option: str) -> Callable[[str], Any]:
+def without_comma(
+    kind: Callable[[str], Any], option: str, what: str = "layers"
+) -> Callable[[str], Any]:
     """Return a reader of one of the values of an option, which are separated by spaces."""
 
     def read(text: str) -> Any:
@@ -157,7 +188,7 @@ def without_comma(kind: Callable[[str], Any], option: str) -> Callable[[str], An
             for part in text.split(","):
                 kind(part)
             raise argparse.ArgumentTypeError(
-                f"got {text!r}; need spaces between layers: {option} {' '.join(text.split(','))}"
+                f"got {text!r}; need spaces between {what}: {option} {' '.join(text.split(','))}"
             )
         return kind(text)
 

@@ -219,8 +219,9 @@ def add_columns(group: Group) -> None:
         "may hold text"
     )
     group.add("--drop", nargs="+", metavar="COLUMN", help=text)
-    text = "the first line of a CSV file is a row, not the names of the columns (default: detected)"
-    group.flag("--no-header", text, dest="header")
+    text = "the first line of a CSV file holds the names of the columns (default: detected)"
+    group.flag("--header", text)
+    group.flag("--no-header", "the first line of a CSV file is a row", dest="header")
 
 
 def add_backend(group: Group) -> None:

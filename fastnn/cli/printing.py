@@ -13,17 +13,20 @@ import numpy as np
 
 from fastnn import metrics, tuning
 from fastnn.activations import Array
+from fastnn.cli.groups import OPTION_OF
 from fastnn.network import Network
 from fastnn.training import settings
 
 MOST_CLASSES = 30  # of a confusion matrix that is printed
 WIDEST_NAME = 12
-# An argument whose option has another name.
-OTHERWISE = {"frozen": "freeze"}
-# Arguments that name columns, and how `fastnn.datasets` proposes or refuses them.
-COLUMN_OPTIONS = {"label": "--label", "header": "--no-header", "drop": "--drop"}
+# How `fastnn.datasets` proposes or refuses arguments that name columns.
 PROPOSED = re.compile(r"\b(label|drop)=\[?('?)(.+?)\2\]?(?= if this is| to leave| leaves)")
-NO_USE = re.compile(r"(label|header|drop) must be None, got .*")
+NO_USE = re.compile(r"(label|header|drop) must be None, got (.*)")
+
+
+def column_option(name: str, value: object) -> str:
+    """Return the option that gives an argument of `fastnn.datasets` a value, as it is printed."""
+    return "--no-header" if (name, str(value)) == ("header", "False") else f"--{name}"
 
 
 def as_options(message: str) -> str:
@@ -40,8 +43,10 @@ def as_options(message: str) -> str:
     message = re.sub(pattern, option, message)
     first = message.split(" ", 1)[0]
     if first in names:
-        message = f"--{OTHERWISE.get(first, first)}{message.removeprefix(first)}"
-    message = NO_USE.sub(lambda found: f"{COLUMN_OPTIONS[found[1]]} does not apply to it", message)
+        message = f"--{OPTION_OF.get(first, first)}{message.removeprefix(first)}"
+    message = NO_USE.sub(
+        lambda found: f"{column_option(*found.groups())} does not apply to it", message
+    )
     return PROPOSED.sub(lambda found: f"--{found[1]} {shlex.quote(found[3])}", message)
 
 
@@ -76,6 +81,10 @@ def print_report(net: Network, X: Array, y: Array, classes: Sequence[object]) ->
         print(f"\ntest R2    {scores['r2']:.4f}")
         print(f"test MAE   {scores['mae']:.4g}")
         print(f"test RMSE  {scores['rmse']:.4g}")
+        if scores["r2"] < 0:
+            print(
+                "an R2 below 0 is worse than predicting the mean of the test labels for every row"
+            )
         return
     places = predicted(net, X, classes)
     print(f"\ntest accuracy  {metrics.accuracy(y, places):.4f}")

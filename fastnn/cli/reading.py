@@ -13,7 +13,7 @@ import numpy as np
 from fastnn import datasets
 from fastnn.activations import Array
 from fastnn.cli.groups import Keywords
-from fastnn.cli.printing import COLUMN_OPTIONS
+from fastnn.cli.printing import column_option
 from fastnn.training.rows import stratified
 
 # What `fastnn.datasets.read_csv` proposes for a column of text.
@@ -67,6 +67,11 @@ def read(given: Keywords) -> Dataset:
     source = name
     if "test" in given:
         source = str(given["test"])
+        if "data" in given and given["test"].samefile(given["data"]):
+            warnings.warn(
+                "--test and --data are the same file: the scores are of rows that were trained on",
+                stacklevel=2,
+            )
         same = (
             given if train.features is None or train.y is None else {**given, "label": train.label}
         )
@@ -144,9 +149,9 @@ def tables(given: Keywords, dtype: str, columns: Names = None) -> tuple[str, dat
     """Return the name and the tables of the data that are named; by default that is MNIST."""
     if "data" in given:
         return given["data"].name, load(given["data"], given, dtype, columns)
-    for name, option in COLUMN_OPTIONS.items():
+    for name in ("label", "header", "drop"):
         if name in given:
-            raise ValueError(f"{option} needs --data PATH")
+            raise ValueError(f"{column_option(name, given[name])} needs --data PATH")
     loaded = datasets.load_mnist()
     train = datasets.Table(*loaded[:2], None, "digit")
     return "MNIST", datasets.Split(train, train._replace(X=loaded[2], y=loaded[3]))
@@ -163,15 +168,23 @@ def joined(split: datasets.Split) -> tuple[Array, Array | None]:
 
 def load(path: Path, given: Keywords, dtype: str, columns: Names = None) -> datasets.Split:
     """Read a data set: the columns of these names, or all but those to leave out."""
-    label = given.get("label")
-    return datasets.load(
-        path,
-        None if label is None else _column(label),
-        header=given.get("header"),
-        dtype=dtype,
-        columns=columns,
-        drop=tuple(map(_column, given.get("drop", ()))),
-    )
+    label, drop = given.get("label"), given.get("drop", ())
+    try:
+        return datasets.load(
+            path,
+            None if label is None else _column(label),
+            header=given.get("header"),
+            dtype=dtype,
+            columns=columns,
+            drop=tuple(map(_column, drop)),
+        )
+    except ValueError as error:
+        for text in drop:
+            if "," in text and repr(text) in str(error):
+                raise ValueError(
+                    f"{error}; need spaces between columns: --drop {' '.join(text.split(','))}"
+                ) from None
+        raise
 
 
 def unlabelled(path: Path, given: Keywords, data: Dataset) -> datasets.Table:

@@ -145,6 +145,8 @@ def _train(given: Given) -> int:
         datasets.write_submission(given["submission"], labels)
         say(f"\n{len(labels):,} labels are in {given['submission']}")
     _draw(given, net, history, data, say)
+    if not {"save", "checkpoint"} & given.keys():
+        say("\nthe network was not saved; --save FILE keeps it")
     kernels = "compiling" if compiled else "loading"
     seconds += history.compile_seconds
     print(f"\n{time.perf_counter() - start:.1f} s in all, {seconds:.1f} s of it {kernels} kernels")

@@ -13,28 +13,34 @@ from typing import TextIO
 
 import numpy as np
 
+from fastnn.checks.keywords import suggesting
 from fastnn.checks.values import DTYPES, one_of
 from fastnn.checks.warning import warn
 from fastnn.datasets.columns import EXACT, Table, fill, is_number, labels_of, whole
 from fastnn.datasets.idx import CHUNK, open_content, read_up_to
 from fastnn.datasets.layout import Request, checked_column, checked_drop, checked_names, form_of
+from fastnn.datasets.office import refuse_office
 from fastnn.datasets.readers import (
+    NOTATION,
     Form,
     Labels,
     Reader,
     by_cell,
     by_pandas,
     fast_reader,
+    has_commas,
     records,
     whole_by_pandas,
 )
 
 _BOM = b"\xef\xbb\xbf"
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _UNPACKED = 1 << 23  # bytes to which any gzip file may unpack
 _RATIO = 100  # times its size to which a larger one may unpack; tables of numbers have 3 to 30
 _SPLIT = range(10 << 20, 1 << 30)  # sizes that pandas reads faster as a whole, on several threads
 
 
+@suggesting
 def read_csv(
     path: str | os.PathLike[str],
     label: str | int | None = None,
@@ -58,8 +64,9 @@ def read_csv(
     header : bool, optional
         Whether the first line holds the names of the columns. Default: yes if ``label`` is a name;
         if there is no ``label`` and a cell is "label"; if no cell, apart from the label, is a
-        number; if its label is no number and the next label is one; if it holds all ``columns``; or
-        if ``drop`` holds a name.
+        number; if its label is no number and the next label is one; if it holds all ``columns``; if
+        ``drop`` holds a name; or if its cells are 0, 1, 2, ... in any order, three at least, which
+        pandas writes for columns without names (an empty cell may come before them).
     dtype : "float32" or "float64"
         Type of the features, unless they are pixels.
     pixels : bool, optional
@@ -85,21 +92,23 @@ def read_csv(
         If the file cannot be opened (``FileNotFoundError`` if there is none).
     TypeError
         If ``label`` or an element of ``drop`` is neither a name nor a position, or ``columns`` is
-        not a sequence of names.
+        not a sequence of names; if a keyword is none of these.
     ValueError
         If there is no row or no such column; if two columns that are read have the same name; if
         rows differ in length; if a feature is not a number, or not finite in ``dtype``; if a label
-        is missing, which is empty, NA, N/A, null or not finite; if the text is not UTF-8, or the
-        gzip data are corrupt; if there are more than 262,144 columns; if gzip unpacks to more than
-        8 MiB and to more than 100 times the size of the file. The message names the file, the line
-        (from 1, the header included) and the column.
+        is missing, which is empty, NA, N/A, null or not finite; if it is a file of Excel; if the
+        text is not UTF-8, or the gzip data are corrupt; if there are more than 262,144 columns; if
+        gzip unpacks to more than 8 MiB and to more than 100 times the size of the file. The message
+        names the file and, where it is about a cell, the line (from 1, the header included) and the
+        column.
 
     Notes
     -----
     Numbers are what `float` reads; True and False, in upper or lower case, are 1 and 0. They are
     rounded to the nearest float64, then to the dtype. There is a warning if the first column has no
-    name and counts the rows. If pandas 3.1 or later is installed, it reads
-    large files faster; otherwise NumPy does. The result is the same to the bit.
+    name and counts the rows, and if labels are text only because of commas in their numbers. If
+    pandas 3.1 or later is installed, it reads large files faster; otherwise NumPy does. The result
+    is the same to the bit.
 
     Examples
     --------
@@ -129,6 +138,7 @@ def _read(path: str | os.PathLike[str], name: str, request: Request) -> Table:
     """Read a file with the fastest reader that can, or say what is wrong."""
     with open_content(path) as stream:
         content = _text(stream, name, os.path.getsize(path))
+    refuse_office(path, name, content)
     _check_text(name, content)
     form, first_label = _form(name, content, request)
     reader = fast_reader(form, len(content))
@@ -150,6 +160,16 @@ def _warn_of_row_numbers(name: str, table: Table) -> None:
                 f"{name}: the first column has no name and counts the rows, and is read as a "
                 f"feature; drop=[{table.features[0]!r}] leaves it out"
             )
+
+
+def _warn_of_commas(form: Form, labels: Labels) -> None:
+    """Warn of labels that are names of classes only because of the commas in their numbers."""
+    commas = [text for text in labels if has_commas(text)]
+    if commas and all(has_commas(text) or is_number(text) for text in labels):
+        warn(
+            f"{form.name}: the label {commas[0]!r} is taken for the name of a class, and so are "
+            f"all others; if they are numbers, write them {NOTATION}"
+        )
 
 
 def _by_threads(path: str | os.PathLike[str], name: str, request: Request) -> Table | None:
@@ -202,6 +222,8 @@ def _text(stream: BufferedIOBase, name: str, size: int) -> bytes:
 
 def _check_text(name: str, content: bytes) -> None:
     """Refuse bytes that the readers may interpret differently."""
+    if content.startswith(_UTF_16):
+        raise ValueError(f"{name} is text in UTF-16; need UTF-8: save it as UTF-8")
     at, what = content.find(0), "a zero byte"
     if at < 0 and not content.isascii():
         try:
@@ -235,7 +257,10 @@ def _table(reader: Reader, content: bytes, form: Form, numeric: bool) -> Table:
         return Table(X, None, form.features, None, left_out)
     y = np.concatenate(targets)
     if labels is not None:
-        y = labels_of(labels)[y.astype(np.intp)]
+        found = labels_of(labels)
+        y = found[y.astype(np.intp)]
+        if found.dtype.kind == "U":
+            _warn_of_commas(form, labels)
     elif np.all(np.abs(y) < EXACT):
         y = whole(y)
     else:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
 
+from fastnn.checks.data import numbers
+from fastnn.checks.tables import matched, names_of
+from fastnn.checks.targets import named_labels
 from fastnn.checks.values import BLOCK
-from fastnn.datasets.columns import Array
+from fastnn.datasets.columns import Array, whole
 from fastnn.writing import replacing
 
 _HEADER = ("count", "mean", "std", "min", "max")
@@ -143,12 +146,12 @@ def describe(
 
     Parameters
     ----------
-    X : array_like of numbers, shape (rows, features)
+    X : array_like of numbers, shape (rows, features), DataFrame or Table
         Finite. It is read in blocks, so that a memory map is never in memory as a whole.
-    y : array_like, shape (rows,), optional
+    y : array_like, shape (rows,) or (rows, 1), optional
         Integers, bools and strings are labels, which are counted; floats are numbers to predict.
     features : sequence of str, optional
-        Names of the columns of ``X``. Default: their positions.
+        Names of the columns of ``X``. Default: those of a DataFrame or `Table`, else positions.
 
     Returns
     -------
@@ -158,10 +161,11 @@ def describe(
     Raises
     ------
     TypeError
-        If ``X`` is not of numbers, or ``y`` neither of numbers nor of text.
+        If ``X`` is not of numbers, ``y`` neither of numbers nor of text alone, or ``features`` not
+        a list.
     ValueError
-        If ``X`` is not 2-D, is empty or not finite; if ``y`` or ``features`` has another length, or
-        ``y`` is not finite.
+        If ``X`` is not 2-D, is empty or not finite, or has two columns of one name; if ``y`` or
+        ``features`` has another length, or ``y`` is not finite.
 
     Examples
     --------
@@ -172,19 +176,21 @@ def describe(
     >>> [(label, rows) for label, rows, share in description.classes]
     [(0, 1), (1, 2)]
     """
-    X = np.asarray(X)
-    if X.dtype.kind not in "biuf":
-        raise TypeError(f"X has dtype {X.dtype}; need numbers")
-    if X.ndim != 2 or X.size == 0:
-        raise ValueError(f"X has shape {X.shape}; need (rows, features), at least one of each")
-    names = tuple(map(str, range(X.shape[1]))) if features is None else tuple(features)
+    own = names_of("X", X)
+    X = numbers("X", matched("X", X, None))
+    if X.ndim != 2:
+        raise ValueError(f"X has shape {X.shape}; need (rows, features)")
+    if features is not None and (isinstance(features, str) or not isinstance(features, Iterable)):
+        raise TypeError(f"features must be a list of names, got {features!r}")
+    names = own or tuple(map(str, range(X.shape[1])))
+    names = names if features is None else tuple(features)
     if len(names) != X.shape[1]:
         raise ValueError(f"features has {len(names)} names; need {X.shape[1]}, one a column of X")
     classes, target = None, None
     if y is not None:
-        y = np.asarray(y)
-        if y.dtype.kind not in "biufU":
-            raise TypeError(f"y has dtype {y.dtype}; need numbers or text")
+        y = _targets(y)
+        if y.shape == (len(X), 1):
+            y = y[:, 0]
         if y.shape != (len(X),):
             raise ValueError(f"y has shape {y.shape}; need ({len(X)},), as X has {len(X)} rows")
         if y.dtype.kind == "f":
@@ -192,6 +198,26 @@ def describe(
         else:
             classes = _count(y)
     return Description(len(X), _statistics("X", X, names), classes, target)
+
+
+def _targets(y: Any) -> Array:
+    """Return y as numbers or as text."""
+    named = named_labels(y)
+    if named is None:
+        values = numbers("y", y)
+        held = np.asarray(y)
+        if held.dtype.kind == "O" and all(isinstance(each, SupportsIndex) for each in held.flat):
+            return whole(values)  # labels, which a Series may hold as objects
+        return values
+    if named.dtype.kind == "b":
+        return named
+    if named.dtype.kind == "O":
+        for row, label in enumerate(named.flat):
+            if not isinstance(label, str):
+                raise TypeError(
+                    f"y holds {label!r} in row {row}, and text in others; need one kind"
+                )
+    return named.astype(str)
 
 
 def _count(y: Array) -> tuple[ClassCount, ...]:
@@ -249,7 +275,7 @@ def _class_table(classes: tuple[ClassCount, ...]) -> str:
 
 
 def _statistics_table(heading: str, statistics: Statistics) -> str:
-    lines = [(name, f"{n:,}", *(f"{x:.6g}" for x in numbers)) for name, n, *numbers in statistics]
+    lines = [(name, f"{n:,}", *(f"{x:.6g}" for x in figures)) for name, n, *figures in statistics]
     return _table((heading, *_HEADER), lines)
 
 

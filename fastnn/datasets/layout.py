@@ -14,6 +14,7 @@ from fastnn.datasets.columns import MOST_COLUMNS, is_number
 from fastnn.datasets.readers import Form
 
 _SHOWN = 8  # column names in an error
+_COUNTED = 3  # columns from which numbers 0, 1, 2, ... are names
 
 Column: TypeAlias = str | SupportsIndex
 
@@ -77,7 +78,12 @@ def form_of(
     if header is None:
         header = _is_header(first, second, request)
     if header:
-        names = tuple(cell.strip() or str(i) for i, cell in enumerate(first))
+        cells = [cell.strip() for cell in first]
+        taken_names = set(cells)
+        names = tuple(
+            cell or (f"Unnamed: {i}" if str(i) in taken_names else str(i))
+            for i, cell in enumerate(cells)
+        )
         if any("\n" in each or "\r" in each for each in names):
             raise ValueError(
                 f"{name}, line {at}: a name has a line break in it; need names on one line"
@@ -119,7 +125,7 @@ def _is_header(first: list[str], second: list[str], request: Request) -> bool:
         return True
     if request.columns is not None and set(request.columns) <= set(cells):
         return True
-    if label is None and "label" in cells:
+    if (label is None and "label" in cells) or _counts(cells):
         return True
     others = list(first)
     if label is not None and -len(first) <= (place := operator.index(label)) < len(first):
@@ -127,6 +133,12 @@ def _is_header(first: list[str], second: list[str], request: Request) -> bool:
         if not is_number(above) and any(map(is_number, below)):
             return True
     return not any(map(is_number, others))
+
+
+def _counts(cells: list[str]) -> bool:
+    """Whether cells, after an empty one or none, count from 0 in any order, as pandas does."""
+    numbers = cells[cells[0] == "" :]
+    return len(numbers) >= _COUNTED and set(numbers) == set(map(str, range(len(numbers))))
 
 
 def _places(
@@ -153,7 +165,7 @@ def _places(
     if columns is not None and header:
         taken = _by_name(name, names, columns)
         for column in {*columns} & {*request.drop}:
-            raise ValueError(f"{name}: the column {column!r} is in columns and in drop")
+            raise ValueError(f"{name}: the column {column!r} is an input; it cannot be left out")
     else:
         left_out = {i for column in request.drop for i in found(column, "drop")}
         if left_out & set(labels):
@@ -165,7 +177,9 @@ def _places(
                 f"{len(taken)} features; need {len(columns)}: {_shown(columns)}"
             )
     if set(taken) & set(labels):
-        raise ValueError(f"{name}: the column {names[labels[0]]!r} is the label and in columns")
+        raise ValueError(
+            f"{name}: the column {names[labels[0]]!r} cannot be both the label and an input"
+        )
     if header:
         for i in (*labels, *taken):
             if counts[names[i]] > 1:

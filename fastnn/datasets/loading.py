@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from fastnn.checks.keywords import suggesting
 from fastnn.datasets.arrays import idx_table, read_npz
 from fastnn.datasets.columns import Split, Table
 from fastnn.datasets.delimited import read_csv
 from fastnn.datasets.idx import open_content
 from fastnn.datasets.layout import checked_names
 from fastnn.datasets.mnist import load_mnist
+from fastnn.datasets.office import ZIP, refuse_office
 
 _TEXT = (".csv", ".tsv", ".txt", ".data")
-_ZIP = b"PK"
-_OLD_OFFICE = b"\xd0\xcf\x11\xe0"
 _READABLE = (
     "a folder with four files as MNIST has; text in a file that ends in "
     f"{', '.join(_TEXT)}, also with .gz; .npz; IDX"
 )
 
 
+@suggesting
 def load(
     path: str | os.PathLike[str],
     label: str | int | None = None,
@@ -79,12 +79,8 @@ def load(
         return _of_length(name, _mnist(path), columns)
     with open_content(path) as stream:
         start = stream.read(4)
-    if start.startswith(_OLD_OFFICE) or (start.startswith(_ZIP) and _is_office(path)):
-        raise ValueError(
-            f"{name} is a file of Excel or another office program; save the table as CSV there, "
-            "and name that file"
-        )
-    if start.startswith(_ZIP):
+    refuse_office(path, name, start)
+    if start.startswith(ZIP):
         _refuse(name, "an .npz file", label=label, **for_text)
         return _of_length(name, read_npz(path, dtype=dtype), columns)
     if len(start) == 4 and start.startswith(b"\0\0"):
@@ -99,15 +95,6 @@ def load(
             )
         )
     raise ValueError(f"{name} starts with {start!r}, which is not known; need {_READABLE}")
-
-
-def _is_office(path: str | os.PathLike[str]) -> bool:
-    """Whether a zip file is a document, as of Excel or LibreOffice."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return not {"[Content_Types].xml", "content.xml"}.isdisjoint(archive.namelist())
-    except (zipfile.BadZipFile, ValueError, RuntimeError, EOFError):  # `read_npz` says what it is
-        return False
 
 
 def _of_length(name: str, split: Split, columns: Sequence[str] | None) -> Split:

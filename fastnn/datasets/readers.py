@@ -12,6 +12,7 @@ import csv
 import importlib
 import math
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -27,6 +28,8 @@ _CELLS = 1 << 18  # in a block, so that it stays in the cache
 _ROWS = 1024  # in a block at least, as pandas takes some microseconds per column and block
 
 _SHOWN = 40  # characters of a cell, in an error
+NOTATION = "with a decimal point and no thousands separators"
+_WITH_COMMAS = re.compile(r"[+-]?\d+(?:[.,]\d+)*,\d+(?:[.,]\d+)*")
 _MISSING = frozenset(("", "NA", "N/A", "#N/A", "<NA>", "NULL", "null"))
 
 
@@ -223,13 +226,23 @@ def _number(cells: list[str], column: int, line: int, form: Form) -> float:
     if is_number(text):
         return number(text)
     shown = repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "...") if text else "empty"
-    hint = ""
-    if text not in _MISSING and not form.chosen:
-        place = form.columns[column] if form.named else column
-        if form.label is None:
-            hint = f", or label={place!r} if this is the label"
-        hint += f", or drop=[{place!r}] to leave the column out"
+    place = form.columns[column] if form.named else column
+    if text in _MISSING:
+        hint = ": fill the cell" + f", or drop=[{place!r}] leaves the column out" * (
+            not form.chosen
+        )
+    else:
+        hint = f", {NOTATION}" if has_commas(text) else ""
+        if not form.chosen:
+            if form.label is None:
+                hint += f", or label={place!r} if this is the label"
+            hint += f", or drop=[{place!r}] to leave the column out"
     raise ValueError(f"{form.where(line, column)}: {shown}; need a number{hint}")
+
+
+def has_commas(text: str) -> bool:
+    """Whether a text is a number with decimal or thousands commas."""
+    return _WITH_COMMAS.fullmatch(text) is not None
 
 
 def _refuse_quotes(labels: Labels | None) -> None:
