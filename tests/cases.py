@@ -140,7 +140,9 @@ def _edges(dtype: str) -> list[Case]:
             cases.append(replace(case, sizes=(6, 5, width)))
         else:
             cases.append(fitting(replace(case, sizes=(6, 5, width), output="sigmoid")))
-    return cases
+    # The mask of a ReLU is for a whole sum, not for a block of it.
+    relu = replace(case, activation="relu")
+    return cases + [replace(relu, sizes=(6, 20, width)) for width in LONG_SUMS]
 
 
 def _depths(dtype: str) -> list[Case]:

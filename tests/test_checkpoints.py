@@ -327,6 +327,8 @@ def test_a_network_is_no_checkpoint(tmp_path):
         {"progress": {"epoch": "1"}},
         {"progress": {"epoch": -1}},
         {"progress": {"step": 10**9}},
+        {"progress": {"seen": -1}},
+        {"progress": {"seen": 71}},
         {"counters": 5},
         {"counters": ["a", "b"]},
         {"best_epoch": "x"},

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from cases import BACKENDS, DTYPES
 
-from fastnn import DivergenceError, EarlyStopping, Network, optimizers
+from fastnn import DivergenceError, EarlyStopping, Network, backends, optimizers
 from fastnn.training import loop
 from fastnn.training.rows import stratified
 
@@ -112,6 +114,21 @@ def test_a_run_that_has_the_time_is_not_stopped():
     history = network().train(*blobs(), epochs=2, max_seconds=1e6)
     assert len(history) == 2
     assert history.stopped == ""
+
+
+def test_the_time_to_compile_is_not_that_of_the_run(monkeypatch):
+    net, clock = network(), itertools.count()
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: next(clock))
+
+    def compile_slowly(*arguments, **options):
+        for _ in range(1000):
+            next(clock)
+        return 0.0
+
+    monkeypatch.setattr(backends.get("numpy"), "prepare", compile_slowly)
+    history = net.train(*blobs(), epochs=2, max_seconds=500)
+    monkeypatch.undo()
+    assert (len(history), history.stopped) == (2, "")
 
 
 @pytest.mark.parametrize("seconds", [0, -1, np.nan, np.inf, "1", True])

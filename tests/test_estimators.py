@@ -16,7 +16,7 @@ pytest.importorskip("sklearn")
 from sklearn import neural_network
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_iris
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, DataConversionWarning
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.model_selection import (
     GridSearchCV,
@@ -387,6 +387,13 @@ def test_a_run_that_has_not_converged_warns():
 def test_a_bad_parameter_is_named(Estimator, options, message):
     with pytest.raises((ValueError, TypeError), match=message):
         Estimator(**options).fit(X_IRIS, Y_IRIS)
+
+
+def test_a_column_of_numbers_is_a_vector_and_warned_of():
+    with pytest.warns(DataConversionWarning, match="A column-vector y was passed"):
+        column = MLPRegressor(max_iter=2, random_state=0).fit(X_IRIS, X_IRIS[:, :1])
+    vector = MLPRegressor(max_iter=2, random_state=0).fit(X_IRIS, X_IRIS[:, 0])
+    assert np.array_equal(column.predict(X_IRIS), vector.predict(X_IRIS))
 
 
 def test_data_of_other_classes_are_refused():

@@ -173,13 +173,14 @@ def test_order_picks_the_rows(case, backend):
 
 @each_dtype
 @each_backend
-def test_steps_stop_before_a_loss_that_is_not_finite(case, backend):
+@pytest.mark.parametrize(("batch", "steps"), [(1, 5), (3, 1)])
+def test_steps_stop_before_a_loss_that_is_not_finite(batch, steps, case, backend):
     net, other = (make_network(case, backend) for _ in range(2))
     X, y = make_data(case, np.random.default_rng(3), rows=9)
-    order, rates = np.arange(9), np.full(3, 0.1)
-    train(other, X[:3], y[:3], np.arange(3), 3)
+    order, rates = np.arange(9), np.full(9 // batch, 0.1)
+    take_steps(other, X, y, order[: steps * batch], batch, rates[:steps], 0.01, np.empty(steps))
     X[5] = np.nan
-    assert take_steps(net, X, y, order, 3, rates, 0.01, np.empty(3)) == 1
+    assert take_steps(net, X, y, order, batch, rates, 0.01, np.empty(9 // batch)) == steps
     assert net.parameters.tobytes() == other.parameters.tobytes()
 
 

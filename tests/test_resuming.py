@@ -760,6 +760,28 @@ def test_an_interrupt_between_the_last_epoch_and_its_checkpoint_loses_no_epoch(
     assert again.parameters.tobytes() == whole.parameters.tobytes()
 
 
+def test_an_interrupt_at_the_begin_of_an_epoch_keeps_the_best_epoch_of_its_checkpoint(
+    tmp_path, monkeypatch
+):
+    def interrupt(seed, epoch, *arguments):
+        if epoch == 3:
+            raise KeyboardInterrupt
+        return order(seed, epoch, *arguments)
+
+    options = {"epochs": 4, "early_stopping": EarlyStopping("loss")}
+    whole = network()
+    history = whole.train(X, Y, **options)
+    options |= {"checkpoint": tmp_path / "c", "resume": True}
+    order = loop.epoch_order
+    monkeypatch.setattr(loop, "epoch_order", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        network().train(X, Y, **options)
+    monkeypatch.undo()
+    again = network()
+    assert again.train(X, Y, **options).best_epoch == history.best_epoch == 4
+    assert again.parameters.tobytes() == whole.parameters.tobytes()
+
+
 # Interrupts come through
 
 

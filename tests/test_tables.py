@@ -447,6 +447,8 @@ def test_what_is_no_pixel_is_refused(reader, write, text):
         ("1", "line 4: 1 cells; need 3"),
         (",2,3", "line 4, column 'label': empty; need a label"),
         ("NA,2,3", "line 4, column 'label': 'NA'; need a label"),
+        ("N/A,2,3", "line 4, column 'label': 'N/A'; need a label"),
+        ("null,2,3", "line 4, column 'label': 'null'; need a label"),
         ("nan,2,3", "line 4, column 'label': 'nan'; need a label"),
         ("inf,2,3", "line 4, column 'label': 'inf'; need a label"),
         ('"a\nb",2,3', "line 4, column 'label': a line break within quotes; need a label"),
@@ -462,6 +464,11 @@ def test_a_fault_in_a_row_is_told_with_its_place(reader, write, row, message, ki
         read_csv(path)
     assert str(caught.value).startswith(repr(str(path)))
     assert "\n" not in str(caught.value)
+
+
+def test_a_row_after_a_line_that_is_only_a_carriage_return_keeps_its_first_cell(reader, write):
+    with pytest.raises(ValueError, match="line 4: 3 cells; need 2"):
+        read_csv(write("a,b\n1,2\n\r,5,6\n7,8\n"))
 
 
 def test_lines_are_counted_across_those_within_quotes(reader, write):

@@ -14,6 +14,7 @@ from cases import BACKENDS, DTYPES, Case, make_data, make_network, take_steps
 import fastnn
 from fastnn import DivergenceError, Network, backends, optimizers
 from fastnn.model.model import in_float64
+from fastnn.training import evaluation
 
 MNIST = Path(__file__).resolve().parents[1] / "data" / "mnist"
 each_backend = pytest.mark.parametrize("backend", BACKENDS)
@@ -483,12 +484,14 @@ def test_cutting_an_epoch_into_calls_changes_no_bit(backend, monkeypatch):
 @each_backend
 def test_cutting_predictions_into_calls_changes_no_prediction(backend, monkeypatch):
     X, y = blobs()
-    net = blob_network(backend)
-    whole, values = net.predict_proba(X), net.evaluate(X, y)
-    monkeypatch.setattr(fastnn.training.loop, "SLICE", 10_000)
+    net, weights = blob_network(backend), np.linspace(0.5, 2, len(X))
+    whole, values = net.predict_proba(X), net.evaluate(X, y, weights)
+    monkeypatch.setattr(evaluation, "SLICE", 10_000)
+    parts = list(evaluation._slices(net.architecture, len(X)))
+    assert len({part.stop - part.start for part in parts}) == 2  # the last one is shorter
     # The reference's sums may round differently in products of another size.
     np.testing.assert_allclose(net.predict_proba(X), whole, rtol=1e-6)
-    assert net.evaluate(X, y) == pytest.approx(values, rel=1e-6)
+    assert net.evaluate(X, y, weights) == pytest.approx(values, rel=1e-6)
 
 
 @each_backend

@@ -8,6 +8,7 @@ from cases import BACKENDS
 from test_control import SIZES, blobs, each_backend, each_dtype, network, regression
 
 from fastnn import metrics
+from fastnn.training.rows import stratified
 
 # Weights
 
@@ -135,6 +136,17 @@ def test_validation_data_have_weights_of_their_own_times_those_of_classes():
     history = net.train(X, y, 1, validation=(X[:30], y[:30], w), class_weight=by_class)
     for name, value in net.evaluate(X[:30], y[:30], w, by_class).items():
         assert history[-1][f"validation_{name}"] == value
+
+
+def test_balanced_weights_are_those_of_the_rows_trained_on():
+    X, y = blobs()
+    net, other = network(), network()
+    rows, _ = stratified(0.25, 70, y, net.seed)
+    counts = np.bincount(y[rows])
+    assert len(set(np.bincount(y) / counts)) > 1
+    net.train(X, y, 2, validation=0.25, class_weight="balanced")
+    other.train(X, y, 2, validation=0.25, class_weight=len(rows) / (3 * counts))
+    assert np.array_equal(net.parameters, other.parameters)
 
 
 @pytest.mark.parametrize(
