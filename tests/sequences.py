@@ -44,6 +44,7 @@ from fastnn import EarlyStopping, Network, backends, optimizers, schedules
 from fastnn.backends.compiled.machinery import threads
 from fastnn.datasets import Table
 from fastnn.losses import matrix
+from fastnn.model.model import Model
 from fastnn.training import loop
 
 BACKENDS = ("numba", "numpy")
@@ -142,12 +143,12 @@ interrupts = st.lists(
             "by": st.sampled_from([*SIGNALS, "error", "limit"]),
             "part": st.sampled_from(list(PARTS)),
             "at": st.integers(0, 99),  # hundredths of the run
-            "next": st.sampled_from(["copy", "same"]),  # the network that resumes
+            "next": st.sampled_from(["copy", "same", "new"]),  # the network that resumes
             "every": st.sampled_from([None, 1, 2, 3, 7]),  # its checkpoints
             "change": st.sampled_from(["", *sorted(
                 ("epochs", "batch_size", "learning_rate", "optimizer", "schedule", "l2", "l1",
                  "clip_norm", "clip_value", "max_norm", "shuffle", "X", "y", "sample_weight",
-                 "validation", "early_stopping", "seed", "standardize_inputs"))]),
+                 "validation", "validation y", "early_stopping", "seed", "standardize_inputs"))]),
         }
     ),
     max_size=3,
@@ -241,6 +242,15 @@ def bits(layers: Any) -> bytes:
 def differing(one: dict[str, Any], other: dict[str, Any], but: tuple[str, ...] = ()) -> list[str]:
     """Return what differs between two looks."""
     return [name for name in one if name not in but and one[name] != other[name]]
+
+
+def untrained(net: Network) -> Network:
+    """Return a network of the same settings, as a new process makes it to resume a run."""
+    model = net.model
+    flags = model.standardize_inputs, model.standardize_targets
+    new = Network.of(Model(model.architecture, model.seed, model.backend, model.threads, *flags))
+    new.classes, new.features = net.classes, net.features
+    return new
 
 
 class Call(NamedTuple):
@@ -537,7 +547,11 @@ class Sequences(RuleBasedStateMachine):
                     changed = differing(vectors(stored.model), vectors(net.model), ("memory",))
                     assert not changed, "the checkpoint is not the state of the network"
                 self.refused_to_resume(pickle.loads(start), call, each["change"], at)
-            net = pickle.loads(start) if each["next"] == "copy" else net
+            if each["next"] != "same":
+                net = pickle.loads(start)
+            if each["next"] == "new" and begun:
+                net = untrained(net)
+                trajectory.append(vectors(net.model))  # where it is if no step of a call stands
             at["checkpoint_every"] = each["every"]
         self.counts["resume"] += begun
         return self.attempt(net, call, resume=begun, **at), net
@@ -614,8 +628,14 @@ class Sequences(RuleBasedStateMachine):
         elif change == "y":
             arguments["y"] = np.roll(np.asarray(call.y), 1, axis=0)
             arguments.pop("class_weight", None)
-        elif change == "validation":
-            arguments["validation"] = 0.6
+        elif change.startswith("validation"):
+            pair = call.settings.get("validation")
+            if isinstance(pair, tuple):
+                values = np.roll(np.asarray(pair[1]), 1, axis=0)
+                values = (pair[0], values) if change.endswith("y") else (pair[0] + 1e-9, pair[1])
+                arguments["validation"] = (*values, *pair[2:])
+            else:
+                arguments["validation"] = 0.6
         elif change == "shuffle":
             arguments["shuffle"] = not call.settings.get("shuffle", True)
         elif change == "seed":
