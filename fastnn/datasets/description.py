@@ -177,7 +177,7 @@ def describe(
     [(0, 1), (1, 2)]
     """
     own = names_of("X", X)
-    X = numbers("X", matched("X", X, None))
+    X = numbers("X", matched("X", X, own))
     if X.ndim != 2:
         raise ValueError(f"X has shape {X.shape}; need (rows, features)")
     if features is not None and (isinstance(features, str) or not isinstance(features, Iterable)):

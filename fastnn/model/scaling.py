@@ -70,7 +70,7 @@ def learn(
     least = np.maximum(np.finfo(dtype).eps * np.abs(mean), tiny)
     # The inverse of a larger one would be below the smallest normal number: zero to the kernels.
     wide = ~(deviation <= 1 / np.float64(tiny))
-    lost = (deviation > 0) & (deviation < DIGITS * least)
+    lost = (deviation > 0) & (deviation < DIGITS * np.finfo(dtype).eps * np.abs(mean))
     column = int((wide if wide.any() else lost).argmax())
     place = column if names is None else repr(names[column])
     if wide.any():
