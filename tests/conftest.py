@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -66,6 +67,9 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    # What a script starts in the background ignores SIGINT, which tests send to see its effect.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for marker in (
         "every_width: also run with vectors of 128, 256 and 512 bits, see test_vectors",
         "long: run by .ci/run, and where --long or -m is given",
