@@ -131,12 +131,12 @@ some_settings = st.fixed_dictionaries({}, optional=SETTINGS)
 forms = st.sampled_from(["float64", "float32", "uint8", "table", "shuffled", "fortran", "list"])
 routes = st.sampled_from(["deepcopy", "pickle", "file"])
 parts = st.sampled_from([1000, 1, 2, 3])  # steps after which the loop cuts an epoch
-checkpoints = st.none() | st.tuples(st.sampled_from("cd"), st.sampled_from([None, 1, 2, 3, 7]))
+files = st.tuples(st.sampled_from("cd"), st.sampled_from([None, 1, 2, 3, 7]))
+checkpoints = st.none() | files
 # What a callback does, apart from looking on.
 callbacks = st.sampled_from(["", "stop", "predict", "train", "save", "clear"])
-interrupts = st.lists(
-    st.fixed_dictionaries(
-        {
+interrupt = st.fixed_dictionaries(
+    {
             "by": st.sampled_from([*SIGNALS, "error", "limit"]),
             "part": st.sampled_from(list(PARTS)),
             "at": st.integers(0, 99),  # hundredths of the run
@@ -146,10 +146,9 @@ interrupts = st.lists(
                 ("epochs", "batch_size", "learning_rate", "optimizer", "schedule", "l2", "l1",
                  "clip_norm", "clip_value", "max_norm", "shuffle", "X", "y", "sample_weight",
                  "validation", "validation y", "early_stopping", "seed", "standardize_inputs"))]),
-        }
-    ),
-    max_size=3,
+    }
 )  # fmt: skip
+interrupts = st.lists(interrupt, max_size=3)
 
 # Other settings than any above, which must be refused in resuming.
 CHANGES = {
@@ -487,6 +486,7 @@ class Sequences(RuleBasedStateMachine):
         interrupts=interrupts, callback=callbacks,
     )  # fmt: skip
     def train(self, held, given, form, route, part, file, interrupts, callback) -> None:
+        """Train a copy without interrupts, and then the network with some."""
         net, call = held.net, self.call(held, given, form, callback)
         start, twin = pickle.dumps(net), self.copied(net, route)
         twin.threads = 3 - net.threads
@@ -515,6 +515,14 @@ class Sequences(RuleBasedStateMachine):
         if not self.is_useful(net):  # for what follows
             net = pickle.loads(start)
         held.net, held.look = net, look(net)
+
+    @rule(
+        held=held, given=some_settings, form=forms, part=parts, file=files, first=interrupt,
+        more=interrupts, callback=callbacks,
+    )  # fmt: skip
+    def resume(self, held, given, form, part, file, first, more, callback) -> None:
+        """Train with a checkpoint and interrupts in any case."""
+        self.train(held, given, form, "pickle", part, file, [first, *more], callback)
 
     def in_pieces(
         self, held, call, counting, at, interrupts, end, trajectory
