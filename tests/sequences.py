@@ -499,7 +499,11 @@ class Sequences(RuleBasedStateMachine):
         whole = self.attempt(twin, call, counting, **other)
         self.counts["train"] += 1
         self.cut(net, call, part)
-        trajectory = [vectors(net.model), *whole.trajectory, vectors(twin.model)]
+        trajectory = [vectors(net.model), *whole.trajectory]
+        if whole.error is None:  # if it diverged, it is where it was after some step
+            trajectory.append(vectors(twin.model))
+        else:
+            assert vectors(twin.model) in trajectory, "what a step changed was not all taken back"
         outcome, net = self.in_pieces(held, call, counting, at, interrupts, look(twin), trajectory)
         if outcome is not None:
             diverged = isinstance(whole.error, fastnn.DivergenceError)
