@@ -292,7 +292,7 @@ class Sequences(RuleBasedStateMachine):
         (self.folder / "foreign").write_text("no checkpoint")
         self.all: list[Held] = []
         self.steps, self.trajectory = 0, []
-        self.numpy_errors = np.geterr()
+        self.numpy_errors, self.numba_threads = np.geterr(), numba.get_num_threads()
         patch = self.patches.enter_context
         # Let the smallest step use the threads that a network asks for.
         for name in ("WORTH_A_THREAD", "PREDICTING_WORTH_A_THREAD"):
@@ -318,7 +318,7 @@ class Sequences(RuleBasedStateMachine):
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         loop._trained.clear()
         np.seterr(**self.numpy_errors)
-        numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
+        numba.set_num_threads(self.numba_threads)
         self.patches.close()
 
     @invariant()
@@ -336,7 +336,7 @@ class Sequences(RuleBasedStateMachine):
             gc.collect()  # what an exception holds
         assert not loop._trained, "a network counts as being trained"
         assert np.geterr() == self.numpy_errors, "NumPy's treatment of errors has changed"
-        assert numba.get_num_threads() == numba.config.NUMBA_NUM_THREADS
+        assert numba.get_num_threads() == self.numba_threads, "Numba has another number of threads"
 
     # Networks and data
 
