@@ -134,12 +134,12 @@ some_settings = st.fixed_dictionaries({}, optional=SETTINGS)
 forms = st.sampled_from(["float64", "float32", "uint8", "table", "shuffled", "fortran", "list"])
 routes = st.sampled_from(["deepcopy", "pickle", "file"])
 parts = st.sampled_from([1000, 1, 2, 3])  # steps after which the loop cuts an epoch
-checkpoints = st.none() | st.tuples(st.sampled_from("cd"), st.sampled_from([None, 1, 2, 3, 7]))
+files = st.tuples(st.sampled_from("cd"), st.sampled_from([None, 1, 2, 3, 7]))
+checkpoints = st.none() | files
 # What a callback does, apart from looking on.
 callbacks = st.sampled_from(["", "stop", "predict", "train", "save", "clear"])
-interrupts = st.lists(
-    st.fixed_dictionaries(
-        {
+interrupt = st.fixed_dictionaries(
+    {
             "by": st.sampled_from([*SIGNALS, "error", "limit"]),
             "part": st.sampled_from(list(PARTS)),
             "at": st.integers(0, 99),  # hundredths of the run
@@ -149,10 +149,9 @@ interrupts = st.lists(
                 ("epochs", "batch_size", "learning_rate", "optimizer", "schedule", "l2", "l1",
                  "clip_norm", "clip_value", "max_norm", "shuffle", "X", "y", "sample_weight",
                  "validation", "validation y", "early_stopping", "seed", "standardize_inputs"))]),
-        }
-    ),
-    max_size=3,
+    }
 )  # fmt: skip
+interrupts = st.lists(interrupt, max_size=3)
 
 # Other settings than any above, which must be refused in resuming.
 CHANGES = {
@@ -296,7 +295,7 @@ class Sequences(RuleBasedStateMachine):
         (self.folder / "foreign").write_text("no checkpoint")
         self.all: list[Held] = []
         self.steps, self.trajectory = 0, []
-        self.numpy_errors = np.geterr()
+        self.numpy_errors, self.numba_threads = np.geterr(), numba.get_num_threads()
         patch = self.patches.enter_context
         # Let the smallest step use the threads that a network asks for.
         for name in ("WORTH_A_THREAD", "PREDICTING_WORTH_A_THREAD"):
@@ -322,7 +321,7 @@ class Sequences(RuleBasedStateMachine):
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         loop._trained.clear()
         np.seterr(**self.numpy_errors)
-        numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
+        numba.set_num_threads(self.numba_threads)
         self.patches.close()
 
     @invariant()
@@ -340,7 +339,7 @@ class Sequences(RuleBasedStateMachine):
             gc.collect()  # what an exception holds
         assert not loop._trained, "a network counts as being trained"
         assert np.geterr() == self.numpy_errors, "NumPy's treatment of errors has changed"
-        assert numba.get_num_threads() == numba.config.NUMBA_NUM_THREADS
+        assert numba.get_num_threads() == self.numba_threads, "Numba has another number of threads"
 
     # Networks and data
 
@@ -492,6 +491,7 @@ class Sequences(RuleBasedStateMachine):
         interrupts=interrupts, callback=callbacks,
     )  # fmt: skip
     def train(self, held, given, form, route, part, file, interrupts, callback) -> None:
+        """Train a copy without interrupts, and then the network with some."""
         net, call = held.net, self.call(held, given, form, callback)
         start, twin = pickle.dumps(net), self.copied(net, route)
         twin.threads = 3 - net.threads
@@ -504,7 +504,11 @@ class Sequences(RuleBasedStateMachine):
         whole = self.attempt(twin, call, counting, **other)
         self.counts["train"] += 1
         self.cut(net, call, part)
-        trajectory = [vectors(net.model), *whole.trajectory, vectors(twin.model)]
+        trajectory = [vectors(net.model), *whole.trajectory]
+        if whole.error is None:  # if it diverged, it is where it was after some step
+            trajectory.append(vectors(twin.model))
+        else:
+            assert vectors(twin.model) in trajectory, "what a step changed was not all taken back"
         outcome, net = self.in_pieces(held, call, counting, at, interrupts, look(twin), trajectory)
         if outcome is not None:
             diverged = isinstance(whole.error, fastnn.DivergenceError)
@@ -520,6 +524,14 @@ class Sequences(RuleBasedStateMachine):
         if not self.is_useful(net):  # for what follows
             net = pickle.loads(start)
         held.net, held.look = net, look(net)
+
+    @rule(
+        held=held, given=some_settings, form=forms, part=parts, file=files, first=interrupt,
+        more=interrupts, callback=callbacks,
+    )  # fmt: skip
+    def resume(self, held, given, form, part, file, first, more, callback) -> None:
+        """Train with a checkpoint and interrupts in any case."""
+        self.train(held, given, form, "pickle", part, file, [first, *more], callback)
 
     def in_pieces(
         self, held, call, counting, at, interrupts, end, trajectory
@@ -920,7 +932,8 @@ class Sequences(RuleBasedStateMachine):
             assert not np.isfinite(values.astype(architecture.dtype)).all()
             return
         expected = np.average(values, weights=weights)
-        near = (bound * slope).sum(axis=1).max() + 100 * eps * (1 + np.abs(values).max())
+        with np.errstate(invalid="ignore"):  # where a probability is 0
+            near = (bound * slope).sum(axis=1).max() + 100 * eps * (1 + np.abs(values).max())
         if np.isfinite(expected) and np.isfinite(near):
             assert abs(scores["loss"] - expected) <= near, (scores["loss"], expected, near)
             loss, gradient = net.loss_and_gradient(features, y, sample_weight=weights)

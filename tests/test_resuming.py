@@ -202,6 +202,23 @@ def test_a_run_in_slots_of_time_ends_in_the_bits_of_one_without_a_limit(
     assert (resumed.best_epoch, resumed.stopped) == (history.best_epoch, history.stopped)
 
 
+@each_backend
+def test_a_callback_that_stops_in_a_shorter_epoch_ends_the_call_not_the_run(
+    tmp_path, backend, monkeypatch
+):
+    options = {"epochs": 3, "batch_size": 20, "callbacks": [lambda row: "stop"]}
+    whole = network(backend)
+    history = whole.train(X, Y, **options)
+    monkeypatch.setattr(loop, "SLICE", 1)  # a step
+    options |= {"checkpoint": tmp_path / "c", "resume": True}
+    assert network(backend).train(X, Y, max_seconds=1e-9, **options).stopped == "max_seconds"
+    again = network(backend)
+    resumed = again.train(X, Y, **options)
+    assert (len(resumed), resumed.stopped) == (1, "a callback")
+    assert again.parameters.tobytes() == whole.parameters.tobytes()
+    assert recorded(resumed) == recorded(history)
+
+
 def test_a_run_that_max_seconds_ended_goes_on_without_a_limit(tmp_path):
     options = {"epochs": 5, "checkpoint": tmp_path / "c", "resume": True}
     assert network().train(X, Y, max_seconds=1e-9, **options).stopped == "max_seconds"

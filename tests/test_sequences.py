@@ -39,14 +39,17 @@ def test_a_failure_is_found(monkeypatch):
         run(0, 300, shrink=False)
 
 
-def test_an_interrupt_comes_at_any_moment_once():
+@pytest.mark.parametrize("part", ["loop", "checkpoints"])
+def test_a_run_that_is_interrupted_at_any_moment_leaves_nothing_behind(part, tmp_path):
     X, y = np.eye(3), np.arange(3)
     net = Network([3, 2, 3], seed=0, backend="numpy")
+    options = {"epochs": 1, "checkpoint": tmp_path / "c", "progress": False}
     with Moments() as counting:
-        net.train(X, y, epochs=1, progress=False)
-    for number in range(0, counting.counts["loop"], 7):
-        moments = Moments("loop", number)
+        net.train(X, y, **options)
+    for number in range(counting.counts[part]):
+        moments = Moments(part, number)
         with pytest.raises(KeyboardInterrupt), moments:
-            net.train(X, y, epochs=1, progress=False)
+            net.train(X, y, **options)
         assert moments.sent == signal.SIGINT
-        assert loop._trained == {}
+        assert loop._trained == {}, number
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, number

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dis
 import functools
+import gc
 import os
 import signal
 import sys
@@ -106,12 +107,20 @@ class Moments:
         self.sent: int | None = None
 
     def __enter__(self) -> Moments:
+        # Python drops what is raised while it collects garbage, and that may come anywhere.
+        self.collects = gc.isenabled()
+        gc.disable()
+        # A background job of a shell ignores SIGINT.
+        self.handler = signal.signal(signal.SIGINT, signal.default_int_handler)
         self.before = sys.gettrace()
         sys.settrace(self._called)
         return self
 
     def __exit__(self, *_: object) -> None:
         sys.settrace(self.before)
+        signal.signal(signal.SIGINT, self.handler)
+        if self.collects:
+            gc.enable()
 
     def _called(self, frame: FrameType, event: str, _: object) -> Any:
         parts = _parts_of(frame.f_code.co_filename)
