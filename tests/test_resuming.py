@@ -758,15 +758,19 @@ def test_an_interrupt_before_the_first_step_of_a_resumed_run_keeps_network_and_f
 def test_an_interrupt_between_the_last_epoch_and_its_checkpoint_loses_no_epoch(
     tmp_path, monkeypatch, options
 ):
+    stops = not options
+
     def stop(row):
-        return "stop" if row["epoch"] == 4 and not options else None
+        return "stop" if row["epoch"] == 4 and stops else None
 
     def interrupt(run, saver):
         raise KeyboardInterrupt
 
-    options |= {"epochs": 9, "learning_rate": 30.0, "schedule": "constant", "callbacks": [stop]}
+    options = {**options, "epochs": 9, "learning_rate": 30.0, "schedule": "constant"}
+    options["callbacks"] = [stop]
     whole = network()
     history = whole.train(X, Y, **options)
+    assert history.stopped == ("a callback" if stops else "early stopping")
     options |= {"checkpoint": tmp_path / "c", "resume": True}
     monkeypatch.setattr(loop, "_save", interrupt)
     with pytest.raises(KeyboardInterrupt):
