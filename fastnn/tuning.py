@@ -21,7 +21,7 @@ from fastnn.activations import Array
 from fastnn.checks import data as check_data
 from fastnn.checks import tuning as check_tuning
 from fastnn.checks import values as check
-from fastnn.checks.tables import matched, names_of
+from fastnn.checks.tables import matched, names_of, warn_of_indexes
 from fastnn.checks.warning import ConvergenceWarning
 from fastnn.model.architecture import outputs_for
 from fastnn.network import Network
@@ -184,6 +184,7 @@ def tune(
     folds = check.integer("folds", folds, 2)
     seed = check.integer("seed", seed, 0)
     names = names_of("X", X)
+    warn_of_indexes(X, y=y, sample_weight=sample_weight)
     data = _Data.of("X", matched("X", X, names), y, sample_weight)
     known = np.arange(len(data.X))
     if isinstance(test, tuple | list):

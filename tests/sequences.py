@@ -68,7 +68,12 @@ def own_loss(a, t):
 # Problems: the options of a network, its outputs, and the targets.
 
 # Warnings of data that do not fit what a network was trained on, which random data do not mind.
-SAID = ("X has names of columns, but the network", "X is .* has numbers far above 1", "X is uint8")
+SAID = (
+    "X has names of columns, but the network",
+    "X is .* has numbers far above 1",
+    "X is uint8",
+    "column .* is far",
+)
 
 
 class Problem(NamedTuple):

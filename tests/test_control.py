@@ -217,7 +217,7 @@ def test_without_validation_the_loss_of_training_stops():
     assert history.best_epoch == 1
 
 
-@pytest.mark.filterwarnings("ignore:the trained network is of no use")
+@pytest.mark.filterwarnings("ignore:the trained network is")
 @pytest.mark.parametrize("early_stopping", [EarlyStopping("loss", patience=9), False])
 def test_another_end_restores_the_best_too_if_early_stopping_is_asked_for(early_stopping):
     net = network()

@@ -154,7 +154,7 @@ def test_numbers_that_do_more_than_count_are_names():
 def test_names_that_meet_a_network_without_are_warned_of(order):
     net = Network([3, 4, 1], seed=1)
     net.train(X, Y, epochs=1)
-    with pytest.warns(UserWarning, match="X has names of columns, but .* taken by position"):
+    with pytest.warns(UserWarning, match="X has names of columns, but .* by position"):
         net.predict(Frame(dict(zip(order, X.T, strict=True))))
 
 
@@ -190,7 +190,56 @@ def test_rows_whose_indexes_differ_are_warned_of(one, other, warned, method):
             net.train(X, Y, epochs=1, validation=(frame, labels))
         else:
             getattr(net, method)(frame, labels)
-    assert [str(each.message).endswith("in the order of X") for each in caught] == [True] * warned
+    assert [str(each.message).endswith("y.loc[X.index]") for each in caught] == [True] * warned
+
+
+@pytest.mark.parametrize("method", ["train", "evaluate", "validation", "tune"])
+def test_weights_whose_indexes_differ_are_warned_of(method):
+    frame, weights = rows_in(COUNTED, X), rows_in(MIXED, np.ones(80))
+    net = Network([3, 4, 1], seed=1)
+    net.classes = ["down", "up"]
+    if method == "tune":
+        pytest.importorskip("sklearn")
+    calls = {
+        "validation": lambda: net.train(X, Y, epochs=1, validation=(frame, Y, weights)),
+        "tune": lambda: fastnn.tune(
+            frame, Y, {"l2": [0]}, folds=2, epochs=1, sample_weight=weights
+        ),
+        "train": lambda: net.train(frame, Y, sample_weight=weights),
+        "evaluate": lambda: net.evaluate(frame, Y, sample_weight=weights),
+    }
+    with pytest.warns(UserWarning, match="sample_weight have different indexes"):
+        calls[method]()
+
+
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+def test_an_estimator_warns_of_rows_whose_indexes_differ():
+    pytest.importorskip("sklearn")
+    classifier = fastnn.estimators.MLPClassifier(max_iter=1)
+    with pytest.warns(UserWarning, match=r"pass y.to_numpy\(\), and if not"):
+        classifier.fit(rows_in(COUNTED, X), rows_in(MIXED, Y))
+
+
+@pytest.mark.parametrize("method", ["predict", "evaluate"])
+def test_numbers_far_from_those_trained_on_are_warned_of(method):
+    net = Network([3, 4, 1], seed=1, standardize_inputs=True)
+    wide = X * [1, 1, 1e-5] + [0, 50, 0]
+    net.train(pandas_frame(dict(zip("abc", wide.T, strict=True))), Y, epochs=1)
+    rest = () if method == "predict" else (Y,)
+    with pytest.warns(UserWarning, match="column 'c' of X is far from .* mean of .* order of col"):
+        getattr(net, method)(wide[:, ::-1], *rest)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        getattr(net, method)(wide * 3, *rest)
+        net.predict(wide[:1] + 1e9)
+
+
+def test_uint8_for_a_network_of_other_numbers_is_warned_of():
+    ages = RNG.integers(18, 80, (60, 2))
+    net = Network([2, 4, 1], seed=1, standardize_inputs=True)
+    net.train(ages, Y[:60], epochs=1)
+    with pytest.warns(UserWarning, match="X is uint8, .* trained on other numbers"):
+        net.predict(ages.astype(np.uint8))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -205,7 +254,9 @@ def test_other_numbers_for_a_network_of_pixels_are_warned_of(backend, tmp_path):
     net.predict(pixels), loaded.predict(pixels / 255.0)
     for each in (net, loaded):
         for numbers in (pixels.astype(int), pixels.astype(np.float32)):
-            with pytest.warns(UserWarning, match=r"trained on uint8, .*X.astype\('uint8'\)"):
+            with pytest.warns(
+                UserWarning, match=r"not uint8 .*trained on uint8, .*X.astype\('uint8'\)"
+            ):
                 each.predict(numbers)
             with pytest.warns(UserWarning, match="trained on uint8"):
                 each.evaluate(numbers, y)
@@ -233,6 +284,16 @@ def test_text_that_looks_like_numbers_is_not_taken_for_positions():
         net.evaluate(X, np.arange(80) % 3)
     net.classes = ["0", "1", "2"]
     net.evaluate(X, np.arange(80) % 3)
+
+
+def test_labels_that_are_not_0_1_2_say_what_may_be_meant():
+    net = Network([3, 4, 3])
+    with pytest.raises(ValueError, match=r"net.classes = \[1, 2, 3\]"):
+        net.train(X, 1 + np.arange(80) % 3)
+    with pytest.raises(ValueError, match="For 4 classes the network needs 4 outputs"):
+        net.train(X, np.arange(80) % 4)
+    with pytest.raises(ValueError, match=r"assigned to net.classes first"):
+        net.train(X, 5 * (np.arange(80) % 4))
 
 
 def test_three_numbers_for_one_output_may_be_classes():
@@ -372,7 +433,7 @@ def test_integer_names_are_names_and_not_positions():
 def test_two_numbers_that_are_classes_are_assigned_first(pair):
     y = np.where(Y == "up", pair[1], pair[0])
     net, by_name = Network([3, 4, 1], seed=2), Network([3, 4, 1], seed=2)
-    with pytest.raises(ValueError, match=f"assign .{pair[0]}, {pair[1]}. to its classes first"):
+    with pytest.raises(ValueError, match=rf"net.classes = \[{pair[0]}, {pair[1]}\]"):
         net.train(X, y, epochs=2)
     net.classes = pair
     net.train(X, y, epochs=2)

@@ -753,7 +753,7 @@ def test_an_interrupt_before_the_first_step_of_a_resumed_run_keeps_network_and_f
     assert net.parameters.tobytes() == whole.parameters.tobytes()
 
 
-@pytest.mark.filterwarnings("ignore:the trained network is of no use")
+@pytest.mark.filterwarnings("ignore:the trained network is")
 @pytest.mark.parametrize("options", [{"early_stopping": EarlyStopping("loss", patience=1)}, {}])
 def test_an_interrupt_between_the_last_epoch_and_its_checkpoint_loses_no_epoch(
     tmp_path, monkeypatch, options

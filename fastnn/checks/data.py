@@ -13,8 +13,10 @@ from fastnn.checks.values import BLOCK
 from fastnn.checks.warning import warn
 from fastnn.model.architecture import Architecture
 
-LOOKED_AT = 256  # rows, to tell pixels from other numbers
+LOOKED_AT = 64  # rows, to tell what numbers are
 BRIGHT = 2.0  # beyond this no pixel is that was divided by 255
+FAR = 1000.0  # standard deviations
+FEWEST = 10  # rows, so that a single one is predicted at once and may be far away
 
 
 def held_out(name: str, value: Any) -> tuple[Any, Any, Any]:
@@ -64,12 +66,38 @@ def warn_of_no_pixels(name: str, X: Array) -> None:
         )
 
 
-def warn_of_pixels(name: str, X: Array) -> None:
-    """Warn of numbers beyond 1 for a network that was trained on pixels, divided by 255."""
-    if X.dtype != np.uint8 and X[:: max(1, len(X) // LOOKED_AT)].max() > BRIGHT:
+def warn_of_other_units(
+    name: str, X: Array, pixels: bool, scaler: tuple[Array, Array] | None, names: Names | None
+) -> None:
+    """Warn of numbers that are far from all that a network was trained on, as some rows show.
+
+    ``pixels`` says whether these were uint8, and the scaler is that of the network.
+    """
+    few = X[:: max(1, len(X) // LOOKED_AT)]
+    if pixels and X.dtype != np.uint8 and few.max() > BRIGHT:
         warn(
-            f"{name} is {X.dtype} and has numbers far above 1, but the network was trained on "
+            f"{name} is not uint8 and has numbers far above 1, but the network was trained on "
             f"uint8, which is divided by 255, as no other type is; need {name}.astype('uint8')"
+        )
+    if scaler is None or pixels:
+        return
+    mean, scale = scaler
+    if X.dtype == np.uint8:
+        if np.abs(mean).max() > BRIGHT:
+            warn(
+                f"{name} is uint8, which is divided by 255, but the network was trained on other "
+                f"numbers; need {name}.astype('float32')"
+            )
+        return
+    with np.errstate(all="ignore"):
+        far = np.median(np.abs((few - mean) * scale), axis=0) > FAR
+    if len(X) >= FEWEST and far.any():
+        column = int(far.argmax())
+        place = column if names is None else repr(names[column])
+        warn(
+            f"column {place} of {name} is far from what the network was trained on: "
+            f"{few[0, column]:g}, for a mean of {mean[column]:g} and a standard deviation of "
+            f"{1 / scale[column]:.3g}; are units and the order of columns the same?"
         )
 
 

@@ -76,8 +76,8 @@ def matched(name: str, X: Any, known: Names | None) -> Any:
     names = names_of(name, X)
     if known is None and names is not None:
         warn(
-            f"{name} has names of columns, but the network was trained without: its columns are "
-            "taken by position"
+            f"{name} has names of columns, but the network has none: its columns are taken by "
+            "position"
         )
     chosen = names if known is None or names is None else known
     if names is not None and chosen is not None:
@@ -105,21 +105,22 @@ def matched(name: str, X: Any, known: Names | None) -> Any:
     return X
 
 
-def warn_of_indexes(X: Any, y: Any, of: str = "") -> None:
-    """Warn of inputs and targets of pandas whose rows do not belong together by their indexes.
+def warn_of_indexes(X: Any, of: str = "", **others: Any) -> None:
+    """Warn of inputs of pandas whose rows do not belong to those of others, by their indexes.
 
     An index that only counts the rows says nothing, unless the other holds the same numbers.
     """
-    indexes = [getattr(each, "index", None) for each in (X, y)]
-    if not all(hasattr(index, "equals") for index in indexes) or indexes[0].equals(indexes[1]):  # type: ignore[union-attr]
-        return
-    one, other = map(np.asarray, indexes)
-    counts = any(np.array_equal(index, np.arange(len(index))) for index in (one, other))
-    if not counts or (one.dtype == other.dtype and np.array_equal(np.sort(one), np.sort(other))):
-        warn(
-            f"{of}X and {of}y have different indexes, and rows are taken by position; "
-            "y.loc[X.index] puts y in the order of X"
-        )
+    for name, other in others.items():
+        indexes = [getattr(each, "index", None) for each in (X, other)]
+        if any(not hasattr(index, "equals") for index in indexes) or indexes[0].equals(indexes[1]):  # type: ignore[union-attr]
+            continue
+        one, two = map(np.asarray, indexes)
+        counts = any(np.array_equal(index, np.arange(len(index))) for index in (one, two))
+        if not counts or (one.dtype == two.dtype and np.array_equal(np.sort(one), np.sort(two))):
+            warn(
+                f"{of}X and {of}{name} have different indexes, and rows are taken by position; if "
+                f"that is right, pass {name}.to_numpy(), and if not, {name}.loc[X.index]"
+            )
 
 
 def shown(names: Sequence[Any]) -> str:

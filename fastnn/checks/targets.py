@@ -62,8 +62,8 @@ def targets(
     if chooses and y.ndim == 1 and classes is not None and _is_by_name(y, classes):
         y = _places(name, y, classes)
     elif named is not None and named.dtype.kind != "b":
-        need = f"numbers for the output {output!r}"
-        if chooses:
+        need = f"numbers for the output {output!r}" if y.ndim == 1 else "numbers in each column"
+        if chooses and y.ndim == 1:
             need = (
                 "numbers, as the network has no classes; train it with such labels or assign them"
             )
@@ -204,19 +204,28 @@ def _labels(name: str, y: Array, outputs: int, chooses: bool) -> Targets:
         row = int(np.isfinite(y).argmin())
         raise ValueError(f"{name} must be finite, got {y[row]} in row {row}")
     if not (y.dtype.kind in "biu" or (chooses and _is_whole(y))):
-        raise TypeError(
-            f"{name} must hold integer class labels from 0 to {outputs - 1}, or be targets of "
-            f"shape ({len(y)}, {outputs}); got one-dimensional {y.dtype}"
-        )
+        need = f"targets of shape ({len(y)}, {outputs}), a column for each output"
+        if chooses:
+            need = f"integer class labels from 0 to {outputs - 1}, or {need}"
+        raise TypeError(f"{name} must be {need}; got one-dimensional {y.dtype}")
     low, high = int(y.min()), int(y.max())
     if low < 0 or high >= outputs:
         raise ValueError(
             f"{name} must hold labels from 0 to {outputs - 1}, as the network has {outputs} "
-            f"outputs; got labels from {low} to {high}. Numbers that are names of classes are "
-            "assigned to the network's classes first"
+            f"outputs; got labels from {low} to {high}. {_way_out(y, outputs)}"
         )
     labels = y.astype(np.int64, copy=False)
     return Targets(labels, labels)
+
+
+def _way_out(y: Array, outputs: int) -> str:
+    """Return what may be meant by labels that are not 0, 1, 2, ... up to the last output."""
+    found = np.unique(y).tolist()
+    if len(found) == outputs:
+        return f"If these are the names of the classes: net.classes = {list(map(int, found))}"
+    if found == list(range(len(found))):
+        return f"For {len(found)} classes the network needs {len(found)} outputs"
+    return "Numbers that are names of classes are assigned to net.classes first"
 
 
 def _check_reach(name: str, values: Array, architecture: Architecture) -> None:
@@ -236,7 +245,7 @@ def _check_reach(name: str, values: Array, architecture: Architecture) -> None:
     if low < least or high > most:
         hint = NUMBERS
         if output == "sigmoid" and values.shape[1] == 1 and len(np.unique(values)) == 2:
-            hint += f". If these are two classes, assign [{low:g}, {high:g}] to its classes first"
+            hint += f". If these are two classes: net.classes = [{low:g}, {high:g}]"
         elif len(found := np.unique(values)) <= MANY and _is_whole(found) and values.shape[1] == 1:
             hint += f". For {len(found)} classes the network needs {len(found)} outputs"
         raise ValueError(

@@ -40,7 +40,7 @@ def share(value: float, rows: int, labels: Array | None) -> None:
     if counts.min() < 2:
         raise ValueError(
             f"y has the class {classes[counts.argmin()].item()!r} in a single row; need two rows "
-            "of each class, to train and to test on"
+            "of each class, to train and to test on. Numbers to predict are floats: y.astype(float)"
         )
     aside = math.ceil(value * rows)
     if min(aside, rows - aside) < len(classes):

@@ -156,7 +156,10 @@ def _places(
                 f"{name} is read without a header; {argument} must be a position, got {column!r}"
             )
         if column not in counts:
-            raise ValueError(f"{name} has no column {column!r}; its columns are {_shown(names)}")
+            need = ", which is needed as an input" * (argument == "columns")
+            raise ValueError(
+                f"{name} has no column {column!r}{need}; its columns are {_shown(names)}"
+            )
         return [i for i, each in enumerate(names) if each == column]
 
     if label is None and header and "label" in counts and "label" not in (columns or ()):

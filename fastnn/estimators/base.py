@@ -16,6 +16,7 @@ from sklearn.utils.validation import validate_data
 from fastnn import schedules
 from fastnn.activations import Array
 from fastnn.checks import values as check
+from fastnn.checks.tables import warn_of_indexes
 from fastnn.checks.warning import ConvergenceWarning as OwnConvergenceWarning
 from fastnn.model.initializers import Initializer
 from fastnn.network import Network
@@ -108,6 +109,7 @@ class MLP(BaseEstimator):
         """Return X, and y if it is passed, after scikit-learn's checks; sparse becomes dense."""
         how = {"accept_sparse": ("csr", "csc"), "dtype": (np.float64, np.float32), **how}
         if others:
+            warn_of_indexes(X, y=others[0])
             X, y = validate_data(self, X, *others, multi_output=True, **how)
         else:
             X = validate_data(self, X, reset=False, **how)

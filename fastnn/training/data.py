@@ -17,7 +17,7 @@ from fastnn.checks.values import real
 from fastnn.model.model import Model
 from fastnn.model.scaling import learn
 from fastnn.training import row_weights
-from fastnn.training.evaluation import EvaluationData, metric_names
+from fastnn.training.evaluation import EvaluationData, metric_names, warn_of_other_units
 from fastnn.training.fingerprints import of_array
 from fastnn.training.rows import stratified
 
@@ -108,7 +108,7 @@ def checked(
     names = names_of("X", X) if model.features is None else model.features
     features = check.features("X", X, architecture, names)
     check.warn_of_no_pixels("X", features)
-    warn_of_indexes(X, y)
+    warn_of_indexes(X, y=y, sample_weight=sample_weight)
     classes = classes_in("y", y, architecture) if model.classes is None else model.classes
     targets = check_targets("y", y, len(features), architecture, classes)
     rows = aside = None
@@ -124,7 +124,7 @@ def checked(
         evaluated["validation"] = EvaluationData(features[aside], targets.at(aside), normalised)
     elif validation is not None:
         other_X, other_y, given = check.held_out("validation", validation)
-        warn_of_indexes(other_X, other_y, "validation ")
+        warn_of_indexes(other_X, "validation ", y=other_y, sample_weight=given)
         others = check.features("validation X", other_X, architecture, names)
         other_targets = check_targets("validation y", other_y, len(others), architecture, classes)
         part = row_weights.of_rows("validation sample_weight", given, other_targets, by_class)
@@ -139,9 +139,8 @@ def evaluation_data(
 ) -> EvaluationData:
     """Return data to evaluate on from arguments of `fastnn.Network.evaluate`."""
     features = check.features("X", X, model.architecture, model.features)
-    warn_of_indexes(X, y)
-    if model.pixels:
-        check.warn_of_pixels("X", features)
+    warn_of_indexes(X, y=y, sample_weight=sample_weight)
+    warn_of_other_units(model, "X", features)
     targets = check_targets("y", y, len(features), model.architecture, model.classes)
     by_class = row_weights.of_classes(class_weight, targets, model.architecture, model.classes)
     weights = row_weights.of_rows("sample_weight", sample_weight, targets, by_class)

@@ -42,8 +42,7 @@ class EvaluationData(NamedTuple):
 def outputs(model: Model, name: str, X: Any) -> Array:
     """Return the outputs of the last layer for all rows of an argument, in units of the targets."""
     features = check.features(name, X, model.architecture, model.features, finite=False)
-    if model.pixels:
-        check.warn_of_pixels(name, features)
+    warn_of_other_units(model, name, features)
     out = _empty(model.architecture, len(features))
     backend = backends.get(model.backend)
     for rows in _slices(model.architecture, len(features)):
@@ -52,6 +51,12 @@ def outputs(model: Model, name: str, X: Any) -> Array:
     restore_targets(model, out)
     _check_outputs(model.architecture, out)
     return out
+
+
+def warn_of_other_units(model: Model, name: str, features: Array) -> None:
+    """Warn of numbers that are far from all that a model was trained on."""
+    if model.pixels or model.input_scaler is not None:
+        check.warn_of_other_units(name, features, model.pixels, model.input_scaler, model.features)
 
 
 def evaluate(model: Model, data: EvaluationData) -> dict[str, float]:

@@ -21,7 +21,8 @@ from fastnn.training.run import Run
 LOOKED_AT = 32  # rows of every run
 EXAMINED = 512  # rows of a run that looks bad
 FEWEST_STEPS = 10  # of a run that is judged: before, a network may still be as it began
-LEARNT = 100, 3  # steps, and epochs, after which the most frequent class for all is no beginning
+# Steps of numbers and of classes, and epochs, after which a network is no longer at its beginning.
+LEARNT_NUMBERS, LEARNT, EPOCHS = 50, 100, 3
 LARGE = 10.0  # inputs and targets beyond this are far from the -1 .. 1 that initial weights are for
 # Times the loss of a guess that is certainly bad: of classes, of numbers, which take long to learn
 # if they are far from 0, and of numbers after so many steps. From the last on a run is examined.
@@ -46,11 +47,12 @@ def verdict(run: Run) -> str:
     suspect = SUSPECT if run.model.architecture.output == "identity" else WORSE
     if not constant and run.history[-1]["loss"] <= suspect * _guess(run.model, few):
         return ""
-    learnt = steps >= LEARNT[0] and epochs >= LEARNT[1]
+    numbers = run.model.architecture.output == "identity"
+    learnt = steps >= (LEARNT_NUMBERS if numbers else LEARNT) and epochs >= EPOCHS
     what = _examined(run.model, _sample(run, min(count, EXAMINED)), learnt)
     if not what or _is_constant(run.examples.Y):  # so may the outputs be
         return ""
-    return f"the trained network is of no use: {what}. Try {', '.join(remedies(run))}"
+    return f"the trained network is {what}. Try {', '.join(remedies(run))}"
 
 
 def _examined(model: Model, examples: Examples, learnt: bool) -> str:
@@ -59,20 +61,24 @@ def _examined(model: Model, examples: Examples, learnt: bool) -> str:
         return ""  # so must the outputs be
     outputs = _outputs(model, examples)
     if _is_constant(outputs):
-        return f"it predicts the same for each of {len(outputs)} rows{_dead_layer(model, examples)}"
+        what = f"it predicts the same for each of {len(outputs)} rows"
+        return f"of no use: {what}{_dead_layer(model, examples)}"
     loss = float(backends.get(model.backend).loss(model, examples, outputs))
     numbers = model.architecture.output == "identity"
     worse = (WORSE_LEARNT if learnt else WORSE_NUMBERS) if numbers else WORSE
     if loss > worse * (guess := _guess(model, examples)):
-        return f"its loss is {loss:.3g}, and that of a guess without looking at X {guess:.3g}"
+        return (
+            f"worse than a guess: its loss is {loss:.3g}, and that of a guess without looking at X "
+            f"{guess:.3g}"
+        )
     if not learnt:
         return ""
     if numbers and (outputs.std(axis=0) <= FLAT * examples.Y.std(axis=0)).all():
-        return f"it predicts almost the same for each of {len(outputs)} rows"
+        return f"of no use: it predicts almost the same for each of {len(outputs)} rows"
     if _is_constant(_decisions(model, outputs)) and loss > HARDLY_BETTER * _prior(model, examples):
         return (
-            f"it predicts the same class for each of {len(outputs)} rows, and its loss is hardly "
-            "better than if it knew only how frequent the classes are"
+            f"of no use: it predicts the same class for each of {len(outputs)} rows, and its loss "
+            "is hardly better than if it knew only how frequent the classes are"
         )
     return ""
 
