@@ -10,7 +10,6 @@ order of the rows and the units that dropout leaves out follow from the seed and
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import signal
 import threading
@@ -114,7 +113,7 @@ class Saver:
         metadata["run"] = {
             "settings": self.settings,
             "data": self.data,
-            "progress": dataclasses.asdict(run.progress),
+            "progress": run.progress._asdict(),
             "counters": [watch.best, watch.waited] if watch else None,
             "best_epoch": history.best_epoch,
             # A limit of time is one of a call: the next goes on.

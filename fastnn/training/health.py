@@ -41,14 +41,16 @@ def verdict(run: Run) -> str:
     steps = epochs * -(-count // run.settings.batch_size)
     if steps < FEWEST_STEPS:
         return ""
-    few = _sample(run, min(count, LOOKED_AT))
-    outputs = _outputs(run.model, few)
-    constant = _is_constant(outputs) or _is_constant(_decisions(run.model, outputs))
-    suspect = SUSPECT if run.model.architecture.output == "identity" else WORSE
-    if not constant and run.history[-1]["loss"] <= suspect * _guess(run.model, few):
-        return ""
     numbers = run.model.architecture.output == "identity"
     learnt = steps >= (LEARNT_NUMBERS if numbers else LEARNT) and epochs >= EPOCHS
+    few = _sample(run, min(count, LOOKED_AT))
+    outputs = _outputs(run.model, few)
+    constant = _is_constant(outputs)
+    if learnt and not numbers:
+        constant = constant or _is_constant(_decisions(run.model, outputs))
+    suspect = SUSPECT if numbers else WORSE
+    if not constant and run.history[-1]["loss"] <= suspect * _guess(run.model, few):
+        return ""
     what = _examined(run.model, _sample(run, min(count, EXAMINED)), learnt)
     if not what or _is_constant(run.examples.Y):  # so may the outputs be
         return ""

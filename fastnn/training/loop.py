@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import sys
 import threading
@@ -229,10 +228,11 @@ def _go_through_the_rows(run: Run, bar: Any, saver: Saver | None) -> Moment:
         sums = losses * sizes
         sums[0] += at.total
         now = time.perf_counter()
-        run.progress = dataclasses.replace(
-            at,
+        run.progress = at._replace(
             step=part.stop,
-            total=float(np.cumsum(sums)[-1]),  # in order: it does not matter where epochs are cut
+            total=float(
+                np.add.accumulate(sums)[-1]
+            ),  # in order: it does not matter where epochs are cut
             seen=at.seen + len(rows),
             rate=at.rate if part.start else float(rates[0]),
             seconds=at.seconds + now - start,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,8 +21,7 @@ from fastnn.training.history import History
 from fastnn.training.settings import TrainingSettings
 
 
-@dataclass(frozen=True)
-class Progress:
+class Progress(NamedTuple):
     """How far a run is. All but the first field are about the current epoch."""
 
     epoch: int = 0  # epochs done
@@ -107,8 +106,7 @@ class Run:
         self.moment = Moment.of(self)
 
 
-@dataclass(frozen=True)
-class Trained:
+class Trained(NamedTuple):
     """A copy of everything of a model that training changes."""
 
     vectors: tuple[Array, ...]  # the parameters, then the optimizer's state
@@ -147,8 +145,7 @@ class Trained:
         model.features, model.classes, model.pixels = self.features, self.classes, self.pixels
 
 
-@dataclass(frozen=True)
-class Moment:
+class Moment(NamedTuple):
     """A copy of everything that a step or an epoch changes."""
 
     trained: Trained
