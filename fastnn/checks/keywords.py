@@ -54,16 +54,16 @@ ELSEWHERE = {
 
 def suggesting(function: Callable[P, R]) -> Callable[P, R]:
     """Return a function whose errors about unknown keywords name the one that was meant."""
-    known = inspect.signature(function).parameters
+    known = frozenset(inspect.signature(function).parameters)
 
     @functools.wraps(function)
     def call(*values: P.args, **keywords: P.kwargs) -> R:
-        for keyword in keywords:
-            if keyword not in known:
-                other = ELSEWHERE.get(keyword.lower(), "")
-                hint = f"; did you mean {other!r}?" if other in known else meant(keyword, known)
-                name = function.__qualname__.removesuffix(".__init__")
-                raise TypeError(f"{name}() has no argument {keyword!r}{hint}")
+        if not keywords.keys() <= known:
+            keyword = min(keywords.keys() - known)
+            other = ELSEWHERE.get(keyword.lower(), "")
+            hint = f"; did you mean {other!r}?" if other in known else meant(keyword, known)
+            name = function.__qualname__.removesuffix(".__init__")
+            raise TypeError(f"{name}() has no argument {keyword!r}{hint}")
         return function(*values, **keywords)
 
     return call

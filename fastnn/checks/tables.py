@@ -110,6 +110,8 @@ def warn_of_indexes(X: Any, of: str = "", **others: Any) -> None:
 
     An index that only counts the rows says nothing, unless the other holds the same numbers.
     """
+    if type(X) is np.ndarray:
+        return
     for name, other in others.items():
         indexes = [getattr(each, "index", None) for each in (X, other)]
         if any(not hasattr(index, "equals") for index in indexes) or indexes[0].equals(indexes[1]):  # type: ignore[union-attr]
