@@ -65,31 +65,38 @@ def fit(model: Model, data: TrainingData, settings: TrainingSettings) -> History
     if settings.training_metrics:
         data = data.with_training_metrics()
     _check_metric(model, data, settings)
-    with (
-        alone(model),
-        Run(model, data, settings) as run,
-        _bar(settings, len(data)) as bar,
-    ):
-        saver = None if settings.checkpoint is None else Saver(run)
-        run.set_up()
-        if saver is not None:
-            saver.begin()
-        run.history.compile_seconds = backends.get(model.backend).prepare(
-            model,
-            lambda: bar.set_description_str("compiling (once)"),
-            settings.rule,
-            one_row=1 in (settings.batch_size, len(data) % settings.batch_size),
-        )
-        run.began = time.perf_counter()
-        if saver is None:
-            history = _go(run, bar)
-        else:
-            with saver.ending_well():
-                history = _go(run, bar, saver)
+    with alone(model):
+        run = Run(model, data, settings)
+        try:
+            with run, _bar(settings, len(data)) as bar:
+                history = _carry_out(run, bar)
+        except (KeyboardInterrupt, SystemExit):
+            run.undo()  # again, as this may have come in the middle of it
+            raise
     history.warning = health.verdict(run)
     if history.warning:
         warn(history.warning, ConvergenceWarning)
     return history
+
+
+def _carry_out(run: Run, bar: Any) -> History:
+    """Set a run up, and train."""
+    model, settings = run.model, run.settings
+    saver = None if settings.checkpoint is None else Saver(run)
+    run.set_up()
+    if saver is not None:
+        saver.begin()
+    run.history.compile_seconds = backends.get(model.backend).prepare(
+        model,
+        lambda: bar.set_description_str("compiling (once)"),
+        settings.rule,
+        one_row=1 in (settings.batch_size, len(run.data) % settings.batch_size),
+    )
+    run.began = time.perf_counter()
+    if saver is None:
+        return _go(run, bar)
+    with saver.ending_well():
+        return _go(run, bar, saver)
 
 
 def _check_metric(model: Model, data: TrainingData, settings: TrainingSettings) -> None:

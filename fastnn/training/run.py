@@ -73,7 +73,12 @@ class Run:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None and self.before is not None:
+        if kind is not None:
+            self.undo()
+
+    def undo(self) -> None:
+        """Set the model to what it was before this call, unless a step of it stands."""
+        if self.before is not None:
             self.before.restore(self.model)
 
     def set_up(self) -> None:
@@ -174,8 +179,8 @@ class Moment(NamedTuple):
 
     def restore(self, run: Run) -> None:
         """Set the state of a run to this copy."""
+        run.before = self.before  # first, so that an interrupt in what follows undoes all
         self.trained.restore(run.model)
-        run.before = self.before
         run.progress = self.progress
         del run.history.rows[self.rows :]
         if run.watch:
