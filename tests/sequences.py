@@ -1013,6 +1013,7 @@ def forward_error(net: Network, features: Any) -> np.ndarray:
         if name == "exponential":
             out = net.predict_proba(features).astype(np.float64)
             off = out * np.expm1(np.minimum(off, 50)) + 10 * eps * out
+            off += np.finfo(net.architecture.dtype).tiny  # below which a backend may return 0
     if net.target_scaler is not None:
         mean, scale = (part.astype(np.float64) for part in net.target_scaler)
         off = (off + 4 * eps * x) / scale + 4 * eps * np.abs(mean)

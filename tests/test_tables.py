@@ -630,6 +630,7 @@ cells = st.sampled_from(("1", "2.5", "0", "255", "0.1")) | st.sampled_from(ODD)
 lines = st.lists(cells, min_size=1, max_size=3).map(",".join)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of what a file may mean
 @settings(deadline=None, max_examples=300)
 @given(
     st.lists(lines, min_size=1, max_size=5),

@@ -2,9 +2,10 @@
 
 ``python tests/faults/fuzz.py --reader model --seconds 60 --seed 1``: files are changed at random,
 guided by coverage where atheris is installed. A reader may return, or raise a `ValueError` that
-names the file, or an `OSError`. Another exception, a warning, more than 5 s or 200 MB for one file,
-or CSV readers that disagree are findings: their files are left in ``--findings``. What was found
-once is in ``tests/faults/corpus``, which ``tests/test_fuzz.py`` reads again.
+names the file, or an `OSError`. Another exception, another warning than of what a file may mean,
+more than 5 s or 200 MB for one file, or CSV readers that disagree are findings: their files are
+left in ``--findings``. What was found once is in ``tests/faults/corpus``, which
+``tests/test_fuzz.py`` reads again.
 """
 
 from __future__ import annotations
@@ -429,6 +430,7 @@ class Fuzzer:
         try:
             with limited(SECONDS if self.timer else None), warnings.catch_warnings():
                 warnings.simplefilter("error")
+                warnings.simplefilter("ignore", UserWarning)  # of what a file may mean
                 self.reader.read(self.path, random.Random(zlib.crc32(content)))
         except (Exception, Hang) as error:
             frames = traceback.extract_tb(error.__traceback__)
