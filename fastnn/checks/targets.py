@@ -9,7 +9,7 @@ import numpy as np
 
 from fastnn.activations import Array
 from fastnn.checks.data import numbers, readable
-from fastnn.checks.tables import SHOWN, shown
+from fastnn.checks.tables import shown
 from fastnn.checks.values import integer, one_of, real
 from fastnn.losses import matrix
 from fastnn.model.architecture import Architecture
@@ -159,8 +159,7 @@ def _are_numbers(classes: Classes) -> bool:
 
 
 def _listed(classes: Classes) -> str:
-    more = ", ..." * (len(classes) > SHOWN)
-    return f"the classes of the network are {', '.join(map(repr, classes[:SHOWN]))}{more}"
+    return f"the classes of the network are {shown(classes)}"
 
 
 def _places(name: str, y: Array, classes: Classes) -> Array:
