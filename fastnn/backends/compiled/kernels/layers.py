@@ -65,12 +65,15 @@ def activate(plan, l, batch, share):
     layers, work = layers_of(plan), work_of(plan)
     layer, below = layers[l], layers[l + 1].drop_below
     keys = keys_at(plan.keys + 4 * (l + 1) * plan.rows, plan.rows)
-    code, columns = layer.activation, share.right - share.left
+    code = layer.activation
+    rows, columns = share.stop - share.start, share.right - share.left
+    if columns == layer.fan_out and below == 0:  # all rows are one, with what they are padded by
+        rows, columns = 1, rows * layer.stride
     slopes = layer.slopes - layer.outputs if layer.slopes > 0 else 0
     zero, one = work.dtype.type(0), work.dtype.type(1)
     leak = work.dtype.type(LEAK)
     scale, steep = work.dtype.type(SELU_SCALE), work.dtype.type(SELU_SCALE * SELU_ALPHA)
-    for r in range(share.start, share.stop):
+    for r in range(share.start, share.start + rows):
         begin = layer.outputs + r * layer.stride + share.left
         row = work[begin : begin + columns]
         if slopes == 0:
@@ -224,8 +227,12 @@ def backward(plan, l, batch, share):
         plan.packs + itemsize * batch.thread * plan.pack_size,
     )
     if slopes > 0:
-        for r in range(start, share.stop):
-            here, there = r * below + left, r * below + share.right
-            row, slope = work[deltas + here : deltas + there], work[slopes + here : slopes + there]
-            for j in range(share.right - left):
+        rows, columns = share.stop - start, share.right - left
+        if columns == layer.fan_in:  # all rows are one, with what they are padded by
+            rows, columns = 1, rows * below
+        for r in range(start, start + rows):
+            here = r * below + left
+            row = work[deltas + here : deltas + here + columns]
+            slope = work[slopes + here : slopes + here + columns]
+            for j in range(columns):
                 row[j] *= slope[j]
