@@ -32,7 +32,7 @@ announced = []
 with event.install_recorder("numba:compile") as compilations:
     from fastnn import backends
     prepare = backends.get("numba").prepare
-    prepare(net.model, lambda: announced.append(True), one_row=True)
+    prepare(net.model, lambda: announced.append(True), batch_sizes=[1])
     prepared = len(compilations.buffer)
     net.train(X, y, epochs=1)
     net.train(X, y, epochs=1, batch_size=1)

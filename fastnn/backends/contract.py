@@ -9,10 +9,10 @@ divided by 255; Y is int64 labels (n,) or targets (n, outputs) in float32, float
 ``out``, ``outs``, ``losses``, ``gradient`` and, in `train_steps`, the model's parameters and the
 ``state``. ``model.prepared`` belongs to the backend.
 
-``prepare(model, announce, rule, one_row) -> float``
-    Compile or load what the model and the rule need, and if ``one_row`` what `single` and steps of
-    a single row need; return the seconds. Without it the first call of a function takes longer.
-    ``announce()`` is called before compiling.
+``prepare(model, announce, rule, batch_sizes) -> float``
+    Compile or load what the model and steps by the rule for batches of these sizes need, and if one
+    of them is 1 what `single` needs; return the seconds. Without it the first call of a function
+    takes longer. ``announce()`` is called before compiling.
 ``predict(model, X, out) -> bool``
     Write the outputs of the last layer into ``out`` (n, outputs), C-contiguous, of the model's
     dtype. Return whether all inputs are finite in that dtype; only here X need not be.

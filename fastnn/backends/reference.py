@@ -44,7 +44,7 @@ def prepare(
     model: Model,
     announce: Callable[[], object] = lambda: None,
     rule: UpdateRule | None = None,
-    one_row: bool = False,
+    batch_sizes: Sequence[int] = (),
 ) -> float:
     """Return 0 seconds: there is nothing to compile."""
     return 0.0

@@ -90,7 +90,7 @@ def _carry_out(run: Run, bar: Any) -> History:
         model,
         lambda: bar.set_description_str("compiling (once)"),
         settings.rule,
-        one_row=1 in (settings.batch_size, len(run.data) % settings.batch_size),
+        (settings.batch_size, len(run.data) % settings.batch_size),
     )
     run.began = time.perf_counter()
     if saver is None:

@@ -20,13 +20,10 @@ from fastnn.backends.compiled.machinery import threads, vector_ir
 from fastnn.backends.compiled.plan import NO_PENALTY, Plan, Task
 from fastnn.backends.contract import Examples, Objective, UpdateRule
 from fastnn.losses import evaluated, matrix
-from fastnn.model.architecture import padded
 from fastnn.model.model import Model
 from fastnn.model.optimizer_state import OptimizerState
 from fastnn.model.parameters import Parameters
 
-# Bytes of inputs and activations that a block of predictions takes in the second-level cache.
-NEAR = 512 * 1024
 # Rows whose gradients are summed in one go.
 BLOCK = 512
 
@@ -41,14 +38,15 @@ def prepare(
     model: Model,
     announce: Callable[[], object] = lambda: None,
     rule: UpdateRule | None = None,
-    one_row: bool = False,
+    batch_sizes: Sequence[int] = (),
 ) -> float:
     """Compile the kernels for a network, or load them from the cache; see `contract`."""
     start = time.perf_counter()
     with event.install_listener("numba:compile", functions.Announcer(announce)):
         objective = rule.objective if rule else NO_PENALTY
-        one_row = one_row and functions.takes_one_row(rule)
-        needed = functions.needed(model, objective, rule, one_row)
+        one_row = 1 in batch_sizes and functions.takes_one_row(rule)
+        in_blocks = any(plan.is_large(model.architecture, size) for size in batch_sizes)
+        needed = functions.needed(model, objective, rule, one_row, in_blocks)
         functions.addresses(model.architecture.dtype, needed)
     return time.perf_counter() - start
 
@@ -62,9 +60,8 @@ def warmup(dtype: np.dtype) -> float:
 
 def predict(model: Model, X: Array, out: Array) -> bool:
     """Write the outputs for all rows of X into ``out``; see `contract`."""
-    layers, itemsize = model.architecture.layers, model.architecture.dtype.itemsize
-    row = itemsize * (padded(layers[0].fan_in, itemsize) + sum(layer.stride for layer in layers))
-    block = min(BLOCK, max(vector_ir.GROUP, NEAR // row // vector_ir.GROUP * vector_ir.GROUP))
+    row, group = plan.row_bytes(model.architecture, learning=False), vector_ir.GROUP
+    block = min(BLOCK, max(1, plan.NEAR // row // group) * group)
     losses = np.empty(-(-len(X) // block))  # for each block NaN or 0
     with _Call(model, X, block) as call:
         call.run(losses=losses, out=out)
@@ -264,6 +261,9 @@ class _Call:
         if made.rule is not None:
             single = not adjusting and 1 in (made.capacity, self.rows % batch_size)
             made = made._replace(one_row=single and functions.takes_one_row(made.rule))
+            if plan.is_large(model.architecture, batch_size):
+                block = min(made.capacity, plan.block_of(model.architecture, made.threads))
+                made = made._replace(capacity=block, in_blocks=True)
         elif not (made.updating or to_look_at or self.sparse or adjusting or len(order)):
             made = made._replace(in_place=plan.can_read_in_place(X, model.architecture.dtype))
         # No other thread finds the plan while this one has it.

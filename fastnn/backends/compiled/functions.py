@@ -72,7 +72,9 @@ def adjusts_inputs(model: Model, objective: Objective) -> bool:
     return model.input_scaler is not None or (objective.drops and objective.dropout[0] > 0)
 
 
-def needed(model: Model, objective: Objective, rule: UpdateRule | None, one_row: bool) -> set[str]:
+def needed(
+    model: Model, objective: Objective, rule: UpdateRule | None, one_row: bool, in_blocks: bool
+) -> set[str]:
     """Return the names of the functions that a call needs."""
     names = {*ALWAYS}
     if adjusts_inputs(model, objective):
@@ -85,9 +87,9 @@ def needed(model: Model, objective: Objective, rule: UpdateRule | None, one_row:
     if one_row:
         names.update(OF_ONE_ROW)
     if rule is not None:
-        if not is_plain(rule):
+        if not is_plain(rule) or in_blocks:
             names.add("move")
-        if rule.clip_norm is not None:
+        if rule.clip_norm is not None or in_blocks:
             names.update(("measure", "move_layer"))
         if rule.max_norm is not None:
             names.add("limit")

@@ -29,6 +29,9 @@ KINDS = {
     np.dtype("f4"): layout.FLOAT32, np.dtype("f8"): layout.FLOAT64, np.dtype("u1"): layout.UINT8
 }  # fmt: skip
 UNITS_WORTH_A_THREAD = HERE.units_worth_a_thread
+# Bytes of inputs and activations that stay in the second-level cache. Batches that take more than
+# the second number are gone through in blocks.
+NEAR, FAR = 512 * 1024, 4 * 1024 * 1024
 # Rows of weights that have room in the buffer in which a gradient is made part by part.
 STEPPED_ROWS = 64
 # Bytes of memory up to which a plan is kept for the next call.
@@ -40,13 +43,14 @@ NO_PENALTY = Objective()
 class Task(NamedTuple):
     """What decides what is computed where."""
 
-    capacity: int  # the most rows of a batch
+    capacity: int  # the most rows of a block
     threads: int = 1
     in_place: bool = False  # whether inputs are read where they are, not gathered
     learning: bool = False  # whether there are targets
     updating: bool = False  # whether the gradient goes to a result
     to_inputs: bool = False  # whether deltas go back to the inputs
     one_row: bool = False  # whether a batch of one row takes the way of its own
+    in_blocks: bool = False  # whether batches are gone through in blocks of rows
     objective: Objective = NO_PENALTY
     rule: UpdateRule | None = None
 
@@ -72,26 +76,26 @@ class Plan:
         self.task, self.scaler = task, model.input_scaler
         backward = task.updating or task.to_inputs
         adjusting = functions.adjusts_inputs(model, task.objective)
-        self.plain = rule is not None and is_plain(rule)
+        self.plain = rule is not None and is_plain(rule) and not task.in_blocks
         updated = [
             l
             for l in range(len(architecture.layers))
             if task.updating and not (rule and l in rule.frozen)
         ]
-        operations, ends, first_update = steps_of(architecture, task, adjusting, updated)
+        operations, ends, first_change = steps_of(architecture, task, adjusting, updated)
         self.layers, self.work = workspace(
             architecture,
             0 if task.in_place else task.capacity,
             task,
             slopes=backward or task.objective.drops,
         )
-        names = functions.needed(model, task.objective, rule, task.one_row)
+        names = functions.needed(model, task.objective, rule, task.one_row, task.in_blocks)
         pack = products.pack_size(dtype.itemsize) if backward else 0
         if task.updating and rule is not None and not self.plain:
             pack = max(pack, STEPPED_ROWS * max(layer.stride for layer in architecture.layers))
         packs = aligned_zeros(task.threads * pack, dtype)
         squares = np.zeros(sum(map(sums_of_squares, architecture.layers)))
-        gradient = Parameters(architecture) if rule and rule.clip_norm is not None else None
+        gradient = Parameters(architecture) if gathers_gradient(task) else None
         self.result = model.vector if gradient is None else gradient.vector
         self._lists = np.empty(0, np.int32)
         self._state: OptimizerState | None = None
@@ -125,14 +129,15 @@ class Plan:
             ("optimizer", rule.optimizer.code if rule else PLAIN),
             ("loss", LOSSES[loss] if isinstance(loss, str) else GIVEN),
             ("phases", len(ends)),
-            ("first_update", first_update),
+            ("first_change", first_change),
             ("threads", task.threads),
             ("work_size", len(self.work)),
             ("pack_size", pack),
             ("square_count", len(squares)),
             ("in_place", task.in_place),
             ("takes_one_row", task.one_row),
-            *numbers_of(task.objective, rule).items(),
+            ("block_size", task.capacity),
+            *numbers_of(task.objective, rule, self.plain).items(),
         ):
             record[name] = value
 
@@ -168,7 +173,9 @@ class Plan:
         self.record["lists_size"] = size
 
 
-def numbers_of(objective: Objective, rule: UpdateRule | None = None) -> dict[str, float]:
+def numbers_of(
+    objective: Objective, rule: UpdateRule | None = None, plain: bool = False
+) -> dict[str, float]:
     """Return the numbers of a step, by name; without a rule those of one that changes nothing."""
     numbers = {"beta": 1.0, "bias_beta": 1.0, "decay": 1.0}
     numbers |= dict.fromkeys(("norm_limit", "value_limit", "unit_limit"), np.inf)
@@ -182,7 +189,7 @@ def numbers_of(objective: Objective, rule: UpdateRule | None = None) -> dict[str
     ):
         if limit is not None:
             numbers[name] = limit
-    if not is_plain(rule):
+    if not plain:
         numbers["bias_beta"] = 0  # the gradient of each step is made anew
     optimizer = rule.optimizer
     if isinstance(optimizer, SGD):
@@ -242,6 +249,30 @@ def mostly_zero(X: Array) -> bool:
     return int(np.count_nonzero(sample)) < products.WORTH_LISTING * sample.size
 
 
+def gathers_gradient(task: Task) -> bool:
+    """Tell whether a step's whole gradient is made before anything is changed."""
+    return task.rule is not None and (task.in_blocks or task.rule.clip_norm is not None)
+
+
+def row_bytes(architecture: Architecture, learning: bool) -> int:
+    """Return about how many bytes a row takes in the work array."""
+    itemsize = architecture.dtype.itemsize
+    kept = 3 if learning else 1  # outputs, slopes and deltas
+    strides = sum(layer.stride for layer in architecture.layers)
+    return itemsize * (padded(architecture.sizes[0], itemsize) + kept * strides)
+
+
+def is_large(architecture: Architecture, batch_size: int) -> bool:
+    """Tell whether batches are gone through in blocks."""
+    return batch_size * row_bytes(architecture, learning=True) > FAR
+
+
+def block_of(architecture: Architecture, threads: int) -> int:
+    """Return how many rows of a large batch are gone through at a time."""
+    group = products.GRADIENT_ROWS  # whose multiples leave the bits of sums as they are
+    return threads * max(1, NEAR // row_bytes(architecture, learning=True) // group) * group
+
+
 def by_units(layer: Layer, rows: int, threads: int) -> bool:
     """Tell whether threads split a layer's units rather than the rows of the batch.
 
@@ -254,7 +285,7 @@ def by_units(layer: Layer, rows: int, threads: int) -> bool:
 def steps_of(
     architecture: Architecture, task: Task, adjusting: bool, updated: list[int]
 ) -> tuple[Array, Array, int]:
-    """Return the operations of a step, where each phase ends, and the first phase of updates.
+    """Return the operations of a step, where each phase ends, and the first that changes anything.
 
     ``updated`` are the layers that are changed; backward it goes no further than needed.
     """
@@ -273,28 +304,31 @@ def steps_of(
     lowest = -1 if task.to_inputs else min(updated, default=depth)
     operations += [(layout.BACKWARD, l, splits[l]) for l in range(depth - 1, lowest, -1)]
     computing = len(operations)
-    stepping = rule is not None and not is_plain(rule) and rule.clip_norm is None
-    operations += [
-        (layout.STEPPING if stepping else layout.UPDATING, l, splits[l]) for l in updated
-    ]
-    groups = [len(operations)]
-    if rule is not None and rule.clip_norm is not None:
-        operations += [(layout.MEASURING, l, layout.ROWS) for l in updated]
-        groups.append(len(operations))
-        operations += [(layout.MOVING, l, layout.ROWS) for l in updated]
-        groups.append(len(operations))
-    if rule is not None and rule.max_norm is not None:
-        operations += [(layout.LIMITING, l, layout.UNITS) for l in updated]
-        groups.append(len(operations))
     ends = []
-    for i, (before, after) in enumerate(pairwise(operations[:computing]), 1):
+    for i, (before, after) in enumerate(pairwise(operations), 1):
         if not (before[2] == layout.EVERYTHING or before[2] == after[2] == layout.ROWS):
             ends.append(i)
     ends.append(computing)
-    first_update = len(ends)
-    if updated:
-        ends += groups
-    return np.array(operations, layout.OPERATION), np.array(ends, np.int64), first_update
+    first_change = len(ends)
+    if not updated:
+        return np.array(operations, layout.OPERATION), np.array(ends, np.int64), first_change
+    gathering = gathers_gradient(task)
+    stepping = rule is not None and not is_plain(rule) and not gathering
+    updating = layout.STEPPING if stepping else layout.UPDATING
+    operations += [(updating, l, splits[l]) for l in updated]
+    ends.append(len(operations))
+    if gathering:
+        first_change += 1
+    if rule is not None and rule.clip_norm is not None:
+        operations += [(layout.MEASURING, l, layout.ROWS) for l in updated]
+        ends.append(len(operations))
+    if gathering:
+        operations += [(layout.MOVING, l, layout.ROWS) for l in updated]
+        ends.append(len(operations))
+    if rule is not None and rule.max_norm is not None:
+        operations += [(layout.LIMITING, l, layout.UNITS) for l in updated]
+        ends.append(len(operations))
+    return np.array(operations, layout.OPERATION), np.array(ends, np.int64), first_change
 
 
 def workspace(

@@ -135,8 +135,9 @@ def run(plans, order, keys, step_numbers, losses, out):
 
     The rows are those of ``order``, or the first ones of the inputs where it is empty; ``keys`` are
     those of dropout. For each batch this does the operations of the plan, phase by phase: a phase
-    begins when all threads have done the one before, and the first update is reached only if the
-    loss is finite. Each row of ``step_numbers``, if there are any, holds the first of the plan's
+    begins when all threads have done the one before. A large batch is gone through in blocks, each
+    of which adds to the gradient; the first phase that changes parameters is reached after all of
+    them, and only if the loss is finite. Each row of ``step_numbers``, if there are any, holds the first of the plan's
     numbers for a step. Steps of one row have a way of their own, on one thread, if the plan says
     so. Outputs go to ``out``, if it is not empty.
     """
@@ -144,54 +145,61 @@ def run(plans, order, keys, step_numbers, losses, out):
     plan.order, plan.shuffled = order.ctypes.data, len(order) > 0
     plan.keys, plan.outputs = keys.ctypes.data, out.ctypes.data if len(out) > 0 else 0
     row_losses, phase_ends = reals(plan.row_losses, 1), integers(plan.phase_ends, plan.phases)
-    before = flush_denormals()
+    before, bias_beta = flush_denormals(), plan.bias_beta
     taken = len(losses)
     for step in range(len(losses)):
         first = step * plan.batch_size
-        count = min(plan.batch_size, plan.rows - first)
+        stop = min(first + plan.batch_size, plan.rows)
         if len(step_numbers) > 0:
             plan.alpha, plan.beta = step_numbers[step, 0], step_numbers[step, 1]
             if step_numbers.shape[1] > 2:
                 plan.rate, plan.look_ahead = step_numbers[step, 2], step_numbers[step, 3]
                 plan.correction, plan.decay = step_numbers[step, 4], step_numbers[step, 5]
-        if plan.takes_one_row and count == 1:
+        if plan.takes_one_row and stop - first == 1:
             call_one_row(plan.functions.one_row, (plan, first))
             losses[step] = row_losses[0]
             if not math.isfinite(row_losses[0]):
                 taken = step
                 break
             continue
-        begin = int64(0)
-        finite = True
-        for p in range(plan.phases):
-            if p == plan.first_update:
-                losses[step] = _mean(plan, count)
-                if not math.isfinite(losses[step]):
-                    finite = False
-                    break
+        block, count = first, min(plan.block_size, stop - first)
+        p, begin, total = int64(0), int64(0), 0.0
+        while p < plan.phases:
             end = phase_ends[p]
             if plan.threads == 1:
-                batch = Batch(first, count, int64(0))
+                batch = Batch(block, count, int64(0))
                 call_phase(plan.functions.phase, (plan, begin, end, batch))
             else:
                 for t in prange(plan.threads):
                     here = plans[0]
-                    batch = Batch(first, count, int64(t))
+                    batch = Batch(block, count, int64(t))
                     call_phase(here.functions.phase, (here, begin, end, batch))
             begin = end
-        if not finite:
-            taken = step
+            p += 1
+            if p != plan.first_change:
+                continue
+            total = _add(total, plan, count)
+            block += count
+            if block < stop:  # the next block adds its gradient to that of those before
+                count = min(plan.block_size, stop - block)
+                p = begin = int64(0)
+                plan.beta = plan.bias_beta = type(plan.beta)(1)
+                continue
+            losses[step] = total / (stop - first)
+            if p < plan.phases and not math.isfinite(losses[step]):
+                taken = step
+                break
+        plan.bias_beta = bias_beta
+        if taken == step:
             break
-        if plan.first_update >= plan.phases:
-            losses[step] = _mean(plan, count)
     restore_denormals(before)
     return taken
 
 
 @serial
-def _mean(plan, count):
+def _add(total, plan, count):
+    """Add the losses of so many rows, in order."""
     losses = reals(plan.row_losses, count)
-    total = 0.0
     for r in range(count):
         total += losses[r]
-    return total / count
+    return total

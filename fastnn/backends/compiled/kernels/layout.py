@@ -121,7 +121,7 @@ def plan_dtype(number: np.dtype) -> np.dtype:
         ("functions", FUNCTIONS),
         *_integers("layers", "depth", "parameter_count", "parameters", "result"),
         *_integers("optimizer", "first_slot", "second_slot", "loss"),
-        *_integers("operations", "phase_ends", "phases", "first_update", "threads"),
+        *_integers("operations", "phase_ends", "phases", "first_change", "threads"),
         *_integers("work", "work_size", "packs", "pack_size", "scaler"),
         *_integers(
             "lists", "lists_size", "lists_of_one", "squares", "square_count", "row_losses", "one"
@@ -129,7 +129,7 @@ def plan_dtype(number: np.dtype) -> np.dtype:
         # What to learn from, and how it is gone through.
         ("inputs", SOURCE),
         ("targets", SOURCE),
-        *_integers("row_weights", "in_place", "takes_one_row", "batch_size"),
+        *_integers("row_weights", "in_place", "takes_one_row", "batch_size", "block_size"),
         *_integers("order", "shuffled", "rows", "keys", "outputs"),
         *[(name, number) for name in NUMBERS],
     )

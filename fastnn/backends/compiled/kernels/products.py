@@ -115,6 +115,8 @@ def product(a, b, c, shape, sums, ahead):
                 k = 0
                 for block in range(blocks):  # this panel of B stays in the first-level cache
                     k_stop = count * (block + 1) // blocks
+                    if scaled:  # whichever rows of a batch come in one go
+                        k_stop = min(k + GRADIENT_ROWS, count)
                     here = k * b.row + column
                     then = k_stop * b.row + column
                     if k_stop == count:

@@ -226,15 +226,16 @@ def move_layer(plan, l, batch, share):
     """Move a share of a layer's parameters by the gradient in the result, limited by its norm."""
     layer = layers_of(plan)[l]
     scale = _norm_scale(plan)
+    measured = plan.norm_limit < np.inf
     stride, rows = layer.stride, share.stop - share.start
     itemsize = itemsize_of(plan.alpha)
     offset = layer.weights + share.start * stride
     gradient = Matrix(plan.result + itemsize * offset, stride, int64(1))
-    arguments = (plan, offset, gradient, stride, rows, stride, scale, True, True)
+    arguments = (plan, offset, gradient, stride, rows, stride, scale, True, measured)
     call_move(plan.functions.move, arguments)
     if share.stop == layer.fan_in:
         gradient = Matrix(plan.result + itemsize * layer.biases, stride, int64(1))
-        arguments = (plan, layer.biases, gradient, stride, 1, stride, scale, False, True)
+        arguments = (plan, layer.biases, gradient, stride, 1, stride, scale, False, measured)
         call_move(plan.functions.move, arguments)
 
 
