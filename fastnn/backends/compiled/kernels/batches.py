@@ -137,9 +137,9 @@ def run(plans, order, keys, step_numbers, losses, out):
     those of dropout. For each batch this does the operations of the plan, phase by phase: a phase
     begins when all threads have done the one before. A large batch is gone through in blocks, each
     of which adds to the gradient; the first phase that changes parameters is reached after all of
-    them, and only if the loss is finite. Each row of ``step_numbers``, if there are any, holds the first of the plan's
-    numbers for a step. Steps of one row have a way of their own, on one thread, if the plan says
-    so. Outputs go to ``out``, if it is not empty.
+    them, and only if the loss is finite. Each row of ``step_numbers``, if there are any, holds the
+    first of the plan's numbers for a step. Steps of one row have a way of their own, on one thread,
+    if the plan says so. Outputs go to ``out``, if it is not empty.
     """
     plan = plans[0]
     plan.order, plan.shuffled = order.ctypes.data, len(order) > 0
