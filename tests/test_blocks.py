@@ -32,11 +32,16 @@ SETTINGS = (
 every_setting = pytest.mark.parametrize("settings", SETTINGS, ids=str)
 
 
+def use_blocks(monkeypatch, more_bytes=0):
+    """Go through every batch that takes more bytes in blocks of 128 rows a thread."""
+    for name, value in (("FAR", more_bytes), ("NEAR", 1), ("LEAST_BLOCKS", 0)):
+        monkeypatch.setattr(plan, name, value)
+
+
 @pytest.fixture
 def in_blocks(monkeypatch):
-    """Go through every batch of more than a row in blocks of 128 rows a thread."""
-    monkeypatch.setattr(plan, "FAR", 0)
-    monkeypatch.setattr(plan, "NEAR", 1)
+    """Go through every batch in blocks."""
+    use_blocks(monkeypatch)
 
 
 def data(dtype="float32"):
@@ -82,16 +87,14 @@ def test_any_number_of_threads_gives_the_same_bits(monkeypatch, settings):
 @pytest.mark.parametrize("optimizer", ["momentum", "adam"])
 def test_an_optimizer_takes_the_same_steps_as_in_one_piece(monkeypatch, optimizer):
     whole = trained(optimizer=optimizer)
-    monkeypatch.setattr(plan, "FAR", 0)
-    monkeypatch.setattr(plan, "NEAR", 1)
+    use_blocks(monkeypatch)
     blocks = trained(optimizer=optimizer)
     assert [array.tobytes() for array in blocks] == [array.tobytes() for array in whole]
 
 
 def test_it_does_not_matter_where_an_epoch_is_cut(monkeypatch, tmp_path):
     each = plan.row_bytes(fastnn.Network([20, 33, 17, 5]).architecture, learning=True)
-    monkeypatch.setattr(plan, "FAR", 200 * each)  # less than a batch, more than the last one
-    monkeypatch.setattr(plan, "NEAR", 1)
+    use_blocks(monkeypatch, 200 * each)  # less than a batch, more than the last one
     whole = trained()
     cut = trained(checkpoint=tmp_path / "run.safetensors", checkpoint_every=1)
     assert cut[1].tobytes() == whole[1].tobytes()
@@ -109,8 +112,8 @@ def test_a_loss_that_is_not_finite_in_a_late_block_stops_before_the_step():
     assert net.parameters.tobytes() == before.tobytes()
 
 
-def test_what_is_compiled_before_training_is_enough(monkeypatch):
-    monkeypatch.setattr(plan, "FAR", 0)
+@pytest.mark.usefixtures("in_blocks")
+def test_what_is_compiled_before_training_is_enough():
     net = fastnn.Network([20, 8, 5])
     backends.get("numba").prepare(net.model, rule=plan.UpdateRule(), batch_sizes=[BATCH])
     compiled = {name: set(names) for name, names in plan.functions._compiled.items()}

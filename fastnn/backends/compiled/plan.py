@@ -30,8 +30,8 @@ KINDS = {
 }  # fmt: skip
 UNITS_WORTH_A_THREAD = HERE.units_worth_a_thread
 # Bytes of inputs and activations that stay in the second-level cache. Batches that take more than
-# the second number are gone through in blocks.
-NEAR, FAR = 512 * 1024, 4 * 1024 * 1024
+# the second number, and make so many blocks, are gone through in blocks.
+NEAR, FAR, LEAST_BLOCKS = 512 * 1024, 4 * 1024 * 1024, 4
 # Rows of weights that have room in the buffer in which a gradient is made part by part.
 STEPPED_ROWS = 64
 # Bytes of memory up to which a plan is kept for the next call.
@@ -263,14 +263,20 @@ def row_bytes(architecture: Architecture, learning: bool) -> int:
 
 
 def is_large(architecture: Architecture, batch_size: int) -> bool:
-    """Tell whether batches are gone through in blocks."""
-    return batch_size * row_bytes(architecture, learning=True) > FAR
+    """Tell whether batches are gone through in blocks, of which there are several."""
+    far = batch_size * row_bytes(architecture, learning=True) > FAR
+    return far and batch_size >= LEAST_BLOCKS * block_of(architecture)
 
 
-def block_of(architecture: Architecture, threads: int) -> int:
-    """Return how many rows of a large batch are gone through at a time."""
+def block_of(architecture: Architecture, threads: int = 1) -> int:
+    """Return how many rows of a large batch are gone through at a time.
+
+    Enough that adding to the gradient of all parameters does not take long beside it.
+    """
+    gradient = architecture.dtype.itemsize * architecture.vector_size
+    near = max(NEAR, 2 * gradient) // row_bytes(architecture, learning=True)
     group = products.GRADIENT_ROWS  # whose multiples leave the bits of sums as they are
-    return threads * max(1, NEAR // row_bytes(architecture, learning=True) // group) * group
+    return threads * max(1, near // group) * group
 
 
 def by_units(layer: Layer, rows: int, threads: int) -> bool:
