@@ -31,9 +31,14 @@ UNITS: dict[str, Unit] = {
     "sparse_product": products.product_of_sparse,
     "gather": inputs.gather,
     "finish": outputs.finish,
+    "take": outputs.take,
+    "give": outputs.give,
     "phase": batches.phase,
     # Compiled when first needed, as not all need them.
     "error": outputs.error,
+    "squash": outputs.squash,
+    "binary": outputs.binary,
+    "poisson": outputs.poisson,
     "activate": layers.activate,
     "adjust": inputs.adjust,
     "forward_one": one_row.forward_one,
@@ -43,8 +48,13 @@ UNITS: dict[str, Unit] = {
     "measure": update.measure,
     "limit": update.limit,
 }
-ALWAYS = ("product", "sparse_product", "gather", "finish", "phase")
+ALWAYS = ("product", "sparse_product", "gather", "finish", "take", "give", "phase")
 OF_ONE_ROW = ("forward_one", "one_row")
+# What outputs need, and what losses do that others need not.
+OF_OUTPUTS = {"sigmoid": ("squash",), "exponential": ("squash",)}
+OF_LOSSES: dict[object, tuple[str, ...]] = {
+    "cross_entropy": (), "binary_cross_entropy": ("binary",), "poisson": ("poisson",)
+}  # fmt: skip
 # Activations that the register tile does on the way out, or that do nothing.
 WITHOUT_KERNEL = ("relu", "identity")
 _preparing = threading.Lock()
@@ -82,8 +92,8 @@ def needed(
     hidden = model.architecture.activations[:-1]
     if any(name not in WITHOUT_KERNEL for name in hidden) or objective.drops:
         names.add("activate")
-    if model.architecture.loss not in ("cross_entropy", "binary_cross_entropy", "poisson"):
-        names.add("error")
+    names.update(OF_OUTPUTS.get(model.architecture.activations[-1], ()))
+    names.update(OF_LOSSES.get(model.architecture.loss, ("error",)))
     if one_row:
         names.update(OF_ONE_ROW)
     if rule is not None:

@@ -1,10 +1,14 @@
-"""exp, log1p, erf and what is made of them, as branch-free polynomials, which LLVM vectorises.
+"""exp, log, erf and what is made of them, as branch-free polynomials, which LLVM vectorises.
+
+All take numbers; exp, log, log1p and the sigmoid also take lines (see `machinery.lines`).
 
 ``exp(x) = 2^n exp(r)`` with ``n = round(x / ln 2)`` and ``|r| <= ln(2) / 2``; ``r`` is computed
 with ln 2 in two parts (Cody and Waite, 1980), and ``exp(r)`` is its Taylor polynomial, whose
 remainder is below a tenth of a rounding error. NaN passes through; results below the smallest
 normal number are right. ``log1p(x) = 2 artanh(x / (2 + x))`` is that function's Taylor series, for
-x from 0 to 1.
+x from 0 to 1. ``log(m 2^n) = n ln 2 + log(m)``, and with ``f = m - 1`` and ``s = f / (2 + f)``
+``log(m) = f - (f^2 / 2 - s (f^2 / 2 + R(s^2)))``, where R is the rest of artanh's series: only f,
+which is exact, is not multiplied by a small number.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from numba import types
 from numba.extending import overload
 
 from fastnn.backends.compiled.machinery.jit import serial
+from fastnn.backends.compiled.machinery.lines import number_of, split, where_below
 from fastnn.backends.compiled.machinery.vector_ir import scale_by_power
 
 
@@ -64,6 +69,7 @@ ERF_Q = (
 )  # fmt: skip
 ERF_END = 3.9192059
 ARTANH_TERMS = {types.float32: 8, types.float64: 17}  # the rest is below 1/9 to that power
+LOG_TERMS = {types.float32: 5, types.float64: 11}  # of R, whose rest is below 0.03 to that power
 
 
 def _expm1_parts(x):
@@ -73,18 +79,20 @@ def _expm1_parts(x):
 
 @overload(_expm1_parts, jit_options={"fastmath": {"contract", "nsz"}})
 def _expm1_parts_of(x):
-    log2e, shifter, high, low, lowest, highest = CONSTANTS[x]
-    taylor = tuple(x.cast_python_value(1 / math.factorial(i)) for i in range(DEGREE[x], 0, -1))
-    one = x.cast_python_value(1)
+    number = number_of(x)
+    log2e, shifter, high, low, lowest, highest = CONSTANTS[number]
+    factorials = [math.factorial(i) for i in range(DEGREE[number], 0, -1)]
+    taylor = tuple(number.cast_python_value(1 / factorial) for factorial in factorials)
+    one = number.cast_python_value(1)
 
     def implementation(x):
-        x = lowest if x < lowest else x
-        x = highest if x > highest else x
+        x = where_below(x, lowest, lowest, x)
+        x = where_below(highest, x, highest, x)
         shifted = x * log2e + shifter
         n = shifted - shifter
         r = (x - n * high) - n * low
-        p = taylor[0]
-        for i in range(1, len(taylor)):
+        p = taylor[0] * r + taylor[1]
+        for i in range(2, len(taylor)):
             p = p * r + taylor[i]
         return p * r, shifted, one
 
@@ -101,9 +109,9 @@ def exp(x):
 @serial
 def sigmoid(x):
     """Return ``1 / (1 + e**-x)``."""
-    e = exp(-abs(x))
-    one = type(e)(1)
-    return (e if x < 0 else one) / (one + e)
+    p, shifted, one = _expm1_parts(-abs(x))
+    e = scale_by_power(one + p, shifted)
+    return where_below(x, one - one, e, one) / (one + e)
 
 
 @serial
@@ -143,17 +151,45 @@ def log1p(x):
 
 @overload(log1p, jit_options={"fastmath": {"contract", "nsz"}})
 def _log1p_of(x):
-    terms = ARTANH_TERMS[x]
-    taylor = tuple(x.cast_python_value(2 / (2 * i + 1)) for i in range(terms - 1, -1, -1))
-    two = x.cast_python_value(2)
+    number = number_of(x)
+    places = range(ARTANH_TERMS[number] - 1, -1, -1)
+    taylor = tuple(number.cast_python_value(2 / (2 * i + 1)) for i in places)
+    two = number.cast_python_value(2)
 
     def implementation(x):
         s = x / (two + x)
         square = s * s
-        p = taylor[0]
-        for i in range(1, len(taylor)):
+        p = taylor[0] * square + taylor[1]
+        for i in range(2, len(taylor)):
             p = p * square + taylor[i]
         return p * s
+
+    return implementation
+
+
+def log(x):
+    """Return the natural logarithm of x, a normal number above 0; NaN and infinity give NaN."""
+    raise NotImplementedError
+
+
+@overload(log, jit_options={"fastmath": {"contract", "nsz"}})
+def _log_of(x):
+    number = number_of(x)
+    _, _, high, low, _, _ = CONSTANTS[number]
+    places = range(LOG_TERMS[number], 0, -1)
+    taylor = tuple(number.cast_python_value(2 / (2 * i + 1)) for i in places)
+    one, two, half = (number.cast_python_value(value) for value in (1, 2, 0.5))
+
+    def implementation(x):
+        m, n = split(x)
+        f = m - one
+        s = f / (two + f)
+        square, half_square = s * s, half * f * f
+        p = taylor[0] * square + taylor[1]
+        for i in range(2, len(taylor)):
+            p = p * square + taylor[i]
+        small = s * (half_square + p * square) + n * low
+        return n * high - ((half_square - small) - f) + (x - x)
 
     return implementation
 

@@ -190,15 +190,29 @@ def leave_out(row, key, unit, below):
 
 @serial
 def check_inputs(plan, batch, share):
-    """Set the losses of rows to NaN where an input is not finite, else to 0."""
+    """Set the losses of rows to NaN where an input is not finite, else to 0.
+
+    Gathered rows, behind whose inputs are zeros, and rows without gaps are looked at all at once.
+    """
     columns = layers_of(plan)[0].fan_in
-    inputs = inputs_of(plan, 0, batch)
+    inputs, itemsize = inputs_of(plan, 0, batch), itemsize_of(plan.alpha)
     losses = reals(plan.row_losses, share.stop)
-    groups = columns // REDUCED
+    adjoining = not plan.in_place or inputs.row == columns
+    if adjoining:
+        count = (share.stop - share.start) * inputs.row
+        address = inputs.address + itemsize * share.start * inputs.row
+        adjoining = all_finite(address, count, plan.alpha)
     for r in range(share.start, share.stop):
-        address = inputs.address + itemsize_of(plan.alpha) * r * inputs.row
-        row = numbers(address, columns, plan.alpha)
-        finite = finite_groups(row, 0, groups)
-        for j in range(groups * REDUCED, columns):
-            finite = finite and math.isfinite(row[j])
+        address = inputs.address + itemsize * r * inputs.row
+        finite = adjoining or all_finite(address, columns, plan.alpha)
         losses[r] = 0.0 if finite else np.nan
+
+
+@serial
+def all_finite(address, count, like):
+    """Tell whether the numbers at an address, so many, are neither infinite nor NaN."""
+    row, groups = numbers(address, count, like), count // REDUCED
+    finite = finite_groups(row, 0, groups)
+    for j in range(groups * REDUCED, count):
+        finite = finite and math.isfinite(row[j])
+    return finite

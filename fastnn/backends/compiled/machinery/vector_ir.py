@@ -686,25 +686,28 @@ def scale_by_power(typingctx, x, shifted):
     """Return ``x * 2**n``, where ``shifted`` is ``1.5 * 2**p + n`` and p its mantissa's bits.
 
     The low bits of ``shifted`` are n. The power is applied in two factors, so that results below
-    the smallest normal number are rounded once and those above the largest become infinity.
+    the smallest normal number are rounded once and those above the largest become infinity. Both
+    may be lines.
     """
 
     def codegen(context, builder, signature, args):
         x, shifted = args
-        element = IR_TYPES[signature.args[0]]
+        number = x.type if isinstance(x.type, ir.VectorType) else None
+        element = number.element if number else x.type
         integer = _int_type(element)
         mantissa, bias = (23, 127) if integer is I32 else (52, 1023)
+        integers = ir.VectorType(integer, number.count) if number else integer
 
         def constant(value: int) -> ir.Constant:
-            return ir.Constant(integer, value)
+            return ir.Constant(integers, [value] * number.count if number else value)
 
         spare = constant(integer.width - mantissa + 1)
-        low_bits = builder.shl(builder.bitcast(shifted, integer), spare)
+        low_bits = builder.shl(builder.bitcast(shifted, integers), spare)
         n = builder.ashr(low_bits, spare)
         half = builder.ashr(n, constant(1))
         for power in (half, builder.sub(n, half)):
             bits = builder.shl(builder.add(power, constant(bias)), constant(mantissa))
-            x = builder.fmul(x, builder.bitcast(bits, element))
+            x = builder.fmul(x, builder.bitcast(bits, x.type))
         return x
 
     return x(x, shifted), codegen

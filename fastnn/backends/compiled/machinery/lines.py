@@ -1,0 +1,356 @@
+"""A cache line of numbers as one value in kernels, with operators, whatever the vectors' width.
+
+Numbers and lines are written alike: ``a * x + b`` may hold both, and a number goes with each number
+of a line. What is summed over a line is summed in the same order on any machine. Addresses are in
+bytes; there are no bounds checks.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.datamodel import models
+from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+from numba.extending import intrinsic, lower_builtin, lower_cast, register_model
+
+from fastnn.backends.compiled.machinery.vector_ir import (
+    I8,
+    I32,
+    I64,
+    IR_TYPES,
+    _across_lanes,
+    _add,
+    _bits,
+    _int_type,
+    _itemsize,
+    _larger,
+    _opaque_pointers,
+    _splat,
+)
+
+LINE = 64  # bytes
+FLAGS = ("contract", "nsz")  # as in jit.OPTIONS
+
+
+class Line(types.Type):  # type: ignore[misc]
+    """Numba's type of a line of float32 or float64 numbers."""
+
+    def __init__(self, number: Any) -> None:
+        self.number = number
+        super().__init__(f"Line({number})")
+
+
+def number_of(kind: Any) -> Any:
+    """Return the type of the numbers of a line, or of a number."""
+    return kind.number if isinstance(kind, Line) else kind
+
+
+def _vector(number: Any) -> ir.VectorType:
+    element = IR_TYPES[number]
+    return ir.VectorType(element, 8 * LINE // _bits(element))
+
+
+@register_model(Line)
+class _LineModel(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, kind: Line) -> None:
+        super().__init__(manager, kind, _vector(kind.number))
+
+
+@lower_cast(types.Float, Line)
+def _splat_number(context, builder, given, wanted, value):
+    number = context.cast(builder, value, given, wanted.number)
+    return _splat(builder, number, _vector(wanted.number))
+
+
+def _define(function: Any, count: int, emit: Callable[..., ir.Value]) -> None:
+    """Define an operator, or what takes so many operands, for lines."""
+
+    class Template(AbstractTemplate):  # type: ignore[misc]
+        def generic(self, args, kws):
+            line = next((kind for kind in args if isinstance(kind, Line)), None)
+            return signature(line, *[line] * count) if line and len(args) == count else None
+
+    infer_global(function)(Template)
+    lower_builtin(function, *[Line] * count)(
+        lambda context, builder, signature, args: emit(builder, *args)
+    )
+
+
+def _absolute(builder: ir.IRBuilder, x: ir.Value) -> ir.Value:
+    function = cgutils.get_or_insert_function(
+        builder.module,
+        ir.FunctionType(x.type, [x.type]),
+        f"llvm.fabs.v{x.type.count}f{8 * _itemsize(x.type)}",
+    )
+    return builder.call(function, [x])
+
+
+_define(operator.add, 2, lambda builder, x, y: builder.fadd(x, y, flags=FLAGS))
+_define(operator.sub, 2, lambda builder, x, y: builder.fsub(x, y, flags=FLAGS))
+_define(operator.mul, 2, lambda builder, x, y: builder.fmul(x, y, flags=FLAGS))
+_define(operator.truediv, 2, lambda builder, x, y: builder.fdiv(x, y, flags=FLAGS))
+_define(operator.neg, 1, lambda builder, x: builder.fneg(x))
+_define(abs, 1, _absolute)
+
+
+@intrinsic
+def lanes_of(typingctx, like):
+    """Return how many numbers of that type a line holds, a constant."""
+
+    def codegen(context, builder, signature, args):
+        return ir.Constant(I64, _vector(signature.args[0]).count)
+
+    return types.intp(like), codegen
+
+
+@intrinsic
+def filled(typingctx, x):
+    """Return a line of a number."""
+    line = Line(x)
+    return line(x), lambda context, builder, signature, args: _splat(
+        builder, args[0], _vector(signature.args[0])
+    )
+
+
+@intrinsic
+def where_below(typingctx, x, y, this, that):
+    """Return ``this if x < y else that``, of numbers or for each number of lines."""
+    kinds = x, y, this, that
+    kind = next((kind for kind in kinds if isinstance(kind, Line)), x)
+
+    def codegen(context, builder, signature, args):
+        x, y, this, that = args
+        return builder.select(builder.fcmp_ordered("<", x, y), this, that)
+
+    return kind(kind, kind, kind, kind), codegen
+
+
+def _pointer(builder: ir.IRBuilder, address: ir.Value, vector: ir.VectorType) -> ir.Value:
+    return builder.inttoptr(address, vector.as_pointer())
+
+
+@intrinsic
+def load(typingctx, address, like):
+    """Return the line of numbers at an address."""
+    line = Line(like)
+
+    def codegen(context, builder, signature, args):
+        vector = _vector(signature.args[1])
+        value = builder.load(_pointer(builder, args[0], vector))
+        value.align = _itemsize(vector)
+        return value
+
+    return line(types.intp, like), codegen
+
+
+@intrinsic
+def store(typingctx, address, line):
+    """Write a line of numbers to an address."""
+
+    def codegen(context, builder, signature, args):
+        address, value = args
+        where = builder.store(value, _pointer(builder, address, value.type))
+        where.align = _itemsize(value.type)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, line), codegen
+
+
+def _first(builder: ir.IRBuilder, count: ir.Value, vector: ir.VectorType) -> ir.Value:
+    """Return the mask of the first lanes, so many."""
+    integers = ir.VectorType(I32, vector.count)
+    places = ir.Constant(integers, list(range(vector.count)))
+    return builder.icmp_signed("<", places, _splat(builder, builder.trunc(count, I32), integers))
+
+
+@intrinsic
+def load_part(typingctx, address, count, like):
+    """Return the first numbers at an address, so many, and zeros; no more is read."""
+    line = Line(like)
+
+    def codegen(context, builder, signature, args):
+        address, count, _ = args
+        vector = _vector(signature.args[2])
+        kind = f"v{vector.count}f{8 * _itemsize(vector)}"
+        mask = _first(builder, count, vector)
+        function = cgutils.get_or_insert_function(
+            builder.module,
+            ir.FunctionType(vector, [vector.as_pointer(), I32, mask.type, vector]),
+            f"llvm.masked.load.{kind}.p0" + ("" if _opaque_pointers() else kind),
+        )
+        zero = ir.Constant(vector, [0.0] * vector.count)
+        align = ir.Constant(I32, _itemsize(vector))
+        return builder.call(function, [_pointer(builder, address, vector), align, mask, zero])
+
+    return line(types.intp, types.intp, like), codegen
+
+
+@intrinsic
+def first_of(typingctx, line, count, other):
+    """Return the first numbers of a line, so many, and another number after them."""
+
+    def codegen(context, builder, signature, args):
+        line, count, other = args
+        rest = _splat(builder, other, line.type)
+        return builder.select(_first(builder, count, line.type), line, rest)
+
+    return line(line, types.intp, line.number), codegen
+
+
+def _reduction(combine: Callable[[ir.IRBuilder, ir.Value, ir.Value], ir.Value]) -> Any:
+    @intrinsic
+    def reduction(typingctx, line):
+        def codegen(context, builder, signature, args):
+            return _across_lanes(builder, args[0], combine)
+
+        return line.number(line), codegen
+
+    return reduction
+
+
+sum_of, largest_of = _reduction(_add), _reduction(_larger)
+
+
+@intrinsic
+def larger(typingctx, x, y):
+    """Return the larger numbers of two lines; those of x where it is NaN."""
+    return x(x, x), lambda context, builder, signature, args: _larger(builder, *args)
+
+
+@intrinsic
+def split(typingctx, x):
+    """Return m from the root of 1/2 to that of 2, and n as a number, where ``x = m * 2**n``.
+
+    x is a number, or a line of them, that is normal and above 0.
+    """
+
+    def codegen(context, builder, signature, args):
+        x = args[0]
+        lanes = getattr(x.type, "count", 0)
+        number = number_of(signature.args[0])
+        integer = _int_type(IR_TYPES[number])
+        mantissa, root = (23, 0x3F3504F3) if integer is I32 else (52, 0x3FE6A09E667F3BCD)
+
+        def constant(value: int) -> ir.Constant:
+            kind = ir.VectorType(integer, lanes) if lanes else integer
+            return ir.Constant(kind, [value] * lanes if lanes else value)
+
+        bits = builder.bitcast(x, constant(0).type)
+        n = builder.ashr(builder.sub(bits, constant(root)), constant(mantissa))
+        m = builder.bitcast(builder.sub(bits, builder.shl(n, constant(mantissa))), x.type)
+        parts = [m, builder.sitofp(n, x.type)]
+        return context.make_tuple(builder, signature.return_type, parts)
+
+    return types.UniTuple(x, 2)(x), codegen
+
+
+@intrinsic
+def room(typingctx, lines):
+    """Return the address of memory for so many lines, until the function returns."""
+    if not isinstance(lines, types.IntegerLiteral):
+        return None  # and Numba tries again with the number
+    count = lines.literal_value
+
+    def codegen(context, builder, signature, args):
+        memory = cgutils.alloca_once(builder, ir.ArrayType(I8, LINE * count))
+        memory.align = LINE
+        return builder.ptrtoint(memory, I64)
+
+    return types.intp(lines), codegen
+
+
+def _shuffled(builder: ir.IRBuilder, x: ir.Value, y: ir.Value, lanes: list[int]) -> ir.Value:
+    mask = ir.Constant(ir.VectorType(I32, len(lanes)), lanes)
+    return builder.shuffle_vector(x, y, mask)
+
+
+def _squares(number: Any) -> list[int]:
+    """Return how many columns are moved at once: all of a line's, a quarter, or one."""
+    lanes = _vector(number).count
+    return [1, lanes // 4, lanes]
+
+
+def _turn(emit: Callable[[ir.IRBuilder, ir.Value, ir.Value, ir.Value, int, Any], None]) -> Any:
+    """Make the intrinsic that moves columns, of a number known when it runs."""
+
+    @intrinsic
+    def turn(typingctx, rows, row_bytes, columns, count, like):
+        def codegen(context, builder, signature, args):
+            rows, row_bytes, columns, count, _ = args
+            number = signature.args[-1]
+            end = builder.append_basic_block("end")
+            for square in _squares(number):
+                fits = builder.icmp_signed("<=", count, ir.Constant(I64, square))
+                with builder.if_then(fits):
+                    emit(builder, rows, row_bytes, columns, square, number)
+                    builder.branch(end)
+            builder.branch(end)
+            builder.position_at_end(end)
+            return context.get_dummy_value()
+
+        return types.void(*[types.intp] * 4, like), codegen
+
+    return turn
+
+
+def _places(
+    builder: ir.IRBuilder, address: ir.Value, step: ir.Value, count: int, kind: ir.Type
+) -> list[ir.Value]:
+    """Return pointers that are so many bytes apart."""
+    addresses = [builder.add(address, builder.mul(step, ir.Constant(I64, i))) for i in range(count)]
+    return [builder.inttoptr(each, kind.as_pointer()) for each in addresses]
+
+
+def _to_columns(builder, rows, row_bytes, columns, square, number):
+    vector = _vector(number)
+    lanes, size = vector.count, _itemsize(vector)
+    piece = ir.VectorType(vector.element, square)
+    pieces = []
+    for pointer in _places(builder, rows, row_bytes, lanes, piece):
+        pieces.append(builder.load(pointer))
+        pieces[-1].align = size
+    while len(pieces) > square:
+        both = list(range(2 * pieces[0].type.count))
+        pieces = [_shuffled(builder, *pieces[i : i + 2], both) for i in range(0, len(pieces), 2)]
+    for _ in range(square.bit_length() - 1):
+        pairs = [pieces[i : i + 2] for i in range(0, square, 2)]
+        evens = [_shuffled(builder, *pair, list(range(0, 2 * lanes, 2))) for pair in pairs]
+        odds = [_shuffled(builder, *pair, list(range(1, 2 * lanes, 2))) for pair in pairs]
+        pieces = evens + odds
+    places = _places(builder, columns, ir.Constant(I64, LINE), square, vector)
+    for value, pointer in zip(pieces, places, strict=True):
+        builder.store(value, pointer).align = LINE
+
+
+def _to_rows(builder, rows, row_bytes, columns, square, number):
+    vector = _vector(number)
+    lanes, size = vector.count, _itemsize(vector)
+    values = []
+    for pointer in _places(builder, columns, ir.Constant(I64, LINE), square, vector):
+        values.append(builder.load(pointer))
+        values[-1].align = LINE
+    half = square // 2
+    low = [lane // 2 + lanes * (lane % 2) for lane in range(lanes)]
+    high = [lane + lanes // 2 for lane in low]
+    for _ in range(square.bit_length() - 1):
+        pairs = [(values[i], values[i + half]) for i in range(half)]
+        values = [_shuffled(builder, *pair, mask) for pair in pairs for mask in (low, high)]
+    piece = ir.VectorType(vector.element, square)
+    for i, pointer in enumerate(_places(builder, rows, row_bytes, lanes, piece)):
+        value, first = values[i * square // lanes], i * square % lanes
+        part = _shuffled(builder, value, value, list(range(first, first + square)))
+        builder.store(part, pointer).align = size
+
+
+to_columns, to_rows = _turn(_to_columns), _turn(_to_rows)
+to_columns.__doc__ = """Write the first columns of as many rows as a line has numbers, as lines.
+
+``rows`` are so many bytes apart; ``columns`` is where the lines go, of which there is room for as
+many. At least ``count`` are written, the least of 1, a quarter of these and all of them.
+"""
+to_rows.__doc__ = "Write lines to the first columns of rows; the opposite of `to_columns`."
