@@ -31,6 +31,8 @@ NEAR = 512 * 1024
 BLOCK = 512
 
 EVERY_ROW = np.empty(0, np.int64)  # as an order
+# The key of the plan for steps of a single thread, see `_Call`.
+STEPS_OF_ONE_THREAD = (True, True, False, 1)
 # For each dtype: no numbers that change from step to step, and no room for outputs.
 NOTHING = {
     np.dtype(name): (np.empty((0, 0), name), np.empty(0, name)) for name in ("float32", "float64")
@@ -178,8 +180,17 @@ def train_steps(
         if not np.isfinite(losses[0]):
             return 0
         losses = np.empty(1)
-    sizes = np.full(len(rates), batch_size, np.int64)
-    sizes[-1] = len(order) - batch_size * (len(rates) - 1)
+    # In small epochs call follows call: if only the order is new, the plan stays as it is.
+    made = model.prepared.pop(STEPS_OF_ONE_THREAD, None)
+    alike = made is not None and made.is_about(learnt, rule, len(order), batch_size)
+    if alike:
+        numbers = _step_numbers(made, rates, batch_size, len(order), state)
+        steps = _run(made, order, keys, numbers, losses)
+    if made is not None:
+        model.prepared[STEPS_OF_ONE_THREAD] = made
+    if alike:
+        state.steps += steps
+        return steps
     task: dict[str, Any] = {
         "learning": True,
         "updating": True,
@@ -187,15 +198,41 @@ def train_steps(
         "rule": rule,
     }
     with _Call(model, examples.X, batch_size, order, **task) as call:
-        if call.plan.plain:
-            dtype = model.architecture.dtype
-            numbers = plan.plain_step_numbers(rates, sizes, rule.objective.l2, dtype)
-        else:
-            numbers = plan.step_numbers(rates, sizes, rule.optimizer, state.steps)
-        call.plan.remember(state)
+        numbers = _step_numbers(call.plan, rates, batch_size, len(order), state)
         steps = call.run(learnt, keys, numbers, losses)
+        if call.trial is None:  # else the next call may take another number of threads
+            call.plan.stay_about(learnt, rule, len(order), batch_size)
     state.steps += steps
     return steps
+
+
+def _step_numbers(
+    made: Plan, rates: Array, batch_size: int, rows: int, state: OptimizerState
+) -> Array:
+    """Return the numbers that change from step to step, and say what the optimizer remembers."""
+    made.remember(state)
+    rule, dtype = made.task.rule, made.work.dtype
+    assert rule is not None
+    last = rows - batch_size * (len(rates) - 1)
+    if made.plain:
+        return plan.plain_step_numbers(rates, batch_size, last, rule.objective.l2, dtype)
+    numbers = plan.step_numbers(rates, batch_size, last, rule.optimizer, state.steps)
+    return numbers.astype(dtype, copy=False)
+
+
+def _run(
+    made: Plan, order: Array, keys: Array, numbers: Array, losses: Array, out: Array | None = None
+) -> int:
+    """Run a plan; return how many batches were taken, see `batches.run`."""
+    taken: int = batches.run.dispatcher(
+        made.record,
+        order.astype(np.int64, copy=False),
+        np.ascontiguousarray(keys).reshape(-1),
+        numbers,
+        losses,
+        NOTHING[made.work.dtype][1] if out is None else out.reshape(-1),
+    )
+    return taken
 
 
 def _learnt(
@@ -289,20 +326,16 @@ class _Call:
         out: Array | None = None,
     ) -> int:
         """Go through the rows in batches; return how many were taken, see `batches.run`."""
-        dtype, batches_of_all = self.model.architecture.dtype, -(-self.rows // self.batch_size)
-        no_numbers, no_room = NOTHING[dtype]
+        batches_of_all = -(-self.rows // self.batch_size)
+        if step_numbers is None:
+            step_numbers = NOTHING[self.model.architecture.dtype][0]
+        if losses is None:
+            losses = np.empty(batches_of_all)
         self.plan.read(self.X, examples, self.rows, self.batch_size)
         self.plan.leave_zeros_out(self.sparse)
         start = time.perf_counter()
         with threads.region(self.plan.task.threads):
-            taken: int = batches.run.dispatcher(
-                self.plan.record,
-                self.order.astype(np.int64, copy=False),
-                np.ascontiguousarray(keys).reshape(-1),
-                no_numbers if step_numbers is None else step_numbers.astype(dtype, copy=False),
-                np.empty(batches_of_all) if losses is None else losses,
-                no_room if out is None else out.reshape(-1),
-            )
+            taken = _run(self.plan, self.order, keys, step_numbers, losses, out)
         if self.trial is not None:
             seconds = time.perf_counter() - start
             self.trial.record(self.plan.task.threads, seconds / batches_of_all)
