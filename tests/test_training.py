@@ -113,6 +113,23 @@ def test_training_again_learns_from_the_new_data(backend, batch_size, optimizer)
 
 
 @each_backend
+def test_metrics_of_each_epoch_are_those_of_evaluate(backend):
+    (X, y), held_out = blobs(60), blobs(40, seed=2)
+    net, expected = blob_network(backend), []
+
+    def note(row):
+        parts = {"training": net.evaluate(X, y), "validation": net.evaluate(*held_out)}
+        expected.append(
+            {f"{part}_{name}": parts[part][name] for part in parts for name in parts[part]}
+        )
+
+    history = net.train(
+        X, y, epochs=3, validation=held_out, training_metrics=True, callbacks=[note]
+    )
+    assert [{name: row[name] for name in expected[0]} for row in history] == expected
+
+
+@each_backend
 def test_no_data_are_kept_after_training(backend):
     net = blob_network(backend)
     X, y = blobs(50)

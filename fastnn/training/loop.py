@@ -20,7 +20,7 @@ from fastnn.model.model import Model
 from fastnn.training import divergence, health
 from fastnn.training.checkpoints import Saver
 from fastnn.training.data import TrainingData
-from fastnn.training.evaluation import SLICE, DivergenceError, evaluate
+from fastnn.training.evaluation import SLICE, DivergenceError, Evaluation
 from fastnn.training.history import History
 from fastnn.training.rows import epoch_order
 from fastnn.training.run import Moment, Progress, Run
@@ -123,6 +123,7 @@ def _check_metric(model: Model, data: TrainingData, settings: TrainingSettings) 
 def _go(run: Run, bar: Any, saver: Saver | None = None) -> History:
     """Train the remaining epochs."""
     model, settings, history = run.model, run.settings, run.history
+    evaluations = {part: Evaluation(model, data) for part, data in run.data.evaluated.items()}
     bar.update(run.progress.epoch * len(run.data) + run.progress.seen)
     while run.progress.epoch < settings.epochs and not history.stopped:
         number = model.epochs_trained + 1
@@ -134,8 +135,8 @@ def _go(run: Run, bar: Any, saver: Saver | None = None) -> History:
         try:
             metrics = {
                 f"{part}_{name}": value
-                for part, data in run.data.evaluated.items()
-                for name, value in evaluate(model, data).items()
+                for part, evaluation in evaluations.items()
+                for name, value in evaluation().items()
             }
         except DivergenceError as error:
             start.restore(run)

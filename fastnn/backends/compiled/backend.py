@@ -31,8 +31,8 @@ NEAR = 512 * 1024
 BLOCK = 512
 
 EVERY_ROW = np.empty(0, np.int64)  # as an order
-# The key of the plan for steps of a single thread, see `_Call`.
-STEPS_OF_ONE_THREAD = (True, True, False, 1)
+# The keys of a single thread's plans for steps and for the loss, see `_Call`.
+STEPS, LOSS = (True, True, False, 1), (True, False, False, 1)
 # For each dtype: no numbers that change from step to step, and no room for outputs.
 NOTHING = {
     np.dtype(name): (np.empty((0, 0), name), np.empty(0, name)) for name in ("float32", "float64")
@@ -47,11 +47,12 @@ def prepare(
 ) -> float:
     """Compile the kernels for a network, or load them from the cache; see `contract`."""
     start = time.perf_counter()
-    with event.install_listener("numba:compile", functions.Announcer(announce)):
-        objective = rule.objective if rule else NO_PENALTY
-        one_row = one_row and functions.takes_one_row(rule)
-        needed = functions.needed(model, objective, rule, one_row)
-        functions.addresses(model.architecture.dtype, needed)
+    dtype, objective = model.architecture.dtype, rule.objective if rule else NO_PENALTY
+    one_row = one_row and functions.takes_one_row(rule)
+    missing = functions.missing(dtype, functions.needed(model, objective, rule, one_row))
+    if missing:
+        with event.install_listener("numba:compile", functions.Announcer(announce)):
+            functions.addresses(dtype, missing)
     return time.perf_counter() - start
 
 
@@ -110,8 +111,17 @@ def loss(model: Model, examples: Examples, out: Array) -> float:
     """Return the mean loss, and write the outputs into ``out``; see `contract`."""
     count, name = len(examples.X), model.architecture.loss
     losses = np.empty(-(-count // BLOCK))
+    made = _as_before(model, LOSS, examples, None, count, BLOCK)
+    if made is not None:
+        _run(made, EVERY_ROW, dropout.NO_KEYS, NOTHING[out.dtype][0], losses, out)
+        model.prepared[LOSS] = made
+        return _mean(losses, count)
     with _Call(model, examples.X, BLOCK, learning=isinstance(name, str)) as call:
-        call.run(examples if isinstance(name, str) else None, losses=losses, out=out)
+        if isinstance(name, str):
+            call.run(examples, losses=losses, out=out)
+            call.stay_about(examples)
+        else:
+            call.run(losses=losses, out=out)
     if isinstance(name, str):
         return _mean(losses, count)
     values = evaluated(name, out, _matrix(model, examples.Y))[0]
@@ -144,6 +154,8 @@ def loss_and_gradient(
 
 def _mean(losses: Array, rows: int) -> float:
     """Return the mean loss of all rows from the mean losses of their blocks."""
+    if len(losses) == 1:
+        return float(losses[0])
     sizes = np.minimum(BLOCK, rows - np.arange(0, rows, BLOCK, dtype=np.int64))
     return float(np.average(losses, weights=sizes))
 
@@ -180,15 +192,11 @@ def train_steps(
         if not np.isfinite(losses[0]):
             return 0
         losses = np.empty(1)
-    # In small epochs call follows call: if only the order is new, the plan stays as it is.
-    made = model.prepared.pop(STEPS_OF_ONE_THREAD, None)
-    alike = made is not None and made.is_about(learnt, rule, len(order), batch_size)
-    if alike:
+    made = _as_before(model, STEPS, learnt, rule, len(order), batch_size)
+    if made is not None:
         numbers = _step_numbers(made, rates, batch_size, len(order), state)
         steps = _run(made, order, keys, numbers, losses)
-    if made is not None:
-        model.prepared[STEPS_OF_ONE_THREAD] = made
-    if alike:
+        model.prepared[STEPS] = made
         state.steps += steps
         return steps
     task: dict[str, Any] = {
@@ -200,10 +208,28 @@ def train_steps(
     with _Call(model, examples.X, batch_size, order, **task) as call:
         numbers = _step_numbers(call.plan, rates, batch_size, len(order), state)
         steps = call.run(learnt, keys, numbers, losses)
-        if call.trial is None:  # else the next call may take another number of threads
-            call.plan.stay_about(learnt, rule, len(order), batch_size)
+        call.stay_about(learnt, rule)
     state.steps += steps
     return steps
+
+
+def _as_before(
+    model: Model,
+    key: tuple[object, ...],
+    examples: Examples,
+    rule: UpdateRule | None,
+    rows: int,
+    batch_size: int,
+) -> Plan | None:
+    """Return the plan of the last call, out of the model, if it is right for this one as it is.
+
+    In small epochs call follows call, and only the order is new, or not even that.
+    """
+    made: Plan | None = model.prepared.pop(key, None)
+    if made is None or made.is_about(examples, rule, rows, batch_size):
+        return made
+    model.prepared[key] = made
+    return None
 
 
 def _step_numbers(
@@ -340,6 +366,11 @@ class _Call:
             seconds = time.perf_counter() - start
             self.trial.record(self.plan.task.threads, seconds / batches_of_all)
         return taken
+
+    def stay_about(self, examples: Examples, rule: UpdateRule | None = None) -> None:
+        """Let the next call for this take the plan as it is, if it takes one thread again."""
+        if self.trial is None:
+            self.plan.stay_about(examples, rule, self.rows, self.batch_size)
 
     def rows_at(self, start: int, stride: int, like: Array) -> Array:
         """Return a view of rows in the work array, as many and as long as those of an array."""

@@ -96,7 +96,7 @@ class Plan:
         self.result = model.vector if gradient is None else gradient.vector
         self._lists = np.empty(0, np.int32)
         self._state: OptimizerState | None = None
-        self._about: tuple[weakref.ref[Examples], UpdateRule, int, int] | None = None
+        self._about: tuple[weakref.ref[Examples], UpdateRule | None, int, int] | None = None
         self.record = record = np.zeros(1, layout.plan_dtype(dtype))
         record["functions"] = functions.addresses(dtype, names)[0]
         self._kept: list[Array] = []
@@ -154,14 +154,18 @@ class Plan:
             record["row_weights"] = 0 if weights is None else address_of(weights)
         record["rows"], record["batch_size"] = rows, batch_size
 
-    def is_about(self, examples: Examples, rule: UpdateRule, rows: int, batch_size: int) -> bool:
+    def is_about(
+        self, examples: Examples, rule: UpdateRule | None, rows: int, batch_size: int
+    ) -> bool:
         """Tell whether it is right for such steps as it is; see `stay_about`."""
         if self._about is None:
             return False
         learnt, known, *sizes = self._about
         return learnt() is examples and known is rule and sizes == [rows, batch_size]
 
-    def stay_about(self, examples: Examples, rule: UpdateRule, rows: int, batch_size: int) -> None:
+    def stay_about(
+        self, examples: Examples, rule: UpdateRule | None, rows: int, batch_size: int
+    ) -> None:
         """Remember for what steps it is right, but do not keep the data in memory."""
         self._about = weakref.ref(examples), rule, rows, batch_size
 
