@@ -243,7 +243,7 @@ def _go_through_the_rows(run: Run, bar: Any, saver: Saver | None) -> Moment:
             at.rate if part.start else float(rates[0]),
             at.seconds + now - start,
         )
-        run.before = None
+        run.before, run.losses = None, losses
         start = now
         if run.late:
             break

@@ -49,6 +49,8 @@ class Run:
     best : ndarray
         The parameters of the best epoch so far; without early stopping those of the model.
     progress : Progress
+    losses : ndarray
+        Of the batches of the last call of the backend.
     before : Trained or None
         A copy of the model from before this call, until a step of it stands.
     moment : Moment
@@ -70,6 +72,7 @@ class Run:
         self.watch = Watch(settings.early_stopping) if settings.early_stopping else None
         self.best = model.vector
         self.progress = Progress()
+        self.losses = np.empty(0)
         self.steps = -(-len(data) // settings.batch_size)
         schedule = settings.schedule
         self.plateaus = Plateaus(schedule) if isinstance(schedule, ReduceOnPlateau) else None
