@@ -73,7 +73,7 @@ def _is_clearly_of_use(run: Run) -> bool:
     rows = _places(run, min(len(run.data), EXAMINED))
     few = Examples(given.X[:0], given.Y[rows])
     same = _guess(run.model, few) if errors else _prior(run.model, few)
-    last = run.losses[-(-LOOKED_AT // run.settings.batch_size) :]
+    last = run.losses[-LOOKED_AT // run.settings.batch_size :]
     return bool(max(run.history[-1]["loss"], last.mean()) < CLEARLY_BETTER * same)
 
 
