@@ -196,7 +196,7 @@ class Network(Inspectable):
             Data to evaluate after each epoch, or the share of the rows, between 0 and 1, to set
             aside for that: chosen by the seed, with the same share of each class.
         shuffle : bool
-            Shuffle the rows in every epoch.
+            Shuffle the rows in every epoch of more than one batch.
         schedule : str, schedule or callable
             How the learning rate changes in this call: "linear" (falls to 0), "constant",
             "exponential", "step", "inverse_scaling", "cosine", "one_cycle", "plateau", an object

@@ -285,14 +285,43 @@ class ReduceOnPlateau(_Schedule):
         losses : iterable of float
             The losses of the epochs so far.
         """
-        count, waited, lowest = 0, 0, math.inf
+        return Plateaus(self).reductions(losses)
+
+
+class Plateaus:
+    """Counts the reductions of a `ReduceOnPlateau` while a run goes on, each loss seen once.
+
+    Parameters
+    ----------
+    schedule : ReduceOnPlateau
+
+    Attributes
+    ----------
+    seen : int
+        The losses so far.
+    """
+
+    def __init__(self, schedule: ReduceOnPlateau) -> None:
+        self.schedule = schedule
+        self.seen = 0
+        self._count, self._waited, self._lowest = 0, 0, math.inf
+
+    def reductions(self, losses: Iterable[float]) -> int:
+        """Return how many times the rate has been reduced.
+
+        Parameters
+        ----------
+        losses : iterable of float
+            The losses since the last call.
+        """
         for loss in losses:
-            waited += 1
-            if loss < lowest - self.min_change:
-                lowest, waited = loss, 0
-            elif waited >= self.patience:
-                count, waited = count + 1, 0
-        return count
+            self.seen += 1
+            self._waited += 1
+            if loss < self._lowest - self.schedule.min_change:
+                self._lowest, self._waited = loss, 0
+            elif self._waited >= self.schedule.patience:
+                self._count, self._waited = self._count + 1, 0
+        return self._count
 
 
 Schedule = (
@@ -338,7 +367,7 @@ def named(schedule: object, epochs: int) -> Schedule | Callable[[float], float]:
 
 
 def factors(
-    schedule: Schedule | Callable[[float], float], t: Array, epochs: int, losses: Iterable[float]
+    schedule: Schedule | Callable[[float], float], t: Array, epochs: int, reductions: int = 0
 ) -> Array:
     """Return the factors of some steps.
 
@@ -349,8 +378,8 @@ def factors(
         The epochs done before each step, with fractions.
     epochs : int
         Epochs of the run.
-    losses : iterable of float
-        The losses of the epochs so far.
+    reductions : int
+        How many times a `ReduceOnPlateau` has reduced the rate.
 
     Raises
     ------
@@ -358,7 +387,7 @@ def factors(
         If a function returns anything but a number of 0 or more.
     """
     if isinstance(schedule, ReduceOnPlateau):
-        return np.full(len(t), schedule.factor ** schedule.reductions(losses))
+        return np.full(len(t), schedule.factor**reductions)
     if isinstance(schedule, _Schedule):
         return schedule(t, epochs)
     name = "schedule's result"

@@ -146,7 +146,9 @@ def scores(monkeypatch):
 
     def give(name, values):
         values = iter(values)
-        monkeypatch.setattr(loop, "evaluate", lambda *_: {"loss": 1.0, name: next(values)})
+        monkeypatch.setattr(
+            loop, "Evaluation", lambda *_: lambda: {"loss": 1.0, name: next(values)}
+        )
 
     return give
 

@@ -221,6 +221,36 @@ def test_rows_may_have_several_labels():
     MLPClassifier(early_stopping=True, random_state=0).fit(X, Y)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_plain_arrays_are_predicted_without_scikit_learns_checks(dtype, monkeypatch):
+    X, y = load_iris(return_X_y=True)
+    X = X.astype(dtype)
+    fitted = MLPClassifier((5,), max_iter=5, random_state=0).fit(X, y)
+    expected = fitted.predict_proba(X.tolist() if dtype == "float64" else np.ma.array(X))
+
+    def refused(*_, **__):
+        raise AssertionError("the checks were made")
+
+    monkeypatch.setattr("fastnn.estimators.base.validate_data", refused)
+    assert fitted.predict_proba(X).tolist() == expected.tolist()
+    with pytest.raises(AssertionError):
+        fitted.predict(X.tolist())
+
+
+def test_plain_arrays_that_scikit_learn_refuses_are_refused_in_its_words():
+    X, y = load_iris(return_X_y=True)
+    fitted = MLPClassifier((5,), max_iter=5, random_state=0).fit(X, y)
+    for wrong, message in (
+        (np.full_like(X, np.nan), "Input X contains NaN"),
+        (np.full_like(X, -np.inf), "contains infinity"),
+        (X[:, :3], "X has 3 features, but MLPClassifier is expecting 4 features"),
+        (X[:0], "minimum of 1 is required"),
+        (X[0], "Expected 2D array, got 1D array"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            fitted.predict(wrong)
+
+
 def test_a_single_class_is_always_predicted():
     classifier = MLPClassifier(max_iter=3).fit(X_IRIS, ["only"] * 150)
     assert set(classifier.predict(X_IRIS)) == {"only"}

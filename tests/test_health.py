@@ -11,6 +11,7 @@ from cases import BACKENDS
 import fastnn
 from fastnn import ConvergenceWarning, Network
 from fastnn.activations import HIDDEN
+from fastnn.training import health
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(400, 6))
@@ -201,6 +202,29 @@ def test_a_healthy_network_is_not_warned_about(net, X, y, settings):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert net.train(X, y, **settings).warning == ""
+
+
+@pytest.mark.parametrize(
+    ("output", "y"),
+    [(None, TWO), ("softmax", THREE), ("identity", NUMBERS)],
+    ids=["two classes", "three classes", "numbers"],
+)
+def test_outputs_are_not_looked_at_after_low_losses(output, y, monkeypatch):
+    monkeypatch.setattr(health, "_outputs", None)
+    sizes = (6, 16, 3 if output == "softmax" else 1)
+    history = net(sizes, output=output).train(X, y, epochs=30, optimizer="adam", learning_rate=0.01)
+    assert history.warning == ""
+
+
+def test_outputs_are_looked_at_if_only_the_last_rows_have_high_losses(monkeypatch):
+    looks, outputs = [], health._outputs
+    monkeypatch.setattr(health, "_outputs", lambda *given: looks.append(1) or outputs(*given))
+    labels = TWO.copy()
+    labels[-16:] = 1 - labels[-16:]
+    settings = {"epochs": 10, "optimizer": "adam", "learning_rate": 0.01, "batch_size": 8}
+    history = net().train(X, labels, shuffle=False, **settings)
+    assert history[-1]["loss"] < health.CLEARLY_BETTER * np.log(2)
+    assert looks
 
 
 def test_divergence_names_the_column_whose_range_is_the_cause():

@@ -14,10 +14,11 @@ from fastnn.schedules import (
     InverseScaling,
     Linear,
     OneCycle,
+    Plateaus,
     ReduceOnPlateau,
     Step,
 )
-from fastnn.training import loop
+from fastnn.training import loop, run
 
 # Factors near 1 after a cosine or a power, a few products and sums: some ulps of 1.
 TOLERANCE = 8 * np.finfo(np.float64).eps
@@ -156,6 +157,28 @@ def test_a_function_may_return_any_number_of_0_or_more(result):
 )
 def test_reductions_after_two_epochs_without_a_fall_of_a_tenth(losses, reductions):
     assert ReduceOnPlateau(patience=2, min_change=0.1).reductions(losses) == reductions
+
+
+def test_reductions_are_counted_on_with_the_losses_of_each_epoch():
+    schedule = ReduceOnPlateau(patience=2, min_change=0.1)
+    losses = [1.0, 0.95, 0.91, 0.7, 0.7, 0.8, 0.6, 0.65, 0.65, 0.1]
+    plateaus = Plateaus(schedule)
+    counts = [plateaus.reductions([loss]) for loss in losses]
+    assert counts == [schedule.reductions(losses[: i + 1]) for i in range(len(losses))]
+    assert plateaus.seen == len(losses)
+
+
+def test_a_run_looks_at_each_loss_once(monkeypatch):
+    seen = []
+
+    class Noting(Plateaus):
+        def reductions(self, losses):
+            seen.extend(losses)
+            return super().reductions(losses)
+
+    monkeypatch.setattr(run, "Plateaus", Noting)
+    history = network().train(*blobs(), epochs=6, batch_size=30, schedule="plateau")
+    assert seen == history["loss"][:-1]
 
 
 def test_an_equal_loss_is_no_fall():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,48 @@ def test_training_again_counts_epochs_on():
     assert net.train(X, y, epochs=1)["epoch"] == [3]
 
 
+@each_backend
+@pytest.mark.parametrize("batch_size", [32, 50])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_training_again_learns_from_the_new_data(backend, batch_size, optimizer):
+    settings = {"epochs": 3, "batch_size": batch_size, "optimizer": optimizer}
+    (first, labels), (second, others) = blobs(50), blobs(50, seed=2)
+    again, anew = (blob_network(backend) for _ in range(2))
+    for net in (again, anew):
+        net.train(first, labels, **settings)
+        if net is anew:
+            net.model.prepared.clear()
+        net.train(second, others, **settings)
+    assert again.parameters.tobytes() == anew.parameters.tobytes()
+
+
+@each_backend
+def test_metrics_of_each_epoch_are_those_of_evaluate(backend):
+    (X, y), held_out = blobs(60), blobs(40, seed=2)
+    net, expected = blob_network(backend), []
+
+    def note(row):
+        parts = {"training": net.evaluate(X, y), "validation": net.evaluate(*held_out)}
+        expected.append(
+            {f"{part}_{name}": parts[part][name] for part in parts for name in parts[part]}
+        )
+
+    history = net.train(
+        X, y, epochs=3, validation=held_out, training_metrics=True, callbacks=[note]
+    )
+    assert [{name: row[name] for name in expected[0]} for row in history] == expected
+
+
+@each_backend
+def test_no_data_are_kept_after_training(backend):
+    net = blob_network(backend)
+    X, y = blobs(50)
+    known = weakref.ref(X)
+    net.train(X, y, epochs=2)
+    del X
+    assert known() is None
+
+
 class Orders:
     """A backend that notes in which order the rows are taken."""
 
@@ -116,6 +159,20 @@ def orders(monkeypatch):
     noting = Orders(backends.get("numpy"))
     monkeypatch.setattr(backends, "get", lambda name: noting)
     return noting.orders
+
+
+@pytest.mark.parametrize("batch_size", [50, 1000])
+def test_the_only_batch_of_an_epoch_takes_the_rows_as_they_come(orders, batch_size):
+    X, y = blobs(50)
+    blob_network().train(X, y, epochs=2, batch_size=batch_size)
+    assert orders == [list(range(50))] * 2
+
+
+def test_the_only_batch_of_an_epoch_takes_the_rows_that_are_not_set_aside(orders):
+    X, y = blobs(50)
+    blob_network().train(X, y, epochs=1, batch_size=50, validation=0.2)
+    assert len(orders[0]) == 40
+    assert orders[0] == sorted(set(orders[0]))
 
 
 def test_every_epoch_takes_each_row_once_in_an_order_of_its_own(orders):

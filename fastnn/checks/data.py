@@ -169,13 +169,15 @@ def readable(
         array = array.astype(np.float64 if wide else architecture.dtype)
     if array.dtype.kind != "f" or not finite:
         return array
+    narrower = array.dtype.itemsize > architecture.dtype.itemsize  # is the network's dtype
     largest = np.finfo(architecture.dtype).max
     step = max(1, BLOCK // array.shape[1])
     for first in range(0, len(array), step):
         block = array[first : first + step]
         with np.errstate(all="ignore"):
             total = block.sum()  # one fast pass: not finite if an element is not
-        if not np.isfinite(total) or block.max() > largest or block.min() < -largest:
+        beyond = narrower and (block.max() > largest or block.min() < -largest)
+        if beyond or not np.isfinite(total):
             bad = np.argwhere(~(np.abs(block) <= largest))
             if len(bad):
                 row, column = bad[0].tolist()

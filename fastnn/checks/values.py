@@ -93,14 +93,15 @@ def real(
         raise TypeError(f"{name} must be a number, got {value!r}") from None
     except OverflowError:
         number = math.inf if value > 0 else -math.inf
-    bounds = {
-        "greater than": (above, above is None or number > above),
-        "at least": (least, least is None or number >= least),
-        "at most": (most, most is None or number <= most),
-        "less than": (below, below is None or number < below),
-    }
-    if not (math.isfinite(number) and all(holds for _, holds in bounds.values())):
-        needs = [f"{word} {bound:g}" for word, (bound, _) in bounds.items() if bound is not None]
+    if not (
+        math.isfinite(number)
+        and (above is None or number > above)
+        and (least is None or number >= least)
+        and (most is None or number <= most)
+        and (below is None or number < below)
+    ):
+        bounds = {"greater than": above, "at least": least, "at most": most, "less than": below}
+        needs = [f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None]
         raise ValueError(f"{name} must be finite and {' and '.join(needs)}; got {value!r}")
     return number
 

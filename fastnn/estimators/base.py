@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastnn import schedules
 from fastnn.activations import Array
@@ -107,6 +107,8 @@ class MLP(BaseEstimator):
 
     def _read(self, X: Any, *others: Any, **how: Any) -> Any:
         """Return X, and y if it is passed, after scikit-learn's checks; sparse becomes dense."""
+        if not others and self._is_ready(X):
+            return X
         how = {"accept_sparse": ("csr", "csc"), "dtype": (np.float64, np.float32), **how}
         if others:
             warn_of_indexes(X, y=others[0])
@@ -115,6 +117,22 @@ class MLP(BaseEstimator):
             X = validate_data(self, X, reset=False, **how)
         X = X if isinstance(X, np.ndarray) else X.toarray()
         return (X, y) if others else X
+
+    def _is_ready(self, X: Any) -> bool:
+        """Whether scikit-learn's checks, which take longer than a prediction, would find nothing.
+
+        They stay for whatever else: for what they refuse, convert or warn of.
+        """
+        if type(X) is not np.ndarray or X.dtype not in (np.float64, np.float32) or X.ndim != 2:
+            return False
+        if len(X) == 0 or X.shape[1] != self.n_features_in_ or hasattr(self, "feature_names_in_"):
+            return False
+        with np.errstate(over="ignore", invalid="ignore"):
+            return bool(np.isfinite(X.sum()))
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "network_"):  # which takes a moment, not ten microseconds
+            check_is_fitted(self, "network_")
 
     def _goes_on(self, *, partial: bool) -> bool:
         return hasattr(self, "network_") and (partial or bool(self.warm_start))
@@ -339,24 +357,28 @@ class _Progress:
         estimator.n_iter_ += 1
         estimator.t_ += self.rows
         halved = self.network.architecture.loss == "mse"  # scikit-learn's is half of it
-        with np.errstate(over="ignore"):
-            squares = sum(float((weights**2).sum()) for weights in self.network.weights)
+        squares = 0.0
+        if self.penalty:
+            with np.errstate(over="ignore"):
+                vector = np.square(self.network.parameters)
+                for layer in self.network.architecture.layers:  # with the padding, which is 0
+                    squares += float(vector[layer.weights : layer.biases].sum())
         estimator.loss_ = row["loss"] / (1 + halved) + self.penalty / 2 * squares
         estimator.loss_curve_.append(estimator.loss_)
-        text = f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}"
+        score = ""
         if estimator.validation_scores_ is None:
             value, best = -estimator.loss_, -estimator.best_loss_
             estimator.best_loss_ = -max(value, best)
         else:
             value = row.get("validation_accuracy", row.get("validation_r2", -row["loss"]))
-            text += f", validation score = {value:.6f}"
+            score = f", validation score = {value:.6f}"
             estimator.validation_scores_.append(value)
             best = estimator.best_validation_score_
             if value > best:
                 self.best = self.network.parameters.copy()
                 estimator.best_validation_score_ = value
         if estimator.verbose:
-            print(text)
+            print(f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}{score}")
         worse = value < best + self.tol
         estimator._no_improvement_count = estimator._no_improvement_count + 1 if worse else 0
         if estimator._no_improvement_count <= self.patience:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from sklearn.base import ClassifierMixin
 from sklearn.utils import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d
+from sklearn.utils.validation import _check_sample_weight, column_or_1d
 
 from fastnn.activations import Array
 from fastnn.estimators.base import MLP
@@ -232,7 +232,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         DivergenceError
             If an output is not finite, because inputs or weights are too large.
         """
-        check_is_fitted(self, "network_")
+        self._check_fitted()
         X = self._read(X)
         if self._several:
             return self.network_.predict(X, threshold=0.5)
@@ -260,7 +260,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         DivergenceError
             If an output is not finite, because inputs or weights are too large.
         """
-        check_is_fitted(self, "network_")
+        self._check_fitted()
         outputs = self.network_.predict_proba(self._read(X))
         if outputs.shape[1] > 1 or self._several:
             return outputs

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy.typing as npt
 from sklearn.base import RegressorMixin
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d
+from sklearn.utils.validation import _check_sample_weight, column_or_1d
 
 from fastnn.activations import Array
 from fastnn.estimators.base import MLP
@@ -166,7 +166,7 @@ class MLPRegressor(RegressorMixin, MLP):
         DivergenceError
             If an output is not finite, because inputs or weights are too large.
         """
-        check_is_fitted(self, "network_")
+        self._check_fitted()
         outputs = self.network_.predict(self._read(X))
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs
 

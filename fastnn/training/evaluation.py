@@ -61,33 +61,80 @@ def warn_of_other_units(model: Model, name: str, features: Array) -> None:
 
 def evaluate(model: Model, data: EvaluationData) -> dict[str, float]:
     """Return the loss and the metrics that fit the targets; see `fastnn.Network.evaluate`."""
-    backend = backends.get(model.backend)
-    targets, weights = data.targets.at(data.rows), data.weights
-    if weights is not None and data.rows is not None:
-        weights = weights[data.rows]
-    out = _empty(model.architecture, len(targets.values))
-    scaled = scale_targets(model, targets)
-    total = 0.0
-    for rows in _slices(model.architecture, len(out)):
+    return Evaluation(model, data)()
+
+
+class Evaluation:
+    """The evaluation of a model on some data, which a run repeats after each epoch.
+
+    What stays the same is made once. A call raises a `DivergenceError` if the loss or an output is
+    not finite.
+
+    Parameters
+    ----------
+    model : Model
+        Its scalers must not change.
+    data : EvaluationData
+    """
+
+    def __init__(self, model: Model, data: EvaluationData) -> None:
+        self.model, self.data = model, data
+        self.targets, self.weights = data.targets.at(data.rows), data.weights
+        if self.weights is not None and data.rows is not None:
+            self.weights = self.weights[data.rows]
+        self.scaled = scale_targets(model, self.targets)
+        self.names = metric_names(model.architecture, self.targets)
+        self.labels = _true_classes(model.architecture, self.targets)
+        rows = len(self.targets.values)
+        self.slices = list(_slices(model.architecture, rows))
+        # Rows that are chosen from others are copied, a part at a time.
+        self.examples = None if data.rows is not None else [*map(self._part, self.slices)]
+        self.out = _empty(model.architecture, rows)
+
+    def _part(self, rows: slice) -> Examples:
+        data, weights = self.data, self.weights
         X = data.X[rows if data.rows is None else data.rows[rows]]
-        examples = Examples(X, scaled[rows], None if weights is None else weights[rows])
-        total += backend.loss(model, examples, out[rows]) * len(X)
-    values = {"loss": total / len(out)}
-    restore_targets(model, out)
-    _check_outputs(model.architecture, out)
-    check_loss(values["loss"])
-    names = metric_names(model.architecture, targets)
-    labels = _true_classes(model.architecture, targets)
-    if labels is not None:
-        classes = classes_of(out)
-        values["accuracy"] = metrics.accuracy(labels, classes, weights)
-        values["macro_f1"] = metrics.macro_f1(labels, classes, weights=weights)
-    elif "accuracy" in names:
-        scores = metrics.multilabel_scores(targets.values, out > 0.5, weights)
-        values |= zip(names, scores, strict=True)
-    else:
-        values |= {name: getattr(metrics, name)(targets.values, out, weights) for name in names}
-    return values
+        return Examples(X, self.scaled[rows], None if weights is None else weights[rows])
+
+    def __call__(self) -> dict[str, float]:
+        """Return the loss and the metrics."""
+        model, out = self.model, self.out
+        backend = backends.get(model.backend)
+        total = 0.0
+        for rows, examples in zip(
+            self.slices, self.examples or map(self._part, self.slices), strict=True
+        ):
+            total += backend.loss(model, examples, out[rows]) * len(examples.X)
+        values = {"loss": total / len(out)}
+        restore_targets(model, out)
+        _check_outputs(model.architecture, out)
+        check_loss(values["loss"])
+        return values | self._metrics(out)
+
+    def _metrics(self, out: Array) -> dict[str, float]:
+        values, weights = self.targets.values, self.weights
+        if self.labels is not None:
+            classes = max(2, self.model.architecture.sizes[-1])
+            return _class_scores(self.labels, classes_of(out), classes, weights)
+        if "accuracy" in self.names:
+            scores = metrics.multilabel_scores(values, out > 0.5, weights)
+            return dict(zip(self.names, scores, strict=True))
+        return {name: getattr(metrics, name)(values, out, weights) for name in self.names}
+
+
+def _class_scores(
+    true: Array, predicted: Array, classes: int, weights: Array | None
+) -> dict[str, float]:
+    """Return accuracy and macro-F1, as in `fastnn.metrics`, of positions of classes."""
+    right = true == predicted
+    hits = np.bincount(true[right], None if weights is None else weights[right], classes)
+    actual = np.bincount(true, weights, classes)
+    both = actual + np.bincount(predicted, weights, classes)
+    f1 = 2 * hits / np.where(both > 0, both, 1)
+    return {
+        "accuracy": float(hits.sum() / actual.sum()),
+        "macro_f1": float(f1.sum() / np.count_nonzero(both > 0)),
+    }
 
 
 def metric_names(architecture: Architecture, targets: Targets) -> tuple[str, ...]:

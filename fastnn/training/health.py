@@ -1,7 +1,8 @@
 """Whether training ended with a network of use, and if not, the likely cause and what to try.
 
-A look at a few rows tells whether the outputs vary, and whether the loss is better than a guess.
-Only if not, each layer is examined.
+Losses far below that of outputs that are all the same tell that a network is of use. If they are
+not, a look at a few rows tells whether the outputs vary, and whether the loss is better than a
+guess. Only if not, each layer is examined.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ LARGE = 10.0  # inputs and targets beyond this are far from the -1 .. 1 that ini
 # Times the loss of a guess that is certainly bad: of classes, of numbers, which take long to learn
 # if they are far from 0, and of numbers after so many steps. From the last on a run is examined.
 WORSE, WORSE_NUMBERS, WORSE_LEARNT, SUSPECT = 2.0, 10.0, 1.2, 0.8
+CROSS_ENTROPIES = ("cross_entropy", "binary_cross_entropy")
+# Times the loss of outputs that are all the same, below which they must vary: that of the mean is
+# known, which for absolute errors is at most twice the median's.
+CLEARLY_BETTER = 0.4
 HARDLY_BETTER = 0.97  # of the loss of who knows only how frequent the classes are
 FLAT = 0.02  # spread of predicted numbers, as a share of that of the targets, that says nothing
 FAINT = 64  # uint8 below this are far from 1 when divided by 255
@@ -40,6 +45,8 @@ def verdict(run: Run) -> str:
     count, epochs = len(run.data), len(run.history)
     steps = epochs * -(-count // run.settings.batch_size)
     if steps < FEWEST_STEPS:
+        return ""
+    if _is_clearly_of_use(run):
         return ""
     numbers = run.model.architecture.output == "identity"
     learnt = steps >= (LEARNT_NUMBERS if numbers else LEARNT) and epochs >= EPOCHS
@@ -55,6 +62,19 @@ def verdict(run: Run) -> str:
     if not what or _is_constant(run.examples.Y):  # so may the outputs be
         return ""
     return f"the trained network is {what}. Try {', '.join(remedies(run))}"
+
+
+def _is_clearly_of_use(run: Run) -> bool:
+    """Whether the losses of the last epoch, and of its last rows, tell that the outputs vary."""
+    architecture, given = run.model.architecture, run.examples
+    errors = architecture.output == "identity" and architecture.loss in ("mse", "mae", "huber")
+    if given.weights is not None or not (errors or architecture.loss in CROSS_ENTROPIES):
+        return False
+    rows = _places(run, min(len(run.data), EXAMINED))
+    few = Examples(given.X[:0], given.Y[rows])
+    same = _guess(run.model, few) if errors else _prior(run.model, few)
+    last = run.losses[-LOOKED_AT // run.settings.batch_size :]
+    return bool(max(run.history[-1]["loss"], last.mean()) < CLEARLY_BETTER * same)
 
 
 def _examined(model: Model, examples: Examples, learnt: bool) -> str:
@@ -155,9 +175,12 @@ def _decisions(model: Model, outputs: Array) -> Array:
 def _prior(model: Model, examples: Examples) -> float:
     """Return the cross-entropy of outputs that are the mean of the targets; for others infinity."""
     loss = model.architecture.loss
-    if loss not in ("cross_entropy", "binary_cross_entropy"):
+    if loss not in CROSS_ENTROPIES:
         return np.inf
-    p = reference.targets(model, examples.Y, slice(None)).mean(axis=0, dtype=np.float64)
+    if examples.Y.ndim == 1:
+        p = np.bincount(examples.Y) / len(examples.Y)
+    else:
+        p = reference.targets(model, examples.Y, slice(None)).mean(axis=0, dtype=np.float64)
     if loss == "binary_cross_entropy":
         p = np.concatenate([p, 1 - p])
     p = p[p > 0]
@@ -166,10 +189,14 @@ def _prior(model: Model, examples: Examples) -> float:
 
 def _sample(run: Run, count: int) -> Examples:
     """Return some rows that were trained on, spread evenly."""
-    places = np.arange(count) * len(run.data) // count
-    rows = places if run.data.rows is None else run.data.rows[places]
-    given = run.examples
+    given, rows = run.examples, _places(run, count)
     return Examples(given.X[rows], given.Y[rows], None)
+
+
+def _places(run: Run, count: int) -> Array:
+    """Return where these rows are in the data."""
+    places = np.arange(count) * len(run.data) // count
+    return places if run.data.rows is None else run.data.rows[places]
 
 
 def _is_constant(array: Array) -> bool:

@@ -174,6 +174,8 @@ def _layout(name: str) -> tuple[str, int, str]:
 
 
 def _plain_number(name: str, value: SupportsFloat) -> float:
+    if type(value) is float or (type(value) is int and float(value) == value):
+        return value  # at once: whether it is a `Real` takes a microsecond to tell
     if not isinstance(value, Real):
         raise TypeError(f"column {name!r} got {value!r}; need a real number")
     number = float(value)

@@ -20,7 +20,7 @@ from fastnn.model.model import Model
 from fastnn.training import divergence, health
 from fastnn.training.checkpoints import Saver
 from fastnn.training.data import TrainingData
-from fastnn.training.evaluation import SLICE, DivergenceError, evaluate
+from fastnn.training.evaluation import SLICE, DivergenceError, Evaluation
 from fastnn.training.history import History
 from fastnn.training.rows import epoch_order
 from fastnn.training.run import Moment, Progress, Run
@@ -123,6 +123,7 @@ def _check_metric(model: Model, data: TrainingData, settings: TrainingSettings) 
 def _go(run: Run, bar: Any, saver: Saver | None = None) -> History:
     """Train the remaining epochs."""
     model, settings, history = run.model, run.settings, run.history
+    evaluations = {part: Evaluation(model, data) for part, data in run.data.evaluated.items()}
     bar.update(run.progress.epoch * len(run.data) + run.progress.seen)
     while run.progress.epoch < settings.epochs and not history.stopped:
         number = model.epochs_trained + 1
@@ -134,8 +135,8 @@ def _go(run: Run, bar: Any, saver: Saver | None = None) -> History:
         try:
             metrics = {
                 f"{part}_{name}": value
-                for part, data in run.data.evaluated.items()
-                for name, value in evaluate(model, data).items()
+                for part, evaluation in evaluations.items()
+                for name, value in evaluation().items()
             }
         except DivergenceError as error:
             start.restore(run)
@@ -195,10 +196,11 @@ def _go_through_the_rows(run: Run, bar: Any, saver: Saver | None) -> Moment:
     batch_size, rule = settings.batch_size, settings.rule
     backend = backends.get(model.backend)
     number = model.epochs_trained + 1
-    column = "validation_loss" if "validation_loss" in run.history.columns else "loss"
     before = None
     start = time.perf_counter()
-    order = epoch_order(model.seed, number, count, run.data.rows, settings.shuffle)
+    # The order of the rows within a batch changes nothing but rounding.
+    shuffle = settings.shuffle and run.steps > 1
+    order = epoch_order(model.seed, number, count, run.data.rows, shuffle)
     # Rates, losses and keys are made for one part at a time: an epoch may have very many rows.
     first, every = run.progress.step, settings.checkpoint_every
     for part in slices(model.architecture, run.steps, batch_size, every, first):
@@ -213,8 +215,7 @@ def _go_through_the_rows(run: Run, bar: Any, saver: Saver | None) -> Moment:
         places = range(part.start * batch_size, min(part.stop * batch_size, count))
         rows = order[places.start : places.stop]
         t = at.epoch + np.arange(part.start, part.stop) / run.steps
-        losses_before = (row[column] for row in run.history)
-        factors = schedules.factors(settings.schedule, t, settings.epochs, losses_before)
+        factors = schedules.factors(settings.schedule, t, settings.epochs, run.reductions)
         rates = settings.learning_rate * factors
         keys = dropout.NO_KEYS
         if rule.objective.drops:
@@ -230,21 +231,19 @@ def _go_through_the_rows(run: Run, bar: Any, saver: Saver | None) -> Moment:
         if taken < len(rates) or not run.is_finite:
             raise DivergenceError(divergence.explain(run, number, part.start, rows, rates, keys))
         bar.update(len(rows))
-        sizes = np.full(len(losses), batch_size)
-        sizes[-1] = len(rows) - batch_size * (len(losses) - 1)
-        sums = losses * sizes
+        sums = losses * batch_size
+        sums[-1] = losses[-1] * (len(rows) - batch_size * (len(losses) - 1))
         sums[0] += at.total
         now = time.perf_counter()
-        run.progress = at._replace(
-            step=part.stop,
-            total=float(
-                np.add.accumulate(sums)[-1]
-            ),  # in order: it does not matter where epochs are cut
-            seen=at.seen + len(rows),
-            rate=at.rate if part.start else float(rates[0]),
-            seconds=at.seconds + now - start,
+        run.progress = Progress(
+            at.epoch,
+            part.stop,
+            float(np.add.accumulate(sums)[-1]),  # in order: it does not matter where epochs are cut
+            at.seen + len(rows),
+            at.rate if part.start else float(rates[0]),
+            at.seconds + now - start,
         )
-        run.before = None
+        run.before, run.losses = None, losses
         start = now
         if run.late:
             break

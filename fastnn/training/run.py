@@ -14,6 +14,7 @@ from fastnn.checks.targets import Classes
 from fastnn.model.model import Model
 from fastnn.model.optimizer_state import OptimizerState
 from fastnn.model.scaling import Scaler
+from fastnn.schedules import Plateaus, ReduceOnPlateau
 from fastnn.training.data import TrainingData
 from fastnn.training.early_stopping import Watch
 from fastnn.training.evaluation import scale_targets
@@ -43,9 +44,13 @@ class Run:
     history : History
     watch : Watch or None
         The state of early stopping.
+    steps : int
+        The steps of an epoch.
     best : ndarray
         The parameters of the best epoch so far; without early stopping those of the model.
     progress : Progress
+    losses : ndarray
+        Of the batches of the last call of the backend.
     before : Trained or None
         A copy of the model from before this call, until a step of it stands.
     moment : Moment
@@ -67,6 +72,10 @@ class Run:
         self.watch = Watch(settings.early_stopping) if settings.early_stopping else None
         self.best = model.vector
         self.progress = Progress()
+        self.losses = np.empty(0)
+        self.steps = -(-len(data) // settings.batch_size)
+        schedule = settings.schedule
+        self.plateaus = Plateaus(schedule) if isinstance(schedule, ReduceOnPlateau) else None
         self.began = time.perf_counter()
 
     def __enter__(self) -> Run:
@@ -91,14 +100,20 @@ class Run:
         self.keep()
 
     @property
-    def steps(self) -> int:
-        """The steps of an epoch."""
-        return -(-len(self.data) // self.settings.batch_size)
-
-    @property
     def is_finite(self) -> bool:
         """Whether the parameters and the optimizer's state are finite."""
         return all(np.isfinite(vector).all() for vector in _vectors(self.model))
+
+    @property
+    def reductions(self) -> int:
+        """How many times a schedule that waits for plateaus has reduced the rate."""
+        if self.plateaus is None:
+            return 0
+        held_out = "validation" in self.data.evaluated
+        column = "validation_loss" if held_out else "loss"
+        return self.plateaus.reductions(
+            [row[column] for row in self.history.rows[self.plateaus.seen :]]
+        )
 
     @property
     def late(self) -> bool:
@@ -128,7 +143,7 @@ class Trained(NamedTuple):
         """Return a copy of what training changes."""
         state = model.optimizer_state
         return cls(
-            tuple(vector.copy() for vector in _vectors(model)),
+            tuple([vector.copy() for vector in _vectors(model)]),
             state,
             state.steps if state else 0,
             model.epochs_trained,
@@ -191,5 +206,5 @@ class Moment(NamedTuple):
 
 def _vectors(model: Model) -> list[Array]:
     """Return the parameters, then the optimizer's state."""
-    state = model.optimizer_state
-    return [model.vector, *(slot.vector for slot in (state.slots if state else ()))]
+    slots = model.optimizer_state.slots if model.optimizer_state else ()
+    return [model.vector, *[slot.vector for slot in slots]]

@@ -28,6 +28,8 @@ from fastnn.model.parameters import Parameters
 BLOCK = 512
 
 EVERY_ROW = np.empty(0, np.int64)  # as an order
+# The keys of a single thread's plans for steps and for the loss, see `_Call`.
+STEPS, LOSS = (True, True, False, 1), (True, False, False, 1)
 # For each dtype: no numbers that change from step to step, and no room for outputs.
 NOTHING = {
     np.dtype(name): (np.empty((0, 0), name), np.empty(0, name)) for name in ("float32", "float64")
@@ -42,12 +44,14 @@ def prepare(
 ) -> float:
     """Compile the kernels for a network, or load them from the cache; see `contract`."""
     start = time.perf_counter()
-    with event.install_listener("numba:compile", functions.Announcer(announce)):
-        objective = rule.objective if rule else NO_PENALTY
-        one_row = 1 in batch_sizes and functions.takes_one_row(rule)
-        in_blocks = any(plan.is_large(model.architecture, size) for size in batch_sizes)
-        needed = functions.needed(model, objective, rule, one_row, in_blocks)
-        functions.addresses(model.architecture.dtype, needed)
+    dtype, objective = model.architecture.dtype, rule.objective if rule else NO_PENALTY
+    one_row = 1 in batch_sizes and functions.takes_one_row(rule)
+    in_blocks = any(plan.is_large(model.architecture, size) for size in batch_sizes)
+    needed = functions.needed(model, objective, rule, one_row, in_blocks)
+    missing = functions.missing(dtype, needed)
+    if missing:
+        with event.install_listener("numba:compile", functions.Announcer(announce)):
+            functions.addresses(dtype, missing)
     return time.perf_counter() - start
 
 
@@ -105,8 +109,17 @@ def loss(model: Model, examples: Examples, out: Array) -> float:
     """Return the mean loss, and write the outputs into ``out``; see `contract`."""
     count, name = len(examples.X), model.architecture.loss
     losses = np.empty(-(-count // BLOCK))
+    made = _as_before(model, LOSS, examples, None, count, BLOCK)
+    if made is not None:
+        _run(made, EVERY_ROW, dropout.NO_KEYS, NOTHING[out.dtype][0], losses, out)
+        model.prepared[LOSS] = made
+        return _mean(losses, count)
     with _Call(model, examples.X, BLOCK, learning=isinstance(name, str)) as call:
-        call.run(examples if isinstance(name, str) else None, losses=losses, out=out)
+        if isinstance(name, str):
+            call.run(examples, losses=losses, out=out)
+            call.stay_about(examples)
+        else:
+            call.run(losses=losses, out=out)
     if isinstance(name, str):
         return _mean(losses, count)
     values = evaluated(name, out, _matrix(model, examples.Y))[0]
@@ -139,6 +152,8 @@ def loss_and_gradient(
 
 def _mean(losses: Array, rows: int) -> float:
     """Return the mean loss of all rows from the mean losses of their blocks."""
+    if len(losses) == 1:
+        return float(losses[0])
     sizes = np.minimum(BLOCK, rows - np.arange(0, rows, BLOCK, dtype=np.int64))
     return float(np.average(losses, weights=sizes))
 
@@ -175,8 +190,13 @@ def train_steps(
         if not np.isfinite(losses[0]):
             return 0
         losses = np.empty(1)
-    sizes = np.full(len(rates), batch_size, np.int64)
-    sizes[-1] = len(order) - batch_size * (len(rates) - 1)
+    made = _as_before(model, STEPS, learnt, rule, len(order), batch_size)
+    if made is not None:
+        numbers = _step_numbers(made, rates, batch_size, len(order), state)
+        steps = _run(made, order, keys, numbers, losses)
+        model.prepared[STEPS] = made
+        state.steps += steps
+        return steps
     task: dict[str, Any] = {
         "learning": True,
         "updating": True,
@@ -184,15 +204,59 @@ def train_steps(
         "rule": rule,
     }
     with _Call(model, examples.X, batch_size, order, **task) as call:
-        if call.plan.plain:
-            dtype = model.architecture.dtype
-            numbers = plan.plain_step_numbers(rates, sizes, rule.objective.l2, dtype)
-        else:
-            numbers = plan.step_numbers(rates, sizes, rule.optimizer, state.steps)
-        call.plan.remember(state)
+        numbers = _step_numbers(call.plan, rates, batch_size, len(order), state)
         steps = call.run(learnt, keys, numbers, losses)
+        call.stay_about(learnt, rule)
     state.steps += steps
     return steps
+
+
+def _as_before(
+    model: Model,
+    key: tuple[object, ...],
+    examples: Examples,
+    rule: UpdateRule | None,
+    rows: int,
+    batch_size: int,
+) -> Plan | None:
+    """Return the plan of the last call, out of the model, if it is right for this one as it is.
+
+    In small epochs call follows call, and only the order is new, or not even that.
+    """
+    made: Plan | None = model.prepared.pop(key, None)
+    if made is None or made.is_about(examples, rule, rows, batch_size):
+        return made
+    model.prepared[key] = made
+    return None
+
+
+def _step_numbers(
+    made: Plan, rates: Array, batch_size: int, rows: int, state: OptimizerState
+) -> Array:
+    """Return the numbers that change from step to step, and say what the optimizer remembers."""
+    made.remember(state)
+    rule, dtype = made.task.rule, made.work.dtype
+    assert rule is not None
+    last = rows - batch_size * (len(rates) - 1)
+    if made.plain:
+        return plan.plain_step_numbers(rates, batch_size, last, rule.objective.l2, dtype)
+    numbers = plan.step_numbers(rates, batch_size, last, rule.optimizer, state.steps)
+    return numbers.astype(dtype, copy=False)
+
+
+def _run(
+    made: Plan, order: Array, keys: Array, numbers: Array, losses: Array, out: Array | None = None
+) -> int:
+    """Run a plan; return how many batches were taken, see `batches.run`."""
+    taken: int = batches.run.dispatcher(
+        made.record,
+        order.astype(np.int64, copy=False),
+        np.ascontiguousarray(keys).reshape(-1),
+        numbers,
+        losses,
+        NOTHING[made.work.dtype][1] if out is None else out.reshape(-1),
+    )
+    return taken
 
 
 def _learnt(
@@ -289,24 +353,25 @@ class _Call:
         out: Array | None = None,
     ) -> int:
         """Go through the rows in batches; return how many were taken, see `batches.run`."""
-        dtype, batches_of_all = self.model.architecture.dtype, -(-self.rows // self.batch_size)
-        no_numbers, no_room = NOTHING[dtype]
+        batches_of_all = -(-self.rows // self.batch_size)
+        if step_numbers is None:
+            step_numbers = NOTHING[self.model.architecture.dtype][0]
+        if losses is None:
+            losses = np.empty(batches_of_all)
         self.plan.read(self.X, examples, self.rows, self.batch_size)
         self.plan.leave_zeros_out(self.sparse)
         start = time.perf_counter()
         with threads.region(self.plan.task.threads):
-            taken: int = batches.run.dispatcher(
-                self.plan.record,
-                self.order.astype(np.int64, copy=False),
-                np.ascontiguousarray(keys).reshape(-1),
-                no_numbers if step_numbers is None else step_numbers.astype(dtype, copy=False),
-                np.empty(batches_of_all) if losses is None else losses,
-                no_room if out is None else out.reshape(-1),
-            )
+            taken = _run(self.plan, self.order, keys, step_numbers, losses, out)
         if self.trial is not None:
             seconds = time.perf_counter() - start
             self.trial.record(self.plan.task.threads, seconds / batches_of_all)
         return taken
+
+    def stay_about(self, examples: Examples, rule: UpdateRule | None = None) -> None:
+        """Let the next call for this take the plan as it is, if it takes one thread again."""
+        if self.trial is None:
+            self.plan.stay_about(examples, rule, self.rows, self.batch_size)
 
     def rows_at(self, start: int, stride: int, like: Array) -> Array:
         """Return a view of rows in the work array, as many and as long as those of an array."""

@@ -106,19 +106,24 @@ def needed(
     return names
 
 
+def missing(dtype: np.dtype, names: Iterable[str]) -> set[str]:
+    """Return which of these functions are not yet compiled for a dtype."""
+    return set(names) - _compiled[dtype]
+
+
 def addresses(dtype: np.dtype, names: Iterable[str] = ALWAYS) -> Array:
     """Return the functions' addresses for a dtype, with those of these names."""
     found, compiled = _addresses[dtype], _compiled[dtype]
-    missing = set(names) - compiled
-    if missing:
+    absent = missing(dtype, names)
+    if absent:
         with _preparing:  # the first of several threads compiles, the others wait
             number = from_dtype(dtype)
             batches.run.prepare(number)
-            if "one_row" in missing:
+            if "one_row" in absent:
                 one_row.single.dispatcher.disable_compile(False)
                 one_row.single.prepare(number)
                 one_row.single.dispatcher.disable_compile()  # other types are a TypeError
-            for name in missing - compiled:
+            for name in absent - compiled:
                 found[name] = UNITS[name].address(number)
                 compiled.add(name)
     return found

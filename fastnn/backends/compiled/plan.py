@@ -6,6 +6,7 @@ what to learn from is written into it anew.
 
 from __future__ import annotations
 
+import weakref
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -99,6 +100,7 @@ class Plan:
         self.result = model.vector if gradient is None else gradient.vector
         self._lists = np.empty(0, np.int32)
         self._state: OptimizerState | None = None
+        self._about: tuple[weakref.ref[Examples], UpdateRule | None, int, int] | None = None
         self.record = record = np.zeros(1, layout.plan_dtype(dtype))
         record["functions"] = functions.addresses(dtype, names)[0]
         self._kept: list[Array] = []
@@ -147,7 +149,7 @@ class Plan:
 
     def read(self, X: Array, examples: Examples | None, rows: int, batch_size: int) -> None:
         """Say what to learn from, or just to predict, and how many rows are gone through."""
-        record = self.record
+        record, self._about = self.record, None
         record["inputs"] = source(X, pixels=True)
         if examples is None:
             record["targets"], record["row_weights"] = NO_TARGETS, 0
@@ -156,6 +158,21 @@ class Plan:
             record["targets"] = source(examples.Y)
             record["row_weights"] = 0 if weights is None else address_of(weights)
         record["rows"], record["batch_size"] = rows, batch_size
+
+    def is_about(
+        self, examples: Examples, rule: UpdateRule | None, rows: int, batch_size: int
+    ) -> bool:
+        """Tell whether it is right for such steps as it is; see `stay_about`."""
+        if self._about is None:
+            return False
+        learnt, known, *sizes = self._about
+        return learnt() is examples and known is rule and sizes == [rows, batch_size]
+
+    def stay_about(
+        self, examples: Examples, rule: UpdateRule | None, rows: int, batch_size: int
+    ) -> None:
+        """Remember for what steps it is right, but do not keep the data in memory."""
+        self._about = weakref.ref(examples), rule, rows, batch_size
 
     def remember(self, state: OptimizerState) -> None:
         """Say what the optimizer remembers."""
@@ -203,26 +220,32 @@ def numbers_of(
     }
 
 
-def plain_step_numbers(rates: Array, sizes: Array, l2: float, dtype: np.dtype) -> Array:
-    """Return alpha and beta of each step of plain gradient descent: (steps, 2)."""
+def plain_step_numbers(rates: Array, size: int, last: int, l2: float, dtype: np.dtype) -> Array:
+    """Return alpha and beta of each step of plain gradient descent: (steps, 2).
+
+    The batches have ``size`` rows, the last one ``last``.
+    """
     numbers = np.empty((len(rates), 2), dtype)
-    numbers[:, 0] = -rates / sizes
-    numbers[:, 1] = 1 - rates * l2
+    numbers[:, 0] = rates / -size
+    numbers[-1, 0] = rates[-1] / -last
+    numbers[:, 1] = 1 - rates * l2 if l2 else 1
     return numbers
 
 
-def step_numbers(rates: Array, sizes: Array, optimizer: Optimizer, before: int) -> Array:
+def step_numbers(rates: Array, size: int, last: int, optimizer: Optimizer, before: int) -> Array:
     """Return `layout.STEP_NUMBERS` of each step, so many of which were taken before."""
-    t = before + 1 + np.arange(len(rates), dtype=np.int64)
-    numbers = np.ones((len(rates), len(layout.STEP_NUMBERS)))
-    alpha, beta, rate, look_ahead, correction, decay = numbers.T
-    alpha[:], beta[:], rate[:] = 1 / sizes, 0, rates
-    look_ahead[:] = rates if isinstance(optimizer, SGD) and optimizer.nesterov else 0
+    numbers = np.empty((len(rates), len(layout.STEP_NUMBERS)))
+    numbers[:] = 1 / size, 0, 0, 0, 1, 1  # alpha, beta, rate, look_ahead, correction, decay
+    numbers[-1, 0] = 1 / last
+    numbers[:, 2] = rates
+    if isinstance(optimizer, SGD) and optimizer.nesterov:
+        numbers[:, 3] = rates
     if isinstance(optimizer, Adam):
-        rate[:] = rates / (1 - optimizer.beta1**t)
-        correction[:] = 1 / np.sqrt(1 - optimizer.beta2**t)
+        t = np.arange(before + 1, before + 1 + len(rates), dtype=np.int64)
+        numbers[:, 2] /= 1 - optimizer.beta1**t
+        numbers[:, 4] /= np.sqrt(1 - optimizer.beta2**t)
     if isinstance(optimizer, AdamW):
-        decay[:] = 1 - rates * optimizer.weight_decay
+        numbers[:, 5] -= rates * optimizer.weight_decay
     return numbers
 
 
