@@ -196,7 +196,7 @@ def strided(X, axis, step):
 
 def memory_map(X, folder):
     path = folder / "X.bin"
-    X.tofile(path)
+    np.ascontiguousarray(X).tofile(path)
     return np.memmap(path, X.dtype, "r", shape=X.shape)
 
 
@@ -216,6 +216,7 @@ LAYOUTS = {
     "backwards in both, with gaps": lambda X, folder: strided(strided(X, 1, -2), 0, -2),
     "columns far apart": lambda X, folder: strided(X, 1, 40),
     "memory map": memory_map,
+    "memory map by columns": lambda X, folder: memory_map(X.T, folder).T,
     "unaligned": lambda X, folder: unaligned(X),
 }
 DATA_TYPES = ("float32", "float64", "uint8")

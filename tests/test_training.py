@@ -15,6 +15,7 @@ from cases import BACKENDS, DTYPES, Case, make_data, make_network, take_steps
 import fastnn
 from fastnn import DivergenceError, Network, backends, optimizers
 from fastnn.model.model import in_float64
+from fastnn.training import data as training_data
 from fastnn.training import evaluation
 
 MNIST = Path(__file__).resolve().parents[1] / "data" / "mnist"
@@ -681,3 +682,32 @@ fastnn.Network([2, 3, 2], backend="numpy").train(np.eye(2), [0, 1], epochs=1)
 print("tqdm" in sys.modules)
 """
     assert run_python("-c", code) == "False\n"
+
+
+# Arrays by columns
+
+
+def test_an_array_by_columns_is_copied_by_rows_for_training():
+    X = np.asfortranarray(np.arange(60.0).reshape(20, 3))
+    copied = training_data.by_rows(X)
+    assert copied.flags.c_contiguous
+    np.testing.assert_array_equal(copied, X)
+
+
+@pytest.mark.parametrize("kind", ["by rows", "every other column", "one column", "on disk"])
+def test_other_arrays_are_trained_on_where_they_are(kind, tmp_path):
+    X = np.arange(60.0).reshape(20, 3)
+    if kind == "every other column":
+        X = X[:, ::2]
+    elif kind == "one column":
+        X = X[:, :1]
+    elif kind == "on disk":
+        X.tofile(tmp_path / "X")
+        X = np.asarray(np.memmap(tmp_path / "X", X.dtype, "r", shape=(20, 3), order="F"))
+    assert training_data.by_rows(X) is X
+
+
+def test_a_large_array_by_columns_is_not_copied(monkeypatch):
+    X = np.asfortranarray(np.arange(60.0).reshape(20, 3))
+    monkeypatch.setattr(training_data, "MOST_COPIED", X.nbytes - 1)
+    assert training_data.by_rows(X) is X

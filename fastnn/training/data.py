@@ -21,6 +21,9 @@ from fastnn.training.evaluation import EvaluationData, metric_names, warn_of_oth
 from fastnn.training.fingerprints import of_array
 from fastnn.training.rows import stratified
 
+LINE = 64  # bytes of memory that are read at a time
+MOST_COPIED = 1 << 30  # bytes
+
 
 @dataclass(frozen=True)
 class TrainingData:
@@ -131,7 +134,27 @@ def checked(
         normalised = row_weights.with_mean_one(part, architecture.dtype)
         evaluated["validation"] = EvaluationData(others, other_targets, normalised)
     normalised = row_weights.with_mean_one(weights, architecture.dtype, rows)
-    return TrainingData(features, targets, normalised, rows, evaluated, names, classes)
+    return TrainingData(by_rows(features), targets, normalised, rows, evaluated, names, classes)
+
+
+def by_rows(X: Array) -> Array:
+    """Return X, or a copy in which the numbers of a row adjoin, if that is quicker to go through.
+
+    Of an array stored by columns, each number of a row is in another line of the memory. Large ones
+    and those on disk stay as they are.
+    """
+    scattered = X.shape[1] > 1 and abs(X.strides[1]) >= LINE
+    if not scattered or X.nbytes > MOST_COPIED or _is_on_disk(X):
+        return X
+    return np.ascontiguousarray(X)
+
+
+def _is_on_disk(array: Any) -> bool:
+    while array is not None:
+        if isinstance(array, np.memmap):
+            return True
+        array = getattr(array, "base", None)
+    return False
 
 
 def evaluation_data(
