@@ -46,12 +46,15 @@ class Cell:
         What a figure is of: "call", "step", "epoch" or "row".
     kind : str
         "peer", "neighbour", or "memory" for a neighbour by the bytes that a call needs.
+    waits : bool
+        Whether a call waits for a disk, so that time counts in which no CPU works.
     """
 
     name: str
     setup: Callable[[], dict[str, Work]]
     unit: str = "call"
     kind: str = "peer"
+    waits: bool = False
 
 
 @cache
@@ -94,7 +97,7 @@ def problem(
 def rows_for(sizes: Sizes, batch: int) -> int:
     """Return rows in whole batches that take about `TARGET` seconds on a core."""
     parameters = sum(m * n for m, n in pairwise(sizes))
-    step = 2e-6 + parameters * 8 / 3e10 + parameters * batch * 6 / 8e10
+    step = 2e-6 + parameters * 8 / 3e10 + batch * (3e-8 + parameters * 6 / 8e10)
     return batch * max(20, min(5_000, int(TARGET / step)))
 
 
@@ -274,7 +277,7 @@ def peer_cells() -> list[Cell]:
         p((64, 10), 10),
         *(p(BASE, rows) for rows in (2, 10, 16, 64, 100)),
         one_row(BASE, pixels=True),
-        Cell("load, 22 MB", reading),
+        Cell("load, 22 MB", reading, waits=True),
         *(t(f"{list(s)}, full batch of 65,536", s, FULL, FULL * 2)
           for s in ((2, 8, 2), (8, 16, 3))),
         *(p((64, 10), rows, out)
@@ -292,7 +295,7 @@ def peer_cells() -> list[Cell]:
         *(p((3_000, 128, 128, 10), rows) for rows in (10, 64)),
         *(estimator(method, rows) for method in ("predict_proba", "predict") for rows in (1, 150)),
         *(p((64, n, n, 10), 10) for n in (1_000, 2_000)),
-        Cell("save, small network", saving),
+        Cell("save, small network", saving, waits=True),
         many_epochs("10 rows [2, 8, 2], batch 10, 100 epochs", (2, 8, 2), 10, 10),
         *(many_epochs(f"100 rows [4, 16, 3], batch {batch}, 100 epochs", (4, 16, 3), 100, batch)
           for batch in (100, 32, 1)),
@@ -594,6 +597,7 @@ def call_cells() -> list[Cell]:
         large().save(folder() / "large.safetensors")
         return Work(partial(fastnn.load, folder() / "large.safetensors"))
 
+    on_disk = partial(replace, waits=True)
     usual = partial(steps, BASE, 64, 64 * 200)
     plain = partial(epochs, 100)
     return [
@@ -605,12 +609,13 @@ def call_cells() -> list[Cell]:
         neighbours("train base, custom loss", "step",
                    partial(steps, BASE, 64, 64 * 200, "step", {"loss": log_loss}),
                    "built in", usual),
-        neighbours("train base, checkpoint_every=10", "step", checkpoints, "without", usual),
+        on_disk(neighbours("train base, checkpoint_every=10", "step", checkpoints, "without",
+                           usual)),
         neighbours("train 100 rows [4, 16, 3], plateau, 3,000 epochs", "epoch",
                    partial(epochs, 3_000, schedule="plateau"), "100 epochs",
                    partial(epochs, 100, schedule="plateau")),
-        neighbours("load, 22 MB, beside a copy", "call", loading, "deepcopy",
-                   lambda: Work(partial(copy.deepcopy, large()))),
+        on_disk(neighbours("load, 22 MB, beside a copy", "call", loading, "deepcopy",
+                           lambda: Work(partial(copy.deepcopy, large())))),
         neighbours("predict of lists, 6,400 rows", "call", lambda: predicting(listed().tolist()),
                    "of an array", lambda: predicting(listed())),
         neighbours("predict of lists, 6,400 rows, beside asarray", "call",

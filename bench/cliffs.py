@@ -1,8 +1,9 @@
 """Where fastnn is behind a peer, or far behind its own neighbour: ``python bench/cliffs.py``.
 
 Everything runs in one process on one core with one thread. The works of a cell take turns, and a
-work's time is the shortest of all its timings, as other work on the machine only adds to it. Where
-the system tells how long the thread waited for its CPU, that is taken off. Before that, each peer
+work's time is the shortest of all its timings, as other work on the machine only adds to it. It is
+the time that the CPU worked for the process, in any thread, as JAX computes in one of its own; for
+files it is all time but that in which the thread waited for its CPU. Before that, each peer
 shows that it does the same work: its outputs, or the mean losses of two epochs over rows in order,
 must be those of fastnn.
 
@@ -33,7 +34,6 @@ from turns import clock_of
 ENVIRONMENT = {
     **{f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "NUMBA")},
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
-    "JAX_CPU_ENABLE_ASYNC_DISPATCH": "false",  # works in this thread, as all others do
 }
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -90,7 +90,7 @@ def peak(work: Work) -> float:
     return max(PAGES, status("VmHWM") - before)
 
 
-def measure(cell: Cell, seconds: float, clock: Callable[[], float]) -> dict[str, Any]:
+def measure(cell: Cell, seconds: float) -> dict[str, Any]:
     """Return a cell's figures.
 
     Parameters
@@ -98,7 +98,6 @@ def measure(cell: Cell, seconds: float, clock: Callable[[], float]) -> dict[str,
     cell : Cell
     seconds : float
         How long its works take turns, roughly.
-    clock : callable
 
     Raises
     ------
@@ -112,7 +111,7 @@ def measure(cell: Cell, seconds: float, clock: Callable[[], float]) -> dict[str,
     if cell.kind == "memory":
         figures = {name: peak(work) for name, work in works.items()}
     else:
-        figures = shortest(works, seconds, clock)
+        figures = shortest(works, seconds, clock_of(1) if cell.waits else time.process_time)
     figures = {name: figure / works[name].per for name, figure in figures.items()}
     result = {"kind": cell.kind, "unit": cell.unit, "figures": figures}
     return result if differs is None else {**result, "difference": differs}
@@ -122,7 +121,6 @@ def run(chosen: list[Cell], seconds: float, file: Path | None) -> dict[str, Any]
     """Measure cells; print each, and write the file whenever one is done."""
     import roofline
 
-    clock = clock_of(1)
     known = {cell.name for cell in cells()}
     old = json.loads(file.read_text())["cells"] if file and file.exists() else {}
     results: dict[str, Any] = {"machine": roofline._machine()}
@@ -130,7 +128,7 @@ def run(chosen: list[Cell], seconds: float, file: Path | None) -> dict[str, Any]
     results["cells"] = {name: value for name, value in old.items() if name in known}
     for cell in chosen:
         try:
-            result = measure(cell, seconds, clock)
+            result = measure(cell, seconds)
         except Exception as error:  # the other cells are of use without it
             print(f"{cell.name}: {type(error).__name__}: {error}", flush=True)
             continue
@@ -140,6 +138,11 @@ def run(chosen: list[Cell], seconds: float, file: Path | None) -> dict[str, Any]
             file.write_text(json.dumps(results, indent=1) + "\n")
         gc.collect()
     return results
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Return whether a name is the pattern or fits it; brackets stand for themselves."""
+    return fnmatch.fnmatchcase(name, pattern.replace("[", "[[]"))
 
 
 def start_again() -> None:
@@ -157,14 +160,12 @@ def main() -> None:
     formatter = argparse.ArgumentDefaultsHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], formatter_class=formatter)
     add = parser.add_argument
-    add("--cells", nargs="+", default=["*"], metavar="PATTERN", help="names, with * and ?")
+    add("--cells", nargs="+", default=["*"], metavar="PATTERN", help="names; * and ? match")
     add("--seconds", type=float, default=1.0, help="turns of a cell")
     add("--json", type=Path, default=FILE, metavar="FILE", help="results, merged into what it has")
     add("--list", action="store_true", help="print the names, and measure nothing")
     options = parser.parse_args()
-    chosen = [
-        cell for cell in cells() if any(fnmatch.fnmatchcase(cell.name, p) for p in options.cells)
-    ]
+    chosen = [cell for cell in cells() if any(matches(cell.name, p) for p in options.cells)]
     if options.list:
         print("\n".join(cell.name for cell in chosen))
         return
