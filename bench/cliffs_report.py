@@ -33,7 +33,8 @@ def figure(value: float, result: Result) -> str:
     if value * factor >= 100_000:
         factor, unit = factor / 1e3, "us" if unit == "ns" else "ms"
     shown = f"{value * factor:,.{0 if value * factor >= 100 else 1}f} {unit}"
-    return shown if result["unit"] == "call" else f"{shown} a {result['unit']}"
+    article = "an" if result["unit"] == "epoch" else "a"
+    return shown if result["unit"] == "call" else f"{shown} {article} {result['unit']}"
 
 
 def line(name: str, result: Result) -> list[str]:
