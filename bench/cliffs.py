@@ -67,8 +67,7 @@ def shortest(
     best = dict.fromkeys(works, float("inf"))
     start = time.perf_counter()
     for done in range(ROUNDS):
-        spent = time.perf_counter() - start
-        if (done >= FEWEST and spent > seconds) or (done >= 2 and spent > 4 * seconds):
+        if done >= FEWEST and time.perf_counter() - start > seconds:
             break
         for name, timer in timers.items():
             best[name] = min(best[name], timer.timeit(calls[name]) / calls[name])

@@ -1,10 +1,11 @@
-"""The tables of `cliffs.py`, from what it measured."""
+"""The tables of `cliffs.py` and `random_cells.py`, from what they measured."""
 
 from __future__ import annotations
 
 from typing import Any
 
 Result = dict[str, Any]
+WORST = 20  # cells at random that are shown
 CLOSE, FAR = 1.05, 1.3  # a peer's ratio below, a neighbour's factor above which a cell is listed
 HEADINGS = {
     "peer": ["cell", "fastnn", "fastest peer", "ratio"],
@@ -101,3 +102,14 @@ def everything(results: Result) -> str:
     parts = [counts(results)]
     parts += [markdown(table(results, kind, False)) for kind in HEADINGS]
     return "\n\n".join(parts)
+
+
+def at_random(results: Result) -> str:
+    """Return the cells of `random_cells.py` in which peers are ahead most, or fastnn least."""
+    ratios = sorted(ratio(result) for result in results["cells"].values())
+    middle = ratios[len(ratios) // 2]
+    text = (
+        f"A peer is faster in {sum(r < 1 for r in ratios)} of {len(ratios)} cells of the seed "
+        f"{results['seed']}; the middle ratio is {middle:.2f}. The worst {WORST}:"
+    )
+    return f"{text}\n\n{markdown(table(results, 'peer', False)[: 1 + WORST])}"

@@ -56,7 +56,6 @@ LAYOUTS = "C", "C", "C", "Fortran", "strided"
 CALLS = "train", "train", "predict_proba", "predict_proba", "predict_one"
 MOST_WORK, MOST_NUMBERS = 4e9, 5e7  # operations and numbers of X of a call: some 0.1 s, 200 MB
 RATE = 1e-4  # low, so that nothing diverges
-WORST = 20
 
 
 @dataclass(frozen=True)
@@ -171,11 +170,6 @@ def run(seed: int, numbers: range, seconds: float, minutes: float, file: Path) -
     return results
 
 
-def worst(results: dict[str, Any]) -> str:
-    """Return the cells in which peers are ahead most, or fastnn least."""
-    return cliffs_report.markdown(cliffs_report.table(results, "peer", False)[: 1 + WORST])
-
-
 def main() -> None:
     """Measure what the arguments say."""
     formatter = argparse.ArgumentDefaultsHelpFormatter
@@ -192,11 +186,7 @@ def main() -> None:
     warnings.simplefilter("ignore")  # random data may look odd
     numbers = range(options.first, options.first + options.cells)
     results = run(options.seed, numbers, options.seconds, options.minutes, options.json)
-    ratios = [cliffs_report.ratio(result) for result in results["cells"].values()]
-    print(
-        f"\nA peer is faster in {sum(r < 1 for r in ratios)} of {len(ratios)} cells; the worst:\n"
-    )
-    print(worst(results))
+    print("\n" + cliffs_report.at_random(results))
 
 
 if __name__ == "__main__":

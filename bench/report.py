@@ -35,7 +35,7 @@ COMMANDS, PERFORMANCE, CELLS = (
 # What is measured, and how long that takes in minutes on two cores.
 MINUTES = {
     "main_job": 1, "roofline": 2, "peers": 40, "to_accuracy": 2, "startup": 1, "scaling": 5,
-    "cliffs": 10,
+    "cliffs": 10, "random_cells": 20,
 }  # fmt: skip
 
 
@@ -167,6 +167,7 @@ BLOCKS: list[tuple[str, Path, str, Callable[[], str]]] = [
     ("peers", PERFORMANCE, "contest", contest_tables),
     ("cliffs", PERFORMANCE, "cliffs", lambda: cliffs_report.behind(result("cliffs"))),
     ("cliffs", CELLS, "cells", lambda: cliffs_report.everything(result("cliffs"))),
+    ("random_cells", CELLS, "random", lambda: cliffs_report.at_random(result("random_cells"))),
 ]
 PICTURES = {
     "peers": ("throughput", pictures.throughput),

@@ -74,6 +74,15 @@ def test_the_whole_table_has_every_cell(module):
     assert "| memory | 50.0 MB | 25.0 MB (half) | 2.00 |" in text
 
 
+def test_cells_at_random_are_summed_up_and_the_worst_shown(module):
+    cells = {name: c for name, c in RESULTS["cells"].items() if c["kind"] == "peer"}
+    text = module("cliffs_report").at_random({"seed": 3, "cells": cells})
+    assert text.startswith(
+        "A peer is faster in 2 of 3 cells of the seed 3; the middle ratio is 0.50."
+    )
+    assert text.index("far behind") < text.index("| behind") < text.index("ahead")
+
+
 def test_names_are_of_one_cell_each(cliffs):
     names = [cell.name for cell in cliffs.cells()]
     assert len(names) == len(set(names)) > 100
