@@ -27,8 +27,9 @@ from typing import Any
 
 import cliffs_report
 import numpy as np
-from cliff_cells import Cell, cells
+from cliff_cells import Cell, peer_cells
 from equivalents import Work
+from neighbour_cells import neighbour_cells
 from turns import clock_of
 
 ENVIRONMENT = {
@@ -43,6 +44,11 @@ LEAST = 0.002  # seconds of a timing
 ROUNDS, FEWEST = 60, 5  # of turns
 PAGES = 1e6  # bytes that are as good as none
 PEERS = ("jax", "onnxruntime", "scikit-learn", "torch", "safetensors")
+
+
+def cells() -> list[Cell]:
+    """Return all cells."""
+    return [*peer_cells(), *neighbour_cells()]
 
 
 def difference(works: dict[str, Work]) -> float | None:

@@ -34,11 +34,10 @@ from equivalents import (
     fastnn_one,
     fastnn_prediction,
     fastnn_training,
-    jax_prediction,
-    jax_training,
     onnxruntime_prediction,
     torch_prediction,
 )
+from jax_networks import jax_prediction, jax_training
 
 FILE = cliffs.ROOT / "bench" / "results" / "random_cells.json"
 ACTIVATIONS = ("relu", "relu", "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "softplus",

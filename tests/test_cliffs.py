@@ -168,7 +168,7 @@ def test_jax_takes_the_same_steps(module, equivalents, name):
     network = {"activation": activation, **network}
     task = table.problem((5, 4, 3), 30, 8, network, optimizer=optimizer, **options)
     task.rate = 0.05
-    ours, theirs = equivalents.fastnn_training(task), equivalents.jax_training(task)
+    ours, theirs = equivalents.fastnn_training(task), module("jax_networks").jax_training(task)
     np.testing.assert_allclose(ours.value(), theirs.value(), rtol=1e-4)
 
 
