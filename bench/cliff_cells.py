@@ -132,11 +132,11 @@ def many_epochs(
     return Cell(f"train {name}", setup, "epoch")
 
 
-PREDICTION = {"jax": jax_prediction, "ort": onnxruntime_prediction}
+PREDICTION = {"jax": jax_prediction, "onnxruntime": onnxruntime_prediction}
 
 
 def prediction(
-    sizes: Sizes, rows: int, output: str = "softmax", peers: tuple[str, ...] = ("ort",)
+    sizes: Sizes, rows: int, output: str = "softmax", peers: tuple[str, ...] = ("onnxruntime",)
 ) -> Cell:
     """Return a cell of `predict_proba` beside peers."""
 
@@ -170,7 +170,7 @@ def one_row(sizes: Sizes, pixels: bool = False) -> Cell:
         ort = onnxruntime_prediction(task)
         return {
             "fastnn": fastnn_one(task, x[0]),
-            "ort": Work(ort.call, lambda: ort.value()[0]),
+            "onnxruntime": Work(ort.call, lambda: ort.value()[0]),
         }
 
     return Cell(f"predict_one {shown(sizes)}{', uint8 row' if pixels else ''}", setup)
@@ -308,7 +308,7 @@ def peer_cells() -> list[Cell]:
         *(t(f"{list(WIDE)} binary, batch {n:,}", WIDE, n, network={"output": "sigmoid"})
           for n in (1_000, 8)),
         *(p((64, 128, 128, n), 1_000) for n in (1_000, 10_000)),
-        *(p(WIDE, 4_000, out, ("jax", "ort")) for out in ("softmax", "identity", "sigmoid")),
+        *(p(WIDE, 4_000, out, tuple(PREDICTION)) for out in ("softmax", "identity", "sigmoid")),
         t("[784, 128, 784] binary, batch 64", (784, 128, 784), 64, network={"output": "sigmoid"}),
         *(t(f"[{n}, 128, 128, 10], batch 1", (n, 128, 128, 10), 1) for n in (20_000, 3_000)),
         *(p(BASE, rows, peers=jax) for rows in (1_000, 10_000, 100_000)),

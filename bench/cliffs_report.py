@@ -31,7 +31,7 @@ def figure(value: float, result: Result) -> str:
     if result["kind"] == "memory":
         return f"{value / 1e6:,.1f} MB"
     factor, unit = (1e9, "ns") if result["unit"] == "row" else (1e6, "us")
-    if value * factor >= 100_000:
+    if value * factor >= 10_000:
         factor, unit = factor / 1e3, "us" if unit == "ns" else "ms"
     shown = f"{value * factor:,.{0 if value * factor >= 100 else 1}f} {unit}"
     article = "an" if result["unit"] == "epoch" else "a"
