@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import geometric_mean
 from typing import Any
 
+import cliffs_report
 import help_texts
 import peers_report
 import pictures
@@ -28,10 +29,13 @@ import to_accuracy
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results"
 README = ROOT / "README.md"
-COMMANDS, PERFORMANCE = (ROOT / "docs" / name for name in ("command-line.md", "performance.md"))
+COMMANDS, PERFORMANCE, CELLS = (
+    ROOT / "docs" / name for name in ("command-line.md", "performance.md", "cells.md")
+)
 # What is measured, and how long that takes in minutes on two cores.
 MINUTES = {
-    "main_job": 1, "roofline": 2, "peers": 40, "to_accuracy": 2, "startup": 1, "scaling": 5
+    "main_job": 1, "roofline": 2, "peers": 40, "to_accuracy": 2, "startup": 1, "scaling": 5,
+    "cliffs": 10, "random_cells": 20,
 }  # fmt: skip
 
 
@@ -161,6 +165,9 @@ BLOCKS: list[tuple[str, Path, str, Callable[[], str]]] = [
     ("startup", PERFORMANCE, "startup", startup_table),
     ("roofline", PERFORMANCE, "roofline", roofline_tables),
     ("peers", PERFORMANCE, "contest", contest_tables),
+    ("cliffs", PERFORMANCE, "cliffs", lambda: cliffs_report.behind(result("cliffs"))),
+    ("cliffs", CELLS, "cells", lambda: cliffs_report.everything(result("cliffs"))),
+    ("random_cells", CELLS, "random", lambda: cliffs_report.at_random(result("random_cells"))),
 ]
 PICTURES = {
     "peers": ("throughput", pictures.throughput),
