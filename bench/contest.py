@@ -90,11 +90,8 @@ def merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     fixed = {**new, "cells": [], "versions": {**old["versions"], **new["versions"]}}
     before = {**old, "cells": [], "versions": {**new["versions"], **old["versions"]}}
     if differing := [name for name in fixed if fixed[name] != before.get(name)]:
-        raise ValueError(
-            f"the results have other {' and '.join(differing)} than this run: "
-            f"{[before.get(name) for name in differing]}, not {[fixed[n] for n in differing]}; "
-            "write to another file, or remove it"
-        )
+        pairs = [f"{name} {before.get(name)}, not {fixed[name]}" for name in differing]
+        raise ValueError(f"its results have other {'; '.join(pairs)}; remove it, or name another")
     chosen = {place(cell): cell for cell in [*old["cells"], *new["cells"]]}
     return {**fixed, "cells": [chosen[where] for where in sorted(chosen)]}
 

@@ -252,11 +252,10 @@ class Results:
             self.file.write_text(json.dumps(self.all, indent=1) + "\n")
 
 
-def run(options: argparse.Namespace, contenders: list[str]) -> list[contest.Cell]:
+def run(options: argparse.Namespace, contenders: list[str], results: Results) -> list[contest.Cell]:
     """Measure what the arguments choose; print each table, and return the new cells."""
     import roofline
 
-    results = Results(contenders, options.json)
     for part in ("machine", "versions"):
         print(", ".join(f"{name} {value}" for name, value in results.all[part].items()))
     measured = []
@@ -338,7 +337,11 @@ def main() -> None:
             contenders.append(name)
         except importlib.metadata.PackageNotFoundError:
             print(f"{name}: skipped, as {distribution} is not installed")
-    if measured := run(options, contenders):
+    try:
+        results = Results(contenders, options.json)
+    except ValueError as error:
+        parser.error(f"{options.json}: {error}")
+    if measured := run(options, contenders, results):
         print("\n" + peers_report.means(measured))
 
 

@@ -34,3 +34,9 @@ def test_a_product_is_that_of_numpy():
         a, b, c = (array.reshape(-1, stride) for array, stride in ours.arrays)
         a = a[:, :rows].T if transposed else a[:, :depth]
         np.testing.assert_allclose(c[:, :columns], a @ b[:, :columns], atol=1e-4)
+
+
+def test_a_shape_without_a_kernel_is_named():
+    row = {"batch": 8, "shape": (8, 4, 2), "transposed": False, "seconds": 1e-9}
+    _, shown = products.table([{**row, "libxsmm_seconds": None, "share": None}])
+    assert shown == ["8", "[8, 2] [2, 4]", "128.0", "no kernel", "-"]

@@ -88,7 +88,7 @@ def test_pieces_may_have_other_contenders(contest):
     ],
 )
 def test_pieces_that_cannot_stand_in_one_table_are_refused(contest, name, value):
-    with pytest.raises(ValueError, match=rf"the results have other {name} than this run: .*remove"):
+    with pytest.raises(ValueError, match=rf"its results have other {name} .*, not .*; remove it"):
         contest.merged(results([]), results([], **{name: value}))
 
 
