@@ -65,8 +65,9 @@ def throughput(results: dict[str, Any], path: Path) -> None:
             batches = [c["batch"] for c in chosen]
             ax.set(xscale="log", yscale="log", xticks=batches, xticklabels=batches)
             ax.minorticks_off()
-            if row == 0:
-                ax.set_title(f"{name}\n{chosen[0]['sizes']}")
+            if row == 0 and chosen:
+                how = "" if optimizers[name] == "sgd" else f", {optimizers[name]}"
+                ax.set_title(f"{name}{how}\n{chosen[0]['sizes']}")
             if row == len(cores) - 1:
                 ax.set_xlabel("batch size")
             if column == 0:

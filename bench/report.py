@@ -32,7 +32,7 @@ README = ROOT / "README.md"
 COMMANDS, PERFORMANCE = (ROOT / "docs" / name for name in ("command-line.md", "performance.md"))
 # What is measured, and how long that takes in minutes on two cores.
 MINUTES = {
-    "main_job": 1, "roofline": 2, "peers": 150, "to_accuracy": 2, "startup": 1, "scaling": 5
+    "main_job": 1, "roofline": 2, "peers": 130, "to_accuracy": 2, "startup": 1, "scaling": 5
 }  # fmt: skip
 
 

@@ -24,8 +24,8 @@ Learning = tuple[
 
 RATES = {"sgd": 0.01, "momentum": 0.01, "adam": 0.001}
 MOMENTUM = 0.9
-# So small an epsilon that it does not matter where it is added: scikit-learn and Keras add it before
-# the mean of squares is corrected. With 1e-8 their losses differ by 0.0001.
+# So small an epsilon that it does not matter where it is added: scikit-learn and Keras add it
+# before the mean of squares is corrected. With 1e-8 their losses differ by 0.0001.
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-9
 
 
