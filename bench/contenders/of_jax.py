@@ -40,13 +40,13 @@ def _parameters(task: Task) -> list[tuple[Any, Any]]:
 
 
 def _state(task: Task, parameters: Any) -> Any:
-    """Return what a step changes: parameters, the optimizer's means of them, steps done."""
+    """Return what a step changes: parameters, the optimizer's means of them, for Adam the steps."""
     import jax
     import jax.numpy as jnp
 
     slots = {"sgd": 0, "momentum": 1, "adam": 2}[task.optimizer]
     means = [jax.tree.map(jnp.zeros_like, parameters) for _ in range(slots)]
-    return parameters, means, jnp.zeros(())
+    return parameters, means, jnp.zeros(()) if task.optimizer == "adam" else ()
 
 
 def _step(task: Task, outputs: Callable[[Any, Any], Any]) -> Callable[[Any, Any, Any], Any]:
