@@ -11,7 +11,16 @@ from statistics import geometric_mean, median
 from typing import Any
 
 Cell = dict[str, Any]
-PREDICTED = {"p50": "one row, p50", "p99": "one row, p99", "seconds": "10,000 rows"}
+# Of each kind: the figures of a turn, and what a table calls them.
+FIGURES = {
+    "training": {"seconds": ""},
+    "prediction": {"p50": "one row, p50", "p99": "one row, p99", "seconds": "10,000 rows"},
+    "learning": {"p50": "p50", "p99": "p99"},
+}
+NAMES = {
+    "training": "training", "prediction": "prediction", "learning": "learning from one row"
+}  # fmt: skip
+OPTIMIZERS = {"sgd": "gradient descent", "momentum": "momentum", "adam": "Adam"}
 
 
 def compare(cell: Cell, key: str) -> tuple[dict[str, float], dict[str, float]]:
@@ -30,27 +39,49 @@ def rows_of(cell: Cell) -> Iterator[tuple[str, dict[str, str], str, float]]:
     The ratio is the peer's time over fastnn's: above 1, fastnn is faster.
     """
     training = cell["cell"] == "training"
-    for key, name in {"seconds": f"{cell['batch']}"}.items() if training else PREDICTED.items():
+    for key, name in FIGURES[cell["cell"]].items():
         times, ratios = compare(cell, key)
         fastest = min((c for c in times if c != "fastnn"), key=times.__getitem__, default="fastnn")
         if training:
+            name = f"{cell['batch']:,}"
             figures = {c: f"{cell['rows'] / t:,.0f}" for c, t in times.items()}
         else:
-            name = f"{cell['network']}, {name}"
+            subject = cell["network"] if cell["cell"] == "prediction" else cell["optimizer"]
+            name = f"{subject}, {name}"
             figures = {c: f"{1e6 * t:,.{1 if t < 1e-3 else 0}f}" for c, t in times.items()}
         yield name, figures, fastest, ratios[fastest]
 
 
+def table_of(cell: Cell) -> tuple[Any, ...]:
+    """Return which table a cell is in."""
+    if cell["cell"] == "training":
+        return cell["cores"], "training", cell["network"], cell["optimizer"]
+    return cell["cores"], cell["cell"]
+
+
+def where(cores: int) -> str:
+    """Return so many cores in words."""
+    return "one core" if cores == 1 else f"{cores} cores"
+
+
 def section(cells: list[Cell]) -> str:
-    """Return cells of one kind, network (of training) and number of cores as a Markdown table."""
+    """Return the cells of a table (see `table_of`) as Markdown."""
     first = cells[0]
-    training = first["cell"] == "training"
-    cores = "one core" if first["cores"] == 1 else f"{first['cores']} cores"
-    title = f"Training `{first['network']}` {first['sizes']} on {cores}, samples a second:"
-    if not training:
-        title = f"Prediction on {cores}, microseconds a call:"
+    there = where(first["cores"])
+    title, column = {
+        "training": (
+            f"Training `{first['network']}` {first['sizes']} by "
+            f"{OPTIMIZERS.get(first['optimizer'])} on {there}, samples a second:",
+            "batch",
+        ),
+        "prediction": (f"Prediction on {there}, microseconds a call:", "network"),
+        "learning": (
+            f"A step with one row, {first['sizes']} on {there}, microseconds a call:",
+            "optimizer",
+        ),
+    }[first["cell"]]
     contenders = list(dict.fromkeys(c for cell in cells for c in cell["turns"]))
-    lines = [["batch" if training else "network", *contenders, "fastest peer", "ratio"]]
+    lines = [[column, *contenders, "fastest peer", "ratio"]]
     lines.append(["---:"] * len(lines[0]))
     for cell in cells:
         for name, figures, fastest, ratio in rows_of(cell):
@@ -67,22 +98,23 @@ def section(cells: list[Cell]) -> str:
 def means(cells: list[Cell]) -> str:
     """Return the geometric means of the ratios, a line for each kind of work and of cores."""
     lines = ["Time of the fastest peer over fastnn's, geometric mean:", ""]
-    for kind, cores in dict.fromkeys((cell["cell"], cell["cores"]) for cell in cells):
-        chosen = [cell for cell in cells if (cell["cell"], cell["cores"]) == (kind, cores)]
-        ratios = [ratio for cell in chosen for *_, ratio in rows_of(cell)]
+
+    def kind_of(cell: Cell) -> tuple[str, int]:
+        optimizer = f" by {OPTIMIZERS[cell['optimizer']]}" if cell["cell"] == "training" else ""
+        return f"{NAMES[cell['cell']]}{optimizer}", cell["cores"]
+
+    for kind, cores in dict.fromkeys(map(kind_of, cells)):
+        ratios = [
+            ratio for cell in cells if kind_of(cell) == (kind, cores) for *_, ratio in rows_of(cell)
+        ]
         lost = sum(ratio < 1 for ratio in ratios)
         mean = geometric_mean(ratios)
-        lines.append(f"- {kind}, cores {cores}: {mean:.2f}, {lost} of {len(ratios)} below 1")
+        lines.append(f"- {kind}, {where(cores)}: {mean:.2f}, {lost} of {len(ratios)} below 1")
     return "\n".join(lines)
 
 
 def report(results: dict[str, Any]) -> str:
     """Return all of a file's tables as Markdown."""
-
-    def table_of(cell: Cell) -> tuple[Any, ...]:
-        training = cell["cell"] == "training"
-        return cell["cores"], cell["cell"], cell["network"] if training else ""
-
     sections = [section(list(cells)) for _, cells in groupby(results["cells"], table_of)]
     return "\n\n".join([*sections, means(results["cells"])])
 

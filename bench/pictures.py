@@ -14,6 +14,7 @@ STYLES = {
     "jax": ("#0072B2", "s"),
     "torch": ("#009E73", "^"),
     "torch.compile": ("#56B4E9", "v"),
+    "keras": ("#E69F00", "X"),
     "numpy": ("#000000", "D"),
     "sklearn": ("#CC79A7", "P"),
 }
@@ -35,11 +36,16 @@ def _save(figure: Any, path: Path) -> None:
 
 
 def throughput(results: dict[str, Any], path: Path) -> None:
-    """Draw samples a second against the batch size, for each network and number of cores."""
-    cells = [cell for cell in results["cells"] if cell["cell"] == "training"]
+    """Draw samples a second against the batch size, for each network and number of cores.
+
+    Each network learns by the optimizer that its cells have first.
+    """
+    training = [cell for cell in results["cells"] if cell["cell"] == "training"]
+    optimizers = {cell["network"]: cell["optimizer"] for cell in reversed(training)}
+    cells = [cell for cell in training if cell["optimizer"] == optimizers[cell["network"]]]
     cores = list(dict.fromkeys(cell["cores"] for cell in cells))
     names = list(dict.fromkeys(cell["network"] for cell in cells))
-    figure, axes = _axes(len(cores), len(names), 3 * len(names), 3 * len(cores) + 0.6)
+    figure, axes = _axes(len(cores), len(names), 2.6 * len(names), 2.8 * len(cores) + 0.6)
     for row, count in enumerate(cores):
         for column, name in enumerate(names):
             ax = axes[row, column]
@@ -59,8 +65,9 @@ def throughput(results: dict[str, Any], path: Path) -> None:
             batches = [c["batch"] for c in chosen]
             ax.set(xscale="log", yscale="log", xticks=batches, xticklabels=batches)
             ax.minorticks_off()
-            if row == 0:
-                ax.set_title(f"{name}\n{chosen[0]['sizes']}")
+            if row == 0 and chosen:
+                how = "" if optimizers[name] == "sgd" else f", {optimizers[name]}"
+                ax.set_title(f"{name}{how}\n{chosen[0]['sizes']}")
             if row == len(cores) - 1:
                 ax.set_xlabel("batch size")
             if column == 0:

@@ -22,6 +22,7 @@ import cliffs_report
 import help_texts
 import peers_report
 import pictures
+import products
 import roofline
 import startup
 import to_accuracy
@@ -34,7 +35,7 @@ COMMANDS, PERFORMANCE, CELLS = (
 )
 # What is measured, and how long that takes in minutes on two cores.
 MINUTES = {
-    "main_job": 1, "roofline": 2, "peers": 40, "to_accuracy": 2, "startup": 1, "scaling": 5,
+    "main_job": 1, "roofline": 2, "peers": 130, "to_accuracy": 2, "startup": 1, "scaling": 5,
     "cliffs": 10, "random_cells": 20,
 }  # fmt: skip
 
@@ -47,6 +48,7 @@ def measure(name: str) -> None:
         done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
         (RESULTS / "main_job.txt").write_text(done.stdout)
         return
+    (RESULTS / f"{name}.json").unlink(missing_ok=True)  # as the contest adds to what it finds
     command = [sys.executable, str(ROOT / "bench" / f"{name}.py")]
     subprocess.run([*command, "--json", str(RESULTS / f"{name}.json")], check=True)
 
@@ -85,6 +87,9 @@ def roofline_tables() -> str:
         for section in network["sections"]:
             parts += [f"{network['sizes']}, {roofline.title(section)}:"]
             parts += [markdown(roofline.table(section))]
+            if rows := section.get("products"):
+                parts += [f"The matrix products of {network['sizes']}, one core:"]
+                parts += [markdown(products.table(rows))]
         if text := roofline.warning(network["sections"]):
             parts.append(text)
     return "\n\n".join(parts)
@@ -94,23 +99,17 @@ def contest_means() -> str:
     """Return how many times the fastest peer's time fastnn takes less, on the whole."""
     cells = result("peers")["cells"]
     cores = list(dict.fromkeys(cell["cores"] for cell in cells))
-    kinds = ("training", "prediction")
-    ratios = {
-        (kind, count): [
-            ratio
-            for cell in cells
-            if (cell["cell"], cell["cores"]) == (kind, count)
-            for *_, ratio in peers_report.rows_of(cell)
-        ]
-        for kind in kinds
-        for count in cores
-    }
-    table = [["", *("one core" if count == 1 else f"{count} cores" for count in cores)]]
-    for kind in kinds:
-        means = (geometric_mean(ratios[kind, count]) for count in cores)
-        table.append([kind, *(f"{mean:.2f}" for mean in means)])
-    of_cores = ([ratio for kind in kinds for ratio in ratios[kind, count]] for count in cores)
-    slower = (f"{sum(ratio < 1 for ratio in each)} of {len(each)}" for each in of_cores)
+    ratios: dict[tuple[str, int], list[float]] = {}
+    for cell in cells:
+        found = [ratio for *_, ratio in peers_report.rows_of(cell)]
+        ratios.setdefault((cell["cell"], cell["cores"]), []).extend(found)
+    table = [["", *map(peers_report.where, cores)]]
+    for kind in dict.fromkeys(kind for kind, _ in ratios):
+        of_cores = (ratios.get((kind, count)) for count in cores)
+        means = (f"{geometric_mean(each):.2f}" if each else "-" for each in of_cores)
+        table.append([peers_report.NAMES[kind], *means])
+    of_all = ([r for (_, n), each in ratios.items() if n == count for r in each] for count in cores)
+    slower = (f"{sum(ratio < 1 for ratio in each)} of {len(each)}" for each in of_all)
     return markdown([*table, ["cases where fastnn is slower", *slower]])
 
 
@@ -119,25 +118,41 @@ def contest_summary() -> str:
     results = result("peers")
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
     parts = [f"{described(results['machine'])}; {versions}."]
-    training = [cell for cell in results["cells"] if cell["cell"] == "training"]
-    for cores, chosen in groupby(training, lambda cell: cell["cores"]):
-        rows = [list(cells) for _, cells in groupby(chosen, lambda cell: cell["network"])]
-        table = [["network", *(f"batch {cell['batch']}" for cell in rows[0])]]
-        for cells in rows:
-            ratios = [next(peers_report.rows_of(cell)) for cell in cells]
-            name = f"{cells[0]['sizes']} `{cells[0]['network']}`"
-            table.append([name, *(f"{ratio:.2f} ({peer})" for *_, peer, ratio in ratios)])
-        where = "one core" if cores == 1 else f"{cores} cores"
-        parts += [f"Training on {where}:", markdown(table)]
-    table = [["cores", "network and rows", "fastnn", "fastest peer", "ratio"]]
-    for cell in results["cells"]:
-        if cell["cell"] == "prediction":
+    for (cores, kind), chosen in groupby(results["cells"], lambda c: (c["cores"], c["cell"])):
+        if kind == "training":
+            table = training_ratios(list(chosen))
+            parts += [f"Training on {peers_report.where(cores)}:", markdown(table)]
+    for kind, title, subject in (
+        ("prediction", "Prediction, microseconds a call:", "network and rows"),
+        ("learning", "A step with one row, microseconds a call:", "optimizer"),
+    ):
+        table = [["cores", subject, "fastnn", "fastest peer", "ratio"]]
+        for cell in (cell for cell in results["cells"] if cell["cell"] == kind):
             for name, figures, peer, ratio in peers_report.rows_of(cell):
                 there = f"{figures[peer]} ({peer})"
                 table.append([f"{cell['cores']}", name, figures["fastnn"], there, f"{ratio:.2f}"])
-    parts += ["Prediction, microseconds a call:", markdown(table)]
+        if len(table) > 1:
+            parts += [title, markdown(table)]
     parts += [peers_report.means(results["cells"])]
     return "\n\n".join(parts)
+
+
+def training_ratios(cells: list[peers_report.Cell]) -> list[list[str]]:
+    """Return the cells of a table of the ratios: networks and optimizers against batch sizes."""
+    batches = sorted({cell["batch"] for cell in cells})
+    table = [["network", "optimizer", *(f"batch {batch:,}" for batch in batches)]]
+    for _, row in groupby(cells, peers_report.table_of):
+        of_batch = {cell["batch"]: cell for cell in row}
+        first = next(iter(of_batch.values()))
+        name = f"{first['sizes']} `{first['network']}`"
+        table.append([name, peers_report.OPTIMIZERS[first["optimizer"]]])
+        for batch in batches:
+            text = "-"
+            if batch in of_batch:
+                ((*_, peer, ratio),) = peers_report.rows_of(of_batch[batch])
+                text = f"{ratio:.2f} ({peer})"
+            table[-1].append(text)
+    return table
 
 
 def contest_tables() -> str:

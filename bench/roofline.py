@@ -9,7 +9,8 @@ out what it multiplies by zero, and most pixels of MNIST are zero, so its share 
 more than the arithmetic units do. The last column is from the same images without zeros. Networks
 that MNIST does not fit get normal numbers.
 
-Each section runs in a process of its own: one pinned to a CPU, one with all CPUs.
+Each section runs in a process of its own: one pinned to a CPU, one with all CPUs. That with one CPU
+also measures the steps' products beside libxsmm's, if that is installed (see `products.py`).
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from typing import Any
 
 import numba
 import numpy as np
+import products
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -328,6 +330,8 @@ def main() -> None:
     options = parser().parse_args()
     if options.child:
         section = measure(options.sizes, options.batches, options.threads, options.seconds)
+        if options.threads == 1:
+            section["products"] = products.measure(options.sizes, options.batches)
         options.json.write_text(json.dumps(section))
         return
     results = []
@@ -341,6 +345,7 @@ def main() -> None:
             print(f"\n{sizes}, {title(section)}")
             for cells in table(section):
                 print("".join(f"{cell:>12}" for cell in cells))
+            products.show(section.get("products", []))
         if text := warning(results[-1]["sections"]):
             print(f"\n{text}")
         if options.json:
