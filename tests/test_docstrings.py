@@ -42,6 +42,8 @@ CANNOT_RAISE = {
     "fastnn.optimizers.Adam.update": "a formula, for arrays that training has made",
     "fastnn.optimizers.AdamW.update": "a formula, for arrays that training has made",
     "fastnn.schedules.Constant": "has no parameters",
+    "fastnn.schedules.Plateaus": "the schedule is checked already",
+    "fastnn.schedules.Plateaus.reductions": "a formula, for losses that training has",
     "fastnn.schedules.ReduceOnPlateau.reductions": "a formula, for losses that training has",
     **{
         f"fastnn.schedules.{name}.check_run": "every run fits"

@@ -338,7 +338,7 @@ def test_layers_of_one_unit(backend, dtype, sizes):
     x = X[:, :1]
     y = (x[:, 0] > 0).astype(int)
     assert all_is_finite(net, x, y)
-    net.train(x, y, epochs=300, batch_size=1, learning_rate=0.3)
+    net.train(x, y, epochs=300, batch_size=1, learning_rate=0.1)
     assert net.evaluate(x, y)["accuracy"] > 0.9
 
 

@@ -68,13 +68,17 @@ def _is_clearly_of_use(run: Run) -> bool:
     """Whether the losses of the last epoch, and of its last rows, tell that the outputs vary."""
     architecture, given = run.model.architecture, run.examples
     errors = architecture.output == "identity" and architecture.loss in ("mse", "mae", "huber")
-    if given.weights is not None or not (errors or architecture.loss in CROSS_ENTROPIES):
+    known = errors or architecture.loss in CROSS_ENTROPIES
+    if not known or given.weights is not None or len(run.losses) == 0:  # no step in this call
+        return False
+    loss = run.history[-1]["loss"]
+    if not errors and loss >= CLEARLY_BETTER * _guess(run.model, given):  # at least that of a prior
         return False
     rows = _places(run, min(len(run.data), EXAMINED))
     few = Examples(given.X[:0], given.Y[rows])
     same = _guess(run.model, few) if errors else _prior(run.model, few)
     last = run.losses[-LOOKED_AT // run.settings.batch_size :]
-    return bool(max(run.history[-1]["loss"], last.mean()) < CLEARLY_BETTER * same)
+    return bool(max(loss, last.mean()) < CLEARLY_BETTER * same)
 
 
 def _examined(model: Model, examples: Examples, learnt: bool) -> str:

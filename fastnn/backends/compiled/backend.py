@@ -18,6 +18,7 @@ from fastnn.backends.compiled import functions, plan
 from fastnn.backends.compiled.kernels import batches, one_row
 from fastnn.backends.compiled.machinery import threads, vector_ir
 from fastnn.backends.compiled.plan import NO_PENALTY, Plan, Task
+from fastnn.backends.compiled.step_numbers import step_numbers
 from fastnn.backends.contract import Examples, Objective, UpdateRule
 from fastnn.losses import evaluated, matrix
 from fastnn.model.model import Model
@@ -28,8 +29,8 @@ from fastnn.model.parameters import Parameters
 BLOCK = 512
 
 EVERY_ROW = np.empty(0, np.int64)  # as an order
-# The keys of a single thread's plans for steps and for the loss, see `_Call`.
-STEPS, LOSS = (True, True, False, 1), (True, False, False, 1)
+# The keys of a single thread's plans for steps, for the loss and for outputs, see `_Call`.
+STEPS, LOSS, OUTPUTS = (True, True, False, 1), (True, False, False, 1), (False, False, False, 1)
 # For each dtype: no numbers that change from step to step, and no room for outputs.
 NOTHING = {
     np.dtype(name): (np.empty((0, 0), name), np.empty(0, name)) for name in ("float32", "float64")
@@ -172,39 +173,48 @@ def train_steps(
     losses: Array,
 ) -> int:
     """Take a step a batch; see `contract`."""
-    if not isinstance(model.architecture.loss, str) and len(rates) > 1:
-        # A function of the user's comes between two kernels.
-        for step in range(len(rates)):
-            part = slice(step * batch_size, min((step + 1) * batch_size, len(order)))
-            one = slice(step, step + 1)
-            if not train_steps(
-                model, examples, order[part], batch_size, rates[one], rule, keys[:, part], state,
-                losses[one],
-            ):  # fmt: skip
-                return step
-        return len(rates)
-    own, learnt = _learnt(model, examples, order, rule.objective, keys)
-    if own is not None:
-        weights = None if examples.weights is None else examples.weights[order]
-        losses[0] = _weighted(own, weights)
-        if not np.isfinite(losses[0]):
-            return 0
-        losses = np.empty(1)
+    if isinstance(model.architecture.loss, str):
+        return _steps(model, examples, order, batch_size, rates, rule, keys, state, losses)
+    # A function of the user's comes between two kernels.
+    given = np.empty((len(examples.X), model.architecture.sizes[-1]), model.architecture.dtype)
+    learnt = Examples(examples.X, given, examples.weights)
+    for step in range(len(rates)):
+        part = slice(step * batch_size, min((step + 1) * batch_size, len(order)))
+        one, rows = slice(step, step + 1), order[part]
+        own, given[rows] = _evaluated(model, examples, rows, rule.objective, keys[:, part])
+        weights = None if examples.weights is None else examples.weights[rows]
+        losses[step] = _weighted(own, weights)
+        if not np.isfinite(losses[step]) or not _steps(
+            model, learnt, rows, batch_size, rates[one], rule, keys[:, part], state, np.empty(1)
+        ):
+            return step
+    return len(rates)
+
+
+def _steps(
+    model: Model,
+    learnt: Examples,
+    order: Array,
+    batch_size: int,
+    rates: Array,
+    rule: UpdateRule,
+    keys: Array,
+    state: OptimizerState,
+    losses: Array,
+) -> int:
+    """Take steps as `train_steps` does, for a loss of the kernels' or given gradients."""
+    dtype = model.architecture.dtype
+    numbers = step_numbers(rates, batch_size, len(order), rule, state.steps, dtype)
     made = _as_before(model, STEPS, learnt, rule, len(order), batch_size)
     if made is not None:
-        numbers = _step_numbers(made, rates, batch_size, len(order), state)
+        made.remember(state)
         steps = _run(made, order, keys, numbers, losses)
         model.prepared[STEPS] = made
         state.steps += steps
         return steps
-    task: dict[str, Any] = {
-        "learning": True,
-        "updating": True,
-        "objective": rule.objective,
-        "rule": rule,
-    }
-    with _Call(model, examples.X, batch_size, order, **task) as call:
-        numbers = _step_numbers(call.plan, rates, batch_size, len(order), state)
+    task: dict[str, Any] = {"learning": True, "updating": True, "rule": rule}
+    with _Call(model, learnt.X, batch_size, order, objective=rule.objective, **task) as call:
+        call.plan.remember(state)
         steps = call.run(learnt, keys, numbers, losses)
         call.stay_about(learnt, rule)
     state.steps += steps
@@ -215,7 +225,7 @@ def _as_before(
     model: Model,
     key: tuple[object, ...],
     examples: Examples,
-    rule: UpdateRule | None,
+    how: UpdateRule | Objective | None,
     rows: int,
     batch_size: int,
 ) -> Plan | None:
@@ -224,24 +234,10 @@ def _as_before(
     In small epochs call follows call, and only the order is new, or not even that.
     """
     made: Plan | None = model.prepared.pop(key, None)
-    if made is None or made.is_about(examples, rule, rows, batch_size):
+    if made is None or made.is_about(examples, how, rows, batch_size):
         return made
     model.prepared[key] = made
     return None
-
-
-def _step_numbers(
-    made: Plan, rates: Array, batch_size: int, rows: int, state: OptimizerState
-) -> Array:
-    """Return the numbers that change from step to step, and say what the optimizer remembers."""
-    made.remember(state)
-    rule, dtype = made.task.rule, made.work.dtype
-    assert rule is not None
-    last = rows - batch_size * (len(rates) - 1)
-    if made.plain:
-        return plan.plain_step_numbers(rates, batch_size, last, rule.objective.l2, dtype)
-    numbers = plan.step_numbers(rates, batch_size, last, rule.optimizer, state.steps)
-    return numbers.astype(dtype, copy=False)
 
 
 def _run(
@@ -262,7 +258,6 @@ def _run(
 def _learnt(
     model: Model,
     examples: Examples,
-    order: Array = EVERY_ROW,
     objective: Objective = NO_PENALTY,
     keys: Array = dropout.NO_KEYS,
 ) -> tuple[Array | None, Examples]:
@@ -271,17 +266,29 @@ def _learnt(
     Of named losses the kernels learn from the targets. A function of the user's gives the gradients
     with respect to the outputs instead.
     """
-    loss, X = model.architecture.loss, examples.X
-    if isinstance(loss, str):
+    if isinstance(model.architecture.loss, str):
         return None, examples
-    rows = order.astype(np.int64) if len(order) else np.arange(len(X), dtype=np.int64)
-    out = np.empty((len(rows), model.architecture.sizes[-1]), model.architecture.dtype)
-    with _Call(model, X, BLOCK, order, objective=objective) as call:
-        call.run(keys=keys, out=out)
-    values, slopes = evaluated(loss, out, _matrix(model, examples.Y[rows]))
-    given = np.empty((len(X), out.shape[1]), out.dtype)  # but for these rows it is not touched
-    given[rows] = slopes
-    return values, Examples(X, given, examples.weights)
+    every = np.arange(len(examples.X), dtype=np.int64)
+    values, slopes = _evaluated(model, examples, every, objective, keys)
+    return values, Examples(examples.X, slopes, examples.weights)
+
+
+def _evaluated(
+    model: Model, examples: Examples, rows: Array, objective: Objective, keys: Array
+) -> tuple[Array, Array]:
+    """Return the losses of some rows and their gradients, by a function of the user's."""
+    loss, dtype = model.architecture.loss, model.architecture.dtype
+    assert not isinstance(loss, str)
+    out = np.empty((len(rows), model.architecture.sizes[-1]), dtype)
+    made = _as_before(model, OUTPUTS, examples, objective, len(rows), BLOCK)
+    if made is not None:
+        _run(made, rows, keys, NOTHING[dtype][0], np.empty(-(-len(rows) // BLOCK)), out)
+        model.prepared[OUTPUTS] = made
+    else:
+        with _Call(model, examples.X, BLOCK, rows, objective=objective) as call:
+            call.run(keys=keys, out=out)
+            call.stay_about(examples, objective)
+    return evaluated(loss, out, _matrix(model, examples.Y[rows]))
 
 
 def _matrix(model: Model, Y: Array) -> Array:
@@ -348,30 +355,30 @@ class _Call:
         self,
         examples: Examples | None = None,
         keys: Array = dropout.NO_KEYS,
-        step_numbers: Array | None = None,
+        numbers: Array | None = None,
         losses: Array | None = None,
         out: Array | None = None,
     ) -> int:
         """Go through the rows in batches; return how many were taken, see `batches.run`."""
         batches_of_all = -(-self.rows // self.batch_size)
-        if step_numbers is None:
-            step_numbers = NOTHING[self.model.architecture.dtype][0]
+        if numbers is None:
+            numbers = NOTHING[self.model.architecture.dtype][0]
         if losses is None:
             losses = np.empty(batches_of_all)
         self.plan.read(self.X, examples, self.rows, self.batch_size)
         self.plan.leave_zeros_out(self.sparse)
         start = time.perf_counter()
         with threads.region(self.plan.task.threads):
-            taken = _run(self.plan, self.order, keys, step_numbers, losses, out)
+            taken = _run(self.plan, self.order, keys, numbers, losses, out)
         if self.trial is not None:
             seconds = time.perf_counter() - start
             self.trial.record(self.plan.task.threads, seconds / batches_of_all)
         return taken
 
-    def stay_about(self, examples: Examples, rule: UpdateRule | None = None) -> None:
+    def stay_about(self, examples: Examples, how: UpdateRule | Objective | None = None) -> None:
         """Let the next call for this take the plan as it is, if it takes one thread again."""
         if self.trial is None:
-            self.plan.stay_about(examples, rule, self.rows, self.batch_size)
+            self.plan.stay_about(examples, how, self.rows, self.batch_size)
 
     def rows_at(self, start: int, stride: int, like: Array) -> Array:
         """Return a view of rows in the work array, as many and as long as those of an array."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import weakref
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from fastnn.model.architecture import Architecture, Layer, padded
 from fastnn.model.model import Model
 from fastnn.model.optimizer_state import OptimizerState
 from fastnn.model.parameters import Parameters, aligned_zeros
-from fastnn.optimizers import PLAIN, SGD, Adam, AdamW, Optimizer, RMSprop
+from fastnn.optimizers import PLAIN, SGD, RMSprop
 
 KINDS = {
     np.dtype("f4"): layout.FLOAT32, np.dtype("f8"): layout.FLOAT64, np.dtype("u1"): layout.UINT8
@@ -100,7 +100,7 @@ class Plan:
         self.result = model.vector if gradient is None else gradient.vector
         self._lists = np.empty(0, np.int32)
         self._state: OptimizerState | None = None
-        self._about: tuple[weakref.ref[Examples], UpdateRule | None, int, int] | None = None
+        self._about: tuple[weakref.ref[Examples], Any, int, int] | None = None
         self.record = record = np.zeros(1, layout.plan_dtype(dtype))
         record["functions"] = functions.addresses(dtype, names)[0]
         self._kept: list[Array] = []
@@ -160,19 +160,19 @@ class Plan:
         record["rows"], record["batch_size"] = rows, batch_size
 
     def is_about(
-        self, examples: Examples, rule: UpdateRule | None, rows: int, batch_size: int
+        self, examples: Examples, how: UpdateRule | Objective | None, rows: int, batch_size: int
     ) -> bool:
         """Tell whether it is right for such steps as it is; see `stay_about`."""
         if self._about is None:
             return False
-        learnt, known, *sizes = self._about
-        return learnt() is examples and known is rule and sizes == [rows, batch_size]
+        learnt, *others = self._about
+        return learnt() is examples and others[0] is how and others[1:] == [rows, batch_size]
 
     def stay_about(
-        self, examples: Examples, rule: UpdateRule | None, rows: int, batch_size: int
+        self, examples: Examples, how: UpdateRule | Objective | None, rows: int, batch_size: int
     ) -> None:
         """Remember for what steps it is right, but do not keep the data in memory."""
-        self._about = weakref.ref(examples), rule, rows, batch_size
+        self._about = weakref.ref(examples), how, rows, batch_size
 
     def remember(self, state: OptimizerState) -> None:
         """Say what the optimizer remembers."""
@@ -218,35 +218,6 @@ def numbers_of(
         "second_memory": optimizer.beta2,
         "epsilon": optimizer.epsilon,
     }
-
-
-def plain_step_numbers(rates: Array, size: int, last: int, l2: float, dtype: np.dtype) -> Array:
-    """Return alpha and beta of each step of plain gradient descent: (steps, 2).
-
-    The batches have ``size`` rows, the last one ``last``.
-    """
-    numbers = np.empty((len(rates), 2), dtype)
-    numbers[:, 0] = rates / -size
-    numbers[-1, 0] = rates[-1] / -last
-    numbers[:, 1] = 1 - rates * l2 if l2 else 1
-    return numbers
-
-
-def step_numbers(rates: Array, size: int, last: int, optimizer: Optimizer, before: int) -> Array:
-    """Return `layout.STEP_NUMBERS` of each step, so many of which were taken before."""
-    numbers = np.empty((len(rates), len(layout.STEP_NUMBERS)))
-    numbers[:] = 1 / size, 0, 0, 0, 1, 1  # alpha, beta, rate, look_ahead, correction, decay
-    numbers[-1, 0] = 1 / last
-    numbers[:, 2] = rates
-    if isinstance(optimizer, SGD) and optimizer.nesterov:
-        numbers[:, 3] = rates
-    if isinstance(optimizer, Adam):
-        t = np.arange(before + 1, before + 1 + len(rates), dtype=np.int64)
-        numbers[:, 2] /= 1 - optimizer.beta1**t
-        numbers[:, 4] /= np.sqrt(1 - optimizer.beta2**t)
-    if isinstance(optimizer, AdamW):
-        numbers[:, 5] -= rates * optimizer.weight_decay
-    return numbers
 
 
 def sums_of_squares(layer: Layer) -> int:
