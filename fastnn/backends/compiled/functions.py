@@ -35,6 +35,7 @@ UNITS: dict[str, Unit] = {
     "give": outputs.give,
     "phase": batches.phase,
     # Compiled when first needed, as not all need them.
+    "softmax_of_rows": outputs.softmax_of_rows,
     "error": outputs.error,
     "squash": outputs.squash,
     "binary": outputs.binary,
@@ -51,7 +52,9 @@ UNITS: dict[str, Unit] = {
 ALWAYS = ("product", "sparse_product", "gather", "finish", "take", "give", "phase")
 OF_ONE_ROW = ("forward_one", "one_row")
 # What outputs need, and what losses do that others need not.
-OF_OUTPUTS = {"sigmoid": ("squash",), "exponential": ("squash",)}
+OF_OUTPUTS = {
+    "softmax": ("softmax_of_rows",), "sigmoid": ("squash",), "exponential": ("squash",)
+}  # fmt: skip
 OF_LOSSES: dict[object, tuple[str, ...]] = {
     "cross_entropy": (), "binary_cross_entropy": ("binary",), "poisson": ("poisson",)
 }  # fmt: skip

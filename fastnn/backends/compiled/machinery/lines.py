@@ -161,6 +161,22 @@ def store(typingctx, address, line):
     return types.void(types.intp, line), codegen
 
 
+@intrinsic
+def move_quarter(typingctx, source, target, like):
+    """Copy as many numbers as a quarter of a line has from an address to another."""
+
+    def codegen(context, builder, signature, args):
+        source, target, _ = args
+        whole = _vector(signature.args[2])
+        vector = ir.VectorType(whole.element, whole.count // 4)
+        value = builder.load(_pointer(builder, source, vector))
+        value.align = _itemsize(vector)
+        builder.store(value, _pointer(builder, target, vector)).align = value.align
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp, like), codegen
+
+
 def _first(builder: ir.IRBuilder, count: ir.Value, vector: ir.VectorType) -> ir.Value:
     """Return the mask of the first lanes, so many."""
     integers = ir.VectorType(I32, vector.count)
@@ -324,7 +340,7 @@ def _to_columns(builder, rows, row_bytes, columns, square, number):
         pieces = evens + odds
     places = _places(builder, columns, ir.Constant(I64, LINE), square, vector)
     for value, pointer in zip(pieces, places, strict=True):
-        builder.store(value, pointer).align = LINE
+        builder.store(value, pointer).align = size
 
 
 def _to_rows(builder, rows, row_bytes, columns, square, number):
