@@ -1,34 +1,43 @@
 """The last layer on a block of rows: outputs, losses, and the deltas that go backward.
 
-What to do is decided once for all rows; what only some losses need are units of their own. Rows of
-more outputs than a line has numbers are gone through in lines, and those behind the last output
-count as nothing and become 0. Of fewer outputs, as many rows as a line has numbers are turned into
-columns first, so that a line holds one output of each row, and no number is in vain; the same code
-goes through either, which is a `strip`.
+What to do is decided once for all rows; what only some outputs or losses need are units of their
+own, compiled when they are first needed.
 """
 
 from __future__ import annotations
 
 import math
 
-from numba import int64, types
+from numba import int64
 
 from fastnn.activations import EXPONENTIAL, IDENTITY, SIGMOID, SOFTMAX
 from fastnn.backends.compiled.kernels import elementary
-from fastnn.backends.compiled.kernels.inputs import call_gather
 from fastnn.backends.compiled.kernels.layout import (
     BATCH,
-    FLOAT32,
-    FLOAT64,
     LABELS,
     NONE,
     SHARE,
-    integers,
     layers_of,
     numbers,
     plan_type,
     reals,
-    row_of,
+)
+from fastnn.backends.compiled.kernels.strips import (
+    STRIP,
+    TARGETS_AT,
+    WEIGHTS_AT,
+    call_give,
+    call_take,
+    copy,
+    finish_strip,
+    label_of,
+    last_of,
+    rows_of_strip,
+    smoothing_of,
+    strip,
+    targets_of,
+    up_to_a_line,
+    weight_of,
 )
 from fastnn.backends.compiled.machinery.jit import serial, unit
 from fastnn.backends.compiled.machinery.lines import (
@@ -39,30 +48,19 @@ from fastnn.backends.compiled.machinery.lines import (
     larger,
     largest_of,
     load,
-    load_part,
-    move_quarter,
+    number_at,
+    put_number,
     room,
     store,
     sum_of,
-    to_columns,
-    to_rows,
     where_below,
 )
 from fastnn.backends.compiled.machinery.vector_ir import itemsize_of
 from fastnn.losses import BINARY_CROSS_ENTROPY, CROSS_ENTROPY, GIVEN, MAE, MSE, POISSON
 
-# The memory of a strip of columns, in lines: outputs, targets or deltas, weights or losses, and
-# rows where there are fewer than the strip has. No line has more numbers than this.
-MOST = 16
-TARGETS_AT, WEIGHTS_AT, ROWS_AT, STRIP = MOST, 2 * MOST, 2 * MOST + 1, 3 * MOST + 1
-
 
 def _types(number):
     return plan_type(number), BATCH, SHARE
-
-
-def _strip_types(number):
-    return plan_type(number), BATCH, types.int64, types.int64, types.int64, types.boolean
 
 
 @unit(_types)
@@ -94,206 +92,6 @@ def finish(plan, batch, share):
 
 
 call_finish = finish.call
-
-
-@serial
-def outputs_at(plan, r):
-    """Return where a row of the last layer's outputs is."""
-    layer = layers_of(plan)[plan.depth - 1]
-    return plan.work + itemsize_of(plan.alpha) * (layer.outputs + r * layer.stride)
-
-
-@serial
-def deltas_at(plan, r):
-    """Return where a row of the last layer's deltas is."""
-    layer = layers_of(plan)[plan.depth - 1]
-    return plan.work + itemsize_of(plan.alpha) * (layer.deltas + r * layer.stride)
-
-
-@serial
-def targets_of(plan, place, deltas):
-    """Return where the targets of a row of the order are, if need be in the row of deltas."""
-    source, itemsize = plan.targets, itemsize_of(plan.alpha)
-    row = row_of(plan, place)
-    own = FLOAT32 if itemsize == 4 else FLOAT64
-    if source.kind == own and source.column_bytes == itemsize:
-        return source.address + row * source.row_bytes
-    outputs = layers_of(plan)[plan.depth - 1].fan_out
-    target = numbers(deltas, outputs, plan.alpha)
-    call_gather(plan.functions.gather, (source, row, target, outputs))
-    return deltas
-
-
-@serial
-def up_to_a_line(address, count, like):
-    """Return a line of numbers, the first of which, so many, are read."""
-    return load(address, like) if count >= lanes_of(like) else load_part(address, count, like)
-
-
-@serial
-def weight_of(plan, place):
-    """Return the weight of a row of the order."""
-    if plan.row_weights == 0:
-        return type(plan.alpha)(1)
-    row = row_of(plan, place)
-    return numbers(plan.row_weights, row + 1, plan.alpha)[row]
-
-
-@serial
-def label_of(plan, place):
-    """Return the label of the row at a place of the order."""
-    address = plan.targets.address + row_of(plan, place) * plan.targets.row_bytes
-    return integers(address, 1)[0]
-
-
-@serial
-def smoothing_of(plan, classes):
-    """Return what targets are multiplied by, and what is then added."""
-    smoothing = plan.smoothing
-    return type(smoothing)(1) - smoothing, smoothing / type(smoothing)(classes)
-
-
-@unit(_strip_types)
-def take(plan, batch, first, stop, memory, learning):
-    """Turn rows, as many as a line has numbers or up to the last, into a strip of columns.
-
-    For learning, targets become columns, too, and the weights of the rows a line.
-    """
-    layer, like = layers_of(plan)[plan.depth - 1], plan.alpha
-    outputs, lanes, row_bytes = layer.fan_out, lanes_of(like), itemsize_of(like) * layer.stride
-    zero, one, half = type(like)(0), type(like)(1), type(like)(0.5)
-    rows, targets = memory + LINE * ROWS_AT, memory + LINE * TARGETS_AT
-    weights = numbers(memory + LINE * WEIGHTS_AT, lanes, like)
-    kind, count = plan.targets.kind, min(lanes, stop - first)
-    if count == lanes:
-        to_columns(outputs_at(plan, first), row_bytes, memory, outputs, like)
-    else:
-        for i in range(count):
-            store(rows + LINE * i, load(outputs_at(plan, first + i), like))
-        for i in range(count, lanes):
-            store(rows + LINE * i, filled(zero))
-        to_columns(rows, int64(LINE), memory, outputs, like)
-    if not learning:
-        return
-    for i in range(lanes):
-        weights[i] = one
-    if plan.row_weights != 0:
-        for i in range(count):
-            weights[i] = weight_of(plan, batch.first + first + i)
-    if kind == LABELS:
-        labels = numbers(rows, lanes, like)
-        for i in range(count):
-            labels[i] = label_of(plan, batch.first + first + i)
-        for i in range(count, lanes):
-            labels[i] = zero
-        for j in range(lanes):
-            far = abs(load(rows, like) - type(like)(j))
-            store(targets + LINE * j, where_below(far, half, filled(one), filled(zero)))
-    else:
-        for i in range(count):
-            row = targets_of(plan, batch.first + first + i, deltas_at(plan, first + i))
-            store(rows + LINE * i, up_to_a_line(row, outputs, like))
-        for i in range(count, lanes):
-            store(rows + LINE * i, filled(zero))
-        to_columns(rows, int64(LINE), targets, outputs, like)
-
-
-call_take = take.call
-
-
-@unit(_strip_types)
-def give(plan, batch, first, stop, memory, learning):
-    """Turn a strip of columns into rows again: outputs, and after learning deltas and losses.
-
-    Outputs that are asked for go right there, and others are not kept after learning.
-    """
-    outputs, like = layers_of(plan)[plan.depth - 1].fan_out, plan.alpha
-    lanes, itemsize = lanes_of(like), itemsize_of(like)
-    count = min(lanes, stop - first)
-    if plan.outputs != 0 and (learning or plan.targets.kind == NONE):
-        out, row_bytes = (
-            plan.outputs + itemsize * (batch.first + first) * outputs,
-            itemsize * outputs,
-        )
-        # More than a row may be written, over the next ones, but not behind the last.
-        if first + 2 * lanes <= stop:
-            to_rows(out, row_bytes, memory, outputs, like)
-        else:
-            rows = memory + LINE * ROWS_AT
-            to_rows(rows, int64(LINE), memory, outputs, like)
-            for i in range(count):
-                values = numbers(rows + LINE * i, outputs, like)
-                target = numbers(out + row_bytes * i, outputs, like)
-                for j in range(outputs):
-                    target[j] = values[j]
-    elif not learning:
-        give_rows(plan, outputs_at(plan, first), count, memory, memory)
-    if learning:
-        give_rows(plan, deltas_at(plan, first), count, memory + LINE * TARGETS_AT, memory)
-        losses = reals(plan.row_losses, batch.count)
-        of_rows = numbers(memory + LINE * WEIGHTS_AT, count, like)
-        for i in range(count):
-            losses[first + i] = of_rows[i]
-
-
-@serial
-def give_rows(plan, address, count, columns, memory):
-    """Turn columns into rows of the work array."""
-    layer, like = layers_of(plan)[plan.depth - 1], plan.alpha
-    row_bytes, rows = itemsize_of(like) * layer.stride, memory + LINE * ROWS_AT
-    if count == lanes_of(like):
-        to_rows(address, row_bytes, columns, layer.fan_out, like)
-    else:
-        to_rows(rows, int64(LINE), columns, layer.fan_out, like)
-        for i in range(count):
-            part = first_of(load(rows + LINE * i, like), layer.fan_out, type(like)(0))
-            store(address + row_bytes * i, part)
-
-
-call_give = give.call
-
-
-@serial
-def rows_of_strip(outputs, lanes):
-    """Return how many rows a strip has."""
-    return lanes if outputs <= lanes else int64(1)
-
-
-@serial
-def strip(plan, batch, first, stop, memory, learning):
-    """Return where a strip's outputs, targets and deltas are, its numbers in each, and weights.
-
-    Targets, which are there only for learning, may be where the deltas are. A strip of columns has
-    a line of numbers for each output.
-    """
-    outputs, like = layers_of(plan)[plan.depth - 1].fan_out, plan.alpha
-    lanes, weights = lanes_of(like), filled(type(like)(1))
-    if outputs <= lanes:
-        call_take(plan.functions.take, (plan, batch, first, stop, memory, learning))
-        row, deltas, width = memory, memory + LINE * TARGETS_AT, outputs * lanes
-        targets = deltas
-        if learning:
-            weights = load(memory + LINE * WEIGHTS_AT, like)
-    else:
-        row, deltas, width = outputs_at(plan, first), deltas_at(plan, first), outputs
-        targets = deltas
-        if learning:
-            place = batch.first + first
-            weights = filled(weight_of(plan, place))
-            if plan.targets.kind != LABELS:
-                targets = targets_of(plan, place, deltas)
-    return row, targets, deltas, width, weights
-
-
-@serial
-def finish_strip(plan, batch, first, stop, memory, learning, values):
-    """Write the losses of a strip, of which a line has a part of each sum, and its outputs."""
-    outputs, like = layers_of(plan)[plan.depth - 1].fan_out, plan.alpha
-    if outputs <= lanes_of(like):
-        store(memory + LINE * WEIGHTS_AT, values)
-        call_give(plan.functions.give, (plan, batch, first, stop, memory, learning))
-    elif learning:
-        reals(plan.row_losses, batch.count)[first] = sum_of(values)
 
 
 @serial
@@ -337,7 +135,8 @@ def softmax_of_rows(plan, batch, share):
 
     Each of the steps is for some rows, as one row has to wait for the sums of the step before.
     """
-    outputs, like, memory = layers_of(plan)[plan.depth - 1].fan_out, plan.alpha, room(STRIP)
+    of_outputs, of_deltas, row_bytes, outputs = last_of(plan)
+    like, memory = plan.alpha, room(STRIP)
     lanes, itemsize = lanes_of(like), itemsize_of(like)
     zero, one, lowest = type(like)(0), type(like)(1), type(like)(-math.inf)
     kind, losses = plan.targets.kind, reals(plan.row_losses, batch.count)
@@ -352,27 +151,28 @@ def softmax_of_rows(plan, batch, share):
     for first in range(share.start, share.stop, lanes):
         count = min(lanes, share.stop - first)
         for i in range(count):
-            row = outputs_at(plan, first + i)
+            row = of_outputs + row_bytes * (first + i)
             highest = load(row, like)
             for j in range(lanes, outputs, lanes):
                 z = first_of(load(row + itemsize * j, like), outputs - j, lowest)
                 highest = larger(highest, z)
             peaks[i] = largest_of(highest)
         for i in range(count):
-            row, place = outputs_at(plan, first + i), batch.first + first + i
+            place, row = batch.first + first + i, of_outputs + row_bytes * (first + i)
+            deltas = of_deltas + row_bytes * (first + i)
             targets, peak = int64(0), filled(peaks[i])
             total, mass, dot = filled(zero), filled(zero), filled(zero)
             if by_label:
-                dots[i] = numbers(row, outputs, like)[label_of(plan, place)] - peaks[i]
+                dots[i] = number_at(row + itemsize * label_of(plan, place), like) - peaks[i]
             elif by_target:
-                targets = targets_of(plan, place, deltas_at(plan, first + i))
+                targets = targets_of(plan, place, deltas, outputs)
             for j in range(0, outputs, lanes):
                 here = itemsize * j
                 z = load(row + here, like) - peak
                 if by_target:
                     t = up_to_a_line(targets + here, outputs - j, like) * keep + portion
                     t = first_of(t, outputs - j, zero)
-                    store(deltas_at(plan, first + i) + here, t)
+                    store(deltas + here, t)
                     mass, dot = mass + t, dot + first_of(t * z, outputs - j, zero)
                 e = first_of(elementary.exp(z), outputs - j, zero)
                 store(row + here, e)
@@ -391,7 +191,8 @@ def softmax_of_rows(plan, batch, share):
             for i in range(count):
                 losses[first + i] = numbers(memory + 5 * LINE, lanes, like)[i]
         for i in range(count):
-            row, deltas = outputs_at(plan, first + i), deltas_at(plan, first + i)
+            row = of_outputs + row_bytes * (first + i)
+            deltas = of_deltas + row_bytes * (first + i)
             scale = filled(scales[i])
             for j in range(0, outputs, lanes):
                 here = itemsize * j
@@ -402,47 +203,11 @@ def softmax_of_rows(plan, batch, share):
                 if learning:
                     store(deltas + here, a * filled(weights[i]))
             if by_label:
-                label = label_of(plan, batch.first + first + i)
-                a = numbers(row, outputs, like)[label]
-                numbers(deltas, outputs, like)[label] = (a - one) * weights[i]
+                here = itemsize * label_of(plan, batch.first + first + i)
+                put_number(deltas + here, (number_at(row + here, like) - one) * weights[i])
 
 
 call_softmax_of_rows = softmax_of_rows.call
-
-
-@serial
-def copy(plan, batch, share):
-    """Copy outputs to the plan's.
-
-    Rows lie there without gaps: more than a row may be written, over the next ones, before they are
-    copied, but not behind the last.
-    """
-    layer, like = layers_of(plan)[plan.depth - 1], plan.alpha
-    outputs, lanes, itemsize = layer.fan_out, lanes_of(like), itemsize_of(like)
-    end = plan.outputs + itemsize * (batch.first + share.stop) * outputs
-    start = share.start
-    if outputs == 1:  # a column is a line of them
-        for r in range(start, share.stop - lanes + 1, lanes):
-            out = plan.outputs + itemsize * (batch.first + r)
-            to_columns(outputs_at(plan, r), itemsize * layer.stride, out, outputs, like)
-            start = r + lanes
-    elif 4 * outputs <= lanes:
-        while start * outputs + lanes <= share.stop * outputs:
-            out = plan.outputs + itemsize * (batch.first + start) * outputs
-            move_quarter(outputs_at(plan, start), out, like)
-            start += 1
-    for r in range(start, share.stop):
-        row = outputs_at(plan, r)
-        out = plan.outputs + itemsize * (batch.first + r) * outputs
-        for j in range(0, outputs, lanes):
-            here, there = row + itemsize * j, out + itemsize * j
-            if there + LINE <= end:
-                store(there, load(here, like))
-            else:
-                count = min(lanes, outputs - j)
-                values, target = numbers(here, count, like), numbers(there, count, like)
-                for i in range(count):
-                    target[i] = values[i]
 
 
 @unit(_types)
