@@ -17,10 +17,12 @@ from fastnn.backends.compiled.kernels import (
     one_row,
     outputs,
     products,
+    strips,
     update,
 )
 from fastnn.backends.compiled.kernels.layout import FUNCTIONS
 from fastnn.backends.compiled.machinery.jit import Unit
+from fastnn.backends.compiled.machinery.lines import LINE
 from fastnn.backends.contract import Objective, UpdateRule
 from fastnn.model.model import Model
 from fastnn.optimizers import PLAIN
@@ -31,10 +33,11 @@ UNITS: dict[str, Unit] = {
     "sparse_product": products.product_of_sparse,
     "gather": inputs.gather,
     "finish": outputs.finish,
-    "take": outputs.take,
-    "give": outputs.give,
+    "take": strips.take,
+    "give": strips.give,
     "phase": batches.phase,
     # Compiled when first needed, as not all need them.
+    "softmax_of_rows": outputs.softmax_of_rows,
     "error": outputs.error,
     "squash": outputs.squash,
     "binary": outputs.binary,
@@ -92,6 +95,9 @@ def needed(
     hidden = model.architecture.activations[:-1]
     if any(name not in WITHOUT_KERNEL for name in hidden) or objective.drops:
         names.add("activate")
+    row = model.architecture.layers[-1].fan_out * model.architecture.dtype.itemsize
+    if model.architecture.activations[-1] == "softmax" and row > LINE:
+        names.add("softmax_of_rows")
     names.update(OF_OUTPUTS.get(model.architecture.activations[-1], ()))
     names.update(OF_LOSSES.get(model.architecture.loss, ("error",)))
     if one_row:

@@ -79,6 +79,7 @@ FUNCTIONS = _record(
         "take",
         "give",
         "phase",
+        "softmax_of_rows",
         "error",
         "squash",
         "binary",

@@ -50,7 +50,8 @@ def number_of(kind: Any) -> Any:
     return kind.number if isinstance(kind, Line) else kind
 
 
-def _vector(number: Any) -> ir.VectorType:
+def vector_of(number: Any) -> ir.VectorType:
+    """Return LLVM's type of a line."""
     element = IR_TYPES[number]
     return ir.VectorType(element, 8 * LINE // _bits(element))
 
@@ -58,13 +59,13 @@ def _vector(number: Any) -> ir.VectorType:
 @register_model(Line)
 class _LineModel(models.PrimitiveModel):  # type: ignore[misc]
     def __init__(self, manager: Any, kind: Line) -> None:
-        super().__init__(manager, kind, _vector(kind.number))
+        super().__init__(manager, kind, vector_of(kind.number))
 
 
 @lower_cast(types.Float, Line)
 def _splat_number(context, builder, given, wanted, value):
     number = context.cast(builder, value, given, wanted.number)
-    return _splat(builder, number, _vector(wanted.number))
+    return _splat(builder, number, vector_of(wanted.number))
 
 
 def _define(function: Any, count: int, emit: Callable[..., ir.Value]) -> None:
@@ -103,7 +104,7 @@ def lanes_of(typingctx, like):
     """Return how many numbers of that type a line holds, a constant."""
 
     def codegen(context, builder, signature, args):
-        return ir.Constant(I64, _vector(signature.args[0]).count)
+        return ir.Constant(I64, vector_of(signature.args[0]).count)
 
     return types.intp(like), codegen
 
@@ -113,7 +114,7 @@ def filled(typingctx, x):
     """Return a line of a number."""
     line = Line(x)
     return line(x), lambda context, builder, signature, args: _splat(
-        builder, args[0], _vector(signature.args[0])
+        builder, args[0], vector_of(signature.args[0])
     )
 
 
@@ -140,7 +141,7 @@ def load(typingctx, address, like):
     line = Line(like)
 
     def codegen(context, builder, signature, args):
-        vector = _vector(signature.args[1])
+        vector = vector_of(signature.args[1])
         value = builder.load(_pointer(builder, args[0], vector))
         value.align = _itemsize(vector)
         return value
@@ -161,6 +162,44 @@ def store(typingctx, address, line):
     return types.void(types.intp, line), codegen
 
 
+@intrinsic
+def number_at(typingctx, address, like):
+    """Return the number at an address, of the type of another."""
+
+    def codegen(context, builder, signature, args):
+        return builder.load(builder.inttoptr(args[0], args[1].type.as_pointer()))
+
+    return like(types.intp, like), codegen
+
+
+@intrinsic
+def put_number(typingctx, address, number):
+    """Write a number to an address."""
+
+    def codegen(context, builder, signature, args):
+        address, number = args
+        builder.store(number, builder.inttoptr(address, number.type.as_pointer()))
+        return context.get_dummy_value()
+
+    return types.void(types.intp, number), codegen
+
+
+@intrinsic
+def move_quarter(typingctx, source, target, like):
+    """Copy as many numbers as a quarter of a line has from an address to another."""
+
+    def codegen(context, builder, signature, args):
+        source, target, _ = args
+        whole = vector_of(signature.args[2])
+        vector = ir.VectorType(whole.element, whole.count // 4)
+        value = builder.load(_pointer(builder, source, vector))
+        value.align = _itemsize(vector)
+        builder.store(value, _pointer(builder, target, vector)).align = value.align
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp, like), codegen
+
+
 def _first(builder: ir.IRBuilder, count: ir.Value, vector: ir.VectorType) -> ir.Value:
     """Return the mask of the first lanes, so many."""
     integers = ir.VectorType(I32, vector.count)
@@ -175,7 +214,7 @@ def load_part(typingctx, address, count, like):
 
     def codegen(context, builder, signature, args):
         address, count, _ = args
-        vector = _vector(signature.args[2])
+        vector = vector_of(signature.args[2])
         kind = f"v{vector.count}f{8 * _itemsize(vector)}"
         mask = _first(builder, count, vector)
         function = cgutils.get_or_insert_function(
@@ -262,95 +301,3 @@ def room(typingctx, lines):
         return builder.ptrtoint(memory, I64)
 
     return types.intp(lines), codegen
-
-
-def _shuffled(builder: ir.IRBuilder, x: ir.Value, y: ir.Value, lanes: list[int]) -> ir.Value:
-    mask = ir.Constant(ir.VectorType(I32, len(lanes)), lanes)
-    return builder.shuffle_vector(x, y, mask)
-
-
-def _squares(number: Any) -> list[int]:
-    """Return how many columns are moved at once: all of a line's, a quarter, or one."""
-    lanes = _vector(number).count
-    return [1, lanes // 4, lanes]
-
-
-def _turn(emit: Callable[[ir.IRBuilder, ir.Value, ir.Value, ir.Value, int, Any], None]) -> Any:
-    """Make the intrinsic that moves columns, of a number known when it runs."""
-
-    @intrinsic
-    def turn(typingctx, rows, row_bytes, columns, count, like):
-        def codegen(context, builder, signature, args):
-            rows, row_bytes, columns, count, _ = args
-            number = signature.args[-1]
-            end = builder.append_basic_block("end")
-            for square in _squares(number):
-                fits = builder.icmp_signed("<=", count, ir.Constant(I64, square))
-                with builder.if_then(fits):
-                    emit(builder, rows, row_bytes, columns, square, number)
-                    builder.branch(end)
-            builder.branch(end)
-            builder.position_at_end(end)
-            return context.get_dummy_value()
-
-        return types.void(*[types.intp] * 4, like), codegen
-
-    return turn
-
-
-def _places(
-    builder: ir.IRBuilder, address: ir.Value, step: ir.Value, count: int, kind: ir.Type
-) -> list[ir.Value]:
-    """Return pointers that are so many bytes apart."""
-    addresses = [builder.add(address, builder.mul(step, ir.Constant(I64, i))) for i in range(count)]
-    return [builder.inttoptr(each, kind.as_pointer()) for each in addresses]
-
-
-def _to_columns(builder, rows, row_bytes, columns, square, number):
-    vector = _vector(number)
-    lanes, size = vector.count, _itemsize(vector)
-    piece = ir.VectorType(vector.element, square)
-    pieces = []
-    for pointer in _places(builder, rows, row_bytes, lanes, piece):
-        pieces.append(builder.load(pointer))
-        pieces[-1].align = size
-    while len(pieces) > square:
-        both = list(range(2 * pieces[0].type.count))
-        pieces = [_shuffled(builder, *pieces[i : i + 2], both) for i in range(0, len(pieces), 2)]
-    for _ in range(square.bit_length() - 1):
-        pairs = [pieces[i : i + 2] for i in range(0, square, 2)]
-        evens = [_shuffled(builder, *pair, list(range(0, 2 * lanes, 2))) for pair in pairs]
-        odds = [_shuffled(builder, *pair, list(range(1, 2 * lanes, 2))) for pair in pairs]
-        pieces = evens + odds
-    places = _places(builder, columns, ir.Constant(I64, LINE), square, vector)
-    for value, pointer in zip(pieces, places, strict=True):
-        builder.store(value, pointer).align = LINE
-
-
-def _to_rows(builder, rows, row_bytes, columns, square, number):
-    vector = _vector(number)
-    lanes, size = vector.count, _itemsize(vector)
-    values = []
-    for pointer in _places(builder, columns, ir.Constant(I64, LINE), square, vector):
-        values.append(builder.load(pointer))
-        values[-1].align = LINE
-    half = square // 2
-    low = [lane // 2 + lanes * (lane % 2) for lane in range(lanes)]
-    high = [lane + lanes // 2 for lane in low]
-    for _ in range(square.bit_length() - 1):
-        pairs = [(values[i], values[i + half]) for i in range(half)]
-        values = [_shuffled(builder, *pair, mask) for pair in pairs for mask in (low, high)]
-    piece = ir.VectorType(vector.element, square)
-    for i, pointer in enumerate(_places(builder, rows, row_bytes, lanes, piece)):
-        value, first = values[i * square // lanes], i * square % lanes
-        part = _shuffled(builder, value, value, list(range(first, first + square)))
-        builder.store(part, pointer).align = size
-
-
-to_columns, to_rows = _turn(_to_columns), _turn(_to_rows)
-to_columns.__doc__ = """Write the first columns of as many rows as a line has numbers, as lines.
-
-``rows`` are so many bytes apart; ``columns`` is where the lines go, of which there is room for as
-many. At least ``count`` are written, the least of 1, a quarter of these and all of them.
-"""
-to_rows.__doc__ = "Write lines to the first columns of rows; the opposite of `to_columns`."
