@@ -13,9 +13,11 @@ from fastnn.checks.values import BLOCK
 from fastnn.checks.warning import warn
 from fastnn.model.architecture import Architecture
 
+ARRAYS = frozenset({np.ndarray, np.memmap})  # that neither mask elements nor name them
 LOOKED_AT = 64  # rows, to tell what numbers are
 BRIGHT = 2.0  # beyond this no pixel is that was divided by 255
 FAR = 1000.0  # standard deviations
+PIXEL = {np.dtype(kind): kind(1) / kind(255) for kind in (np.float32, np.float64)}
 FEWEST = 10  # rows, so that a single one is predicted at once and may be far away
 
 
@@ -102,12 +104,29 @@ def warn_of_other_units(
 
 
 def single_row(name: str, x: Any, architecture: Architecture, names: Names | None) -> Array:
-    """Return one row of any shape as a new vector in the network's dtype; see `features`."""
-    x = numbers(name, matched(name, x, names))
+    """Return one row of any shape and type as an array of as many numbers; see `features`."""
+    plain = type(x) in ARRAYS and x.dtype.kind in "biuf" and x.ndim
+    if not plain or x.size == 0:
+        x = numbers(name, matched(name, x, names))
     if x.size != architecture.sizes[0]:
         raise ValueError(f"{name} must have shape {architecture.sizes[:1]}; got {x.shape}")
-    row = readable(name, x.reshape(1, -1), architecture)[0].astype(architecture.dtype)
-    return row * (architecture.dtype.type(1) / 255) if x.dtype == np.uint8 else row
+    return x
+
+
+def converted(x: Array, dtype: np.dtype) -> Array:
+    """Return one row of numbers as a new vector; what is too large for its dtype is infinite."""
+    if x.ndim != 1:
+        x = x.reshape(-1)
+    if x.dtype == np.uint8:
+        return np.multiply(x, PIXEL[dtype], dtype=dtype)
+    if x.dtype.kind == "f" and x.dtype.itemsize > dtype.itemsize:
+        return _narrowed(x, dtype)
+    return x.astype(dtype)
+
+
+@np.errstate(over="ignore")
+def _narrowed(x: Array, dtype: np.dtype) -> Array:
+    return (x.astype(np.float64) if x.dtype.itemsize > 8 else x).astype(dtype)
 
 
 def writable_row(name: str, out: Any, architecture: Architecture) -> None:
