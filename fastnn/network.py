@@ -330,11 +330,7 @@ class Network(Inspectable):
             If an argument is not as described.
         """
         model = self.model
-        kept = model.prepared.get("single")
-        if kept is None:
-            a = model.architecture
-            single = backends.get(model.backend).single(model)
-            kept = model.prepared["single"] = single, a.dtype, a.sizes[:1], a.sizes[-1]
+        kept = model.prepared.get("single") or evaluation.single(model)
         single, dtype, shape, outputs = kept
         if out is None:
             out = np.empty(outputs, dtype)

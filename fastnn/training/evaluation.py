@@ -53,6 +53,17 @@ def outputs(model: Model, name: str, X: Any) -> Array:
     return out
 
 
+def single(model: Model) -> tuple[Any, np.dtype, tuple[int, ...], int]:
+    """Return the backend's function for one row, the row's dtype and shape, and the outputs' number.
+
+    The model keeps them for the next row.
+    """
+    a = model.architecture
+    found = backends.get(model.backend).single(model), a.dtype, a.sizes[:1], a.sizes[-1]
+    model.prepared["single"] = found
+    return found
+
+
 def warn_of_other_units(model: Model, name: str, features: Array) -> None:
     """Warn of numbers that are far from all that a model was trained on."""
     if model.pixels or model.input_scaler is not None:
