@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from types import ModuleType
 
@@ -36,6 +37,7 @@ def warmup(*dtypes: npt.DTypeLike) -> float:
     return float(sum(warm(np.dtype(name)) for name in names or ["float32"]))
 
 
+@functools.cache
 def get(name: str) -> ModuleType:
     """Return the backend of that name. It is imported here, as importing Numba takes a while."""
     return importlib.import_module(BACKENDS[name])

@@ -14,6 +14,7 @@ from fastnn.checks.warning import warn
 from fastnn.model.architecture import Architecture
 
 ARRAYS = frozenset({np.ndarray, np.memmap})  # that neither mask elements nor name them
+READABLE = frozenset(map(np.dtype, (np.float32, np.float64, np.uint8)))  # by the kernels
 LOOKED_AT = 64  # rows, to tell what numbers are
 BRIGHT = 2.0  # beyond this no pixel is that was divided by 255
 FAR = 1000.0  # standard deviations
@@ -42,6 +43,9 @@ def features(
     such as images, become flat. Infinity and NaN are refused if ``finite``.
     """
     columns = architecture.sizes[0]
+    known = type(X) is np.ndarray and X.dtype in READABLE
+    if known and X.ndim == 2 and X.shape[1] == columns and len(X):  # soon, for few rows
+        return readable(name, X, architecture, finite, names) if finite else X
     one_row = type(X) is not np.ndarray and is_row(X) and not is_frame(X) and columns > 1
     X = numbers(name, matched(name, X, names))
     if one_row and X.shape == (columns,):
@@ -183,7 +187,7 @@ def readable(
     names: Names | None = None,
 ) -> Array:
     """Return a matrix in a type that the kernels read; refuse NaN and infinity if ``finite``."""
-    if array.dtype not in (np.float32, np.float64, np.uint8):
+    if array.dtype not in READABLE:
         wide = array.dtype.kind == "f" and array.dtype.itemsize >= 8
         array = array.astype(np.float64 if wide else architecture.dtype)
     if array.dtype.kind != "f" or not finite:

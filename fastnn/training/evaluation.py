@@ -44,9 +44,12 @@ def outputs(model: Model, name: str, X: Any) -> Array:
     features = check.features(name, X, model.architecture, model.features, finite=False)
     warn_of_other_units(model, name, features)
     out = _empty(model.architecture, len(features))
-    backend = backends.get(model.backend)
-    for rows in _slices(model.architecture, len(features)):
-        if not backend.predict(model, features[rows], out[rows]):
+    predict, parts = backends.get(model.backend).predict, [(features, out)]
+    if len(features) > _length(model.architecture):
+        slices = _slices(model.architecture, len(features))
+        parts = [(features[rows], out[rows]) for rows in slices]
+    for part, outs in parts:
+        if not predict(model, part, outs):
             check.readable(name, features, model.architecture, names=model.features)  # says where
     restore_targets(model, out)
     _check_outputs(model.architecture, out)
@@ -54,7 +57,7 @@ def outputs(model: Model, name: str, X: Any) -> Array:
 
 
 def single(model: Model) -> tuple[Any, np.dtype, tuple[int, ...], int]:
-    """Return the backend's function for one row, the row's dtype and shape, and the outputs' number.
+    """Return the backend's function for one row, its dtype and shape, and how many outputs it has.
 
     The model keeps them for the next row.
     """
@@ -157,7 +160,7 @@ def check_loss(loss: float) -> None:
 
 def _check_outputs(architecture: Architecture, out: Array) -> None:
     """Refuse outputs that are not finite."""
-    if not np.isfinite(out).all():
+    if np.count_nonzero(np.isfinite(out)) < out.size:  # sooner than `all` for few rows
         row = np.isfinite(out).all(axis=1).argmin()
         raise DivergenceError(
             f"the outputs are no longer finite for row {row}: its numbers, or the weights, are too "
@@ -170,8 +173,13 @@ def _empty(architecture: Architecture, rows: int) -> Array:
     return np.empty((rows, architecture.sizes[-1]), architecture.dtype)
 
 
+def _length(architecture: Architecture) -> int:
+    """Return how many rows a call of a backend takes, short enough for a prompt Ctrl-C."""
+    return max(1, math.ceil(SLICE / (architecture.forward_flops + 1000)))
+
+
 def _slices(architecture: Architecture, rows: int) -> Iterator[slice]:
-    """Cut rows into calls of a backend, each short enough for a prompt Ctrl-C."""
-    length = max(1, math.ceil(SLICE / (architecture.forward_flops + 1000)))
+    """Cut rows into calls of a backend."""
+    length = _length(architecture)
     for first in range(0, rows, length):
         yield slice(first, min(first + length, rows))

@@ -14,19 +14,16 @@ from numba.core import event
 
 from fastnn.activations import Array
 from fastnn.backends import dropout
-from fastnn.backends.compiled import functions, plan
+from fastnn.backends.compiled import few_rows, functions, plan
 from fastnn.backends.compiled.kernels import batches, one_row
-from fastnn.backends.compiled.machinery import threads, vector_ir
+from fastnn.backends.compiled.machinery import threads
 from fastnn.backends.compiled.plan import NO_PENALTY, Plan, Task
 from fastnn.backends.contract import Examples, Objective, UpdateRule
 from fastnn.losses import evaluated, matrix
-from fastnn.model.architecture import padded
 from fastnn.model.model import Model
 from fastnn.model.optimizer_state import OptimizerState
 from fastnn.model.parameters import Parameters
 
-# Bytes of inputs and activations that a block of predictions takes in the second-level cache.
-NEAR = 512 * 1024
 # Rows whose gradients are summed in one go.
 BLOCK = 512
 
@@ -62,9 +59,11 @@ def warmup(dtype: np.dtype) -> float:
 
 def predict(model: Model, X: Array, out: Array) -> bool:
     """Write the outputs for all rows of X into ``out``; see `contract`."""
-    layers, itemsize = model.architecture.layers, model.architecture.dtype.itemsize
-    row = itemsize * (padded(layers[0].fan_in, itemsize) + sum(layer.stride for layer in layers))
-    block = min(BLOCK, max(vector_ir.GROUP, NEAR // row // vector_ir.GROUP * vector_ir.GROUP))
+    if len(X) <= few_rows.MOST_ROWS:
+        finite = few_rows.predict(model, X, out)
+        if finite is not None:
+            return finite
+    block = min(BLOCK, few_rows.near(model.architecture))
     losses = np.empty(-(-len(X) // block))  # for each block NaN or 0
     with _Call(model, X, block) as call:
         call.run(losses=losses, out=out)
