@@ -113,3 +113,36 @@ def test_threads_of_python_predict_few_rows_at_the_same_time():
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+ROWS_OF_TARGETS = np.random.default_rng(1)
+TARGETS = {
+    "labels": (None, np.arange(10) % 7),
+    "one-hot": (None, np.eye(7, dtype=np.float32)[np.arange(10) % 7]),
+    "bytes": (None, np.eye(7, dtype=np.uint8)[np.arange(10) % 7]),
+    "float64": ("mse", ROWS_OF_TARGETS.random((10, 7))),
+    "float32": ("huber", ROWS_OF_TARGETS.random((10, 7)).astype(np.float32)),
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", TARGETS)
+@pytest.mark.parametrize("weights", [None, np.arange(10)])
+def test_few_rows_are_evaluated_as_many_are(dtype, kind, weights, monkeypatch):
+    loss, y = TARGETS[kind]
+    net = network(dtype, loss=loss)
+    few = [net.evaluate(inputs(10), y, weights), net.evaluate(inputs(4), y[:4])]
+    monkeypatch.setattr(few_rows, "MOST_ROWS", 0)
+    net = network(dtype, loss=loss)
+    many = [net.evaluate(inputs(10), y, weights), net.evaluate(inputs(4), y[:4])]
+    for one, other in zip(few, many, strict=True):
+        # The mean of the blocks' means is that of a single block but for a rounding.
+        assert one == pytest.approx(other, rel=4 * np.finfo(np.float64).eps)
+
+
+def test_few_rows_with_weights_and_then_without():
+    net, X, y = network(), inputs(10), np.arange(10) % 7
+    before = net.evaluate(X, y)
+    net.evaluate(X, y, np.arange(10))
+    net.evaluate(X, np.eye(7)[y] * 0.5 + 0.5 / 7)
+    assert net.evaluate(X, y) == before

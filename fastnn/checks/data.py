@@ -193,12 +193,16 @@ def readable(
     if array.dtype.kind != "f" or not finite:
         return array
     largest = np.finfo(architecture.dtype).max
+    wide = (
+        array.dtype.itemsize > architecture.dtype.itemsize
+    )  # else what is finite is not too large
     step = max(1, BLOCK // array.shape[1])
     for first in range(0, len(array), step):
         block = array[first : first + step]
         with np.errstate(all="ignore"):
             total = block.sum()  # one fast pass: not finite if an element is not
-        if not np.isfinite(total) or block.max() > largest or block.min() < -largest:
+        too_large = wide and (block.max() > largest or block.min() < -largest)
+        if too_large or not np.isfinite(total):
             bad = np.argwhere(~(np.abs(block) <= largest))
             if len(bad):
                 row, column = bad[0].tolist()

@@ -13,6 +13,8 @@ from fastnn.activations import Array
 from fastnn.backends.contract import Examples
 from fastnn.checks import data as check
 from fastnn.checks.targets import Targets
+from fastnn.metrics.classes import accuracy_and_macro_f1
+from fastnn.metrics.regression import r2_mae_rmse
 from fastnn.model.architecture import Architecture
 from fastnn.model.model import Model
 
@@ -92,16 +94,14 @@ def evaluate(model: Model, data: EvaluationData) -> dict[str, float]:
     check_loss(values["loss"])
     names = metric_names(model.architecture, targets)
     labels = _true_classes(model.architecture, targets)
+    scores: tuple[float, ...] = ()
     if labels is not None:
-        classes = classes_of(out)
-        values["accuracy"] = metrics.accuracy(labels, classes, weights)
-        values["macro_f1"] = metrics.macro_f1(labels, classes, weights=weights)
+        scores = accuracy_and_macro_f1(labels, classes_of(out), weights)
     elif "accuracy" in names:
         scores = metrics.multilabel_scores(targets.values, out > 0.5, weights)
-        values |= zip(names, scores, strict=True)
-    else:
-        values |= {name: getattr(metrics, name)(targets.values, out, weights) for name in names}
-    return values
+    elif names:
+        scores = r2_mae_rmse(targets.values, out, weights)
+    return values | dict(zip(names, scores, strict=True))
 
 
 def metric_names(architecture: Architecture, targets: Targets) -> tuple[str, ...]:
