@@ -95,9 +95,14 @@ def warn_of_other_units(
                 f"numbers; need {name}.astype('float32')"
             )
         return
+    if len(X) < FEWEST:
+        return
     with np.errstate(all="ignore"):
-        far = np.median(np.abs((few - mean) * scale), axis=0) > FAR
-    if len(X) >= FEWEST and far.any():
+        deviations = np.abs((few - mean) * scale)
+        if deviations.max() <= FAR:  # a median takes longer than predicting few rows
+            return
+        far = np.median(deviations, axis=0) > FAR
+    if far.any():
         column = int(far.argmax())
         place = column if names is None else repr(names[column])
         warn(
