@@ -69,6 +69,8 @@ class FewRows:
             self.labels = np.zeros(self.most, np.int64)
             self.targets = np.zeros((self.most, a.sizes[-1]), a.dtype)
             self.weights = np.zeros(self.most, a.dtype)
+            self.weights_address = plan.address_of(self.weights)
+            self.learnt: Array | None = None  # of labels and targets what the plan reads
 
     def takes(self, model: Model, X: Array) -> bool:
         """Tell whether these rows are for this way."""
@@ -96,11 +98,12 @@ class FewRows:
         rows, record = len(examples.X), self.plan.record
         kept = self.labels if examples.Y.ndim == 1 else self.targets
         _convert(examples.Y, kept[:rows])
-        record["targets"] = plan.source(kept)
-        record["row_weights"] = 0
-        if examples.weights is not None:
+        if kept is not self.learnt:
+            record["targets"], self.learnt = plan.source(kept), kept
+        weighted = examples.weights is not None
+        if weighted:
             self.weights[:rows] = examples.weights
-            record["row_weights"] = plan.address_of(self.weights)
+        record["row_weights"] = self.weights_address * weighted
 
 
 @np.errstate(over="ignore")
