@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numpy import empty
 
 from fastnn import backends, schedules
 from fastnn.activations import Array
@@ -15,6 +16,7 @@ from fastnn.backends.contract import FINE
 from fastnn.checks import data as check_data
 from fastnn.checks import networks as check_network
 from fastnn.checks import values as check
+from fastnn.checks.data import ARRAYS
 from fastnn.checks.keywords import suggesting
 from fastnn.inspectable import Inspectable
 from fastnn.losses import Custom
@@ -330,18 +332,12 @@ class Network(Inspectable):
             If an argument is not as described.
         """
         model = self.model
-        kept = model.prepared.get("single") or evaluation.single(model)
-        single, dtype, shape, outputs = kept
+        single, dtype, outputs = model.prepared.get("single") or evaluation.single(model)
         if out is None:
-            out = np.empty(outputs, dtype)
+            out = empty(outputs, dtype)
         row: Any = x
         # Asked first: that a compiled function does not take a type, it says in half a millisecond.
-        if not (
-            type(row) in check_data.ARRAYS
-            and row.dtype == dtype
-            and row.shape == shape
-            and row.flags.carray
-        ):
+        if not (type(row) in ARRAYS and row.ndim == 1 and row.dtype == dtype and row.flags.carray):
             x = check_data.single_row("x", x, model.architecture, model.features)
             row = check_data.converted(x, dtype)
         try:
@@ -349,7 +345,8 @@ class Network(Inspectable):
         except TypeError:  # not the right kind of out
             status = None
         if status != FINE:
-            check_data.readable("x", np.reshape(x, (1, -1)), model.architecture)
+            x = check_data.single_row("x", x, model.architecture, model.features)
+            check_data.readable("x", x.reshape(1, -1), model.architecture)
             check_data.writable_row("out", out, model.architecture)
         if model.target_scaler is not None:
             evaluation.restore_targets(model, out)

@@ -58,13 +58,13 @@ def outputs(model: Model, name: str, X: Any) -> Array:
     return out
 
 
-def single(model: Model) -> tuple[Any, np.dtype, tuple[int, ...], int]:
-    """Return the backend's function for one row, its dtype and shape, and how many outputs it has.
+def single(model: Model) -> tuple[Any, np.dtype, int]:
+    """Return the backend's function for one row, the dtype, and how many outputs there are.
 
     The model keeps them for the next row.
     """
     a = model.architecture
-    found = backends.get(model.backend).single(model), a.dtype, a.sizes[:1], a.sizes[-1]
+    found = backends.get(model.backend).single(model), a.dtype, a.sizes[-1]
     model.prepared["single"] = found
     return found
 

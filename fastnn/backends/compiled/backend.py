@@ -5,6 +5,7 @@ Here the contract's functions make plans and hand them to the kernels.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -74,11 +75,8 @@ def single(model: Model) -> Callable[[Array, Array], int]:
     """Return the function that predicts one row of the network; see `contract`."""
     made = Plan(model, Task(1, one_row=True))
     made.record["targets"] = plan.NO_TARGETS
-    dispatcher, record = one_row.single.dispatcher, made.record
-
-    def predict_one(x: Array, out: Array, keep: Any = made) -> int:
-        return dispatcher(record, x, out)
-
+    predict_one = functools.partial(one_row.single.dispatcher, made.record)
+    vars(predict_one)["plan"] = made  # lives as long, with the memory that the record names
     return predict_one
 
 
