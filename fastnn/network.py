@@ -333,21 +333,18 @@ class Network(Inspectable):
         """
         model = self.model
         single, dtype, outputs = model.prepared.get("single") or evaluation.single(model)
-        if out is None:
-            out = empty(outputs, dtype)
         row: Any = x
-        # Asked first: that a compiled function does not take a type, it says in half a millisecond.
+        # The compiled function looks at the lengths only.
         if not (type(row) in ARRAYS and row.ndim == 1 and row.dtype == dtype and row.flags.carray):
             x = check_data.single_row("x", x, model.architecture, model.features)
             row = check_data.converted(x, dtype)
-        try:
-            status = single(row, out)
-        except TypeError:  # not the right kind of out
-            status = None
-        if status != FINE:
+        if out is None:
+            out = empty(outputs, dtype)
+        else:
+            check_data.writable_row("out", out, outputs, dtype)
+        if single(row, out) != FINE:
             x = check_data.single_row("x", x, model.architecture, model.features)
             check_data.readable("x", x.reshape(1, -1), model.architecture)
-            check_data.writable_row("out", out, model.architecture)
         if model.target_scaler is not None:
             evaluation.restore_targets(model, out)
         return out

@@ -138,13 +138,12 @@ def _narrowed(x: Array, dtype: np.dtype) -> Array:
     return (x.astype(np.float64) if x.dtype.itemsize > 8 else x).astype(dtype)
 
 
-def writable_row(name: str, out: Any, architecture: Architecture) -> None:
+def writable_row(name: str, out: Any, outputs: int, dtype: np.dtype) -> None:
     """Refuse an array into which a backend cannot write the outputs of one row."""
-    shape, dtype = architecture.sizes[-1:], architecture.dtype
-    if not isinstance(out, np.ndarray) or out.dtype != dtype or out.shape != shape:
-        got = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
-        raise ValueError(f"{name} must be an array of {dtype.name} {shape}; got {got}")
-    if not (out.flags.writeable and out.flags.c_contiguous):
+    if type(out) not in ARRAYS or out.dtype != dtype or out.shape != (outputs,):
+        got = f"{out.dtype} {out.shape}" if type(out) in ARRAYS else type(out).__name__
+        raise ValueError(f"{name} must be an array of {dtype.name} {(outputs,)}; got {got}")
+    if not out.flags.carray:
         raise ValueError(f"{name} must be writable and contiguous")
 
 
