@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numpy import empty
 
 from fastnn import backends, schedules
 from fastnn.activations import Array
@@ -14,6 +16,7 @@ from fastnn.backends.contract import FINE
 from fastnn.checks import data as check_data
 from fastnn.checks import networks as check_network
 from fastnn.checks import values as check
+from fastnn.checks.data import ARRAYS
 from fastnn.checks.keywords import suggesting
 from fastnn.inspectable import Inspectable
 from fastnn.losses import Custom
@@ -330,20 +333,19 @@ class Network(Inspectable):
             If an argument is not as described.
         """
         model = self.model
+        single, dtype, outputs = model.prepared.get("single") or evaluation.single(model)
+        row: Any = x
+        # The compiled function looks at the lengths only.
+        if not (type(row) in ARRAYS and row.ndim == 1 and row.dtype == dtype and row.flags.carray):
+            x = check_data.single_row("x", x, model.architecture, model.features)
+            row = check_data.converted(x, dtype)
         if out is None:
-            out = np.empty(model.architecture.sizes[-1], model.architecture.dtype)
-        single = model.prepared.get("single")
-        if single is None:
-            single = model.prepared["single"] = backends.get(model.backend).single(model)
-        try:
-            status = single(x, out)
-        except TypeError:  # not the fastest types
-            row = check_data.single_row("x", x, model.architecture, model.features)
-            check_data.writable_row("out", out, model.architecture)
-            status = single(row, out)
-        if status != FINE:
-            check_data.single_row("x", x, model.architecture, None)
-            check_data.writable_row("out", out, model.architecture)
+            out = empty(outputs, dtype)
+        else:
+            check_data.writable_row("out", out, outputs, dtype)
+        if single(row, out) != FINE:
+            x = check_data.single_row("x", x, model.architecture, model.features)
+            check_data.readable("x", x.reshape(1, -1), model.architecture)
         if model.target_scaler is not None:
             evaluation.restore_targets(model, out)
         return out

@@ -12,6 +12,7 @@ import pytest
 from cases import BACKENDS, DTYPES
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors import SafetensorError, deserialize
 
 import fastnn
 from fastnn import Network, optimizers
@@ -351,6 +352,81 @@ def test_any_change_of_bytes_is_refused_or_harmless(tmp_path_factory, data):
     except (ValueError, TypeError):
         return
     assert np.isfinite(net.predict_proba(np.ones((1, net.architecture.sizes[0])))).all()
+
+
+def read_or_refused(path, content):
+    """Return whether a file is read, after comparing that with the library of the format."""
+    path.write_bytes(content)
+    try:
+        found, _ = tensors.read(path)
+    except ValueError:
+        return False
+    expected = dict(deserialize(bytes(content)))
+    assert found.keys() == expected.keys()
+    for name, array in found.items():
+        assert array.tobytes() == expected[name]["data"]
+        assert list(array.shape) == expected[name]["shape"]
+    return True
+
+
+@settings(max_examples=300)
+@given(data=st.data())
+def test_what_is_read_is_what_the_library_of_the_format_reads(tmp_path_factory, data):
+    path = tmp_path_factory.getbasetemp() / "header.safetensors"
+    trained_once().save(path)
+    content = bytearray(path.read_bytes())
+    length = int.from_bytes(content[:8], "little")
+    at_all_places = st.integers(content.index(b"layers"), 7 + length)
+    for _ in range(data.draw(st.integers(0, 3))):
+        content[data.draw(at_all_places)] = data.draw(
+            st.sampled_from(b'0123456789-.eE"{}[]:, \\ux')
+        )
+    read_or_refused(path, content)
+
+
+def test_numbers_are_read_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("safetensors.deserialize", None)
+    trained().save(tmp_path / "net")
+    assert fastnn.load(tmp_path / "net").epochs_trained == 2
+
+
+NUMBER = {
+    "nothing": ("", "", True),
+    "spaces before the object": ("{", "  {", None),
+    "a tensor twice": (
+        '"a": {',
+        '"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}, "a": {',
+        None,
+    ),
+    "a part twice": ('"shape": [1]', '"shape": [1], "shape": [1]', False),
+    "minus zero": ("[0, 4]", "[-0, 4]", False),
+    "a float": ("[1]", "[1.0]", False),
+    "an exponent": ("[1]", "[1e0]", False),
+    "not a number": ("[1]", "[NaN]", False),
+    "truth": ("[1]", "[true]", False),
+    "an offset that is a truth value": ("[0, 4]", "[false, 4]", False),
+    "three offsets": ("[0, 4]", "[0, 4, 4]", False),
+    "one offset": ("[0, 4]", "[4]", False),
+    "text for offsets": ("[0, 4]", '"04"', False),
+    "half a character": ('"a"', '"\\ud800"', False),
+    "a part that is unknown": ('"shape"', '"colour": 1, "shape"', None),
+    "metadata of numbers": ('"format"', '"x": 1, "format"', False),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "read"), NUMBER.values(), ids=NUMBER)
+def test_headers_are_judged_as_the_library_of_the_format_judges_them(tmp_path, old, new, read):
+    number = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
+    text = json.dumps({"__metadata__": {"format": "fastnn", "version": "1"}, "a": number})
+    assert old in text
+    content = packed(text.replace(old, new, 1).encode(), b"\0" * 4)
+    try:
+        deserialize(content)
+        accepted = True
+    except SafetensorError:
+        accepted = False
+    assert read_or_refused(tmp_path / "net", content) == accepted
+    assert read in (None, accepted)
 
 
 _ONCE = []

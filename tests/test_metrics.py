@@ -246,6 +246,24 @@ def test_scores_of_each_class_are_as_many_as_asked_for(score):
 
 
 @each_class_score
+@pytest.mark.parametrize("average", ["macro", "micro", "weighted", None])
+@pytest.mark.parametrize("weights", [None, TIMES])
+def test_scores_of_many_classes_are_those_of_their_confusion_matrix(score, average, weights):
+    few, many = ([[0, 7, 90][k] for k in y] for y in ([0, 1, 2, 2], [0, 2, 2, 1]))
+    weights = None if weights is None else weights[:4]
+    expected = score([0, 1, 2, 2], [0, 2, 2, 1], average, weights=weights)
+    result = score(few, many, average, weights=weights)
+    result = result if average else result[[0, 7, 90]]
+    np.testing.assert_array_equal(result, expected)
+
+
+@each_class_score
+def test_scores_of_very_many_classes_need_no_matrix(score):
+    last = 10**6  # a matrix would take 8 terabytes
+    assert score([0, last], [0, last]) == 1.0
+
+
+@each_class_score
 def test_the_micro_mean_is_the_accuracy(score):
     assert score(Y_TRUE, Y_PRED, "micro", weights=TIMES) == accuracy(Y_TRUE, Y_PRED, TIMES)
 

@@ -10,6 +10,7 @@ import pytest
 from cases import DTYPES
 
 import fastnn
+from fastnn.backends.compiled import backend as compiled
 
 BACKENDS = ("numba", "numpy")
 
@@ -41,23 +42,63 @@ def test_outputs_are_written_into_out(backend):
     np.testing.assert_array_equal(out, net.predict_one(row()))
 
 
+def fixed(x):
+    x = x.copy()
+    x.flags.writeable = False
+    return x
+
+
+# The same numbers in other arrays.
+OTHERS = {
+    "float64": lambda x: x.astype(np.float64),
+    "longdouble": lambda x: x.astype(np.longdouble),
+    "float16": lambda x: x.astype(np.float16),
+    "int": lambda x: x.astype(int),
+    "big-endian": lambda x: x.astype(">f4"),
+    "list": lambda x: x.tolist(),
+    "strided": lambda x: np.repeat(x, 2)[::2],
+    "reversed": lambda x: x[::-1].copy()[::-1],
+    "column": lambda x: np.stack([x, x], axis=1)[:, 1],
+    "read-only": fixed,
+    "one of a matrix": lambda x: x[None],
+    "picture": lambda x: x.reshape(15, 20),
+    "objects": lambda x: x.astype(object),
+}
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("kind", ["float64", "list", "strided", "read-only", "int"])
-def test_any_row_of_numbers_is_read(backend, kind):
-    x = np.round(row())
-    wide = np.zeros(600, np.float32)
-    wide[::2] = x
-    fixed = x.copy()
-    fixed.flags.writeable = False
-    other = {
-        "float64": x.astype(np.float64),
-        "list": x.tolist(),
-        "strided": wide[::2],
-        "read-only": fixed,
-        "int": x.astype(int),
-    }[kind]
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", OTHERS)
+def test_any_row_of_numbers_is_read(backend, dtype, kind):
+    x = np.round(row(dtype))
+    net = network(backend, dtype)
+    np.testing.assert_array_equal(net.predict_one(OTHERS[kind](x)), net.predict_one(x))
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_the_compiled_function_is_not_asked_for_types_that_it_refuses(kind, monkeypatch):
+    given, single = [], compiled.single
+    monkeypatch.setattr(
+        compiled, "single", lambda model: lambda x, out: given.append(x) or single(model)(x, out)
+    )
+    network("numba").predict_one(OTHERS[kind](np.round(row())))
+    assert [(x.dtype, x.shape, x.flags.carray) for x in given] == [(np.float32, (300,), True)]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_row_of_a_memory_map_is_read(backend, tmp_path):
+    x = row()
+    mapped = np.memmap(tmp_path / "rows", np.float32, "w+", shape=(2, 300))
+    mapped[1] = x
     net = network(backend)
-    np.testing.assert_array_equal(net.predict_one(other), net.predict_one(x))
+    np.testing.assert_array_equal(net.predict_one(mapped[1]), net.predict_one(x))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_bools_are_zeros_and_ones(backend):
+    x = row() > 0
+    net = network(backend)
+    np.testing.assert_array_equal(net.predict_one(x), net.predict_one(x.astype(np.float32)))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -85,6 +126,9 @@ def test_it_follows_changes_of_the_parameters(backend):
         (row() * np.nan, None, ValueError, ["x", "finite", "nan"]),
         (np.full(300, np.inf, np.float32), None, ValueError, ["x", "finite", "inf"]),
         (row().astype(str), None, TypeError, ["x", "numbers"]),
+        (np.full(300, 1e300), None, ValueError, ["x", "finite", "1e+300"]),
+        (np.full((300, 0), 1.0), None, ValueError, ["x", "empty"]),
+        (np.ma.masked_less(row(), 0), None, ValueError, ["x", "masked"]),
         (row(), np.empty(3, np.float32), ValueError, ["out", "(7,)", "(3,)"]),
         (row(), np.empty(7), ValueError, ["out", "float32", "float64"]),
         (row(), [0.0] * 7, ValueError, ["out", "list"]),

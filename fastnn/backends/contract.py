@@ -18,8 +18,8 @@ divided by 255; Y is int64 labels (n,) or targets (n, outputs) in float32, float
     dtype. Return whether all inputs are finite in that dtype; only here X need not be.
 ``single(model) -> callable``
     Return a function ``predict_one(x, out) -> int`` that writes the outputs for one row, and
-    returns `FINE`, `NOT_FINITE` or `WRONG_LENGTH`. It raises a TypeError unless both arguments are
-    vectors of the model's dtype, contiguous and writable. It is valid as long as the model exists
+    returns `FINE`, `NOT_FINITE` or `WRONG_LENGTH`. Both arguments must be vectors of the model's
+    dtype, contiguous and writable, which it need not check. It is valid as long as the model exists
     and has the same scalers.
 ``activations(model, X, outs)``
     Write the activations of each layer into ``outs``, each (n, fan_out).

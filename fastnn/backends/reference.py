@@ -66,11 +66,6 @@ def single(model: Model) -> Callable[[Array, Array], int]:
 
     @quietly
     def predict_one(x: Array, out: Array) -> int:
-        for array in (x, out):
-            if not isinstance(array, np.ndarray) or array.dtype != model.architecture.dtype:
-                raise TypeError
-            if array.ndim != 1 or not array.flags.carray:
-                raise TypeError
         if x.shape != model.weights[0].shape[:1] or out.shape != model.biases[-1].shape:
             return WRONG_LENGTH
         if not np.isfinite(x).all():

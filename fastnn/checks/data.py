@@ -13,9 +13,12 @@ from fastnn.checks.values import BLOCK
 from fastnn.checks.warning import warn
 from fastnn.model.architecture import Architecture
 
+ARRAYS = frozenset({np.ndarray, np.memmap})  # that neither mask elements nor name them
+READABLE = frozenset(map(np.dtype, (np.float32, np.float64, np.uint8)))  # by the kernels
 LOOKED_AT = 64  # rows, to tell what numbers are
 BRIGHT = 2.0  # beyond this no pixel is that was divided by 255
 FAR = 1000.0  # standard deviations
+PIXEL = {np.dtype(kind): kind(1) / kind(255) for kind in (np.float32, np.float64)}
 FEWEST = 10  # rows, so that a single one is predicted at once and may be far away
 
 
@@ -40,6 +43,9 @@ def features(
     such as images, become flat. Infinity and NaN are refused if ``finite``.
     """
     columns = architecture.sizes[0]
+    known = type(X) is np.ndarray and X.dtype in READABLE
+    if known and X.ndim == 2 and X.shape[1] == columns and len(X):  # soon, for few rows
+        return readable(name, X, architecture, finite, names) if finite else X
     one_row = type(X) is not np.ndarray and is_row(X) and not is_frame(X) and columns > 1
     X = numbers(name, matched(name, X, names))
     if one_row and X.shape == (columns,):
@@ -89,9 +95,14 @@ def warn_of_other_units(
                 f"numbers; need {name}.astype('float32')"
             )
         return
+    if len(X) < FEWEST:
+        return
     with np.errstate(all="ignore"):
-        far = np.median(np.abs((few - mean) * scale), axis=0) > FAR
-    if len(X) >= FEWEST and far.any():
+        deviations = np.abs((few - mean) * scale)
+        if deviations.max() <= FAR:  # a median takes longer than predicting few rows
+            return
+        far = np.median(deviations, axis=0) > FAR
+    if far.any():
         column = int(far.argmax())
         place = column if names is None else repr(names[column])
         warn(
@@ -102,21 +113,37 @@ def warn_of_other_units(
 
 
 def single_row(name: str, x: Any, architecture: Architecture, names: Names | None) -> Array:
-    """Return one row of any shape as a new vector in the network's dtype; see `features`."""
-    x = numbers(name, matched(name, x, names))
+    """Return one row of any shape and type as an array of as many numbers; see `features`."""
+    plain = type(x) in ARRAYS and x.dtype.kind in "biuf" and x.ndim
+    if not plain or x.size == 0:
+        x = numbers(name, matched(name, x, names))
     if x.size != architecture.sizes[0]:
         raise ValueError(f"{name} must have shape {architecture.sizes[:1]}; got {x.shape}")
-    row = readable(name, x.reshape(1, -1), architecture)[0].astype(architecture.dtype)
-    return row * (architecture.dtype.type(1) / 255) if x.dtype == np.uint8 else row
+    return x
 
 
-def writable_row(name: str, out: Any, architecture: Architecture) -> None:
+def converted(x: Array, dtype: np.dtype) -> Array:
+    """Return one row of numbers as a new vector; what is too large for its dtype is infinite."""
+    if x.ndim != 1:
+        x = x.reshape(-1)
+    if x.dtype == np.uint8:
+        return np.multiply(x, PIXEL[dtype], dtype=dtype)
+    if x.dtype.kind == "f" and x.dtype.itemsize > dtype.itemsize:
+        return _narrowed(x, dtype)
+    return x.astype(dtype)
+
+
+@np.errstate(over="ignore")
+def _narrowed(x: Array, dtype: np.dtype) -> Array:
+    return (x.astype(np.float64) if x.dtype.itemsize > 8 else x).astype(dtype)
+
+
+def writable_row(name: str, out: Any, outputs: int, dtype: np.dtype) -> None:
     """Refuse an array into which a backend cannot write the outputs of one row."""
-    shape, dtype = architecture.sizes[-1:], architecture.dtype
-    if not isinstance(out, np.ndarray) or out.dtype != dtype or out.shape != shape:
-        got = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
-        raise ValueError(f"{name} must be an array of {dtype.name} {shape}; got {got}")
-    if not (out.flags.writeable and out.flags.c_contiguous):
+    if type(out) not in ARRAYS or out.dtype != dtype or out.shape != (outputs,):
+        got = f"{out.dtype} {out.shape}" if type(out) in ARRAYS else type(out).__name__
+        raise ValueError(f"{name} must be an array of {dtype.name} {(outputs,)}; got {got}")
+    if not out.flags.carray:
         raise ValueError(f"{name} must be writable and contiguous")
 
 
@@ -164,26 +191,23 @@ def readable(
     names: Names | None = None,
 ) -> Array:
     """Return a matrix in a type that the kernels read; refuse NaN and infinity if ``finite``."""
-    if array.dtype not in (np.float32, np.float64, np.uint8):
+    if array.dtype not in READABLE:
         wide = array.dtype.kind == "f" and array.dtype.itemsize >= 8
         array = array.astype(np.float64 if wide else architecture.dtype)
     if array.dtype.kind != "f" or not finite:
         return array
-    narrower = array.dtype.itemsize > architecture.dtype.itemsize  # is the network's dtype
     largest = np.finfo(architecture.dtype).max
     step = max(1, BLOCK // array.shape[1])
     for first in range(0, len(array), step):
         block = array[first : first + step]
         with np.errstate(all="ignore"):
-            total = block.sum()  # one fast pass: not finite if an element is not
-        beyond = narrower and (block.max() > largest or block.min() < -largest)
-        if beyond or not np.isfinite(total):
-            bad = np.argwhere(~(np.abs(block) <= largest))
-            if len(bad):
-                row, column = bad[0].tolist()
-                place = column if names is None else repr(names[column])
-                raise ValueError(
-                    f"{name} must be finite in {architecture.dtype.name}, got "
-                    f"{block[row, column]} in row {first + row}, column {place}"
-                )
+            # Both are fast, and neither holds if an element is NaN.
+            fine = block.max() <= largest and block.min() >= -largest
+        if not fine:
+            row, column = np.argwhere(~(np.abs(block) <= largest))[0].tolist()
+            place = column if names is None else repr(names[column])
+            raise ValueError(
+                f"{name} must be finite in {architecture.dtype.name}, got "
+                f"{block[row, column]} in row {first + row}, column {place}"
+            )
     return array

@@ -11,6 +11,8 @@ import numpy.typing as npt
 from fastnn.metrics.checks import Counts, Shares, check_pair, check_same_shape, check_weights
 
 _Average: TypeAlias = Literal["macro", "micro", "weighted"]
+# For each class how often it is found, predicted and true.
+_Margins: TypeAlias = tuple[Counts | Shares, Counts | Shares, Counts | Shares]
 
 
 def accuracy(
@@ -68,19 +70,8 @@ def confusion_matrix(
     TypeError, ValueError
         As for `accuracy`, or if ``classes`` is not an integer greater than every label.
     """
-    true, pred, text = check_pair(y_true, y_pred)
-    if text and classes is not None:
-        raise ValueError(
-            f"classes is {classes!r}, but the labels are text, of which only those that occur are "
-            "known; need None, or positions as labels"
-        )
-    least = int(max(true.max(), pred.max())) + 1
-    count = least if classes is None else index(classes)
-    if count < least:
-        raise ValueError(f"classes is {count}; need {least} or more for the label {least - 1}")
-    shares = check_weights(weights, len(true))
-    pairs = np.bincount(true * count + pred, shares, minlength=count**2).reshape(count, count)
-    return pairs.astype(np.int64, copy=False) if shares is None else pairs
+    true, pred, count, shares = _checked(y_true, y_pred, classes, weights)
+    return _pairs(true, pred, count, shares)
 
 
 def precision_recall_f1(confusion: npt.ArrayLike) -> tuple[Shares, Shares, Shares]:
@@ -110,9 +101,7 @@ def precision_recall_f1(confusion: npt.ArrayLike) -> tuple[Shares, Shares, Share
     if not np.all(matrix >= 0):
         raise ValueError(f"confusion holds {matrix.min()}; need counts of 0 or more")
     matrix = matrix.astype(np.float64 if matrix.dtype.kind == "f" else np.int64, copy=False)
-    hits, predicted, actual = np.diagonal(matrix), matrix.sum(axis=0), matrix.sum(axis=1)
-    harmonic = _divide(2 * hits, predicted + actual)
-    return _divide(hits, predicted), _divide(hits, actual), harmonic
+    return _scores(_margins(matrix))
 
 
 def precision(
@@ -272,15 +261,84 @@ def _averaged(
     """Return one of the three scores of `precision_recall_f1`, or a mean of it."""
     if average not in ("macro", "micro", "weighted", None):
         raise ValueError(f"average is {average!r}; need 'macro', 'micro', 'weighted' or None")
-    confusion = confusion_matrix(y_true, y_pred, classes, weights)
-    scores = precision_recall_f1(confusion)[place]
+    true, pred, count, shares = _checked(y_true, y_pred, classes, weights)
+    counts = _counts(true, pred, count, shares)
+    return _average(_scores(counts)[place], average, counts)
+
+
+def accuracy_and_macro_f1(
+    true: Counts, pred: Counts, weights: npt.ArrayLike | None = None
+) -> tuple[float, float]:
+    """Return both scores of classes that are known to be int64 from 0, (n,)."""
+    shares = check_weights(weights, len(true))
+    counts = _counts(true, pred, int(max(true.max(), pred.max())) + 1, shares)
+    if shares is None:
+        right = counts[0].sum() / len(true)
+    else:
+        right = np.average(true == pred, weights=shares)
+    return float(right), _average(_harmonic(counts), "macro", counts)
+
+
+def _checked(
+    y_true: npt.ArrayLike,
+    y_pred: npt.ArrayLike,
+    classes: int | None,
+    weights: npt.ArrayLike | None,
+) -> tuple[Counts, Counts, int, Shares | None]:
+    """Return true and predicted classes, the number of classes, and weights."""
+    true, pred, text = check_pair(y_true, y_pred)
+    if text and classes is not None:
+        raise ValueError(
+            f"classes is {classes!r}, but the labels are text, of which only those that occur are "
+            "known; need None, or positions as labels"
+        )
+    least = int(max(true.max(), pred.max())) + 1
+    count = least if classes is None else index(classes)
+    if count < least:
+        raise ValueError(f"classes is {count}; need {least} or more for the label {least - 1}")
+    return true, pred, count, check_weights(weights, len(true))
+
+
+def _pairs(true: Counts, pred: Counts, count: int, shares: Shares | None) -> Counts | Shares:
+    """Return the confusion matrix."""
+    pairs = np.bincount(true * count + pred, shares, minlength=count**2).reshape(count, count)
+    return pairs.astype(np.int64, copy=False) if shares is None else pairs
+
+
+def _margins(matrix: Any) -> _Margins:
+    return np.diagonal(matrix), matrix.sum(axis=0), matrix.sum(axis=1)
+
+
+def _counts(true: Counts, pred: Counts, count: int, shares: Shares | None) -> _Margins:
+    """Count for each class how often it is found, predicted and true."""
+    if count**2 <= len(true):  # one pass through the rows; with more classes the matrix is large
+        return _margins(_pairs(true, pred, count, shares))
+    right = true == pred
+    hits = np.bincount(true[right], None if shares is None else shares[right], count)
+    return hits, np.bincount(pred, shares, count), np.bincount(true, shares, count)
+
+
+def _scores(counts: _Margins) -> tuple[Shares, Shares, Shares]:
+    """Return precision, recall and F1 of each class."""
+    hits, predicted, actual = counts
+    return _divide(hits, predicted), _divide(hits, actual), _harmonic(counts)
+
+
+def _harmonic(counts: _Margins) -> Shares:
+    """Return the F1 of each class."""
+    hits, predicted, actual = counts
+    return _divide(2 * hits, predicted + actual)
+
+
+def _average(scores: Shares, average: str | None, counts: _Margins) -> Any:
+    """Return the scores of the classes, or a mean of them."""
+    hits, predicted, actual = counts
+    if average == "micro":
+        return float(hits.sum() / actual.sum())
     if average is None:
         return scores
-    if average == "micro":
-        return float(confusion.trace() / confusion.sum())
-    actual = confusion.sum(axis=1)
-    occurs = actual + confusion.sum(axis=0) > 0
-    return float(np.average(scores, weights=occurs if average == "macro" else actual))
+    weights = actual + predicted > 0 if average == "macro" else actual
+    return float((scores * weights).sum() / weights.sum())
 
 
 def _divide(part: Counts | Shares, whole: Counts | Shares) -> Shares:

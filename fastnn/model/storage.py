@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,6 +25,7 @@ Tensors = dict[str, Array]
 
 # Bytes of JSON, mostly names of classes; reading takes a small multiple of it in memory.
 LONGEST_HEADER = 1 << 24
+PART = 1 << 15  # numbers checked at a time
 _MOST_DIMENSIONS = 2
 _DTYPES = {"F32": np.float32, "F64": np.float64}
 
@@ -82,8 +84,6 @@ def read(path: str | os.PathLike[str]) -> tuple[Tensors, dict[str, Any]]:
         If it is not a ``.safetensors`` file of fastnn, is damaged, holds other types, or is of a
         later version.
     """
-    from safetensors import SafetensorError, deserialize
-
     path = check_file(path)
     name = repr(path)
     with open(path, "rb") as file:
@@ -93,8 +93,80 @@ def read(path: str | os.PathLike[str]) -> tuple[Tensors, dict[str, Any]]:
             raise ValueError(f"{name} is not a .safetensors file of fastnn, or is damaged")
         header = file.read(length)
         metadata = _metadata(name, header)
+        places = _places(header, size - 8 - length)
+        if places:
+            content = np.empty(size - 8 - length, np.uint8)
+            if file.readinto(content.data) == len(content):
+                return {tensor: place.of(content) for tensor, place in places.items()}, metadata
         file.seek(0)
-        content = file.read()
+        return _deserialized(name, file.read()), metadata
+
+
+class _Place(NamedTuple):
+    """Where the numbers of a tensor are."""
+
+    dtype: type
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+    def of(self, content: Array) -> Array:
+        """Return the tensor, a view."""
+        return content[self.begin : self.end].view(self.dtype).reshape(self.shape)
+
+
+def _places(header: bytes, size: int) -> dict[str, _Place]:
+    """Return where each tensor is in so many bytes of numbers, or nothing unless all is well.
+
+    What this takes, the safetensors library takes, too; where it does not, that library has the
+    last word. It would copy all numbers once more.
+    """
+    try:
+        found = json.loads(
+            header.decode(),
+            object_pairs_hook=_once,
+            parse_int=_natural,
+            parse_float=_natural,
+            parse_constant=_natural,
+        )
+        "".join(text for pair in found.pop("__metadata__").items() for text in pair).encode()
+        places, end = {}, 0
+        for tensor, parts in sorted(found.items(), key=lambda item: item[1]["data_offsets"]):
+            tensor.encode()
+            dtype, shape = _DTYPES[parts.pop("dtype")], tuple(parts.pop("shape"))
+            begin, after = parts.pop("data_offsets")
+            if not all(type(number) is int for number in (*shape, begin, after)):
+                return {}
+            bytes_needed = math.prod(shape) * np.dtype(dtype).itemsize
+            if parts or begin != end or after - begin != bytes_needed or not bytes_needed:
+                return {}
+            if len(shape) > _MOST_DIMENSIONS or not header.startswith(b"{"):
+                return {}
+            places[tensor], end = _Place(dtype, shape, begin, after), after
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return {}
+    return places if end == size else {}
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON, in which no name may stand twice."""
+    names = dict(pairs)
+    if len(names) < len(pairs):
+        raise ValueError
+    return names
+
+
+def _natural(text: str) -> int:
+    """Return a number of JSON, which may be nothing but digits."""
+    if not text.isdecimal():
+        raise ValueError
+    return int(text)
+
+
+def _deserialized(name: str, content: bytes) -> Tensors:
+    """Return the tensors of a file as the safetensors library reads them, or refuse it."""
+    from safetensors import SafetensorError, deserialize
+
     try:
         found = deserialize(content)  # type: ignore[no-untyped-call]
     except SafetensorError as error:
@@ -111,7 +183,7 @@ def read(path: str | os.PathLike[str]) -> tuple[Tensors, dict[str, Any]]:
         if array.size == 0:
             raise ValueError(f"{name}: {tensor} has shape {parts['shape']}; need numbers in it")
         tensors[tensor] = array.reshape(parts["shape"])
-    return tensors, metadata
+    return tensors
 
 
 def _metadata(name: str, header: bytes) -> dict[str, Any]:
@@ -175,5 +247,12 @@ def check(
             raise ValueError(
                 f"{name}: {tensor} is {array.dtype} of shape {array.shape}; need {dtype} of {shape}"
             )
-        if not np.isfinite(array).all():
+        if not all(np.isfinite(part).all() for part in _parts(array)):
             raise ValueError(f"{name}: {tensor} holds NaN or infinity; need finite numbers")
+
+
+def _parts(array: Array) -> Iterator[Array]:
+    """Cut an array into parts that stay in the near caches."""
+    flat = array.reshape(-1)
+    for first in range(0, len(flat), PART):
+        yield flat[first : first + PART]

@@ -13,6 +13,8 @@ from fastnn.activations import Array
 from fastnn.backends.contract import Examples
 from fastnn.checks import data as check
 from fastnn.checks.targets import Targets
+from fastnn.metrics.classes import accuracy_and_macro_f1
+from fastnn.metrics.regression import r2_mae_rmse
 from fastnn.model.architecture import Architecture
 from fastnn.model.model import Model
 
@@ -44,13 +46,27 @@ def outputs(model: Model, name: str, X: Any) -> Array:
     features = check.features(name, X, model.architecture, model.features, finite=False)
     warn_of_other_units(model, name, features)
     out = _empty(model.architecture, len(features))
-    backend = backends.get(model.backend)
-    for rows in _slices(model.architecture, len(features)):
-        if not backend.predict(model, features[rows], out[rows]):
+    predict, parts = backends.get(model.backend).predict, [(features, out)]
+    if len(features) > _length(model.architecture):
+        slices = _slices(model.architecture, len(features))
+        parts = [(features[rows], out[rows]) for rows in slices]
+    for part, outs in parts:
+        if not predict(model, part, outs):
             check.readable(name, features, model.architecture, names=model.features)  # says where
     restore_targets(model, out)
     _check_outputs(model.architecture, out)
     return out
+
+
+def single(model: Model) -> tuple[Any, np.dtype, int]:
+    """Return the backend's function for one row, the dtype, and how many outputs there are.
+
+    The model keeps them for the next row.
+    """
+    a = model.architecture
+    found = backends.get(model.backend).single(model), a.dtype, a.sizes[-1]
+    model.prepared["single"] = found
+    return found
 
 
 def warn_of_other_units(model: Model, name: str, features: Array) -> None:
@@ -109,32 +125,15 @@ class Evaluation:
         restore_targets(model, out)
         _check_outputs(model.architecture, out)
         check_loss(values["loss"])
-        return values | self._metrics(out)
+        return values | dict(zip(self.names, self._scores(out), strict=True))
 
-    def _metrics(self, out: Array) -> dict[str, float]:
+    def _scores(self, out: Array) -> tuple[float, ...]:
         values, weights = self.targets.values, self.weights
         if self.labels is not None:
-            classes = max(2, self.model.architecture.sizes[-1])
-            return _class_scores(self.labels, classes_of(out), classes, weights)
+            return accuracy_and_macro_f1(self.labels, classes_of(out), weights)
         if "accuracy" in self.names:
-            scores = metrics.multilabel_scores(values, out > 0.5, weights)
-            return dict(zip(self.names, scores, strict=True))
-        return {name: getattr(metrics, name)(values, out, weights) for name in self.names}
-
-
-def _class_scores(
-    true: Array, predicted: Array, classes: int, weights: Array | None
-) -> dict[str, float]:
-    """Return accuracy and macro-F1, as in `fastnn.metrics`, of positions of classes."""
-    right = true == predicted
-    hits = np.bincount(true[right], None if weights is None else weights[right], classes)
-    actual = np.bincount(true, weights, classes)
-    both = actual + np.bincount(predicted, weights, classes)
-    f1 = 2 * hits / np.where(both > 0, both, 1)
-    return {
-        "accuracy": float(hits.sum() / actual.sum()),
-        "macro_f1": float(f1.sum() / np.count_nonzero(both > 0)),
-    }
+            return metrics.multilabel_scores(values, out > 0.5, weights)
+        return r2_mae_rmse(values, out, weights) if self.names else ()
 
 
 def metric_names(architecture: Architecture, targets: Targets) -> tuple[str, ...]:
@@ -193,7 +192,7 @@ def check_loss(loss: float) -> None:
 
 def _check_outputs(architecture: Architecture, out: Array) -> None:
     """Refuse outputs that are not finite."""
-    if not np.isfinite(out).all():
+    if np.count_nonzero(np.isfinite(out)) < out.size:  # sooner than `all` for few rows
         row = np.isfinite(out).all(axis=1).argmin()
         raise DivergenceError(
             f"the outputs are no longer finite for row {row}: its numbers, or the weights, are too "
@@ -206,8 +205,13 @@ def _empty(architecture: Architecture, rows: int) -> Array:
     return np.empty((rows, architecture.sizes[-1]), architecture.dtype)
 
 
+def _length(architecture: Architecture) -> int:
+    """Return how many rows a call of a backend takes, short enough for a prompt Ctrl-C."""
+    return max(1, math.ceil(SLICE / (architecture.forward_flops + 1000)))
+
+
 def _slices(architecture: Architecture, rows: int) -> Iterator[slice]:
-    """Cut rows into calls of a backend, each short enough for a prompt Ctrl-C."""
-    length = max(1, math.ceil(SLICE / (architecture.forward_flops + 1000)))
+    """Cut rows into calls of a backend."""
+    length = _length(architecture)
     for first in range(0, rows, length):
         yield slice(first, min(first + length, rows))

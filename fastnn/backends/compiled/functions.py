@@ -135,6 +135,14 @@ def addresses(dtype: np.dtype, names: Iterable[str] = ALWAYS) -> Array:
     return found
 
 
+def single(dtype: np.dtype) -> Callable[..., int]:
+    """Return the compiled `one_row.single` for a dtype, which does not look at its arguments."""
+    unit = one_row.single
+    compiled = unit.dispatcher.overloads[unit.argument_types(from_dtype(dtype))]
+    found: Callable[..., int] = compiled.entry_point
+    return found
+
+
 class Announcer(event.Listener):  # type: ignore[misc]
     """Calls a function when the first compilation starts; loading from the cache is none."""
 
