@@ -262,7 +262,7 @@ class _Call:
         adjusting = functions.adjusts_inputs(model, made.objective)
         self.sparse = model.input_scaler is None and plan.mostly_zero(X)
         if made.rule is not None:
-            single = not adjusting and 1 in (made.capacity, self.rows % batch_size)
+            single = 1 in (made.capacity, self.rows % batch_size)
             made = made._replace(one_row=single and functions.takes_one_row(made.rule))
         elif not (made.updating or to_look_at or self.sparse or adjusting or len(order)):
             made = made._replace(in_place=plan.can_read_in_place(X, model.architecture.dtype))

@@ -37,6 +37,7 @@ UNITS: dict[str, Unit] = {
     "activate": layers.activate,
     "adjust": inputs.adjust,
     "forward_one": one_row.forward_one,
+    "backward_one": one_row.backward_one,
     "one_row": one_row.one_row,
     "move": update.move,
     "move_layer": update.move_layer,
@@ -44,7 +45,8 @@ UNITS: dict[str, Unit] = {
     "limit": update.limit,
 }
 ALWAYS = ("product", "sparse_product", "gather", "finish", "phase")
-OF_ONE_ROW = ("forward_one", "one_row")
+OF_ONE_ROW = ("forward_one",)
+LEARNING_ONE_ROW = ("backward_one", "one_row")
 # Activations that the register tile does on the way out, or that do nothing.
 WITHOUT_KERNEL = ("relu", "identity")
 _preparing = threading.Lock()
@@ -62,9 +64,10 @@ def is_plain(rule: UpdateRule) -> bool:
 
 def takes_one_row(rule: UpdateRule | None) -> bool:
     """Tell whether a step of one row may take the way of its own."""
-    if rule is None:
+    if rule is None or rule.clip_norm is None:
         return True
-    return is_plain(rule) and not (rule.objective.drops or rule.frozen or rule.max_norm)
+    # The norm of an outer product is that of its factors, but not with penalties in it.
+    return not (rule.objective.l1 or rule.objective.l2)
 
 
 def adjusts_inputs(model: Model, objective: Objective) -> bool:
@@ -85,6 +88,8 @@ def needed(model: Model, objective: Objective, rule: UpdateRule | None, one_row:
     if one_row:
         names.update(OF_ONE_ROW)
     if rule is not None:
+        if one_row:
+            names.update(LEARNING_ONE_ROW)
         if not is_plain(rule):
             names.add("move")
         if rule.clip_norm is not None:
@@ -102,7 +107,7 @@ def addresses(dtype: np.dtype, names: Iterable[str] = ALWAYS) -> Array:
         with _preparing:  # the first of several threads compiles, the others wait
             number = from_dtype(dtype)
             batches.run.prepare(number)
-            if "one_row" in missing:
+            if "forward_one" in missing:
                 one_row.single.dispatcher.disable_compile(False)
                 one_row.single.prepare(number)
                 one_row.single.dispatcher.disable_compile()  # other types are a TypeError
