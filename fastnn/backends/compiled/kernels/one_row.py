@@ -72,7 +72,7 @@ def forward_one(plan, batch):
         inputs, outputs = plan.work + itemsize * layer.inputs, plan.work + itemsize * layer.outputs
         terms = (plan.every, fan_in)
         lists[begin] = -1
-        if l == 0 or layers[l - 1].activation == RELU or layer.drop_below > 0:
+        if l == 0 or layers[l - 1].activation == RELU:  # others have a slope where they are 0
             length = 0
             for k in range(0, fan_in, width):
                 listed = plan.lists_of_one + 4 * (begin + 1 + length)
