@@ -45,8 +45,7 @@ UNITS: dict[str, Unit] = {
     "limit": update.limit,
 }
 ALWAYS = ("product", "sparse_product", "gather", "finish", "phase")
-OF_ONE_ROW = ("forward_one",)
-LEARNING_ONE_ROW = ("backward_one", "one_row")
+OF_ONE_ROW = ("forward_one", "backward_one", "one_row")
 # Activations that the register tile does on the way out, or that do nothing.
 WITHOUT_KERNEL = ("relu", "identity")
 _preparing = threading.Lock()
@@ -88,8 +87,6 @@ def needed(model: Model, objective: Objective, rule: UpdateRule | None, one_row:
     if one_row:
         names.update(OF_ONE_ROW)
     if rule is not None:
-        if one_row:
-            names.update(LEARNING_ONE_ROW)
         if not is_plain(rule):
             names.add("move")
         if rule.clip_norm is not None:
