@@ -5,6 +5,7 @@ Here the contract's functions make plans and hand them to the kernels.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,12 +19,13 @@ from fastnn.backends.compiled import functions, plan
 from fastnn.backends.compiled.kernels import batches, one_row
 from fastnn.backends.compiled.machinery import threads, vector_ir
 from fastnn.backends.compiled.plan import NO_PENALTY, Plan, Task
-from fastnn.backends.contract import Examples, Objective, UpdateRule
+from fastnn.backends.contract import UNSURE, Examples, Objective, UpdateRule
 from fastnn.losses import evaluated, matrix
 from fastnn.model.architecture import padded
 from fastnn.model.model import Model
 from fastnn.model.optimizer_state import OptimizerState
 from fastnn.model.parameters import Parameters
+from fastnn.optimizers import Optimizer
 
 # Bytes of inputs and activations that a block of predictions takes in the second-level cache.
 NEAR = 512 * 1024
@@ -57,6 +59,7 @@ def warmup(dtype: np.dtype) -> float:
     """Compile all kernels for a dtype, or load them from the cache; return the seconds it took."""
     start = time.perf_counter()
     functions.addresses(dtype, functions.UNITS)
+    functions.door(one_row.learn, dtype)
     return time.perf_counter() - start
 
 
@@ -81,6 +84,40 @@ def single(model: Model) -> Callable[[Array, Array], int]:
         return dispatcher(record, x, out)
 
     return predict_one
+
+
+def learner(
+    model: Model, optimizer: Optimizer, state: OptimizerState, target: Array
+) -> Callable[[Array, float], float]:
+    """Return the function that learns from one row; see `contract`."""
+    if not isinstance(model.architecture.loss, str):
+        return lambda x, rate: UNSURE
+    dtype = model.architecture.dtype
+    rule = UpdateRule(optimizer=optimizer)
+    made = Plan(model, Task(1, learning=True, updating=True, one_row=True, rule=rule))
+    made.remember(state)
+    record = made.record
+    record["targets"] = plan.source(target if target.dtype == np.int64 else target[None])
+    record["rows"] = record["batch_size"] = 1
+    dispatcher = functions.door(one_row.learn, dtype)
+    numbers = plan.numbers_of_a_step(optimizer)
+    steps, last_rate = -1, 0.0
+
+    def learn(x: Array, rate: float, keep: Any = made) -> float:
+        nonlocal steps, last_rate
+        if steps != state.steps:  # others have taken some
+            steps = state.steps
+            record["seen"] = plan.largest_norm(state)
+        if rate != last_rate:
+            last_rate = rate
+            record["safe"] = plan.safe_norm(optimizer, rate, dtype)
+        loss: float = dispatcher(record, x, *numbers(rate, steps + 1))
+        if math.isfinite(loss):
+            steps += 1
+            state.steps = steps
+        return loss
+
+    return learn
 
 
 def activations(model: Model, X: Array, outs: Sequence[Array]) -> None:

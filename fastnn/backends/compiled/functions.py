@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 from numba.core import event
@@ -112,6 +113,18 @@ def addresses(dtype: np.dtype, names: Iterable[str] = ALWAYS) -> Array:
                 found[name] = UNITS[name].address(number)
                 compiled.add(name)
     return found
+
+
+def door(function: Unit, dtype: np.dtype) -> Callable[..., Any]:
+    """Return what calls a compiled function from Python; other types are a TypeError."""
+    number = from_dtype(dtype)
+    with _preparing:
+        if function.argument_types(number) not in function.dispatcher.overloads:
+            function.dispatcher.disable_compile(False)
+            function.prepare(number)
+            function.dispatcher.disable_compile()
+    dispatcher: Callable[..., Any] = function.dispatcher
+    return dispatcher
 
 
 class Announcer(event.Listener):  # type: ignore[misc]

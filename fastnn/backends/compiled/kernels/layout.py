@@ -113,6 +113,8 @@ NUMBERS = (
     "first_memory",  # of the first slot: momentum, or Adam's beta1
     "second_memory",
     "epsilon",
+    "safe",  # norms of a row's gradient below this keep all finite; 0 where that is not asked
+    "seen",  # the largest of these norms so far
 )
 
 

@@ -119,7 +119,8 @@ def backward_one(plan):
 
     Each row of weights is read once: the delta of its input is its product with the layer's deltas,
     before it is written. Rows whose input is zero are left out if they stay as they are. With a
-    limit of the gradient's norm all deltas come first.
+    limit of the gradient's norm all deltas come first, and also where steps must be safe: then
+    nothing is changed by a gradient that is not below ``safe``, or after one was ``seen``.
     """
     layers, lists = layers_of(plan), indices(plan.lists_of_one, 1)
     one, zero = type(plan.alpha)(1), type(plan.alpha)(0)
@@ -132,13 +133,17 @@ def backward_one(plan):
         rate = -plan.alpha
     elif plan.optimizer == MOMENTUM_STEP and plan.look_ahead > 0:
         rate = plan.rate * plan.first_memory
-    scale, passes = one, 1
-    if plan.norm_limit < np.inf:
-        passes = 2
+    scale, passes = one, 2 if plan.norm_limit < np.inf or plan.safe > 0 else 1
     for turn in range(passes):
         moving, passing = turn == passes - 1, turn == 0
         if moving and passes == 2:
-            scale = _norm_scale_of_one(plan)
+            norm, most = _norm_of_one(plan), plan.norm_limit
+            if plan.safe > 0:
+                if not norm <= plan.seen:
+                    plan.seen = norm
+                if not plan.seen < plan.safe:
+                    return
+            scale = type(plan.alpha)(most / norm if norm > most else 1.0)
         end = 0
         for l in range(plan.depth):
             end += layers[l].fan_in + 1
@@ -210,8 +215,8 @@ def _mask(plan, l):
 
 
 @serial
-def _norm_scale_of_one(plan):
-    """Return the factor that brings the norm of the row's gradient down to its limit, or 1."""
+def _norm_of_one(plan):
+    """Return the norm of the row's gradient, without layers that do not move."""
     layers = layers_of(plan)
     itemsize, total = itemsize_of(plan.alpha), 0.0
     for l in range(plan.depth - 1, plan.lowest - 1, -1):
@@ -220,8 +225,7 @@ def _norm_scale_of_one(plan):
             a, d = plan.work + itemsize * layer.inputs, plan.work + itemsize * layer.deltas
             of_inputs = squares_of_lines(a, layer.fan_in, plan.alpha) + 1.0
             total += of_inputs * squares_of_lines(d, layer.fan_out, plan.alpha)
-    norm, limit = math.sqrt(total), plan.norm_limit
-    return type(plan.alpha)(limit / norm if norm > limit else 1.0)
+    return math.sqrt(total)
 
 
 def _one_row_types(number):
@@ -265,20 +269,70 @@ def single(plans, x, out):
     """
     plan = plans[0]
     layers, work = layers_of(plan), work_of(plan)
-    fan_in, last = layers[0].fan_in, layers[plan.depth - 1]
-    fan_out = last.fan_out
-    if len(x) != fan_in or len(out) != fan_out:
+    last = layers[plan.depth - 1]
+    if len(x) != layers[0].fan_in or len(out) != last.fan_out:
         return WRONG_LENGTH
-    start = layers[0].inputs
-    row = work[start : start + fan_in]
+    if not _is_read(plan, x):
+        return NOT_FINITE
+    before = flush_denormals()
+    _outputs_of_one(plan)
+    for j in range(last.fan_out):
+        out[j] = work[last.outputs + j]
+    restore_denormals(before)
+    return FINE
+
+
+def _learn_types(number):
+    return types.Array(plan_type(number), 1, "C"), number[::1], *[types.float64] * 4
+
+
+@unit(_learn_types, nogil=False)
+def learn(plans, x, rate, look_ahead, correction, decay):
+    """Take a step on one row by the only plan, which knows the target; return the loss before it.
+
+    See `layout.STEP_NUMBERS` for the others. Nothing is changed if the row is not finite, or not as
+    long as the inputs, which is NaN; if the loss is not finite, which is infinity; or if the step
+    is not sure to leave everything finite, which is minus infinity.
+    """
+    plan = plans[0]
+    if len(x) != layers_of(plan)[0].fan_in or not _is_read(plan, x):
+        return np.nan
+    before = flush_denormals()
+    plan.alpha, plan.beta = -rate, 1
+    plan.rate, plan.look_ahead = rate, look_ahead
+    plan.correction, plan.decay = correction, decay
+    _outputs_of_one(plan)
+    loss = reals(plan.row_losses, 1)[0]
+    if not math.isfinite(loss):
+        loss = np.inf
+    else:
+        call_backward_one(plan.functions.backward_one, (plan,))
+        if not plan.seen < plan.safe:
+            loss = -np.inf
+    restore_denormals(before)
+    return loss
+
+
+@serial
+def _is_read(plan, x):
+    """Copy a row to where the inputs of the first layer are; tell whether it is finite."""
+    layer, work = layers_of(plan)[0], work_of(plan)
+    fan_in = layer.fan_in
+    row = work[layer.inputs : layer.inputs + fan_in]
     bad = 0
     for j in range(fan_in):
         row[j] = x[j]
         bad += not math.isfinite(x[j])
-    if bad:
-        return NOT_FINITE
-    before = flush_denormals()
+    return bad == 0
+
+
+@serial
+def _outputs_of_one(plan):
+    """From the row that was read compute the outputs, and with a target its loss and deltas."""
+    layer, work = layers_of(plan)[0], work_of(plan)
+    fan_in = layer.fan_in
     if plan.scaler != 0:
+        row = work[layer.inputs : layer.inputs + fan_in]
         scaler = numbers(plan.scaler, 2 * fan_in, plan.alpha)
         for j in range(fan_in):
             row[j] = (row[j] - scaler[j]) * scaler[fan_in + j]
@@ -287,7 +341,3 @@ def single(plans, x, out):
     call_forward_one(plan.functions.forward_one, (plan, batch))
     arguments = (plan, batch, Share(nothing, one, nothing, nothing))
     call_finish(plan.functions.finish, arguments)
-    for j in range(fan_out):
-        out[j] = work[last.outputs + j]
-    restore_denormals(before)
-    return FINE
