@@ -7,7 +7,7 @@ divided by 255; Y is int64 labels (n,) or targets (n, outputs) in float32, float
 (n,) of the rows, or None, have mean 1 and the model's dtype. ``keys`` are those of
 `fastnn.backends.dropout.row_keys`, (layers, rows), or (0, 0) without dropout. Functions change only
 ``out``, ``outs``, ``losses``, ``gradient`` and, in `train_steps`, the model's parameters and the
-``state``. ``model.prepared`` belongs to the backend.
+``state``, and ``model.prepared``, in which the keys of a backend are tuples.
 
 ``prepare(model, announce, rule, one_row) -> float``
     Compile or load what the model and the rule need, and if ``one_row`` what `single` and steps of

@@ -13,7 +13,7 @@ from fastnn.backends.contract import Examples, UpdateRule
 from fastnn.backends.dropout import NO_KEYS
 from fastnn.checks import data as check_data
 from fastnn.checks import values as check
-from fastnn.checks.targets import REACH, Targets
+from fastnn.checks.targets import REACH
 from fastnn.checks.targets import targets as check_targets
 from fastnn.model.model import Model
 from fastnn.optimizers import Optimizer, named
@@ -122,30 +122,35 @@ def _carefully(model: Model, x: Any, y: Any, learner: Learner) -> float:
     many = np.ndim(y) > 0 and (model.architecture.sizes[-1] > 1 or np.size(y) != 1)
     y = np.asarray(y)[None] if many else np.reshape(np.asarray(y), (1,))
     targets = check_targets("y", y, 1, model.architecture, model.classes)
-    return _step(model, row[None], targets, learner.rate, learner.optimizer)
+    examples = Examples(row[None], scale_targets(model, targets))
+    return step(
+        model, examples, np.arange(1), learner.rate, UpdateRule(optimizer=learner.optimizer)
+    )
 
 
 def few(model: Model, X: Any, y: Any, rate: float, optimizer: str | Optimizer) -> float:
     """Take a step on a few rows; see `fastnn.Network.learn_few`."""
-    rule = named(optimizer)
+    rule = UpdateRule(optimizer=named(optimizer))
     rate = check.real("learning_rate", rate, above=0)
     features = check_data.features("X", X, model.architecture, model.features)
     targets = check_targets("y", y, len(features), model.architecture, model.classes)
     _check_scalers(model)
     with alone(model):
-        return _step(model, features, targets, rate, rule)
+        examples = Examples(features, scale_targets(model, targets))
+        return step(model, examples, np.arange(len(features)), rate, rule)
 
 
-def _step(model: Model, X: Array, targets: Targets, rate: float, optimizer: Optimizer) -> float:
-    """Take a step on a batch, and take it back if it does not leave everything finite."""
+def step(model: Model, examples: Examples, order: Array, rate: float, rule: UpdateRule) -> float:
+    """Take a step on a batch, and take it back if it does not leave everything finite.
+
+    Return the loss before it, without penalties. There is no dropout.
+    """
     before = Trained.of(model)
     try:
-        state, losses = model.state_for(optimizer), np.empty(1)
-        examples = Examples(X, scale_targets(model, targets))
+        state, losses = model.state_for(rule.optimizer), np.empty(1)
         taken = backends.get(model.backend).train_steps(
-            model, examples, np.arange(len(X)), len(X), np.array([rate]),
-            UpdateRule(optimizer=optimizer), NO_KEYS, state, losses,
-        )  # fmt: skip
+            model, examples, order, len(order), np.array([rate]), rule, NO_KEYS, state, losses
+        )
         vectors = model.vector, *(slot.vector for slot in state.slots)
         if taken and all(np.isfinite(vector).all() for vector in vectors):
             return float(losses[0])
