@@ -36,7 +36,7 @@ def _names(kind: Any) -> tuple[str, ...]:
 
 
 def _key(estimator: Any, rows: int) -> list[Any]:
-    return [rows, *[getattr(estimator, name) for name in _names(type(estimator))]]
+    return [rows, *[getattr(estimator, name) for name in _names(estimator.__class__)]]
 
 
 def remember(estimator: Any, rows: int, rate: float, penalty: float, slope: float) -> None:
