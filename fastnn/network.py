@@ -18,7 +18,7 @@ from fastnn.checks import networks as check_network
 from fastnn.checks import values as check
 from fastnn.checks.data import ARRAYS
 from fastnn.checks.keywords import suggesting
-from fastnn.inspectable import Inspectable
+from fastnn.learning import Learning
 from fastnn.losses import Custom
 from fastnn.model.initializers import INITIALIZERS, Initializer
 from fastnn.model.model import Model
@@ -31,7 +31,7 @@ from fastnn.training.row_weights import ClassWeight
 from fastnn.training.settings import Callback
 
 
-class Network(Inspectable):
+class Network(Learning):
     """A multi-layer perceptron.
 
     Parameters

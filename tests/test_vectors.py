@@ -403,9 +403,8 @@ def test_transposition_of_a_block(dtype):
 
 # Other widths
 
-MODULES = [
-    f"tests/test_{name}.py" for name in ("parity", "gradients", "vectors", "toolbox", "outputs")
-]
+TESTED = ("parity", "gradients", "vectors", "toolbox", "outputs", "one_row")
+MODULES = [f"tests/test_{name}.py" for name in TESTED]
 OTHER_WIDTHS = [bits for bits in (128, 256, 512) if bits != vector_ir.MACHINE.bits]
 # Each dtype has kernels of its own to compile: one for each width, and the others in the long run.
 WIDTHS_AND_DTYPES = [

@@ -7,7 +7,7 @@ divided by 255; Y is int64 labels (n,) or targets (n, outputs) in float32, float
 (n,) of the rows, or None, have mean 1 and the model's dtype. ``keys`` are those of
 `fastnn.backends.dropout.row_keys`, (layers, rows), or (0, 0) without dropout. Functions change only
 ``out``, ``outs``, ``losses``, ``gradient`` and, in `train_steps`, the model's parameters and the
-``state``. ``model.prepared`` belongs to the backend.
+``state``, and ``model.prepared``, in which the keys of a backend are tuples.
 
 ``prepare(model, announce, rule, batch_sizes) -> float``
     Compile or load what the model and steps by the rule for batches of these sizes need, and if one
@@ -21,6 +21,13 @@ divided by 255; Y is int64 labels (n,) or targets (n, outputs) in float32, float
     returns `FINE`, `NOT_FINITE` or `WRONG_LENGTH`. Both arguments must be vectors of the model's
     dtype, contiguous and writable, which it need not check. It is valid as long as the model exists
     and has the same scalers.
+``learner(model, optimizer, state, target) -> callable``
+    Return a function ``learn(x, rate) -> float`` that takes a step on one row as `train_steps`
+    does, with the target that is in the array ``target``: int64 (1,), a label, or (outputs,) of the
+    model's dtype. It returns the loss before the step. If x is not finite or has another length it
+    returns NaN, for a loss that is not finite infinity, and `UNSURE` if it cannot tell whether all
+    would stay finite; then nothing is changed. It raises a TypeError as `single` does, and is valid
+    as long as the model has the same scalers and the same state.
 ``activations(model, X, outs)``
     Write the activations of each layer into ``outs``, each (n, fan_out).
 ``loss(model, examples, out) -> float``
@@ -40,6 +47,7 @@ divided by 255; Y is int64 labels (n,) or targets (n, outputs) in float32, float
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from fastnn.activations import Array
@@ -49,6 +57,7 @@ CONTRACT = (
     "prepare",
     "predict",
     "single",
+    "learner",
     "activations",
     "loss",
     "input_gradient",
@@ -57,6 +66,7 @@ CONTRACT = (
 )
 
 FINE, NOT_FINITE, WRONG_LENGTH = range(3)
+UNSURE = -math.inf
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,6 +18,7 @@ from fastnn.activations import Array
 from fastnn.checks import values as check
 from fastnn.checks.tables import warn_of_indexes
 from fastnn.checks.warning import ConvergenceWarning as OwnConvergenceWarning
+from fastnn.estimators.partial import learn, remember
 from fastnn.model.initializers import Initializer
 from fastnn.network import Network
 from fastnn.optimizers import OPTIMIZERS, SGD, Adam, Optimizer, named
@@ -258,6 +259,18 @@ class MLP(BaseEstimator):
         if progress.best is not None:
             network.parameters[:] = progress.best
         self.network_ = network
+        if partial and weights is None:
+            remember(self, len(X), rate, penalty, slope)
+
+    def _learnt(self, X: Array, Y: Array) -> bool:
+        """Take the step of `partial_fit` the short way, if there is one."""
+        result = learn(self, X, Y)
+        if result is None:
+            return False
+        loss, penalty = result
+        self.n_iter_ = 0
+        _Progress(self, self.network_, len(X), penalty)({"loss": loss})
+        return True
 
     def _split(
         self, X: Array, y: Array, weights: Array | None, seed: int, labels: Array | None

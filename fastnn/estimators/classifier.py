@@ -15,6 +15,7 @@ from sklearn.utils.validation import _check_sample_weight, column_or_1d
 
 from fastnn.activations import Array
 from fastnn.estimators.base import MLP
+from fastnn.estimators.partial import is_ordinary
 from fastnn.losses import Custom
 
 
@@ -157,6 +158,10 @@ class MLPClassifier(ClassifierMixin, MLP):
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, classes: Any, *, partial: bool
     ) -> MLPClassifier:
+        if partial and sample_weight is None and is_ordinary(self, X, y):
+            Y = self._ordinary_targets(y, classes)
+            if Y is not None and self._learnt(X, Y):
+                return self
         goes_on = self._goes_on(partial=partial)
         X, y = self._read(X, y, reset=not goes_on)
         check_classification_targets(y)
@@ -200,6 +205,22 @@ class MLPClassifier(ClassifierMixin, MLP):
             label_smoothing=self.label_smoothing,
         )
         return self
+
+    def _ordinary_targets(self, y: Array, classes: Any) -> Array | None:
+        """Return y as a backend reads it if these are plainly the known classes, else None."""
+        known = self.classes_
+        if y.ndim != 1 or y.dtype.kind not in "iU" or y.dtype.kind != known.dtype.kind:
+            return None
+        if self._several or len(known) < 2:
+            return None
+        if classes is not None and not np.array_equal(np.unique(classes), known):
+            return None
+        codes = np.minimum(np.searchsorted(known, y), len(known) - 1)
+        if not (known[codes] == y).all():
+            return None
+        if len(known) > 2:
+            return codes
+        return codes.astype(self.network_.architecture.dtype)[:, None]
 
     def _codes(self, y: Array) -> Array:
         """Return the position of each class in ``classes_``."""

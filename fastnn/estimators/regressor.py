@@ -11,6 +11,7 @@ from sklearn.utils.validation import _check_sample_weight, column_or_1d
 
 from fastnn.activations import Array
 from fastnn.estimators.base import MLP
+from fastnn.estimators.partial import is_finite, is_ordinary
 from fastnn.losses import Custom
 
 
@@ -136,6 +137,12 @@ class MLPRegressor(RegressorMixin, MLP):
         return self._fit(X, y, sample_weight, partial=True)
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, *, partial: bool) -> MLPRegressor:
+        if partial and sample_weight is None and is_ordinary(self, X, y):
+            Y = y[:, None] if y.ndim == self.n_outputs_ == 1 else y
+            fitting = Y.shape[1:] == (self.n_outputs_,) and (y.ndim == 1 or self.n_outputs_ > 1)
+            fitting = fitting and self.loss != "poisson" and is_finite(Y, self.network_)
+            if fitting and self._learnt(X, Y):
+                return self
         X, y = self._read(X, y, reset=not self._goes_on(partial=partial), y_numeric=True)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)

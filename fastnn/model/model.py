@@ -43,7 +43,7 @@ class Model:
     epochs_trained : int
     optimizer_state : OptimizerState or None
     prepared : dict
-        What a backend keeps from call to call; copies and files leave it out.
+        What is kept from call to call, by a backend or for it; copies and files leave it out.
     """
 
     architecture: Architecture

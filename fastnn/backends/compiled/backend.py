@@ -6,6 +6,7 @@ Here the contract's functions make plans and hand them to the kernels.
 from __future__ import annotations
 
 import functools
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,15 +17,21 @@ from numba.core import event
 from fastnn.activations import Array
 from fastnn.backends import dropout
 from fastnn.backends.compiled import few_rows, functions, plan
-from fastnn.backends.compiled.kernels import batches
+from fastnn.backends.compiled.kernels import batches, one_row
 from fastnn.backends.compiled.machinery import threads
 from fastnn.backends.compiled.plan import NO_PENALTY, Plan, Task
-from fastnn.backends.compiled.step_numbers import step_numbers
-from fastnn.backends.contract import Examples, Objective, UpdateRule
+from fastnn.backends.compiled.step_numbers import (
+    largest_norm,
+    numbers_of_a_step,
+    safe_norm,
+    step_numbers,
+)
+from fastnn.backends.contract import UNSURE, Examples, Objective, UpdateRule
 from fastnn.losses import evaluated, matrix
 from fastnn.model.model import Model
 from fastnn.model.optimizer_state import OptimizerState
 from fastnn.model.parameters import Parameters
+from fastnn.optimizers import Optimizer
 
 # Rows whose gradients are summed in one go.
 BLOCK = 512
@@ -61,6 +68,7 @@ def warmup(dtype: np.dtype) -> float:
     """Compile all kernels for a dtype, or load them from the cache; return the seconds it took."""
     start = time.perf_counter()
     functions.addresses(dtype, functions.UNITS)
+    functions.door(one_row.learn, dtype)
     return time.perf_counter() - start
 
 
@@ -85,6 +93,40 @@ def single(model: Model) -> Callable[[Array, Array], int]:
     predict_one = functools.partial(functions.single(model.architecture.dtype), made.record)
     vars(predict_one)["plan"] = made  # lives as long, with the memory that the record names
     return predict_one
+
+
+def learner(
+    model: Model, optimizer: Optimizer, state: OptimizerState, target: Array
+) -> Callable[[Array, float], float]:
+    """Return the function that learns from one row; see `contract`."""
+    if not isinstance(model.architecture.loss, str):
+        return lambda x, rate: UNSURE
+    dtype = model.architecture.dtype
+    rule = UpdateRule(optimizer=optimizer)
+    made = Plan(model, Task(1, learning=True, updating=True, one_row=True, rule=rule))
+    made.remember(state)
+    record = made.record
+    record["targets"] = plan.source(target if target.dtype == np.int64 else target[None])
+    record["rows"] = record["batch_size"] = 1
+    dispatcher = functions.door(one_row.learn, dtype)
+    numbers = numbers_of_a_step(optimizer)
+    steps, last_rate = -1, 0.0
+
+    def learn(x: Array, rate: float, keep: Any = made) -> float:
+        nonlocal steps, last_rate
+        if steps != state.steps:  # others have taken some
+            steps = state.steps
+            record["seen"] = largest_norm(state)
+        if rate != last_rate:
+            last_rate = rate
+            record["safe"] = safe_norm(optimizer, rate, dtype)
+        loss: float = dispatcher(record, x, *numbers(rate, steps + 1))
+        if math.isfinite(loss):
+            steps += 1
+            state.steps = steps
+        return loss
+
+    return learn
 
 
 def activations(model: Model, X: Array, outs: Sequence[Array]) -> None:
@@ -200,11 +242,10 @@ def _steps(
     losses: Array,
 ) -> int:
     """Take steps as `train_steps` does, for a loss of the kernels' or given gradients."""
-    dtype = model.architecture.dtype
-    numbers = step_numbers(rates, batch_size, len(order), rule, state.steps, dtype)
     made = _as_before(model, STEPS, learnt, rule, len(order), batch_size)
     if made is not None:
         made.remember(state)
+        numbers = step_numbers(made, rates, batch_size, len(order), state.steps)
         steps = _run(made, order, keys, numbers, losses)
         model.prepared[STEPS] = made
         state.steps += steps
@@ -212,6 +253,7 @@ def _steps(
     task: dict[str, Any] = {"learning": True, "updating": True, "rule": rule}
     with _Call(model, learnt.X, batch_size, order, objective=rule.objective, **task) as call:
         call.plan.remember(state)
+        numbers = step_numbers(call.plan, rates, batch_size, len(order), state.steps)
         steps = call.run(learnt, keys, numbers, losses)
         call.stay_about(learnt, rule)
     state.steps += steps
@@ -327,11 +369,11 @@ class _Call:
         adjusting = functions.adjusts_inputs(model, made.objective)
         self.sparse = model.input_scaler is None and plan.mostly_zero(X)
         if made.rule is not None:
-            single = not adjusting and 1 in (made.capacity, self.rows % batch_size)
-            made = made._replace(one_row=single and functions.takes_one_row(made.rule))
             if plan.is_large(model.architecture, batch_size):
                 block = min(made.capacity, plan.block_of(model.architecture, made.threads))
                 made = made._replace(capacity=block, in_blocks=True)
+            elif 1 in (made.capacity, self.rows % batch_size):
+                made = made._replace(one_row=functions.takes_one_row(made.rule))
         elif not (made.updating or to_look_at or self.sparse or adjusting or len(order)):
             made = made._replace(in_place=plan.can_read_in_place(X, model.architecture.dtype))
         # No other thread finds the plan while this one has it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 from numba.core import event
@@ -45,6 +46,7 @@ UNITS: dict[str, Unit] = {
     "activate": layers.activate,
     "adjust": inputs.adjust,
     "forward_one": one_row.forward_one,
+    "backward_one": one_row.backward_one,
     "one_row": one_row.one_row,
     "move": update.move,
     "move_layer": update.move_layer,
@@ -52,7 +54,7 @@ UNITS: dict[str, Unit] = {
     "limit": update.limit,
 }
 ALWAYS = ("product", "sparse_product", "gather", "finish", "take", "give", "phase")
-OF_ONE_ROW = ("forward_one", "one_row")
+OF_ONE_ROW = ("forward_one", "backward_one", "one_row")
 # What outputs need, and what losses do that others need not.
 OF_OUTPUTS = {"sigmoid": ("squash",), "exponential": ("squash",)}
 OF_LOSSES: dict[object, tuple[str, ...]] = {
@@ -75,9 +77,10 @@ def is_plain(rule: UpdateRule) -> bool:
 
 def takes_one_row(rule: UpdateRule | None) -> bool:
     """Tell whether a step of one row may take the way of its own."""
-    if rule is None:
+    if rule is None or rule.clip_norm is None:
         return True
-    return is_plain(rule) and not (rule.objective.drops or rule.frozen or rule.max_norm)
+    # The norm of an outer product is that of its factors, but not with penalties in it.
+    return not (rule.objective.l1 or rule.objective.l2)
 
 
 def adjusts_inputs(model: Model, objective: Objective) -> bool:
@@ -125,7 +128,7 @@ def addresses(dtype: np.dtype, names: Iterable[str] = ALWAYS) -> Array:
         with _preparing:  # the first of several threads compiles, the others wait
             number = from_dtype(dtype)
             batches.run.prepare(number)
-            if "one_row" in absent:
+            if "forward_one" in absent:
                 one_row.single.dispatcher.disable_compile(False)
                 one_row.single.prepare(number)
                 one_row.single.dispatcher.disable_compile()  # other types are a TypeError
@@ -141,6 +144,18 @@ def single(dtype: np.dtype) -> Callable[..., int]:
     compiled = unit.dispatcher.overloads[unit.argument_types(from_dtype(dtype))]
     found: Callable[..., int] = compiled.entry_point
     return found
+
+
+def door(function: Unit, dtype: np.dtype) -> Callable[..., Any]:
+    """Return what calls a compiled function from Python; other types are a TypeError."""
+    number = from_dtype(dtype)
+    with _preparing:
+        if function.argument_types(number) not in function.dispatcher.overloads:
+            function.dispatcher.disable_compile(False)
+            function.prepare(number)
+            function.dispatcher.disable_compile()
+    dispatcher: Callable[..., Any] = function.dispatcher
+    return dispatcher
 
 
 class Announcer(event.Listener):  # type: ignore[misc]

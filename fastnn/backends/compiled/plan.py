@@ -90,6 +90,7 @@ class Plan:
             task,
             slopes=backward or task.objective.drops,
         )
+        self.layers["moves"][updated] = 1
         names = functions.needed(model, task.objective, rule, task.one_row, task.in_blocks)
         pack = products.pack_size(dtype.itemsize) if backward else 0
         if task.updating and rule is not None and not self.plain:
@@ -113,6 +114,7 @@ class Plan:
             ("work", self.work),
             ("packs", packs),
             ("lists_of_one", room_for_lists_of_one(architecture)),
+            ("every", np.arange(max(architecture.sizes[:-1]), dtype=np.int32)),
             ("squares", squares),
             ("row_losses", np.zeros(task.capacity)),
             ("one", np.ones(1, dtype)),
@@ -136,6 +138,7 @@ class Plan:
             ("work_size", len(self.work)),
             ("pack_size", pack),
             ("square_count", len(squares)),
+            ("lowest", min(updated, default=len(self.layers))),
             ("in_place", task.in_place),
             ("takes_one_row", task.one_row),
             ("block_size", task.capacity),

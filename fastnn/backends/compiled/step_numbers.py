@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import numpy as np
 
 from fastnn.activations import Array
-from fastnn.backends.compiled.functions import is_plain
 from fastnn.backends.compiled.kernels import layout
-from fastnn.backends.contract import UpdateRule
-from fastnn.optimizers import SGD, Adam, AdamW, Optimizer
+from fastnn.backends.compiled.plan import Plan
+from fastnn.model.optimizer_state import OptimizerState
+from fastnn.optimizers import ADAM, RMSPROP, SGD, Adam, AdamW, Optimizer, RMSprop
 
 
-def step_numbers(
-    rates: Array, batch_size: int, rows: int, rule: UpdateRule, before: int, dtype: np.dtype
-) -> Array:
+def step_numbers(made: Plan, rates: Array, batch_size: int, rows: int, before: int) -> Array:
     """Return the first of `layout.STEP_NUMBERS`, or all, for each step: (steps, numbers).
 
     The steps go through so many rows; ``before`` is the number of those taken before.
     """
+    rule, dtype = made.task.rule, made.work.dtype
+    assert rule is not None
     last = rows - batch_size * (len(rates) - 1)
-    if is_plain(rule):
+    if made.plain:
         return _plain(rates, batch_size, last, rule.objective.l2, dtype)
     return _all(rates, batch_size, last, rule.optimizer, before).astype(dtype, copy=False)
 
@@ -47,3 +50,47 @@ def _all(rates: Array, size: int, last: int, optimizer: Optimizer, before: int) 
     if isinstance(optimizer, AdamW):
         numbers[:, 5] -= rates * optimizer.weight_decay
     return numbers
+
+
+def numbers_of_a_step(
+    optimizer: Optimizer,
+) -> Callable[[float, int], tuple[float, float, float, float]]:
+    """Return a function from a rate and the number of a step to its last `STEP_NUMBERS`."""
+    if isinstance(optimizer, SGD):
+        ahead = 1.0 if optimizer.nesterov else 0.0
+        return lambda rate, t: (rate, ahead * rate, 1.0, 1.0)
+    if isinstance(optimizer, RMSprop):
+        return lambda rate, t: (rate, 0.0, 1.0, 1.0)
+    beta1, beta2 = optimizer.beta1, optimizer.beta2
+    decay = optimizer.weight_decay if isinstance(optimizer, AdamW) else 0.0
+    return lambda rate, t: (
+        rate / (1 - beta1**t), 0.0, 1 / math.sqrt(1 - beta2**t), 1 - rate * decay
+    )  # fmt: skip
+
+
+def safe_norm(optimizer: Optimizer, rate: float, dtype: np.dtype) -> float:
+    """Return a norm of gradients; if none so far reached it, a step leaves everything finite.
+
+    Squares stay far below the largest number, and a step far below the distance of that to its
+    neighbour. Divisions by small means of squares, or by 1 less a memory, are allowed for.
+    """
+    largest, epsilon = float(np.finfo(dtype).max), float(np.finfo(dtype).eps)
+    if isinstance(optimizer, AdamW) and rate * optimizer.weight_decay > 1:
+        return float(np.finfo(dtype).tiny)  # weights may grow
+    factor = max(rate, 1.0)
+    if isinstance(optimizer, SGD):
+        factor /= 1 - optimizer.momentum
+    elif isinstance(optimizer, RMSprop):
+        factor /= optimizer.epsilon
+    else:
+        factor /= (1 - optimizer.beta1) * optimizer.epsilon
+    step = largest * epsilon / 1e3 / factor if factor < largest else 0.0
+    return max(min(step, largest**0.5 / 1e3), float(np.finfo(dtype).tiny))
+
+
+def largest_norm(state: OptimizerState) -> float:
+    """Return a norm of gradients that explains what an optimizer remembers."""
+    largest = [max(float(slot.vector.max()), -float(slot.vector.min())) for slot in state.slots]
+    if state.kind == RMSPROP or state.kind == ADAM:
+        largest[-1] **= 0.5
+    return max(largest, default=0.0)

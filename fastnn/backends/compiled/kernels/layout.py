@@ -42,6 +42,7 @@ LAYER = _record(
         "slopes",  # derivatives of the activation, times the mask of dropout; 0 if none are kept
         "drop_below",  # hashes below this leave an input out; 0 without dropout
         "squares",  # place of the layer's first sum of squares
+        "moves",  # whether a step changes it
     )
 )
 PLACES = ("inputs", "outputs", "deltas", "slopes")  # the offsets in the work array
@@ -87,6 +88,7 @@ FUNCTIONS = _record(
         "activate",
         "adjust",
         "forward_one",
+        "backward_one",
         "one_row",
         "move",
         "move_layer",
@@ -117,6 +119,8 @@ NUMBERS = (
     "first_memory",  # of the first slot: momentum, or Adam's beta1
     "second_memory",
     "epsilon",
+    "safe",  # norms of a row's gradient below this keep all finite; 0 where that is not asked
+    "seen",  # the largest of these norms so far
 )
 
 
@@ -129,9 +133,9 @@ def plan_dtype(number: np.dtype) -> np.dtype:
         *_integers("optimizer", "first_slot", "second_slot", "loss"),
         *_integers("operations", "phase_ends", "phases", "first_change", "threads"),
         *_integers("work", "work_size", "packs", "pack_size", "scaler"),
-        *_integers(
-            "lists", "lists_size", "lists_of_one", "squares", "square_count", "row_losses", "one"
-        ),
+        *_integers("lists", "lists_size", "squares", "square_count", "row_losses", "one"),
+        # Of a row on its own: lists of inputs, 0 .. as many as a layer has, the lowest that moves.
+        *_integers("lists_of_one", "every", "lowest"),
         # What to learn from, and how it is gone through.
         ("inputs", SOURCE),
         ("targets", SOURCE),

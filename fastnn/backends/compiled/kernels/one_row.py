@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from numba import int64, types
 
 from fastnn.activations import IDENTITY, RELU
-from fastnn.backends.compiled.kernels.inputs import gather_inputs
+from fastnn.backends.compiled.kernels.inputs import call_adjust, gather_inputs
 from fastnn.backends.compiled.kernels.layers import call_activate
 from fastnn.backends.compiled.kernels.layout import (
+    BATCH,
     Batch,
     Matrix,
     Share,
@@ -20,39 +22,44 @@ from fastnn.backends.compiled.kernels.layout import (
     indices,
     layers_of,
     numbers,
-    parameters_at,
     plan_type,
     reals,
     work_of,
 )
 from fastnn.backends.compiled.kernels.outputs import call_finish
 from fastnn.backends.compiled.kernels.products import across_one
+from fastnn.backends.compiled.kernels.update import call_limit
 from fastnn.backends.compiled.machinery.jit import serial, unit
 from fastnn.backends.compiled.machinery.vector_ir import (
     FROM_BIASES,
+    MOMENTUM_STEP,
     PLAIN,
+    PLAIN_STEP,
     RECTIFIED,
+    STILL,
+    Step,
     flush_denormals,
     itemsize_of,
     lanes,
     list_nonzero,
-    outer_tile,
+    move_rows,
     restore_denormals,
     row_tile,
+    squares_of_lines,
 )
 from fastnn.backends.contract import FINE, NOT_FINITE, WRONG_LENGTH
 
 
 def _forward_one_types(number):
-    return plan_type(number), types.boolean
+    return plan_type(number), BATCH
 
 
 @unit(_forward_one_types)
-def forward_one(plan, everything):
-    """Compute the weighted inputs of the last layer for the first row of the inputs.
+def forward_one(plan, batch):
+    """Compute the weighted inputs of the last layer for a batch of one row, which is gathered.
 
-    Inputs that are zero are left out, unless ``everything`` is to be taken. The plan's lists of one
-    row get for each layer how many inputs were taken and, from the next place on, which.
+    Inputs that are zero are left out where there may be many. The plan's lists of one row get for
+    each layer how many inputs were taken and, from the next place on, which; or -1 for all.
     """
     layers, lists = layers_of(plan), indices(plan.lists_of_one, 1)
     one = type(plan.alpha)(1)
@@ -63,17 +70,18 @@ def forward_one(plan, everything):
         layer = layers[l]
         fan_in, hidden = layer.fan_in, l < plan.depth - 1
         inputs, outputs = plan.work + itemsize * layer.inputs, plan.work + itemsize * layer.outputs
-        length = 0
-        if everything or (l > 0 and layers[l - 1].activation != RELU):
-            for k in range(fan_in):
-                lists[begin + 1 + k] = k
-            length = fan_in
-        else:
+        terms = (plan.every, fan_in)
+        lists[begin] = -1
+        if l == 0 or layers[l - 1].activation == RELU:  # others have a slope where they are 0
+            length = 0
             for k in range(0, fan_in, width):
                 listed = plan.lists_of_one + 4 * (begin + 1 + length)
                 length += list_nonzero(inputs + itemsize * k, 0, 1, k, listed, one)
-        lists[begin] = length
-        finish = int64(RECTIFIED if hidden and layer.activation == RELU else PLAIN)
+            lists[begin] = length
+            terms = (plan.lists_of_one + 4 * (begin + 1), int64(length))
+        finish = int64(PLAIN)
+        if hidden and layer.activation == RELU and layer.slopes == 0:
+            finish = int64(RECTIFIED)
         vectors = (layer.fan_out + width - 1) // width
         vector = 0
         while vector < vectors:
@@ -87,73 +95,137 @@ def forward_one(plan, everything):
                 Matrix(inputs, int64(0), int64(1)),
                 Matrix(weights, layer.stride, int64(1)),
                 Matrix(outputs + offset, int64(0), int64(1)),
-                (plan.lists_of_one + 4 * (begin + 1), int64(length)),
+                terms,
                 Sums(int64(FROM_BIASES), biases, finish, int64(0), one, one),
                 (0, 0, 0),
             )
             vector += across
-        if hidden and finish == PLAIN and layer.activation != IDENTITY:
-            nothing, whole = int64(0), Share(int64(0), int64(1), int64(0), layer.fan_out)
-            call_activate(
-                plan.functions.activate, (plan, l, Batch(nothing, int64(1), nothing), whole)
-            )
+        if hidden and finish == PLAIN and (layer.activation != IDENTITY or layer.slopes > 0):
+            whole = Share(int64(0), int64(1), int64(0), layer.fan_out)
+            call_activate(plan.functions.activate, (plan, l, batch, whole))
         begin += fan_in + 1
 
 
 call_forward_one = forward_one.call
 
 
-@serial
+def _backward_one_types(number):
+    return (plan_type(number),)
+
+
+@unit(_backward_one_types)
 def backward_one(plan):
     """From the deltas of the last layer for one row, update all layers.
 
-    Each row of weights that `forward_one` took is read once: the delta of its input is its product
-    with the layer's deltas, before ``beta * w + alpha * a * delta`` is written.
+    Each row of weights is read once: the delta of its input is its product with the layer's deltas,
+    before it is written. Rows whose input is zero are left out if they stay as they are. With a
+    limit of the gradient's norm all deltas come first, and also where steps must be safe: then
+    nothing is changed by a gradient that is not below ``safe``, or after one was ``seen``.
     """
+    layers, lists = layers_of(plan), indices(plan.lists_of_one, 1)
+    one, zero = type(plan.alpha)(1), type(plan.alpha)(0)
+    itemsize = itemsize_of(plan.alpha)
+    summing = plan.bias_beta == 1  # the gradient goes right into the parameters
+    leaving_out = plan.optimizer == PLAIN_STEP and plan.l1 == 0 and plan.l2 == 0
+    shaping = not summing and (plan.l1 > 0 or plan.l2 > 0 or plan.value_limit < np.inf)
+    rate = plan.rate
+    if summing:
+        rate = -plan.alpha
+    elif plan.optimizer == MOMENTUM_STEP and plan.look_ahead > 0:
+        rate = plan.rate * plan.first_memory
+    scale, passes = one, 2 if plan.norm_limit < np.inf or plan.safe > 0 else 1
+    for turn in range(passes):
+        moving, passing = turn == passes - 1, turn == 0
+        if moving and passes == 2:
+            norm, most = _norm_of_one(plan), plan.norm_limit
+            if plan.safe > 0:
+                if not norm <= plan.seen:
+                    plan.seen = norm
+                if not plan.seen < plan.safe:
+                    return
+            scale = type(plan.alpha)(most / norm if norm > most else 1.0)
+        end = 0
+        for l in range(plan.depth):
+            end += layers[l].fan_in + 1
+        for l in range(plan.depth - 1, plan.lowest - 1, -1):
+            layer = layers[l]
+            end -= layer.fan_in + 1
+            back = passing and l > plan.lowest
+            below = layers[l - 1].deltas if l > 0 else 0
+            way = plan.optimizer if moving and layer.moves else int64(STILL)
+            for biases in range(2):
+                if way == STILL and (biases or not back):
+                    continue
+                terms, a, offset = (plan.every, layer.fan_in), layer.inputs, layer.weights
+                if biases:
+                    terms, offset = (plan.every, int64(1)), layer.biases
+                elif lists[end] >= 0 and (leaving_out or way == STILL):
+                    terms = (plan.lists_of_one + 4 * (end + 1), int64(lists[end]))
+                offset *= itemsize
+                kept = plan.beta if summing else plan.decay
+                places = (
+                    plan.parameters + offset,
+                    plan.first_slot + offset,
+                    plan.second_slot + offset,
+                    plan.one if biases else plan.work + itemsize * a,
+                    plan.work + itemsize * layer.deltas,
+                    plan.work + itemsize * below,
+                )
+                step = Step(
+                    scale,
+                    one if biases else kept,
+                    rate,
+                    plan.look_ahead,
+                    plan.first_memory,
+                    plan.second_memory,
+                    plan.correction,
+                    plan.epsilon,
+                    zero if biases else plan.l1,
+                    zero if biases else plan.l2,
+                    plan.value_limit,
+                )
+                passing_back = back and not biases
+                move_rows(
+                    way, places, terms, layer.stride, layer.fan_out, passing_back, shaping, step
+                )
+            if back:
+                _mask(plan, l)
+
+
+call_backward_one = backward_one.call
+
+
+@serial
+def _mask(plan, l):
+    """Multiply the deltas of a layer's inputs by the slopes of the activations below it."""
     layers, work = layers_of(plan), work_of(plan)
-    result, lists = parameters_at(plan, plan.result), indices(plan.lists_of_one, 1)
-    alpha, beta = plan.alpha, plan.beta
-    itemsize = itemsize_of(alpha)
-    width = lanes(itemsize)
-    end = 0
-    for l in range(plan.depth):
-        end += layers[l].fan_in + 1
-    for l in range(plan.depth - 1, -1, -1):
+    fan_in = layers[l].fan_in
+    slope, below, output = layers[l - 1].slopes, layers[l - 1].deltas, layers[l].inputs
+    deltas = work[below : below + fan_in]
+    if slope > 0:
+        slopes = work[slope : slope + fan_in]
+        for j in range(fan_in):
+            deltas[j] *= slopes[j]
+    elif layers[l - 1].activation == RELU:
+        outputs = work[output : output + fan_in]
+        zero = work.dtype.type(0)
+        for j in range(fan_in):
+            d = deltas[j]  # read in any case, or the loop does not vectorise: 1.25 times a step
+            deltas[j] = d if outputs[j] > zero else zero
+
+
+@serial
+def _norm_of_one(plan):
+    """Return the norm of the row's gradient, without layers that do not move."""
+    layers = layers_of(plan)
+    itemsize, total = itemsize_of(plan.alpha), 0.0
+    for l in range(plan.depth - 1, plan.lowest - 1, -1):
         layer = layers[l]
-        fan_in, fan_out = layer.fan_in, layer.fan_out
-        end -= fan_in + 1
-        below = layers[l - 1].deltas if l > 0 else 0
-        vectors = (fan_out + width - 1) // width
-        vector = 0
-        while vector < vectors:
-            across = across_one(vectors - vector)
-            column = vector * width
-            places = (
-                plan.work + itemsize * layer.inputs,
-                plan.work + itemsize * (layer.deltas + column),
-                plan.parameters + itemsize * (layer.weights + column),
-                plan.result + itemsize * (layer.weights + column),
-                plan.work + itemsize * below,
-            )
-            terms = plan.lists_of_one + 4 * (end + 1), int64(lists[end])
-            outer_tile(across, l > 0, places, layer.stride, terms, vector > 0, alpha, beta)
-            vector += across
-        for j in range(fan_out):
-            result[layer.biases + j] += alpha * work[layer.deltas + j]
-        if l == 0:
-            continue
-        slope, output = layers[l - 1].slopes, layer.inputs
-        deltas = work[below : below + fan_in]
-        if slope > 0:
-            slopes = work[slope : slope + fan_in]
-            for j in range(fan_in):
-                deltas[j] *= slopes[j]
-        elif layers[l - 1].activation == RELU:
-            outputs = work[output : output + fan_in]
-            zero = work.dtype.type(0)
-            for j in range(fan_in):
-                d = deltas[j]  # read in any case, or the loop does not vectorise: 1.25 times a step
-                deltas[j] = d if outputs[j] > zero else zero
+        if layer.moves:
+            a, d = plan.work + itemsize * layer.inputs, plan.work + itemsize * layer.deltas
+            of_inputs = squares_of_lines(a, layer.fan_in, plan.alpha) + 1.0
+            total += of_inputs * squares_of_lines(d, layer.fan_out, plan.alpha)
+    return math.sqrt(total)
 
 
 def _one_row_types(number):
@@ -165,11 +237,20 @@ def one_row(plan, first):
     """Take a whole step for a batch of one row, if its loss is finite."""
     nothing = int64(0)
     batch, share = Batch(first, int64(1), nothing), Share(nothing, int64(1), nothing, nothing)
+    layers = layers_of(plan)
     gather_inputs(plan, batch, share)
-    call_forward_one(plan.functions.forward_one, (plan, plan.beta != 1))
+    if plan.scaler != 0 or layers[0].drop_below > 0:
+        call_adjust(plan.functions.adjust, (plan, batch, share))
+    call_forward_one(plan.functions.forward_one, (plan, batch))
     call_finish(plan.functions.finish, (plan, batch, share))
-    if math.isfinite(reals(plan.row_losses, 1)[0]):
-        backward_one(plan)
+    if not math.isfinite(reals(plan.row_losses, 1)[0]):
+        return
+    call_backward_one(plan.functions.backward_one, (plan,))
+    if plan.unit_limit < np.inf:
+        for l in range(plan.lowest, plan.depth):
+            if layers[l].moves:
+                whole = Share(nothing, layers[l].fan_in, nothing, layers[l].fan_out)
+                call_limit(plan.functions.limit, (plan, l, batch, whole))
 
 
 call_one_row = one_row.call
@@ -188,28 +269,75 @@ def single(plans, x, out):
     """
     plan = plans[0]
     layers, work = layers_of(plan), work_of(plan)
-    fan_in, last = layers[0].fan_in, layers[plan.depth - 1]
-    fan_out = last.fan_out
-    if len(x) != fan_in or len(out) != fan_out:
+    last = layers[plan.depth - 1]
+    if len(x) != layers[0].fan_in or len(out) != last.fan_out:
         return WRONG_LENGTH
-    start = layers[0].inputs
-    row = work[start : start + fan_in]
+    if not _is_read(plan, x):
+        return NOT_FINITE
+    before = flush_denormals()
+    _outputs_of_one(plan)
+    for j in range(last.fan_out):
+        out[j] = work[last.outputs + j]
+    restore_denormals(before)
+    return FINE
+
+
+def _learn_types(number):
+    return types.Array(plan_type(number), 1, "C"), number[::1], *[types.float64] * 4
+
+
+@unit(_learn_types, nogil=False)
+def learn(plans, x, rate, look_ahead, correction, decay):
+    """Take a step on one row by the only plan, which knows the target; return the loss before it.
+
+    See `layout.STEP_NUMBERS` for the others. Nothing is changed if the row is not finite, or not as
+    long as the inputs, which is NaN; if the loss is not finite, which is infinity; or if the step
+    is not sure to leave everything finite, which is minus infinity.
+    """
+    plan = plans[0]
+    if len(x) != layers_of(plan)[0].fan_in or not _is_read(plan, x):
+        return np.nan
+    before = flush_denormals()
+    plan.alpha, plan.beta = -rate, 1
+    plan.rate, plan.look_ahead = rate, look_ahead
+    plan.correction, plan.decay = correction, decay
+    _outputs_of_one(plan)
+    loss = reals(plan.row_losses, 1)[0]
+    if not math.isfinite(loss):
+        loss = np.inf
+    else:
+        call_backward_one(plan.functions.backward_one, (plan,))
+        if not plan.seen < plan.safe:
+            loss = -np.inf
+    restore_denormals(before)
+    return loss
+
+
+@serial
+def _is_read(plan, x):
+    """Copy a row to where the inputs of the first layer are; tell whether it is finite."""
+    layer, work = layers_of(plan)[0], work_of(plan)
+    fan_in = layer.fan_in
+    row = work[layer.inputs : layer.inputs + fan_in]
     bad = 0
     for j in range(fan_in):
         row[j] = x[j]
         bad += not math.isfinite(x[j])
-    if bad:
-        return NOT_FINITE
-    before = flush_denormals()
+    return bad == 0
+
+
+@serial
+def _outputs_of_one(plan):
+    """From the row that was read compute the outputs, and with a target its loss and deltas."""
+    layer, work = layers_of(plan)[0], work_of(plan)
+    fan_in = layer.fan_in
     if plan.scaler != 0:
+        row = work[layer.inputs : layer.inputs + fan_in]
         scaler = numbers(plan.scaler, 2 * fan_in, plan.alpha)
         for j in range(fan_in):
             row[j] = (row[j] - scaler[j]) * scaler[fan_in + j]
-    call_forward_one(plan.functions.forward_one, (plan, False))
     nothing, one = int64(0), int64(1)
-    arguments = (plan, Batch(nothing, one, nothing), Share(nothing, one, nothing, nothing))
+    batch = Batch(nothing, one, nothing)
+    call_forward_one(plan.functions.forward_one, (plan, batch))
+    arguments = (plan, batch, Share(nothing, one, nothing, nothing))
     call_finish(plan.functions.finish, arguments)
-    for j in range(fan_out):
-        out[j] = work[last.outputs + j]
-    restore_denormals(before)
-    return FINE

@@ -74,6 +74,9 @@ def tiles_of(machine: Machine) -> dict[int, tuple[int, ...]]:
 TILES = tiles_of(MACHINE)
 GROUP = max(TILES)
 PANEL = max(TILES[GROUP])
+# Bytes of a cache line, of which rows of weights are whole ones. What goes through them line by
+# line gives the same bits on any machine.
+LINE_BYTES = 64
 
 
 @register_jitable
@@ -320,99 +323,218 @@ row_tile = _tile_intrinsic({1: TILES[1]}, listed=True)
 group_tile = _tile_intrinsic({GROUP: TILES[GROUP]}, listed=True)
 
 
-def _outer_function(
-    module: ir.Module, element: ir.Type, vectors: int, passing_back: bool
-) -> ir.Function:
-    """Emit the update of some rows of weights by a single row; see `outer_tile`."""
-    vector = ir.VectorType(element, lanes(4 if element == ir.FloatType() else 8))
-    pointer = element.as_pointer()
+# What `move_rows` does with rows of weights: nothing, or a step of the optimizer of that code.
+STILL, PLAIN_STEP, MOMENTUM_STEP, RMSPROP_STEP, ADAM_STEP = range(-1, 4)
+
+
+class Step(NamedTuple):
+    """The numbers of a step of a single row; see `move_rows`."""
+
+    factor: float  # on the gradient
+    kept: float  # what remains of the weights before the step
+    rate: float
+    look_ahead: float
+    first_memory: float
+    second_memory: float
+    correction: float
+    epsilon: float
+    l1: float
+    l2: float
+    limit: float  # of each number of the gradient
+
+
+def _rows_function(module: ir.Module, element: ir.Type, way: int) -> ir.Function:
+    """Emit one way of changing some rows of weights by a single row; see `move_rows`."""
+    line = ir.VectorType(element, LINE_BYTES // (4 if element == ir.FloatType() else 8))
+    pointer, bit = element.as_pointer(), ir.IntType(1)
+    step_types = [element] * len(Step._fields)
     function = ir.Function(
         module,
         ir.FunctionType(
             ir.VoidType(),
-            [pointer] * 4 + [I64, I32.as_pointer(), I64, pointer, ir.IntType(1), element, element],
+            [*[pointer] * 6, I32.as_pointer(), I64, I64, I64, bit, bit, *step_types],
         ),
-        module.get_unique_name(f"fastnn_outer_{vectors}"),
+        module.get_unique_name(f"fastnn_rows_{way + 1}"),
     )
     function.linkage = "internal"
     function.attributes.add("noinline")
-    a, d, w, result, stride, indices, count, below, adding, alpha, beta = function.args
+    *vectors, a, d, below, indices, count, stride, lines, back, shaping = function.args[:12]
     builder = ir.IRBuilder(function.append_basic_block("entry"))
-    deltas = [_load(builder, d, vector, v) for v in range(vectors)]
-    betas = _splat(builder, beta, vector)
+    scalars = Step(*function.args[12:])
+    step = Step(*(_splat(builder, number, line) for number in scalars))
+    zero = ir.Constant(line, [0.0] * line.count)
+    minus_rate = builder.fneg(step.rate)
+    total, gradient = builder.alloca(line), builder.alloca(line)  # which become registers
     with cgutils.for_range(builder, count) as loop:
         # The last ones first: they are those that the way forward left in the nearest cache.
         last_first = builder.sub(builder.sub(count, ir.Constant(I64, 1)), loop.index)
         k = builder.sext(builder.load(builder.gep(indices, [last_first])), I64)
         row = builder.mul(k, stride)
-        w_row, result_row = builder.gep(w, [row]), builder.gep(result, [row])
-        if passing_back:
-            total = None
-            for v in range(vectors):
-                value = _load(builder, w_row, vector, v)
-                if total is None:
-                    total = builder.fmul(value, deltas[v])
-                else:
-                    total = _multiply_add(builder, value, deltas[v], total)
-            total = _across_lanes(builder, total, _add)
-            place = builder.gep(below, [k])
-            before = builder.select(adding, builder.load(place), ir.Constant(element, 0.0))
-            builder.store(builder.fadd(before, total), place)
-        factor = builder.fmul(alpha, builder.load(builder.gep(a, [k])))
-        factor = _splat(builder, factor, vector)
-        for v in range(vectors):
-            old = builder.fmul(betas, _load(builder, result_row, vector, v))
-            _store(builder, _multiply_add(builder, factor, deltas[v], old), result_row, v)
+        factor = builder.fmul(scalars.factor, builder.load(builder.gep(a, [k])))
+        factor = _splat(builder, factor, line)
+        moved = builder.fmul(minus_rate, factor)
+        builder.store(zero, total)
+
+        def change_line(column: ir.Value) -> None:
+            here = builder.add(row, column)
+            w, first, second = (builder.gep(vector, [here]) for vector in vectors)
+            old = _load(builder, w, line, 0)
+            delta = _load(builder, builder.gep(d, [column]), line, 0)
+            with builder.if_then(back):
+                builder.store(_multiply_add(builder, old, delta, builder.load(total)), total)
+            if way == STILL:
+                return
+            g = builder.fmul(factor, delta)
+            if way == PLAIN_STEP:
+                kept = builder.fmul(step.kept, old)
+                with builder.if_else(shaping) as (then, otherwise):
+                    with then:
+                        g = builder.fmul(minus_rate, _shaped(builder, g, old, step))
+                        _store(builder, builder.fadd(kept, g), w, 0)
+                    with otherwise:
+                        _store(builder, _multiply_add(builder, moved, delta, kept), w, 0)
+                return
+            builder.store(g, gradient)
+            with builder.if_then(shaping):
+                builder.store(_shaped(builder, g, old, step), gradient)
+            change = _change(builder, way, builder.load(gradient), first, second, step)
+            new = _multiply_add(builder, step.kept, old, builder.fneg(change))
+            _store(builder, new, w, 0)
+
+        # Most rows of few columns are one line: a loop around it would take half of the time.
+        with builder.if_else(builder.icmp_signed("==", lines, ir.Constant(I64, 1))) as (one, more):
+            with one:
+                change_line(ir.Constant(I64, 0))
+            with more, cgutils.for_range(builder, lines) as inner:
+                change_line(builder.mul(inner.index, ir.Constant(I64, line.count)))
+        with builder.if_then(back):
+            across = _across_lanes(builder, builder.load(total), _add)
+            builder.store(across, builder.gep(below, [k]))
     builder.ret_void()
     return function
 
 
-@intrinsic
-def outer_tile(typingctx, across, passing_back, places, stride, terms, adding, alpha, beta):
-    """Update some columns of the weights for a single row: an outer product.
+def _shaped(builder: ir.IRBuilder, g: ir.Value, w: ir.Value, step: Step) -> ir.Value:
+    """Return a gradient with the penalties of the weights added, and limited."""
+    zero = ir.Constant(g.type, [0.0] * g.type.count)
+    g = _multiply_add(builder, step.l2, w, g)
+    sign = builder.select(builder.fcmp_ordered("<", w, zero), builder.fneg(step.l1), w)
+    sign = builder.select(builder.fcmp_ordered(">", w, zero), step.l1, sign)
+    penalised = builder.fcmp_ordered(">", step.l1, zero)
+    g = builder.select(penalised, builder.fadd(g, sign), g)
+    least = builder.fneg(step.limit)
+    limited = builder.select(builder.fcmp_ordered("<", g, least), least, g)  # NaN stays
+    return builder.select(builder.fcmp_ordered(">", g, step.limit), step.limit, limited)
 
-    ``places`` are the addresses of the inputs a, the deltas d, the weights W, the result R and the
-    deltas of the inputs; rows of W and R are ``stride`` elements apart. For each k of the indices
-    that ``terms``, an address and a count, lists, and ``across`` vectors of columns:
-    ``R[k] = beta * R[k] + alpha * a[k] * d``. If ``passing_back``, the sum of ``W[k] * d``, with W
-    as it was, is the delta of input k, or if ``adding`` is added to it.
+
+def _change(
+    builder: ir.IRBuilder, way: int, g: ir.Value, first: ir.Value, second: ir.Value, step: Step
+) -> ir.Value:
+    """Return what an optimizer takes off weights, and change its slots; see `optimizers`."""
+    vector = g.type
+    one = ir.Constant(vector, [1.0] * vector.count)
+
+    def mean(place: ir.Value, memory: ir.Value, value: ir.Value) -> ir.Value:
+        """Update a slot that is a running mean, or with a value that is not scaled a sum."""
+        slot = _multiply_add(builder, memory, _load(builder, place, vector, 0), value)
+        _store(builder, slot, place, 0)
+        return slot
+
+    def root(x: ir.Value) -> ir.Value:
+        name = f"llvm.sqrt.v{vector.count}f{8 * _itemsize(vector)}"
+        kind = ir.FunctionType(vector, [vector])
+        return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [x])
+
+    if way == MOMENTUM_STEP:
+        velocity = mean(first, step.first_memory, g)
+        return _multiply_add(builder, step.rate, velocity, builder.fmul(step.look_ahead, g))
+    last = step.first_memory if way == RMSPROP_STEP else step.second_memory
+    square = builder.fmul(builder.fmul(builder.fsub(one, last), g), g)
+    if way == RMSPROP_STEP:
+        size = builder.fadd(root(mean(first, last, square)), step.epsilon)
+        return builder.fdiv(builder.fmul(step.rate, g), size)
+    fresh = builder.fmul(builder.fsub(one, step.first_memory), g)
+    means = mean(first, step.first_memory, fresh)
+    squares = root(mean(second, last, square))
+    size = _multiply_add(builder, squares, step.correction, step.epsilon)
+    return builder.fdiv(builder.fmul(step.rate, means), size)
+
+
+@intrinsic
+def move_rows(typingctx, way, places, terms, stride, columns, passing_back, shaping, step):
+    """Change rows of weights by a single row, whose gradient is an outer product.
+
+    ``places`` are the addresses of the weights W, the optimizer's first and second slot, the inputs
+    a, the deltas d and the deltas of the inputs; rows of W and the slots are ``stride`` elements
+    apart and have ``columns``, which are rounded up to whole cache lines. For each k of the indices
+    that ``terms``, an address and a count, lists, the gradient ``factor * a[k] * d`` moves W[k] in
+    the ``way`` of an optimizer, or not at all; ``step`` is a `Step`. If ``shaping``, penalties are
+    added to the gradient first, and its numbers are limited. If ``passing_back``, the delta of
+    input k becomes the sum of ``W[k] * d``, with W as it was: a sum of as many lanes on any
+    machine.
     """
     signature = types.void(
-        types.intp, types.boolean, places, types.intp, terms, types.boolean, alpha, alpha
+        types.intp, places, terms, types.intp, types.intp, types.boolean, types.boolean, step
     )
 
     def codegen(context, builder, signature, args):
-        across, passing_back, places, stride, terms, adding, alpha, beta = args
-        element = IR_TYPES[signature.args[-1]]
-        a, d, w, result, below = (
+        way, places, terms, stride, columns, passing_back, shaping, step = args
+        element = IR_TYPES[signature.args[-1].types[0]]
+        addresses = [
             builder.inttoptr(address, element.as_pointer())
-            for address in cgutils.unpack_tuple(builder, places, 5)
-        )
+            for address in cgutils.unpack_tuple(builder, places, 6)
+        ]
         indices, count = cgutils.unpack_tuple(builder, terms, 2)
+        in_line = LINE_BYTES // (_bits(element) // 8)
+        lines = builder.sdiv(
+            builder.add(columns, ir.Constant(I64, in_line - 1)), ir.Constant(I64, in_line)
+        )
 
         def bit(boolean):
             return boolean if boolean.type.width == 1 else builder.trunc(boolean, ir.IntType(1))
 
         arguments = [
-            a, d, w, result, stride, builder.inttoptr(indices, I32.as_pointer()), count, below,
-            bit(adding), alpha, beta,
+            *addresses, builder.inttoptr(indices, I32.as_pointer()), count, stride, lines,
+            bit(passing_back), bit(shaping),
+            *cgutils.unpack_tuple(builder, step, len(Step._fields)),
         ]  # fmt: skip
         end = builder.append_basic_block("end")
-        shape = builder.add(
-            builder.mul(across, ir.Constant(I64, 2)), builder.zext(passing_back, I64)
-        )
-        switch = builder.switch(shape, end)
-        for vectors in TILES[1]:
-            for back in (False, True):
-                case = builder.append_basic_block(f"outer_{vectors}")
-                switch.add_case(ir.Constant(I64, 2 * vectors + back), case)
-                builder.position_at_end(case)
-                builder.call(_outer_function(builder.module, element, vectors, back), arguments)
-                builder.branch(end)
+        switch = builder.switch(way, end)
+        for each in (STILL, PLAIN_STEP, MOMENTUM_STEP, RMSPROP_STEP, ADAM_STEP):
+            case = builder.append_basic_block(f"rows_{each + 1}")
+            switch.add_case(ir.Constant(I64, each), case)
+            builder.position_at_end(case)
+            builder.call(_rows_function(builder.module, element, each), arguments)
+            builder.branch(end)
         builder.position_at_end(end)
         return context.get_dummy_value()
 
     return signature, codegen
+
+
+@intrinsic
+def squares_of_lines(typingctx, address, columns, like):
+    """Return the sum of squares of numbers at an address, rounded up to whole cache lines.
+
+    ``like`` is of their type. A sum of as many lanes on any machine.
+    """
+
+    def codegen(context, builder, signature, args):
+        address, columns, _ = args
+        element = IR_TYPES[signature.args[2]]
+        line = ir.VectorType(element, LINE_BYTES // (_bits(element) // 8))
+        data = builder.inttoptr(address, element.as_pointer())
+        total = cgutils.alloca_once_value(builder, ir.Constant(line, [0.0] * line.count))
+        lines = builder.sdiv(
+            builder.add(columns, ir.Constant(I64, line.count - 1)), ir.Constant(I64, line.count)
+        )
+        with cgutils.for_range(builder, lines) as loop:
+            here = builder.gep(data, [builder.mul(loop.index, ir.Constant(I64, line.count))])
+            value = _load(builder, here, line, 0)
+            builder.store(_multiply_add(builder, value, value, builder.load(total)), total)
+        return _across_lanes(builder, builder.load(total), _add)
+
+    return like(types.intp, types.intp, like), codegen
 
 
 # Lanes of a reduction on any machine, so that its bits are the same.
