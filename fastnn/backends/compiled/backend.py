@@ -17,8 +17,8 @@ from numba.core import event
 from fastnn.activations import Array
 from fastnn.backends import dropout
 from fastnn.backends.compiled import few_rows, functions, plan
-from fastnn.backends.compiled.kernels import batches, one_row
-from fastnn.backends.compiled.machinery import threads
+from fastnn.backends.compiled.calls import NOTHING, Call, as_before, run_plan
+from fastnn.backends.compiled.kernels import one_row
 from fastnn.backends.compiled.plan import NO_PENALTY, Plan, Task
 from fastnn.backends.compiled.step_numbers import (
     largest_norm,
@@ -36,13 +36,8 @@ from fastnn.optimizers import Optimizer
 # Rows whose gradients are summed in one go.
 BLOCK = 512
 
-EVERY_ROW = np.empty(0, np.int64)  # as an order
-# The keys of a single thread's plans for steps and for outputs, see `_Call`.
+# The keys of a single thread's plans for steps and for outputs, see `Call`.
 STEPS, OUTPUTS = (True, True, False, 1), (False, False, False, 1)
-# For each dtype: no numbers that change from step to step, and no room for outputs.
-NOTHING = {
-    np.dtype(name): (np.empty((0, 0), name), np.empty(0, name)) for name in ("float32", "float64")
-}
 
 
 def prepare(
@@ -80,7 +75,7 @@ def predict(model: Model, X: Array, out: Array) -> bool:
             return finite
     block = min(BLOCK, few_rows.near(model.architecture))
     losses = np.empty(-(-len(X) // block))  # for each block NaN or 0
-    with _Call(model, X, block) as call:
+    with Call(model, X, block) as call:
         call.run(losses=losses, out=out)
     return bool(np.isfinite(losses).all())
 
@@ -133,7 +128,7 @@ def activations(model: Model, X: Array, outs: Sequence[Array]) -> None:
     """Write the activations of each layer into ``outs``; see `contract`."""
     for first in range(0, len(X), BLOCK):
         rows = slice(first, min(first + BLOCK, len(X)))
-        with _Call(model, X[rows], BLOCK, to_look_at=True) as call:
+        with Call(model, X[rows], BLOCK, to_look_at=True) as call:
             call.run()
             for out, layer in zip(outs, call.plan.layers, strict=True):
                 out[rows] = call.rows_at(layer["outputs"], layer["stride"], out[rows])
@@ -144,7 +139,7 @@ def input_gradient(model: Model, X: Array, Y: Array, out: Array) -> None:
     for first in range(0, len(X), BLOCK):
         rows = slice(first, min(first + BLOCK, len(X)))
         learnt = _learnt(model, Examples(X[rows], Y[rows]))[1]
-        with _Call(model, X[rows], BLOCK, to_look_at=True, learning=True, to_inputs=True) as call:
+        with Call(model, X[rows], BLOCK, to_look_at=True, learning=True, to_inputs=True) as call:
             call.run(learnt)
             layer = call.plan.layers[0]
             out[rows] = call.rows_at(layer["inputs"], layer["input_stride"], out[rows])
@@ -158,7 +153,7 @@ def loss(model: Model, examples: Examples, out: Array) -> float:
         if value is not None:
             return value
     losses = np.empty(-(-count // BLOCK))
-    with _Call(model, examples.X, BLOCK, learning=isinstance(name, str)) as call:
+    with Call(model, examples.X, BLOCK, learning=isinstance(name, str)) as call:
         call.run(examples if isinstance(name, str) else None, losses=losses, out=out)
     if isinstance(name, str):
         return _mean(losses, count)
@@ -175,7 +170,7 @@ def loss_and_gradient(
     losses = np.empty(-(-count // BLOCK))
     own, learnt = _learnt(model, examples, objective=objective, keys=keys)
     task: dict[str, Any] = {"learning": True, "updating": True, "objective": objective}
-    with _Call(model, examples.X, BLOCK, **task) as call:
+    with Call(model, examples.X, BLOCK, **task) as call:
         call.plan.record["result"] = plan.address_of(gradient.vector)
         call.plan.record["alpha"] = 1 / count
         call.run(learnt, keys, losses=losses)
@@ -242,56 +237,22 @@ def _steps(
     losses: Array,
 ) -> int:
     """Take steps as `train_steps` does, for a loss of the kernels' or given gradients."""
-    made = _as_before(model, STEPS, learnt, rule, len(order), batch_size)
+    made = as_before(model, STEPS, learnt, rule, len(order), batch_size)
     if made is not None:
         made.remember(state)
         numbers = step_numbers(made, rates, batch_size, len(order), state.steps)
-        steps = _run(made, order, keys, numbers, losses)
+        steps = run_plan(made, order, keys, numbers, losses)
         model.prepared[STEPS] = made
         state.steps += steps
         return steps
     task: dict[str, Any] = {"learning": True, "updating": True, "rule": rule}
-    with _Call(model, learnt.X, batch_size, order, objective=rule.objective, **task) as call:
+    with Call(model, learnt.X, batch_size, order, objective=rule.objective, **task) as call:
         call.plan.remember(state)
         numbers = step_numbers(call.plan, rates, batch_size, len(order), state.steps)
         steps = call.run(learnt, keys, numbers, losses)
         call.stay_about(learnt, rule)
     state.steps += steps
     return steps
-
-
-def _as_before(
-    model: Model,
-    key: tuple[object, ...],
-    examples: Examples,
-    how: UpdateRule | Objective | None,
-    rows: int,
-    batch_size: int,
-) -> Plan | None:
-    """Return the plan of the last call, out of the model, if it is right for this one as it is.
-
-    In small epochs call follows call, and only the order is new, or not even that.
-    """
-    made: Plan | None = model.prepared.pop(key, None)
-    if made is None or made.is_about(examples, how, rows, batch_size):
-        return made
-    model.prepared[key] = made
-    return None
-
-
-def _run(
-    made: Plan, order: Array, keys: Array, numbers: Array, losses: Array, out: Array | None = None
-) -> int:
-    """Run a plan; return how many batches were taken, see `batches.run`."""
-    taken: int = batches.run.dispatcher(
-        made.record,
-        order.astype(np.int64, copy=False),
-        np.ascontiguousarray(keys).reshape(-1),
-        numbers,
-        losses,
-        NOTHING[made.work.dtype][1] if out is None else out.reshape(-1),
-    )
-    return taken
 
 
 def _learnt(
@@ -319,12 +280,12 @@ def _evaluated(
     loss, dtype = model.architecture.loss, model.architecture.dtype
     assert not isinstance(loss, str)
     out = np.empty((len(rows), model.architecture.sizes[-1]), dtype)
-    made = _as_before(model, OUTPUTS, examples, objective, len(rows), BLOCK)
+    made = as_before(model, OUTPUTS, examples, objective, len(rows), BLOCK)
     if made is not None:
-        _run(made, rows, keys, NOTHING[dtype][0], np.empty(-(-len(rows) // BLOCK)), out)
+        run_plan(made, rows, keys, NOTHING[dtype][0], np.empty(-(-len(rows) // BLOCK)), out)
         model.prepared[OUTPUTS] = made
     else:
-        with _Call(model, examples.X, BLOCK, rows, objective=objective) as call:
+        with Call(model, examples.X, BLOCK, rows, objective=objective) as call:
             call.run(keys=keys, out=out)
             call.stay_about(examples, objective)
     return evaluated(loss, out, _matrix(model, examples.Y[rows]))
@@ -337,100 +298,3 @@ def _matrix(model: Model, Y: Array) -> Array:
 def _weighted(losses: Array, weights: Array | None) -> float:
     """Return the mean of the losses times their weights."""
     return float(np.mean(losses if weights is None else losses * weights, dtype=np.float64))
-
-
-class _Call:
-    """A call into the kernels, which has a plan, and the model's plans to itself.
-
-    Parameters
-    ----------
-    model : Model
-    X, order : ndarray
-        It goes through all rows of X, or those of the order.
-    batch_size : int
-    to_look_at : bool
-        Whether the work array is read afterwards: then this thread does everything.
-    **task
-        See `Task`.
-    """
-
-    def __init__(
-        self, model: Model, X: Array, batch_size: int, order: Array = EVERY_ROW,
-        to_look_at: bool = False, **task: Any,
-    ) -> None:  # fmt: skip
-        self.model, self.X, self.batch_size, self.order = model, X, batch_size, order
-        self.rows = len(order) or len(X)
-        made = Task(min(batch_size, self.rows), **task)
-        most = 1 if to_look_at else _most_threads(model, made)
-        self.trial = None  # measuring costs more than a small step
-        if most > 1:
-            self.trial = threads.trial(model.architecture, made.capacity, made.updating)
-            made = made._replace(threads=self.trial.choose(most))
-        adjusting = functions.adjusts_inputs(model, made.objective)
-        self.sparse = model.input_scaler is None and plan.mostly_zero(X)
-        if made.rule is not None:
-            if plan.is_large(model.architecture, batch_size):
-                block = min(made.capacity, plan.block_of(model.architecture, made.threads))
-                made = made._replace(capacity=block, in_blocks=True)
-            elif 1 in (made.capacity, self.rows % batch_size):
-                made = made._replace(one_row=functions.takes_one_row(made.rule))
-        elif not (made.updating or to_look_at or self.sparse or adjusting or len(order)):
-            made = made._replace(in_place=plan.can_read_in_place(X, model.architecture.dtype))
-        # No other thread finds the plan while this one has it.
-        self.key = made.learning, made.updating, made.to_inputs, made.threads
-        kept = model.prepared.pop(self.key, None)
-        fitting = kept is not None and kept.fits(model, made)
-        self.plan: Plan = kept if fitting else Plan(model, made)
-
-    def __enter__(self) -> _Call:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        # Gradients of inputs may leave NaN in the padding of gathered rows, which stays.
-        if self.plan.is_small and not self.plan.task.to_inputs:
-            self.model.prepared[self.key] = self.plan
-
-    def run(
-        self,
-        examples: Examples | None = None,
-        keys: Array = dropout.NO_KEYS,
-        numbers: Array | None = None,
-        losses: Array | None = None,
-        out: Array | None = None,
-    ) -> int:
-        """Go through the rows in batches; return how many were taken, see `batches.run`."""
-        batches_of_all = -(-self.rows // self.batch_size)
-        if numbers is None:
-            numbers = NOTHING[self.model.architecture.dtype][0]
-        if losses is None:
-            losses = np.empty(batches_of_all)
-        self.plan.read(self.X, examples, self.rows, self.batch_size)
-        self.plan.leave_zeros_out(self.sparse)
-        start = time.perf_counter()
-        with threads.region(self.plan.task.threads):
-            taken = _run(self.plan, self.order, keys, numbers, losses, out)
-        if self.trial is not None:
-            seconds = time.perf_counter() - start
-            self.trial.record(self.plan.task.threads, seconds / batches_of_all)
-        return taken
-
-    def stay_about(self, examples: Examples, how: UpdateRule | Objective | None = None) -> None:
-        """Let the next call for this take the plan as it is, if it takes one thread again."""
-        if self.trial is None:
-            self.plan.stay_about(examples, how, self.rows, self.batch_size)
-
-    def rows_at(self, start: int, stride: int, like: Array) -> Array:
-        """Return a view of rows in the work array, as many and as long as those of an array."""
-        rows, columns = like.shape
-        return self.plan.work[start : start + rows * stride].reshape(rows, stride)[:, :columns]
-
-
-def _most_threads(model: Model, task: Task) -> int:
-    """Return the most threads that may pay for the steps of a task."""
-    rows = task.capacity
-    if rows == 1:
-        return 1
-    if task.updating:
-        return threads.choose(model.threads, model.architecture.training_flops * rows)
-    work = model.architecture.forward_flops * rows
-    return threads.choose(model.threads, work, threads.PREDICTING_WORTH_A_THREAD)

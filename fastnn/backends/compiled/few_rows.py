@@ -11,6 +11,7 @@ import numpy as np
 from fastnn.activations import Array
 from fastnn.backends import dropout
 from fastnn.backends.compiled import functions, plan
+from fastnn.backends.compiled.calls import EVERY_ROW
 from fastnn.backends.compiled.kernels import batches
 from fastnn.backends.compiled.machinery import vector_ir
 from fastnn.backends.compiled.plan import NO_PENALTY, Plan, Task
@@ -27,8 +28,6 @@ WORTH_LOOKING = 1 << 19
 # number of CPUs, some 40 microseconds.
 WORTH_ASKING = 7_000_000
 PREDICTING, LEARNING = "few rows", "few rows with targets"  # what a model keeps them as
-
-EVERY_ROW = np.empty(0, np.int64)
 
 
 class FewRows:
