@@ -19,7 +19,6 @@ from fastnn.optimizers import named
 from fastnn.training.evaluation import DivergenceError
 from fastnn.training.learning import step
 from fastnn.training.loop import alone
-from fastnn.training.rows import epoch_order
 
 MOST_ROWS = 200  # of a batch, if nothing else is asked for
 ORDINARY = {
@@ -88,14 +87,13 @@ def learn(estimator: Any, X: Array, Y: Array) -> tuple[float, float] | None:
     key, rule, rate, penalty = kept
     if _key(estimator, len(X)) != key:
         return None
-    epoch = model.epochs_trained + 1
-    order = epoch_order(model.seed, epoch, len(X), None, bool(estimator.shuffle) and len(X) > 1)
+    rows = len(X)
     try:
         with alone(model):
-            loss = step(model, Examples(X, Y), order, rate, rule)
+            loss = step(model, Examples(X, Y), np.arange(rows), rate, rule)
     except DivergenceError:
         return None
     if not isinstance(estimator.random_state, int):  # others go on with every call
         check_random_state(estimator.random_state).randint(np.iinfo(np.int32).max)
-    model.epochs_trained = epoch
-    return loss, penalty
+    model.epochs_trained += 1
+    return loss * rows / rows, penalty  # rounded as in the history of a run

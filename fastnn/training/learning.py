@@ -106,8 +106,7 @@ def one(model: Model, x: Any, y: Any, rate: float, optimizer: str | Optimizer) -
                 try:
                     loss: float = learner.learn(x, learner.rate)
                 except TypeError:  # not the fastest type
-                    row = check_data.single_row("x", x, model.architecture, model.features)
-                    loss = learner.learn(row, learner.rate)
+                    loss = learner.learn(_row(model, x), learner.rate)
                 if math.isfinite(loss):
                     return loss
             return _carefully(model, x, y, learner)
@@ -118,7 +117,8 @@ def one(model: Model, x: Any, y: Any, rate: float, optimizer: str | Optimizer) -
 
 def _carefully(model: Model, x: Any, y: Any, learner: Learner) -> float:
     """Take a step on one row that is not sure to be right, or refuse it."""
-    row = check_data.single_row("x", x, model.architecture, model.features)
+    row = _row(model, x)
+    check_data.readable("x", row[None], model.architecture)
     many = np.ndim(y) > 0 and (model.architecture.sizes[-1] > 1 or np.size(y) != 1)
     y = np.asarray(y)[None] if many else np.reshape(np.asarray(y), (1,))
     targets = check_targets("y", y, 1, model.architecture, model.classes)
@@ -126,6 +126,11 @@ def _carefully(model: Model, x: Any, y: Any, learner: Learner) -> float:
     return step(
         model, examples, np.arange(1), learner.rate, UpdateRule(optimizer=learner.optimizer)
     )
+
+
+def _row(model: Model, x: Any) -> Array:
+    row = check_data.single_row("x", x, model.architecture, model.features)
+    return check_data.converted(row, model.architecture.dtype)
 
 
 def few(model: Model, X: Any, y: Any, rate: float, optimizer: str | Optimizer) -> float:
