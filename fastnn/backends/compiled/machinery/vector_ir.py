@@ -365,13 +365,43 @@ def _rows_function(module: ir.Module, element: ir.Type, way: int) -> ir.Function
     zero = ir.Constant(line, [0.0] * line.count)
     minus_rate = builder.fneg(step.rate)
     total, gradient = builder.alloca(line), builder.alloca(line)  # which become registers
-    with cgutils.for_range(builder, count) as loop:
+
+    def row_of(place: ir.Value) -> tuple[ir.Value, ir.Value, ir.Value]:
+        """Return the input's number, where its row begins, and the factor of its gradient."""
         # The last ones first: they are those that the way forward left in the nearest cache.
-        last_first = builder.sub(builder.sub(count, ir.Constant(I64, 1)), loop.index)
+        last_first = builder.sub(builder.sub(count, ir.Constant(I64, 1)), place)
         k = builder.sext(builder.load(builder.gep(indices, [last_first])), I64)
-        row = builder.mul(k, stride)
         factor = builder.fmul(scalars.factor, builder.load(builder.gep(a, [k])))
-        factor = _splat(builder, factor, line)
+        return k, builder.mul(k, stride), _splat(builder, factor, line)
+
+    short = builder.icmp_signed("==", lines, ir.Constant(I64, 1))
+    if way == PLAIN_STEP:  # keeps the deltas in registers: 1.1 times as fast for images
+        done = builder.alloca(I64)
+        builder.store(ir.Constant(I64, 0), done)
+        with builder.if_then(builder.not_(builder.or_(back, shaping))):
+            for width in (8, 4, 1):
+                left = builder.sub(lines, builder.load(done))
+                tiles = builder.sdiv(left, ir.Constant(I64, width))
+                with cgutils.for_range(builder, tiles):
+                    column = builder.mul(builder.load(done), ir.Constant(I64, line.count))
+                    d_here, w_here = (builder.gep(each, [column]) for each in (d, vectors[0]))
+                    changes = [
+                        builder.fmul(minus_rate, _load(builder, d_here, line, i))
+                        for i in range(width)
+                    ]
+                    with cgutils.for_range(builder, count) as loop:
+                        _, row, factor = row_of(loop.index)
+                        w_row = builder.gep(w_here, [row])
+                        for i, change in enumerate(changes):
+                            kept = builder.fmul(step.kept, _load(builder, w_row, line, i))
+                            _store(builder, _multiply_add(builder, factor, change, kept), w_row, i)
+                    taken = builder.add(builder.load(done), ir.Constant(I64, width))
+                    builder.store(taken, done)
+            builder.ret_void()
+            builder.position_at_end(builder.append_basic_block("never"))
+
+    with cgutils.for_range(builder, count) as loop:
+        k, row, factor = row_of(loop.index)
         moved = builder.fmul(minus_rate, factor)
         builder.store(zero, total)
 
@@ -402,7 +432,7 @@ def _rows_function(module: ir.Module, element: ir.Type, way: int) -> ir.Function
             _store(builder, new, w, 0)
 
         # Most rows of few columns are one line: a loop around it would take half of the time.
-        with builder.if_else(builder.icmp_signed("==", lines, ir.Constant(I64, 1))) as (one, more):
+        with builder.if_else(short) as (one, more):
             with one:
                 change_line(ir.Constant(I64, 0))
             with more, cgutils.for_range(builder, lines) as inner:
