@@ -88,7 +88,11 @@ def _slow_save(*arguments, **options):
 Network.save = _slow_save
 """
 ENDING = "\nimport os\nNetwork.save = lambda *arguments: os._exit(7)\n"
-BROKEN = "\ndel Network.save, Network.mro()[1].save  # of its base\n"
+BROKEN = """
+for _kind in Network.mro():
+    if "save" in vars(_kind):
+        del _kind.save
+"""
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
 
 

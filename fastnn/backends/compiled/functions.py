@@ -99,7 +99,7 @@ def needed(
     if any(name not in WITHOUT_KERNEL for name in hidden) or objective.drops:
         names.add("activate")
     row = model.architecture.layers[-1].fan_out * model.architecture.dtype.itemsize
-    if model.architecture.activations[-1] == "softmax" and row > LINE:
+    if model.architecture.activations[-1] == "softmax" and (one_row or row > LINE):
         names.add("softmax_of_rows")
     names.update(OF_OUTPUTS.get(model.architecture.activations[-1], ()))
     names.update(OF_LOSSES.get(model.architecture.loss, ("error",)))

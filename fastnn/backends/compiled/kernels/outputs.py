@@ -30,6 +30,7 @@ from fastnn.backends.compiled.kernels.strips import (
     call_take,
     copy,
     finish_strip,
+    goes_by_rows,
     label_of,
     last_of,
     rows_of_strip,
@@ -72,22 +73,24 @@ def finish(plan, batch, share):
     targets they may otherwise not be kept.
     """
     layer = layers_of(plan)[plan.depth - 1]
-    activation, wide = layer.activation, layer.fan_out > lanes_of(plan.alpha)
+    activation, by_rows = layer.activation, goes_by_rows(plan, batch)
     functions, loss, learning = plan.functions, plan.loss, plan.targets.kind != NONE
     if learning and loss == BINARY_CROSS_ENTROPY:
         call_binary(functions.binary, (plan, batch, share))
     elif learning and loss == POISSON:
         call_poisson(functions.poisson, (plan, batch, share))
-    elif activation == SOFTMAX and wide:
+    elif activation == SOFTMAX and by_rows and functions.softmax_of_rows != 0:
         call_softmax_of_rows(functions.softmax_of_rows, (plan, batch, share))
     elif activation == SOFTMAX:
         softmax_of_columns(plan, batch, share, learning and loss == CROSS_ENTROPY)
+        by_rows = False
     elif activation != IDENTITY:
         call_squash(functions.squash, (plan, batch, share))
     if learning and loss >= MSE:
         call_error(functions.error, (plan, batch, share))
+        by_rows = goes_by_rows(plan, batch)
     as_it_is = activation == IDENTITY and not learning
-    if plan.outputs != 0 and (wide or as_it_is):
+    if plan.outputs != 0 and (by_rows or as_it_is):
         copy(plan, batch, share)
 
 
@@ -129,9 +132,34 @@ def softmax_of_columns(plan, batch, share, learning):
         call_give(plan.functions.give, arguments)
 
 
+@serial
+def softmax_of_one(plan, batch, by_label):
+    """Do it for the only row, of one line, so that no sum goes through memory."""
+    row, deltas, _, outputs = last_of(plan)
+    like, itemsize = plan.alpha, itemsize_of(plan.alpha)
+    zero, one, lowest = type(like)(0), type(like)(1), type(like)(-math.inf)
+    z = first_of(load(row, like), outputs, lowest)
+    peak, label, dot = largest_of(z), int64(0), zero
+    if by_label:
+        label = itemsize * label_of(plan, batch.first)
+        dot = number_at(row + label, like) - peak
+    e = first_of(elementary.exp(z - filled(peak)), outputs, zero)
+    store(row, e)
+    total = zero
+    for j in range(outputs):  # in the order of columns, for the same bits
+        total += number_at(row + itemsize * j, like)
+    a = e * filled(one / total)
+    store(row, a)
+    if by_label:
+        weight = weight_of(plan, batch.first)
+        store(deltas, a * filled(weight))
+        put_number(deltas + label, (number_at(row + label, like) - one) * weight)
+        reals(plan.row_losses, batch.count)[0] = (elementary.log(total) - dot) * weight
+
+
 @unit(_types)
 def softmax_of_rows(plan, batch, share):
-    """Do what `softmax_of_columns` does for rows of more numbers than a line has.
+    """Do what `softmax_of_columns` does for rows of more numbers than a line has, or a single one.
 
     Each of the steps is for some rows, as one row has to wait for the sums of the step before.
     """
@@ -143,6 +171,9 @@ def softmax_of_rows(plan, batch, share):
     learning = kind != NONE and plan.loss == CROSS_ENTROPY
     by_label = learning and kind == LABELS and plan.smoothing == 0
     by_target = learning and not by_label
+    if batch.count == 1 and outputs <= lanes and not by_target:
+        softmax_of_one(plan, batch, by_label)
+        return
     keep, portion = smoothing_of(plan, outputs)
     peaks, totals = numbers(memory, lanes, like), numbers(memory + LINE, lanes, like)
     masses, dots = numbers(memory + 2 * LINE, lanes, like), numbers(memory + 3 * LINE, lanes, like)
@@ -178,6 +209,10 @@ def softmax_of_rows(plan, batch, share):
                 store(row + here, e)
                 total = total + e
             totals[i] = sum_of(total)
+            if outputs <= lanes:  # in the order of columns, for the same bits
+                totals[i] = zero
+                for j in range(outputs):
+                    totals[i] += number_at(row + itemsize * j, like)
             if by_target:
                 masses[i], dots[i] = sum_of(mass), sum_of(dot)
         logs = elementary.log(load(memory + LINE, like)) * load(memory + 2 * LINE, like)
@@ -214,8 +249,8 @@ call_softmax_of_rows = softmax_of_rows.call
 def squash(plan, batch, share):
     """Replace weighted inputs by sigmoids or exponentials."""
     layer, like, memory = layers_of(plan)[plan.depth - 1], plan.alpha, room(STRIP)
-    outputs, lanes, zero = layer.fan_out, lanes_of(like), type(like)(0)
-    rows, is_sigmoid = rows_of_strip(outputs, lanes), layer.activation == SIGMOID
+    lanes, zero = lanes_of(like), type(like)(0)
+    rows, is_sigmoid = rows_of_strip(plan, batch), layer.activation == SIGMOID
     for r in range(share.start, share.stop, rows):
         row, _, _, width, _ = strip(plan, batch, r, share.stop, memory, False)
         for j in range(0, width, lanes):
@@ -232,10 +267,10 @@ call_squash = squash.call
 @unit(_types)
 def binary(plan, batch, share):
     """Replace weighted inputs by sigmoids; write binary cross-entropies and deltas."""
-    outputs, like, memory = layers_of(plan)[plan.depth - 1].fan_out, plan.alpha, room(STRIP)
+    like, memory = plan.alpha, room(STRIP)
     lanes, zero, one = lanes_of(like), type(like)(0), type(like)(1)
     keep, portion = smoothing_of(plan, 2)
-    rows = rows_of_strip(outputs, lanes)
+    rows = rows_of_strip(plan, batch)
     for r in range(share.start, share.stop, rows):
         row, targets, deltas, width, weights = strip(plan, batch, r, share.stop, memory, True)
         total = filled(zero)
@@ -259,8 +294,8 @@ call_binary = binary.call
 def poisson(plan, batch, share):
     """Replace weighted inputs by rates, or leave them as logarithms; write losses and deltas."""
     layer, like, memory = layers_of(plan)[plan.depth - 1], plan.alpha, room(STRIP)
-    outputs, lanes, zero = layer.fan_out, lanes_of(like), type(like)(0)
-    rows, of_rates = rows_of_strip(outputs, lanes), layer.activation == EXPONENTIAL
+    lanes, zero = lanes_of(like), type(like)(0)
+    rows, of_rates = rows_of_strip(plan, batch), layer.activation == EXPONENTIAL
     for r in range(share.start, share.stop, rows):
         row, targets, deltas, width, weights = strip(plan, batch, r, share.stop, memory, True)
         total = filled(zero)
@@ -287,7 +322,7 @@ def error(plan, batch, share):
     layer, like, loss = layers_of(plan)[plan.depth - 1], plan.alpha, plan.loss
     outputs, lanes, activation = layer.fan_out, lanes_of(like), layer.activation
     zero, one, half, memory = type(like)(0), type(like)(1), type(like)(0.5), room(STRIP)
-    part, rows = one / type(like)(outputs), rows_of_strip(outputs, lanes)
+    part, rows = one / type(like)(outputs), rows_of_strip(plan, batch)
     for r in range(share.start, share.stop, rows):
         row, targets, deltas, width, weights = strip(plan, batch, r, share.stop, memory, True)
         parts, total, dots = weights * part, filled(zero), filled(zero)
@@ -314,7 +349,7 @@ def error(plan, batch, share):
             dots = dots + d
             store(deltas + here, d)
         if activation == SOFTMAX:
-            if outputs > lanes:
+            if rows == 1:
                 dots = filled(sum_of(dots))
             for j in range(0, width, lanes):
                 here = LINE * (j // lanes)

@@ -1,9 +1,9 @@
 """Strips: what of the last layer's rows is finished at once, and where targets and weights are.
 
-Rows of more outputs than a line has numbers are a strip each, gone through in lines; numbers behind
-the last output count as nothing and become 0. Of fewer outputs, as many rows as a line has numbers
-are turned into columns first, so that a line holds one output of each row, and no number is in
-vain. The same code goes through either.
+Rows of more outputs than a line has numbers, and single rows, are a strip each, gone through in
+lines; numbers behind the last output count as nothing and become 0. Of fewer outputs, as many rows
+as a line has numbers are turned into columns first, so that a line holds one output of each row,
+and no number is in vain. The same code goes through either.
 """
 
 from __future__ import annotations
@@ -183,9 +183,16 @@ call_give = give.call
 
 
 @serial
-def rows_of_strip(outputs, lanes):
+def goes_by_rows(plan, batch):
+    """Tell whether strips are rows: of many outputs, or the only one, as columns would be short."""
+    outputs = layers_of(plan)[plan.depth - 1].fan_out
+    return batch.count == 1 or outputs > lanes_of(plan.alpha)
+
+
+@serial
+def rows_of_strip(plan, batch):
     """Return how many rows a strip has."""
-    return lanes if outputs <= lanes else int64(1)
+    return int64(1) if goes_by_rows(plan, batch) else lanes_of(plan.alpha)
 
 
 @serial
@@ -198,7 +205,7 @@ def strip(plan, batch, first, stop, memory, learning):
     here, deltas, row_bytes, outputs = last_of(plan)
     like, lanes = plan.alpha, lanes_of(plan.alpha)
     weights = filled(type(like)(1))
-    if outputs <= lanes:
+    if not goes_by_rows(plan, batch):
         call_take(plan.functions.take, (plan, batch, first, stop, memory, learning))
         row, deltas, width = memory, memory + LINE * TARGETS_AT, outputs * lanes
         targets = deltas
@@ -217,8 +224,7 @@ def strip(plan, batch, first, stop, memory, learning):
 @serial
 def finish_strip(plan, batch, first, stop, memory, learning, values):
     """Write the losses of a strip, of which a line has a part of each sum, and its outputs."""
-    outputs, like = layers_of(plan)[plan.depth - 1].fan_out, plan.alpha
-    if outputs <= lanes_of(like):
+    if not goes_by_rows(plan, batch):
         store(memory + LINE * WEIGHTS_AT, values)
         call_give(plan.functions.give, (plan, batch, first, stop, memory, learning))
     elif learning:
