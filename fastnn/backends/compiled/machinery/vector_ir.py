@@ -72,6 +72,8 @@ def tiles_of(machine: Machine) -> dict[int, tuple[int, ...]]:
 
 
 TILES = tiles_of(MACHINE)
+# Vectors across of a row on its own. What one tile does in a pass takes others several.
+ROW_TILES = (1, 2, 3, 4, 8)
 GROUP = max(TILES)
 PANEL = max(TILES[GROUP])
 # Bytes of a cache line, of which rows of weights are whole ones. What goes through them line by
@@ -319,7 +321,7 @@ def _tile_intrinsic(tiles: dict[int, tuple[int, ...]], listed: bool) -> Any:
 tile = _tile_intrinsic(TILES, listed=False)
 # The fewer rows, the more zeros they have in common; neighbouring columns have more.
 pair_tile = _tile_intrinsic({rows: TILES[rows] for rows in (2, 1)}, listed=True)
-row_tile = _tile_intrinsic({1: TILES[1]}, listed=True)
+row_tile = _tile_intrinsic({1: ROW_TILES}, listed=True)
 group_tile = _tile_intrinsic({GROUP: TILES[GROUP]}, listed=True)
 
 
