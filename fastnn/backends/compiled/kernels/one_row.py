@@ -27,7 +27,6 @@ from fastnn.backends.compiled.kernels.layout import (
     work_of,
 )
 from fastnn.backends.compiled.kernels.outputs import call_finish
-from fastnn.backends.compiled.kernels.products import across_one
 from fastnn.backends.compiled.kernels.update import call_limit
 from fastnn.backends.compiled.machinery.jit import serial, unit
 from fastnn.backends.compiled.machinery.vector_ir import (
@@ -85,7 +84,8 @@ def forward_one(plan, batch):
         vectors = (layer.fan_out + width - 1) // width
         vector = 0
         while vector < vectors:
-            across = across_one(vectors - vector)
+            left = vectors - vector
+            across = 8 if left >= 8 else min(left, 4)  # of `ROW_TILES`
             offset = itemsize * vector * width
             biases = plan.parameters + itemsize * layer.biases + offset
             weights = plan.parameters + itemsize * layer.weights + offset

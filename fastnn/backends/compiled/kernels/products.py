@@ -72,12 +72,6 @@ def _across(rows, left):
     return WIDTHS[rows, (left + panels - 1) // panels]
 
 
-@serial
-def across_one(left):
-    """Return how many of the vectors that are left a tile of a single row takes."""
-    return _across(1, left)
-
-
 def _product_types(number):
     return MATRIX, MATRIX, MATRIX, SHAPE, sums_type(number), types.int64
 
