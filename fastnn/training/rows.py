@@ -8,6 +8,8 @@ import numpy as np
 
 from fastnn.activations import Array
 
+FEW = 2**20  # rows whose order may take 8 bytes each
+
 
 def epoch_order(seed: int, epoch: int, count: int, rows: Array | None, shuffle: bool) -> Array:
     """Return the order in which an epoch takes the rows; it depends on the arguments only.
@@ -21,7 +23,8 @@ def epoch_order(seed: int, epoch: int, count: int, rows: Array | None, shuffle: 
         Their positions in the data; None for all rows.
     shuffle : bool
     """
-    order = np.arange(count, dtype=np.uint32 if count < 2**32 else np.int64)  # half the memory
+    compact = FEW < count < 2**32  # half the memory, but half as long again to shuffle
+    order = np.arange(count, dtype=np.uint32 if compact else np.int64)
     if shuffle:
         np.random.default_rng([seed, 1, epoch]).shuffle(order)
     return order if rows is None else rows[order]
