@@ -79,15 +79,11 @@ def training(task: Task) -> Training:
 
 def learning(task: Task) -> Learning:
     net, optimizer = _network(task), _optimizer(task)
-    if hasattr(net, "learn_one"):
-        learn = partial(net.learn_one, learning_rate=task.rate, optimizer=optimizer)
-        convert: Any = lambda x, t: (x[0], float(t[0, 0]))  # noqa: E731
-    else:
-        learn = partial(
-            net.train, epochs=1, batch_size=1, learning_rate=task.rate, schedule="constant",
-            progress=False, optimizer=optimizer,
-        )  # fmt: skip
-        convert = lambda x, t: (x, t)  # noqa: E731
+    learn = partial(net.learn_one, learning_rate=task.rate, optimizer=optimizer)
+
+    def convert(x: Array, t: Array) -> tuple[Array, float]:
+        return x[0], float(t[0, 0])
+
     return lambda: _reset(net, task), convert, learn, lambda: [*net.weights, *net.biases]
 
 

@@ -20,7 +20,8 @@ from fastnn.model.model import Model
 from fastnn.training.run import Run
 
 LOOKED_AT = 32  # rows of every run
-EXAMINED = 512  # rows of a run that looks bad
+EXAMINED = 512  # rows of a run that looks bad, or fewer if their targets are many numbers
+MOST_NUMBERS = 1 << 14
 FEWEST_STEPS = 10  # of a run that is judged: before, a network may still be as it began
 # Steps of numbers and of classes, and epochs, after which a network is no longer at its beginning.
 LEARNT_NUMBERS, LEARNT, EPOCHS = 50, 100, 3
@@ -58,7 +59,7 @@ def verdict(run: Run) -> str:
     suspect = SUSPECT if numbers else WORSE
     if not constant and run.history[-1]["loss"] <= suspect * _guess(run.model, few):
         return ""
-    what = _examined(run.model, _sample(run, min(count, EXAMINED)), learnt)
+    what = _examined(run.model, _examples(run), learnt)
     if not what or _is_constant(run.examples.Y):  # so may the outputs be
         return ""
     return f"the trained network is {what}. Try {', '.join(remedies(run))}"
@@ -130,7 +131,7 @@ def _dead_layer(model: Model, examples: Examples) -> str:
 def remedies(run: Run) -> list[str]:
     """Return what may help a run that went wrong, the most likely first."""
     model, settings = run.model, run.settings
-    examples = _sample(run, min(len(run.data), EXAMINED))
+    examples = _examples(run)
     architecture = model.architecture
     certain, likely = [], [f"a lower learning_rate than {settings.learning_rate:g}"]
     if model.input_scaler is None:
@@ -189,6 +190,12 @@ def _prior(model: Model, examples: Examples) -> float:
         p = np.concatenate([p, 1 - p])
     p = p[p > 0]
     return float(-(p * np.log(p)).sum())
+
+
+def _examples(run: Run) -> Examples:
+    """Return the rows of a run that are looked at more closely."""
+    most = max(LOOKED_AT, MOST_NUMBERS // run.model.architecture.sizes[-1])
+    return _sample(run, min(len(run.data), EXAMINED, most))
 
 
 def _sample(run: Run, count: int) -> Examples:

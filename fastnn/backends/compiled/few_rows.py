@@ -20,6 +20,7 @@ from fastnn.model.architecture import Architecture
 from fastnn.model.model import Model
 
 MOST_ROWS = 128
+LEAST_ROWS = 32  # of a block, for which weights are read once
 MOST_NUMBERS = 1 << 15  # in the rows: copying more of them takes longer than all else here
 # Products with the first layer's weights from which it may pay to leave zeros out, which this does
 # not: then the rows are looked at first.
@@ -111,7 +112,7 @@ def _convert(numbers: Array, out: Array) -> None:
 def near(architecture: Architecture) -> int:
     """Return how many rows a block of predictions takes."""
     rows, group = plan.NEAR // plan.row_bytes(architecture, learning=False), vector_ir.GROUP
-    return max(1, rows // group) * group
+    return max(LEAST_ROWS, rows // group * group)
 
 
 def predict(model: Model, X: Array, out: Array) -> bool | None:
