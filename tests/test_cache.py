@@ -31,8 +31,9 @@ net = make_network(WIDE)
 announced = []
 with event.install_recorder("numba:compile") as compilations:
     from fastnn import backends
+    from fastnn.backends.contract import UpdateRule
     prepare = backends.get("numba").prepare
-    prepare(net.model, lambda: announced.append(True), batch_sizes=[1])
+    prepare(net.model, lambda: announced.append(True), UpdateRule(), [1, 32])
     prepared = len(compilations.buffer)
     net.train(X, y, epochs=1)
     net.train(X, y, epochs=1, batch_size=1)

@@ -54,7 +54,7 @@ UNITS: dict[str, Unit] = {
     "limit": update.limit,
 }
 ALWAYS = ("product", "sparse_product", "gather", "finish", "take", "give", "phase")
-OF_ONE_ROW = ("forward_one", "backward_one", "one_row")
+OF_ONE_ROW = ("backward_one", "one_row")  # to learn from it; all need forward_one
 # What outputs need, and what losses do that others need not.
 OF_OUTPUTS = {"sigmoid": ("squash",), "exponential": ("squash",)}
 OF_LOSSES: dict[object, tuple[str, ...]] = {
@@ -104,8 +104,10 @@ def needed(
     names.update(OF_OUTPUTS.get(model.architecture.activations[-1], ()))
     names.update(OF_LOSSES.get(model.architecture.loss, ("error",)))
     if one_row:
-        names.update(OF_ONE_ROW)
+        names.add("forward_one")
     if rule is not None:
+        if one_row:
+            names.update(OF_ONE_ROW)
         if not is_plain(rule) or in_blocks:
             names.add("move")
         if rule.clip_norm is not None or in_blocks:
