@@ -36,6 +36,8 @@ from fastnn.optimizers import Optimizer
 # Rows whose gradients are summed in one go.
 BLOCK = 512
 
+# Blocks of predictions that threads share as one.
+SHARED = 4
 # The keys of a single thread's plans for steps and for outputs, see `Call`.
 STEPS, OUTPUTS = (True, True, False, 1), (False, False, False, 1)
 
@@ -73,7 +75,9 @@ def predict(model: Model, X: Array, out: Array) -> bool:
         finite = few_rows.predict(model, X, out)
         if finite is not None:
             return finite
-    block = min(BLOCK, few_rows.near(model.architecture))
+    block = few_rows.near(model.architecture)
+    if model.threads != 1:  # each has caches of its own, and waits for the others after a block
+        block *= SHARED
     losses = np.empty(-(-len(X) // block))  # for each block NaN or 0
     with Call(model, X, block) as call:
         call.run(losses=losses, out=out)

@@ -19,7 +19,7 @@ from fastnn.backends.contract import Examples
 from fastnn.model.architecture import Architecture
 from fastnn.model.model import Model
 
-MOST_ROWS = 128
+MOST_ROWS = 512  # the block of the other way, so that losses are the same means
 LEAST_ROWS = 32  # of a block, for which weights are read once
 MOST_NUMBERS = 1 << 15  # in the rows: copying more of them takes longer than all else here
 # Products with the first layer's weights from which it may pay to leave zeros out, which this does
