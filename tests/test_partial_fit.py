@@ -8,6 +8,8 @@ import warnings
 import numpy as np
 import pytest
 
+pytest.importorskip("sklearn")
+
 from fastnn.estimators import MLPClassifier, MLPRegressor
 from fastnn.estimators import base as estimators
 

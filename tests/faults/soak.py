@@ -29,7 +29,13 @@ ACTIVATIONS = ("relu", "leaky_relu", "elu", "selu", "gelu", "silu", "softplus", 
 OPTIMIZERS = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw")
 GROWTH = 0.01
 WARM_UP = 60.0  # seconds at most, or a third of the time
-FEWEST = 12  # rounds of it, on a slow machine: one of the first is large enough for two threads
+FEWEST = 12  # rounds of it, on a slow machine
+
+
+def start_threads() -> None:
+    """Take a step that is large enough for two threads, as few of the others are."""
+    X, y = np.ones((512, 64), np.float32), np.zeros(512, np.int64)
+    fastnn.Network([64, 256, 10], threads=2, seed=0).train(X, y, 1, 512, progress=False)
 
 
 def once(rng: random.Random, folder: Path) -> None:
@@ -96,6 +102,7 @@ def soak(seconds: float, seed: int = 0) -> Figures:
     """Do so for some time."""
     rng, began, rounds, samples = random.Random(seed), time.perf_counter(), 0, []
     start = None
+    start_threads()
     with tempfile.TemporaryDirectory() as folder:
         while (elapsed := time.perf_counter() - began) < seconds:
             once(rng, Path(folder))
