@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy.typing as npt
 
+from fastnn.checks.keywords import suggesting
 from fastnn.inspectable import Inspectable
 from fastnn.optimizers import Optimizer
 from fastnn.training import learning
@@ -12,6 +13,7 @@ from fastnn.training import learning
 class Learning(Inspectable):
     """The part of `fastnn.Network` that takes one step at a time."""
 
+    @suggesting
     def learn_one(
         self,
         x: npt.ArrayLike,
@@ -62,6 +64,7 @@ class Learning(Inspectable):
         """
         return learning.one(self.model, x, y, learning_rate, optimizer)
 
+    @suggesting
     def learn_few(
         self,
         X: npt.ArrayLike,

@@ -345,3 +345,10 @@ def test_bytes_are_scaled_as_pixels(backend):
     net, other = network(backend), network(backend)
     pixels = np.arange(6).astype(np.uint8)
     assert net.learn_one(pixels, 1) == pytest.approx(other.learn_few(pixels[None], [1]), rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["learn_one", "learn_few"])
+def test_a_wrong_keyword_says_what_is_meant(name):
+    net = Network([2, 3, 2], seed=0)
+    with pytest.raises(TypeError, match="learning_rate"):
+        getattr(net, name)([[0.0, 1.0]], [1], lr=0.1)
