@@ -37,6 +37,7 @@ from fastnn.backends.compiled.machinery.vector_ir import (
     RECTIFIED,
     STILL,
     Step,
+    dense_row_tile,
     flush_denormals,
     itemsize_of,
     lanes,
@@ -89,9 +90,7 @@ def forward_one(plan, batch):
             offset = itemsize * vector * width
             biases = plan.parameters + itemsize * layer.biases + offset
             weights = plan.parameters + itemsize * layer.weights + offset
-            row_tile(
-                1,
-                across,
+            arguments = (
                 Matrix(inputs, int64(0), int64(1)),
                 Matrix(weights, layer.stride, int64(1)),
                 Matrix(outputs + offset, int64(0), int64(1)),
@@ -99,6 +98,10 @@ def forward_one(plan, batch):
                 Sums(int64(FROM_BIASES), biases, finish, int64(0), one, one),
                 (0, 0, 0),
             )
+            if across == 8 and terms[1] == fan_in:
+                dense_row_tile(1, across, *arguments)
+            else:
+                row_tile(1, across, *arguments)
             vector += across
         if hidden and finish == PLAIN and (layer.activation != IDENTITY or layer.slopes > 0):
             whole = Share(int64(0), int64(1), int64(0), layer.fan_out)

