@@ -403,7 +403,7 @@ def test_transposition_of_a_block(dtype):
 
 # Other widths
 
-TESTED = ("parity", "gradients", "vectors", "toolbox", "outputs", "one_row")
+TESTED = ("parity", "gradients", "vectors", "toolbox", "outputs", "one_row", "narrow")
 MODULES = [f"tests/test_{name}.py" for name in TESTED]
 OTHER_WIDTHS = [bits for bits in (128, 256, 512) if bits != vector_ir.MACHINE.bits]
 # Each dtype has kernels of its own to compile: one for each width, and the others in the long run.

@@ -15,6 +15,7 @@ from fastnn.backends.compiled.kernels import (
     batches,
     inputs,
     layers,
+    narrow,
     one_row,
     outputs,
     products,
@@ -24,6 +25,7 @@ from fastnn.backends.compiled.kernels import (
 from fastnn.backends.compiled.kernels.layout import FUNCTIONS
 from fastnn.backends.compiled.machinery.jit import Unit
 from fastnn.backends.compiled.machinery.lines import LINE
+from fastnn.backends.compiled.machinery.narrow import UNITS as NARROW
 from fastnn.backends.contract import Objective, UpdateRule
 from fastnn.model.model import Model
 from fastnn.optimizers import PLAIN
@@ -45,6 +47,8 @@ UNITS: dict[str, Unit] = {
     "poisson": outputs.poisson,
     "activate": layers.activate,
     "adjust": inputs.adjust,
+    "narrow_product": narrow.narrow_product,
+    "narrow_gradient": narrow.narrow_gradient,
     "forward_one": one_row.forward_one,
     "backward_one": one_row.backward_one,
     "one_row": one_row.one_row,
@@ -98,6 +102,8 @@ def needed(
     hidden = model.architecture.activations[:-1]
     if any(name not in WITHOUT_KERNEL for name in hidden) or objective.drops:
         names.add("activate")
+    if any(layer.fan_out <= NARROW for layer in model.architecture.layers):
+        names.update(("narrow_product", "narrow_gradient"))
     row = model.architecture.layers[-1].fan_out * model.architecture.dtype.itemsize
     if model.architecture.activations[-1] == "softmax" and (one_row or row > LINE):
         names.add("softmax_of_rows")

@@ -36,12 +36,14 @@ from fastnn.backends.compiled.kernels.layout import (
     plan_type,
     work_of,
 )
+from fastnn.backends.compiled.kernels.narrow import call_narrow_product
 from fastnn.backends.compiled.kernels.products import (
     call_product,
     call_product_of_sparse,
     product_transposed,
 )
 from fastnn.backends.compiled.machinery.jit import serial, unit
+from fastnn.backends.compiled.machinery.narrow import UNITS
 from fastnn.backends.compiled.machinery.vector_ir import (
     FROM_BIASES,
     MASKED,
@@ -190,8 +192,12 @@ def forward(plan, l, batch, share):
         ),
         listed if sparse else ahead,
     )
+    # Rows of inputs that are read in place may end with their last number.
+    padded = not (l == 0 and plan.in_place) or layer.fan_in % UNITS == 0
     if sparse:
         call_product_of_sparse(plan.functions.sparse_product, arguments)
+    elif layer.fan_out <= UNITS and finish == PLAIN and padded:
+        call_narrow_product(plan.functions.narrow_product, (plan, *arguments[:5]))
     else:
         call_product(plan.functions.product, arguments)
     if hidden and finish == PLAIN and (layer.activation != IDENTITY or layer.slopes > 0):

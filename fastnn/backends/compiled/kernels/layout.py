@@ -87,6 +87,8 @@ FUNCTIONS = _record(
         "poisson",
         "activate",
         "adjust",
+        "narrow_product",
+        "narrow_gradient",
         "forward_one",
         "backward_one",
         "one_row",

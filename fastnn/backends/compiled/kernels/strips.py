@@ -242,11 +242,13 @@ def copy(plan, batch, share):
     like, lanes, itemsize = plan.alpha, lanes_of(plan.alpha), itemsize_of(plan.alpha)
     end = plan.outputs + itemsize * (batch.first + share.stop) * outputs
     start = share.start
-    if outputs == 1:  # a column is a line of them
-        for r in range(start, share.stop - lanes + 1, lanes):
-            out = plan.outputs + itemsize * (batch.first + r)
-            to_columns(here + row_bytes * r, row_bytes, out, outputs, like)
-            start = r + lanes
+    if outputs == 1:
+        count, stride = share.stop - start, row_bytes // itemsize
+        column = numbers(here + row_bytes * start, count * stride, like)
+        target = numbers(plan.outputs + itemsize * (batch.first + start), count, like)
+        for r in range(count):
+            target[r] = column[r * stride]
+        start = share.stop
     elif 4 * outputs <= lanes:
         while start * outputs + lanes <= share.stop * outputs:
             out = plan.outputs + itemsize * (batch.first + start) * outputs

@@ -25,12 +25,14 @@ from fastnn.backends.compiled.kernels.layout import (
     plan_type,
     reals,
 )
+from fastnn.backends.compiled.kernels.narrow import call_narrow_gradient
 from fastnn.backends.compiled.kernels.products import (
     GRADIENT_ROWS,
     call_product,
     product_of_sparse_transposed,
 )
 from fastnn.backends.compiled.machinery.jit import serial, unit
+from fastnn.backends.compiled.machinery.narrow import UNITS
 from fastnn.backends.compiled.machinery.vector_ir import (
     FROM_ZERO,
     GROUP,
@@ -83,8 +85,12 @@ def update(plan, l, batch, share, stepping):
                 )
         else:
             shape = Shape(end - begin, columns, batch.count)
-            arguments = (a, deltas, gradient, shape, scaled(plan.alpha, plan.beta), 0)
-            call_product(plan.functions.product, arguments)
+            sums = scaled(plan.alpha, plan.beta)
+            if layer.fan_out <= UNITS:
+                arguments = (plan, a, deltas, gradient, shape, sums)
+                call_narrow_gradient(plan.functions.narrow_gradient, arguments)
+            else:
+                call_product(plan.functions.product, (a, deltas, gradient, shape, sums, 0))
         if stepping:
             arguments = (plan, offset, gradient, stride, end - begin, columns, one, True, False)
             call_move(plan.functions.move, arguments)
