@@ -126,12 +126,28 @@ def test_what_is_faster_is_taken_and_the_other_tried_ever_more_rarely(faster):
     assert np.diff(others)[-1] > 5 * np.diff(others)[1]
 
 
+def test_short_calls_are_tried_three_times_in_a_row():
+    choices = times_of_calls(threads.Trial(), {1: 2e-4, 4: 1e-4}, 40)
+    assert "".join(map(str, choices)).count("411144") >= 1
+
+
 def test_threads_that_become_slow_are_left_and_taken_again_when_they_are_fast():
     trial = threads.Trial()
     assert times_of_calls(trial, {1: 2.0, 4: 1.0}, 20).count(4) > 15
     disturbed = times_of_calls(trial, {1: 2.0, 4: 9.0}, 100)
     assert disturbed.count(4) < 10
     assert times_of_calls(trial, {1: 2.0, 4: 1.0}, 300)[-20:].count(4) > 15
+
+
+def test_threads_that_have_to_wake_up_first_are_not_taken_for_slow():
+    trial = threads.Trial()
+    times_of_calls(trial, {1: 1e-4, 4: 2e-4}, 100)
+    awake, choices = 0, []
+    for _ in range(300):
+        choices.append(trial.choose(4))
+        awake = min(awake + 1, 2) if choices[-1] == 4 else 0
+        trial.record(choices[-1], {0: 1e-4, 1: 5e-4, 2: 5e-5}[awake])
+    assert choices[-20:].count(4) > 15
 
 
 def test_one_slow_call_changes_nothing():

@@ -129,7 +129,7 @@ class Call:
             taken = run_plan(self.plan, self.order, keys, numbers, losses, out)
         if self.trial is not None:
             seconds = time.perf_counter() - start
-            self.trial.record(self.plan.task.threads, seconds / batches_of_all)
+            self.trial.record(self.plan.task.threads, seconds, batches_of_all)
         return taken
 
     def stay_about(self, examples: Examples, how: UpdateRule | Objective | None = None) -> None:

@@ -82,10 +82,14 @@ class Trial:
     enabled = True
     # Calls until what was slower is tried once more; doubled each time that it still is.
     PATIENCE, MOST_PATIENCE = 8, 256
+    # Calls in a row of what is tried, as threads that slept are slow at first; but only one of so
+    # many seconds, in which that does not count.
+    TRIES, LONG = 3, 0.005
 
     def __init__(self) -> None:
         self._seconds: dict[int, collections.deque[float]] = {}
         self._patience = self._left = self.PATIENCE
+        self._tried, self._tries = 0, 0  # the number of threads that is tried, and calls to come
 
     def choose(self, most: int) -> int:
         """Return how many threads the next call is to take: one, or ``most``."""
@@ -95,14 +99,22 @@ class Trial:
             return most
         if 1 not in self._seconds:
             return 1
+        if self._tries > 0:
+            return self._tried
         faster, slower = sorted((most, 1), key=self._best)
         self._left -= 1
-        return faster if self._left > 0 else slower
+        if self._left > 0:
+            return faster
+        self._tried, self._tries = slower, self.TRIES
+        return slower
 
-    def record(self, count: int, seconds: float) -> None:
-        """Take note of what a step took in a call."""
-        self._seconds.setdefault(count, collections.deque(maxlen=3)).append(seconds)
-        if self._left <= 0:
+    def record(self, count: int, seconds: float, steps: int = 1) -> None:
+        """Take note of what a call of so many steps took."""
+        self._seconds.setdefault(count, collections.deque(maxlen=3)).append(seconds / steps)
+        if self._tries == 0 or count != self._tried:
+            return
+        self._tries = 0 if seconds > self.LONG else self._tries - 1
+        if self._tries == 0:
             # A copy, as another Python thread may record at the same time.
             won = self._best(count) <= min(map(self._best, list(self._seconds)))
             self._patience = self.PATIENCE if won else min(2 * self._patience, self.MOST_PATIENCE)
