@@ -146,3 +146,24 @@ def test_few_rows_with_weights_and_then_without():
     net.evaluate(X, y, np.arange(10))
     net.evaluate(X, np.eye(7)[y] * 0.5 + 0.5 / 7)
     assert net.evaluate(X, y) == before
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_rows_for_which_there_is_no_room_are_read_where_they_are(dtype, layout):
+    net = network(dtype, threads=1)
+    few = few_rows.FewRows(net.model, learning=False)
+    X = LAYOUTS[layout](inputs(3 * few.block + 5).astype(dtype))
+    expected = np.array([net.predict_one(x) for x in X])
+    for rows in (few.most + 1, few.block, few.block + 1, len(X)):
+        np.testing.assert_array_equal(net.predict_proba(X[:rows]), expected[:rows])
+        np.testing.assert_array_equal(net.predict_proba(X[:10]), expected[:10])
+
+
+@pytest.mark.parametrize("place", [0, 700, -1])
+def test_a_number_that_is_not_finite_is_found_in_any_block(place):
+    net = network(threads=1)
+    X = inputs(20 * few_rows.near(net.model.architecture)).astype(np.float32)
+    X[place, 3] = np.inf
+    with pytest.raises(ValueError, match=f"got inf in row {place % len(X)}, column 3"):
+        net.predict(X)

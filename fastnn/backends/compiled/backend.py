@@ -71,10 +71,9 @@ def warmup(dtype: np.dtype) -> float:
 
 def predict(model: Model, X: Array, out: Array) -> bool:
     """Write the outputs for all rows of X into ``out``; see `contract`."""
-    if len(X) <= few_rows.MOST_ROWS:
-        finite = few_rows.predict(model, X, out)
-        if finite is not None:
-            return finite
+    finite = few_rows.predict(model, X, out)
+    if finite is not None:
+        return finite
     block = few_rows.near(model.architecture)
     if model.threads != 1:  # each has caches of its own, and waits for the others after a block
         block *= SHARED

@@ -1,7 +1,8 @@
-"""Predictions and losses of a few rows: what takes longer than the kernels is done once for all.
+"""Predictions and losses on one thread: what takes longer than the kernels is done once for all.
 
-The plan and room for the rows are kept with the model. A call copies its rows there, of any type
-and layout, says how many they are, and runs the kernel on one thread.
+The plan and room for a few rows are kept with the model. A call copies its rows there, of any type
+and layout, says how many they are, and runs the kernel. More rows are read where they are, if the
+products can do that.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ class FewRows:
     ----------
     most : int
         Rows of a call that there is room for.
+    block : int
+        Rows that are gone through at a time.
     alone : int
         Rows that are not worth a second thread.
     """
@@ -51,13 +54,15 @@ class FewRows:
     def __init__(self, model: Model, learning: bool) -> None:
         a = model.architecture
         self.most = min(MOST_ROWS, near(a), MOST_NUMBERS // max(a.sizes[0], a.sizes[-1]))
+        self.block = self.most if learning else near(a)
         self.alone = WORTH_ASKING // a.forward_flops
         if self.most < 1:
             return
         in_place = not functions.adjusts_inputs(model, NO_PENALTY)
-        self.plan = Plan(model, Task(self.most, in_place=in_place, learning=learning))
+        self.takes_more = in_place and not learning
+        self.plan = Plan(model, Task(self.block, in_place=in_place, learning=learning))
         self.inputs = np.zeros((self.most, a.sizes[0]), a.dtype)
-        self.plan.read(self.inputs, None, self.most, self.most)
+        self.plan.read(self.inputs, None, self.most, self.block)
         self.rows = self.plan.record["rows"]
         self.losses = np.zeros(1)  # or, for predictions, 0 or NaN
         self.nothing = EVERY_ROW, dropout.NO_KEYS.reshape(-1), np.empty((0, 0), a.dtype)
@@ -73,13 +78,20 @@ class FewRows:
     def takes(self, model: Model, X: Array) -> bool:
         """Tell whether these rows are for this way."""
         rows = len(X)
-        if rows > self.most or (rows > self.alone and model.threads != 1):
+        if rows > self.alone and model.threads != 1:
+            return False
+        if rows > self.most and not (
+            self.most > 0 and self.takes_more and plan.can_read_in_place(X, self.inputs.dtype)
+        ):
             return False
         return rows <= self.most_unseen or not plan.mostly_zero(X)
 
     def run(self, X: Array, out: Array) -> float:
         """Write the outputs into ``out``; return the mean loss, or 0 or NaN."""
         rows, dtype = len(X), self.inputs.dtype
+        self.rows[0] = rows
+        if rows > self.most:
+            return self._read(X, out)
         inputs = self.inputs[:rows]
         if X.dtype == dtype:
             inputs[...] = X
@@ -87,9 +99,16 @@ class FewRows:
             np.multiply(X, self.pixel, out=inputs, dtype=dtype)
         else:
             _convert(X, inputs)
-        self.rows[0] = rows
         batches.run.dispatcher(self.plan.record, *self.nothing, self.losses, out.reshape(-1))
         return self.losses.item()
+
+    def _read(self, X: Array, out: Array) -> float:
+        """Do it for rows that stay where they are."""
+        losses, record = np.zeros(-(-len(X) // self.block)), self.plan.record
+        record["inputs"] = plan.source(X)
+        batches.run.dispatcher(record, *self.nothing, losses, out.reshape(-1))
+        record["inputs"] = plan.source(self.inputs)
+        return float(losses.sum())
 
     def learn_from(self, examples: Examples) -> None:
         """Copy targets and weights to where the plan reads them."""
