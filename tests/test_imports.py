@@ -19,6 +19,7 @@ ABOVE = ("fastnn.loading", "fastnn.inspection", "fastnn.minimizing", "fastnn.tun
          "fastnn.report", "fastnn.cli", "fastnn.estimators", "fastnn.plots",
          "fastnn.network")  # fmt: skip
 
+
 def name_of(path: Path) -> str:
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
