@@ -246,6 +246,16 @@ def test_solvers_may_take_turns():
     classifier.set_params(solver="lbfgs").fit(X, Y)
     classifier.set_params(solver="adam").partial_fit(X, Y)
     assert len(classifier.loss_curve_) == 1
+    classifier = MLPClassifier(solver="lbfgs", **SMALL).fit(X, Y)
+    classifier.set_params(solver="sgd", learning_rate="invscaling").partial_fit(X, Y)
+    assert len(classifier.loss_curve_) == 1
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "adam"])
+@each_estimator
+def test_there_may_be_no_hidden_layer(Estimator, solver):
+    estimator = Estimator(hidden_layer_sizes=(), solver=solver, max_iter=3)
+    assert estimator.fit(X, Y).n_layers_ == 2
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

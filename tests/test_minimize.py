@@ -152,14 +152,27 @@ def test_a_start_that_is_not_finite_is_refused_and_changes_nothing(backend, scal
     assert np.array_equal(net.parameters, before)
 
 
+def test_parameters_beyond_float32_are_refused_and_change_nothing():
+    net = network("numpy", (4, 1), output="identity", loss=endless)
+    before = net.parameters.copy()
+    with pytest.raises(fastnn.DivergenceError, match="too large for float32"):
+        minimize(net, X, NUMBERS, tol=0, max_iter=10)
+    assert np.array_equal(net.parameters, before)
+
+
+def endless(outputs, targets):
+    """Return a loss without a minimum."""
+    return -(outputs[:, 0] ** 2), -2 * outputs
+
+
 def test_ctrl_c_leaves_the_result_of_the_last_iteration(monkeypatch):
     expected = network()
     losses = minimize(expected, X, LABELS, max_iter=4).losses
     accept, seen = full_batch.Search.accept, []
 
-    def interrupting(self, x):
-        accept(self, x)
-        seen.append(x)
+    def interrupting(self):
+        accept(self)
+        seen.append(self.best)
         if len(seen) == 4:
             os.kill(os.getpid(), signal.SIGINT)
 

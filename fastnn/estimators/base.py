@@ -185,6 +185,7 @@ class MLP(BaseEstimator):
             )
         if fresh:
             self.t_ = 0
+            self._reduction = 1.0
         if self.solver == "lbfgs":
             penalty = self._penalty(len(X), weights)
             full_batch.fit(self, network, X, y, weights, penalty, **settings)
@@ -211,7 +212,7 @@ class MLP(BaseEstimator):
         ):  # whose steps are proportional to the gradient
             rate /= slope
         penalty = self._penalty(batch, weights)
-        if not partial or fresh:
+        if not partial:
             self._reduction = 1.0
             network.model.optimizer_state = None
         constant = translation.constant(self, y, weights)

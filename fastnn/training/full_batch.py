@@ -31,6 +31,14 @@ class Limits(NamedTuple):
     tol: float = 1e-4
 
 
+class Point(NamedTuple):
+    """Parameters, and what the loss and its gradient are there."""
+
+    x: Array
+    value: float
+    slope: Array
+
+
 @dataclass(frozen=True)
 class Minimum:
     """The result of `fastnn.minimize`.
@@ -100,7 +108,8 @@ class Search:
         self.places = np.flatnonzero(used.vector)
         self.length = max(1, int(SLICE / (architecture.training_flops + 1000)))
         self.losses: list[float] = []
-        self.last = self.best = (self.start, np.inf, np.empty(0))
+        self.last: Point | None = None
+        self.best: Point | None = None
 
     @property
     def start(self) -> Array:
@@ -115,9 +124,8 @@ class Search:
         slope = self.gradient.vector[self.places] / self.unit
         if not (np.isfinite(value) and np.isfinite(slope).all()):
             value, slope = self._wall(x, value)
-        self.last = x.copy(), value, slope
-        if not self.losses and np.isinf(self.best[1]):
-            self.best = self.last
+        self.last = Point(x.copy(), value, slope)
+        self.best = self.best or self.last
         return value, slope
 
     def _sum(self) -> float:
@@ -142,27 +150,35 @@ class Search:
 
     def _wall(self, x: Array, value: float) -> tuple[float, Array]:
         """Return numbers that send a line search back to where everything is finite."""
-        where, loss, slope = self.best
-        if len(slope) == 0:
+        if self.best is None:
             outputs(self.model, "X", self.data.X)  # refuses outputs that are not finite, by row
             check_loss(value)
             raise DivergenceError("the gradient is not finite; scale inputs and targets to -1 .. 1")
-        return loss + STEEP * abs(float(slope @ (x - where))), -slope
+        where, lowest, slope = self.best
+        return lowest + STEEP * abs(float(slope @ (x - where))), -slope
 
-    def accept(self, x: Array) -> None:
+    def accept(self) -> None:
         """Take the last point as the result of an iteration."""
+        assert self.last is not None
         self.best = self.last
-        self.losses.append(self.best[1])
+        self.losses.append(self.best.value)
 
     def finish(self) -> None:
         """Set the model to the best point."""
-        self.double.vector[self.places] = self.best[0]
+        assert self.best is not None
+        self.double.vector[self.places] = self.best.x
         for ours, theirs in (
             (self.model.weights, self.double.weights),
             (self.model.biases, self.double.biases),
         ):
             for array, result in zip(ours, theirs, strict=True):
-                array[...] = result
+                with np.errstate(over="ignore"):
+                    array[...] = result
+        if not np.isfinite(self.model.vector).all():
+            raise DivergenceError(
+                f"a parameter is too large for {self.model.architecture.dtype}; the network is as "
+                "it was. Try an l2 above 0, or inputs and targets scaled to about -1 .. 1"
+            )
         self.model.optimizer_state = None  # which is about other parameters
 
 
@@ -193,7 +209,7 @@ def minimise(
             search = Search(model, data, objective, unit, shift)
 
             def accept(x: Array) -> None:
-                search.accept(x)
+                search.accept()
                 after(search.losses)
 
             found: Any = minimize(
@@ -207,7 +223,8 @@ def minimise(
             else:  # Ctrl-C
                 search.finish()
             raise
-    loss = search.best[1]
+    assert search.best is not None
+    loss = search.best.value
     return Minimum(
         loss, search.losses, int(found.nfev), found.status == 0, found.message, int(found.status)
     )
