@@ -95,17 +95,22 @@ class Search:
         unit: float = 1.0,
         shift: float = 0.0,
     ) -> None:
-        self.model, self.data, self.objective = model, data, objective
+        self.model, self.data = model, data
+        # The penalty is added here, once for all calls of the backend.
+        self.objective = Objective(label_smoothing=objective.label_smoothing)
         self.unit, self.shift = unit, shift
         self.double = in_float64(model)
         architecture = self.double.architecture
         weights = None if data.weights is None else data.weights.astype(np.float64)
         self.examples = Examples(data.X, scale_targets(self.double, data.targets), weights)
         self.gradient, self.part = Parameters(architecture), Parameters(architecture)
-        used = Parameters(architecture)
+        used, penalties = Parameters(architecture), Parameters(architecture)
         for array in (*used.weights, *used.biases):
             array[...] = 1
+        for array in penalties.weights:
+            array[...] = objective.l2
         self.places = np.flatnonzero(used.vector)
+        self.penalties = penalties.vector[self.places]
         self.length = max(1, int(SLICE / (architecture.training_flops + 1000)))
         self.losses: list[float] = []
         self.last: Point | None = None
@@ -120,8 +125,9 @@ class Search:
     def __call__(self, x: Array) -> tuple[float, Array]:
         """Return the value and the gradient."""
         self.double.vector[self.places] = x
-        value = self._sum() / self.unit + self.shift
-        slope = self.gradient.vector[self.places] / self.unit
+        decay = self.penalties * x
+        value = (self._sum() + float(decay @ x) / 2) / self.unit + self.shift
+        slope = (self.gradient.vector[self.places] + decay) / self.unit
         if not (np.isfinite(value) and np.isfinite(slope).all()):
             value, slope = self._wall(x, value)
         self.last = Point(x.copy(), value, slope)
@@ -134,18 +140,14 @@ class Search:
         model, examples, rows = self.double, self.examples, len(self.data)
         if rows <= self.length:
             return float(compute(model, examples, self.objective, NO_KEYS, self.gradient))
-        plain = Objective(label_smoothing=self.objective.label_smoothing)
         total, self.gradient.vector[:] = 0.0, 0
         for first in range(0, rows, self.length):
             some = slice(first, first + self.length)
             weights = None if examples.weights is None else examples.weights[some]
             part = Examples(examples.X[some], examples.Y[some], weights)
             share = len(part.X) / rows
-            total += share * compute(model, part, plain, NO_KEYS, self.part)
+            total += share * compute(model, part, self.objective, NO_KEYS, self.part)
             self.gradient.vector[:] += share * self.part.vector
-        for w, g in zip(model.weights, self.gradient.weights, strict=True):
-            g += self.objective.l2 * w
-            total += self.objective.l2 / 2 * float(np.square(w).sum())
         return total
 
     def _wall(self, x: Array, value: float) -> tuple[float, Array]:
