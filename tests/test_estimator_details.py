@@ -123,6 +123,22 @@ def test_a_fit_that_goes_on_starts_its_optimizer_anew(pair, solver, backend):
 
 @each_backend
 @each_pair
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_steps_of_batches_are_those_of_scikit_learn(pair, solver, backend):
+    options = {"solver": solver, "shuffle": False, "batch_size": 50, "epsilon": 1e-15}
+    options |= {"warm_start": True, "activation": "tanh", "alpha": 0.1, "max_iter": 4}
+    ours, theirs = both(pair, backend=backend, **options)
+    for each in (ours, theirs):
+        each.loss_curve_ = []
+        each.fit(X, Y)
+    for mine, other in zip(ours.coefs_, theirs.coefs_, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-7)  # rounding, carried on
+    # Between the ends of an epoch the penalty is taken to change evenly.
+    np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=1e-4)
+
+
+@each_backend
+@each_pair
 @pytest.mark.parametrize("schedule", ["invscaling", "adaptive"])
 def test_the_rate_of_partial_fit_falls_as_in_scikit_learn(pair, schedule, backend):
     options = {"learning_rate": schedule, "momentum": 0, "learning_rate_init": 0.1}
