@@ -126,7 +126,7 @@ def test_a_fit_that_goes_on_starts_its_optimizer_anew(pair, solver, backend):
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
 def test_steps_of_batches_are_those_of_scikit_learn(pair, solver, backend):
     options = {"solver": solver, "shuffle": False, "batch_size": 50, "epsilon": 1e-15}
-    options |= {"warm_start": True, "activation": "tanh", "alpha": 0.1, "max_iter": 4}
+    options |= {"warm_start": True, "activation": "tanh", "alpha": 10.0, "max_iter": 4}
     ours, theirs = both(pair, backend=backend, **options)
     for each in (ours, theirs):
         each.loss_curve_ = []
@@ -134,7 +134,7 @@ def test_steps_of_batches_are_those_of_scikit_learn(pair, solver, backend):
     for mine, other in zip(ours.coefs_, theirs.coefs_, strict=True):
         np.testing.assert_allclose(mine, other, rtol=1e-7)  # rounding, carried on
     # Between the ends of an epoch the penalty is taken to change evenly.
-    np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=1e-4)
+    np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=5e-4)
 
 
 @each_backend
