@@ -8,9 +8,11 @@ from fastnn.backends import warmup
 from fastnn.checks.warning import ConvergenceWarning
 from fastnn.inspection import check_gradients, compare_backends
 from fastnn.loading import load
+from fastnn.minimizing import minimize
 from fastnn.network import Network
 from fastnn.training.early_stopping import EarlyStopping
 from fastnn.training.evaluation import DivergenceError
+from fastnn.training.full_batch import Minimum
 from fastnn.training.history import History
 from fastnn.tuning import Tuning, tune
 
@@ -21,6 +23,7 @@ __all__ = [
     "DivergenceError",
     "EarlyStopping",
     "History",
+    "Minimum",
     "Network",
     "Tuning",
     "check_gradients",
@@ -28,6 +31,7 @@ __all__ = [
     "datasets",
     "load",
     "metrics",
+    "minimize",
     "optimizers",
     "schedules",
     "tune",

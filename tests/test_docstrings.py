@@ -24,6 +24,7 @@ RESULT = "a result, which users do not build"
 CANNOT_RAISE = {
     "fastnn.ConvergenceWarning": "a warning, which users do not build",
     "fastnn.DivergenceError": "an error itself",
+    "fastnn.Minimum": RESULT,
     "fastnn.Tuning": RESULT,
     "fastnn.Network.of": "the model is checked already",
     "fastnn.Network.summary": "prints what is there",

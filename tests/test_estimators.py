@@ -64,6 +64,7 @@ def test_the_classifier_is_the_network_it_stands_for(backend):
         learning_rate_init=0.01,
         max_iter=5,
         random_state=3,
+        init="glorot",
         dropout=0.1,
         label_smoothing=0.05,
         l1=1e-4,
@@ -75,14 +76,17 @@ def test_the_classifier_is_the_network_it_stands_for(backend):
     ).fit(X_IRIS, Y_IRIS)
     seed = np.random.RandomState(3).randint(np.iinfo(np.int32).max)
     net = Network([4, 7, 3], "tanh", seed=seed, dtype="float64", backend=backend)
+    penalties = []
     history = net.train(
-        X_IRIS, Y_IRIS, 5, 32, 0.01, 0.01, schedule="cosine", dropout=0.1, label_smoothing=0.05,
+        X_IRIS, Y_IRIS, 5, 32, 0.01, 0.01,
+        callbacks=[lambda _: penalties.append(0.01 / 2 * sum((w**2).sum() for w in net.weights))],
+        schedule="cosine", dropout=0.1, label_smoothing=0.05,
         l1=1e-4, max_norm=2, clip_norm=1, optimizer=optimizers.RMSprop(decay=0.8),
     )  # fmt: skip
     assert np.array_equal(classifier.predict_proba(X_IRIS), net.predict_proba(X_IRIS))
-    assert classifier.loss_curve_[-1] == pytest.approx(
-        history["loss"][-1] + 0.01 / 2 * sum((weights**2).sum() for weights in net.weights)
-    )
+    # Before the first of the five steps, and four fifths of the way to the next epoch, at the last.
+    penalty = penalties[-2] + (penalties[-1] - penalties[-2]) * (0 + 4 / 5) / 2
+    assert classifier.loss_curve_[-1] == pytest.approx(history["loss"][-1] + penalty)
     assert classifier.network_.threads == 1
 
 
@@ -91,7 +95,14 @@ def test_the_classifier_is_the_network_it_stands_for(backend):
 def test_an_l1_penalty_is_one_on_half_of_the_squared_error(backend, outputs):
     y = np.stack([Y_IRIS, 2.0 - Y_IRIS, X_IRIS[:, 0]], axis=1)[:, :outputs]
     regressor = MLPRegressor(
-        (7,), alpha=0, l1=0.1, batch_size=50, max_iter=3, random_state=3, backend=backend
+        hidden_layer_sizes=7,
+        init="glorot",
+        alpha=0,
+        l1=0.1,
+        batch_size=50,
+        max_iter=3,
+        random_state=3,
+        backend=backend,
     ).fit(X_IRIS, y[:, 0] if outputs == 1 else y)
     seed = np.random.RandomState(3).randint(np.iinfo(np.int32).max)
     net = Network([4, 7, outputs], "relu", "identity", seed=seed, dtype="float64", backend=backend)
@@ -110,18 +121,17 @@ def test_an_l1_penalty_is_one_on_half_of_the_squared_error(backend, outputs):
         {"solver": "sgd"},
         {"solver": "sgd", "nesterovs_momentum": False},
         {"solver": "sgd", "momentum": 0, "learning_rate": "invscaling"},
-        # Without a penalty, which their tolerance includes.
-        {
-            "solver": "sgd",
-            "momentum": 0,
-            "learning_rate": "adaptive",
-            "n_iter_no_change": 2,
-            "alpha": 0,
-        },
+        {"solver": "sgd", "momentum": 0.9, "learning_rate": "invscaling"},
+        {"solver": "sgd", "nesterovs_momentum": False, "learning_rate": "invscaling"},
+        {"solver": "sgd", "momentum": 0, "learning_rate": "adaptive", "n_iter_no_change": 2},
+        {"solver": "sgd", "momentum": 0.9, "learning_rate": "adaptive", "n_iter_no_change": 2},
+        {"solver": "lbfgs"},
     ],
 )
 @pytest.mark.parametrize("kind", ["squared_error", "log_loss", "poisson"])
 def test_steps_of_the_whole_batch_are_those_of_scikit_learn(backend, outputs, options, kind):
+    if options["solver"] == "lbfgs" and kind == "squared_error" and outputs > 1:
+        pytest.skip("in scikit-learn the gradient is not that of the loss")
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(40, 5)), rng.normal(size=(40, outputs))
     Ours, Theirs = MLPRegressor, neural_network.MLPRegressor
@@ -145,7 +155,12 @@ def test_steps_of_the_whole_batch_are_those_of_scikit_learn(backend, outputs, op
     for intercepts in theirs.intercepts_:
         intercepts[...] = 0
     theirs.t_, theirs.best_loss_, theirs._no_improvement_count = 0, np.inf, 0
+    theirs.loss_curve_ = []
     theirs.fit(X, y, weights)
+    assert ours.n_iter_ == theirs.n_iter_
+    if options["solver"] != "lbfgs":
+        np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=1e-9)  # rounding
+    assert ours.loss_ == pytest.approx(theirs.loss_, rel=1e-9)
     ours, theirs = ([*each.coefs_, *each.intercepts_] for each in (ours, theirs))
     for mine, other in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(mine, other, rtol=1e-7, atol=1e-9)  # rounding, carried on
@@ -361,7 +376,7 @@ def test_an_equal_score_is_no_worse_without_a_tolerance():
         assert Estimator(**options).fit(X_IRIS, Y_IRIS).n_iter_ == 9
 
 
-@pytest.mark.parametrize("labels", [np.arange(30) % 4, np.arange(30) // 29])
+@pytest.mark.parametrize("labels", [np.arange(30) % 4, np.maximum(np.arange(30) - 27, 0)])
 def test_early_stopping_takes_few_rows_of_many_classes(labels):
     X = np.random.default_rng(0).normal(size=(30, 2))
     for weights in (None, np.arange(30) + 1.0):
@@ -391,7 +406,10 @@ def test_a_run_that_has_not_converged_warns():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"solver": "lbfgs"}, "solver must be a stochastic one"),
+        ({"solver": "lbfgs", "l1": 0.1}, "l1 needs a stochastic solver"),
+        ({"solver": "lbfgs", "dropout": 0.1}, "dropout needs a stochastic solver"),
+        ({"solver": "lbfgs", "max_norm": 1}, "max_norm needs a stochastic solver"),
+        ({"solver": "lbfgs", "max_fun": 0}, "max_fun must be at least 1"),
         ({"solver": "sdg"}, "solver must be one of"),
         ({"activation": "rleu"}, "activation"),
         ({"activation": ["relu", "tanh"]}, "activation must be one name, or one for each of the 1"),
@@ -471,18 +489,17 @@ def test_searches_and_cross_validation_work():
 def test_regression_is_as_good_as_scikit_learns():
     X, y = load_diabetes(return_X_y=True)
     X = StandardScaler().fit_transform(X)
+    options = {"hidden_layer_sizes": 20, "learning_rate_init": 0.01, "max_iter": 150}
     scores = [
         np.mean(
-            cross_validate(
-                kind(hidden_layer_sizes=20, learning_rate_init=0.01, max_iter=150, random_state=0),
-                X,
-                y,
-                cv=5,
-            )["test_score"]
+            [
+                cross_validate(kind(random_state=seed, **options), X, y, cv=5)["test_score"]
+                for seed in range(5)
+            ]
         )
         for kind in (MLPRegressor, neural_network.MLPRegressor)
     ]
-    assert scores[0] > scores[1] - 0.02
+    assert scores[0] > scores[1] - 0.04  # two standard deviations of the difference
 
 
 def test_without_scikit_learn_the_error_says_what_to_install():

@@ -15,8 +15,9 @@ LONGEST = 400  # lines of a module
 # The instruction emitter: its docstring says why it is one module.
 LONG = {"fastnn.backends.compiled.machinery.vector_ir"}
 # What is built on top of `Network`, and may import it.
-ABOVE = ("fastnn.loading", "fastnn.inspection", "fastnn.tuning", "fastnn.report", "fastnn.cli",
-         "fastnn.estimators", "fastnn.plots", "fastnn.network")  # fmt: skip
+ABOVE = ("fastnn.loading", "fastnn.inspection", "fastnn.minimizing", "fastnn.tuning",
+         "fastnn.report", "fastnn.cli", "fastnn.estimators", "fastnn.plots",
+         "fastnn.network")  # fmt: skip
 
 
 def name_of(path: Path) -> str:

@@ -31,7 +31,7 @@ def begun(task, **options):
     kind, y, keywords = TASKS[task]
     if kind is MLPClassifier:
         keywords = {"classes": np.unique(y)}
-    estimator = kind((8,), random_state=1, **options)
+    estimator = kind(hidden_layer_sizes=(8,), random_state=1, **options)
     return estimator.partial_fit(X[:1], y[:1], **keywords), y
 
 

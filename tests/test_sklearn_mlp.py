@@ -1,7 +1,7 @@
 """scikit-learn's own tests of its multi-layer perceptrons, run on ours.
 
 Those that fail are listed with the reason; each must fail, and docs/estimators.md tells users of
-it. Where a test asks for L-BFGS, which is not offered, Adam takes its place.
+it.
 """
 
 from __future__ import annotations
@@ -18,27 +18,11 @@ from sklearn.exceptions import ConvergenceWarning  # noqa: E402
 from fastnn.estimators import MLPClassifier, MLPRegressor  # noqa: E402
 
 DIFFERENT = {
-    "test_fit": "sets private attributes, and `coefs_` as a whole",
+    "test_fit": "sets private attributes",
     "test_gradient": "calls private methods",
     "test_learning_rate_warmstart": "reads a private attribute",
     "test_adaptive_learning_rate": "reads a private attribute",
-    "test_lbfgs_classification_maxfun": "is of max_fun, a parameter of L-BFGS",
-    "test_lbfgs_regression_maxfun": "is of max_fun, a parameter of L-BFGS",
-    "test_mlp_vs_poisson_glm_equivalent": "needs the precision of L-BFGS",
-    "test_partial_fit_errors": "expects no partial_fit where the solver is L-BFGS",
-    "test_partial_fit_regression": "holds for some random numbers only",
-    "test_early_stopping_stratified": "expects that a class of a single row is refused",
 }
-SOLVERS = ("sgd", "adam")
-
-
-def _ours(estimator):
-    def build(*arguments, **options):
-        if options.get("solver") == "lbfgs":
-            options |= {"solver": "adam", "learning_rate_init": 0.01, "max_iter": 2000, "tol": 0}
-        return estimator(*arguments, **options)
-
-    return build
 
 
 def _adapt(name):
@@ -49,8 +33,6 @@ def _adapt(name):
             continue
         if "Estimator" in mark.args[0]:
             mark.args[1][:] = [MLPClassifier, MLPRegressor]
-        if mark.args[0] == "solver":
-            mark.args[1][:] = SOLVERS
     if name in DIFFERENT:
         test = pytest.mark.xfail(strict=True, reason=DIFFERENT[name])(test)
     return test
@@ -63,8 +45,8 @@ for _name in dir(theirs):
 
 @pytest.fixture(autouse=True)
 def _use_ours(monkeypatch):
-    monkeypatch.setattr(theirs, "MLPClassifier", _ours(MLPClassifier))
-    monkeypatch.setattr(theirs, "MLPRegressor", _ours(MLPRegressor))
+    monkeypatch.setattr(theirs, "MLPClassifier", MLPClassifier)
+    monkeypatch.setattr(theirs, "MLPRegressor", MLPRegressor)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         yield

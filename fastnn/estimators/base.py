@@ -18,8 +18,10 @@ from fastnn.activations import Array
 from fastnn.checks import values as check
 from fastnn.checks.tables import warn_of_indexes
 from fastnn.checks.warning import ConvergenceWarning as OwnConvergenceWarning
+from fastnn.estimators import full_batch, translation
 from fastnn.estimators.partial import learn, remember
 from fastnn.estimators.progress import Progress
+from fastnn.estimators.translation import NOT_FINITE, Assignable, in_their_words
 from fastnn.model.initializers import Initializer
 from fastnn.network import Network
 from fastnn.optimizers import OPTIMIZERS, SGD, Adam, Optimizer, named
@@ -28,23 +30,22 @@ from fastnn.training.evaluation import DivergenceError
 from fastnn.training.history import History
 from fastnn.training.rows import stratified
 
-ACTIVATIONS = {"logistic": "sigmoid"}
-LOSSES = {"log_loss": None, "squared_error": "mse", "absolute_error": "mae"}
 SCHEDULES = ("constant", "invscaling", "adaptive")
-THEIRS = {
-    "standardize_inputs=True": "a StandardScaler before this estimator",
-    "standardize_targets=True": "a TransformedTargetRegressor with a StandardScaler",
-    "a lower learning_rate than": "a lower learning_rate_init: the rate was",
-    "a lower l2 than": "a lower alpha: the penalty was",
-}
+
+
+def is_stochastic(estimator: Any) -> bool:
+    """Tell whether a solver takes some rows at a time; else there is no `partial_fit`."""
+    if estimator.solver == "lbfgs":
+        raise AttributeError(
+            "partial_fit is only available for stochastic optimizers. lbfgs is not stochastic."
+        )
+    return True
 
 
 @dataclass(eq=False, repr=False)
 class MLP(BaseEstimator):
     """The base of both estimators, whose docstrings explain the parameters."""
 
-    hidden_layer_sizes: int | Sequence[int] = (100,)
-    activation: str | Sequence[str] = "relu"
     _: KW_ONLY
     solver: str | Optimizer = "adam"
     alpha: float = 0.0001
@@ -66,7 +67,8 @@ class MLP(BaseEstimator):
     beta_2: float = 0.999
     epsilon: float = 1e-8
     n_iter_no_change: float = 10
-    init: str | Initializer = "glorot"
+    max_fun: int = 15000
+    init: str | Initializer | None = None
     l1: float = 0.0
     dropout: float | Sequence[float] = 0.0
     max_norm: float | None = None
@@ -78,13 +80,24 @@ class MLP(BaseEstimator):
 
     @property
     def coefs_(self) -> list[Array]:
-        """The weights of each layer, (fan_in, fan_out); views of those of ``network_``."""
-        return list(self.network_.weights)
+        """The weights of each layer, (fan_in, fan_out), which may be assigned.
+
+        They are views of those of ``network_``.
+        """
+        return Assignable(self.network_.weights)
+
+    @coefs_.setter
+    def coefs_(self, arrays: Sequence[Array]) -> None:
+        self.coefs_[:] = arrays
 
     @property
     def intercepts_(self) -> list[Array]:
-        """The biases of each layer, (fan_out,); views of those of ``network_``."""
-        return list(self.network_.biases)
+        """The biases of each layer, (fan_out,), to be used like ``coefs_``."""
+        return Assignable(self.network_.biases)
+
+    @intercepts_.setter
+    def intercepts_(self, arrays: Sequence[Array]) -> None:
+        self.intercepts_[:] = arrays
 
     @property
     def n_layers_(self) -> int:
@@ -145,23 +158,6 @@ class MLP(BaseEstimator):
         units = [check.integer(f"hidden_layer_sizes[{i}]", n, 1) for i, n in enumerate(hidden)]
         return [X.shape[1], *units, outputs]
 
-    def _network(self, X: Array, outputs: int, output: str, seed: int) -> Network:
-        """Return a new network for data with so many outputs."""
-        loss, names = self.loss, self.activation
-        if isinstance(names, str):
-            names = [names] * (len(self._sizes(X, outputs)) - 2)
-        return Network(
-            self._sizes(X, outputs),
-            [ACTIVATIONS.get(name, name) for name in names],
-            output,
-            LOSSES.get(loss, loss),
-            self.init,
-            seed,
-            X.dtype,
-            self.backend,
-            self.threads,
-        )
-
     def _train(
         self,
         X: Array,
@@ -178,19 +174,30 @@ class MLP(BaseEstimator):
         max_iter = check.integer("max_iter", self.max_iter, 1)
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         fresh = not self._goes_on(partial=partial)
-        network = self._network(X, outputs, output, seed) if fresh else self.network_
-        if list(network.architecture.sizes) != self._sizes(X, outputs):
+        sizes = self._sizes(X, outputs)
+        network = (
+            translation.network(self, sizes, output, seed, X.dtype) if fresh else self.network_
+        )
+        if list(network.architecture.sizes) != sizes:
             raise ValueError(
                 f"hidden_layer_sizes is {self.hidden_layer_sizes}, but training continues with a "
                 f"network of sizes {list(network.architecture.sizes)}"
             )
+        if fresh:
+            self.t_ = 0
+            self._reduction = 1.0
+        if self.solver == "lbfgs":
+            penalty = self._penalty(len(X), weights)
+            full_batch.fit(self, network, X, y, weights, penalty, **settings)
+            return
         held_out = None
         if self.early_stopping:
             if partial:
                 raise ValueError("partial_fit does not support early_stopping=True")
             X, y, weights, held_out = self._split(X, y, weights, seed, labels)
         watched = bool(self.early_stopping)
-        if fresh or watched == (self.validation_scores_ is None):
+        kept = hasattr(self, "loss_curve_") and watched == (self.validation_scores_ is not None)
+        if fresh or not kept:
             self.t_ = self._no_improvement_count = 0
             self.loss_curve_: list[float] = []
             self.validation_scores_: Any = [] if watched else None
@@ -198,18 +205,18 @@ class MLP(BaseEstimator):
             self.best_validation_score_: Any = -np.inf if watched else None
         self.n_iter_ = 0
         batch = self._batch(len(X))
-        slope = _slope(network)
+        slope = translation.slope(network)
         rate = check.real("learning_rate_init", self.learning_rate_init, above=0)
         if isinstance(
             named(self._optimizer()), SGD
         ):  # whose steps are proportional to the gradient
             rate /= slope
-        # scikit-learn divides the penalty by the rows of a batch, or by the sum of their weights.
-        mean_weight = 1.0 if weights is None else float(weights.mean())
-        if mean_weight == 0:
-            raise ValueError("sample_weight must not all be 0; need one above 0")
-        penalty = check.real("alpha", self.alpha, least=0) / (batch * mean_weight)
-        progress = Progress(self, network, len(X), penalty)
+        penalty = self._penalty(batch, weights)
+        if not partial:
+            self._reduction = 1.0
+            network.model.optimizer_state = None
+        constant = translation.constant(self, y, weights)
+        progress = Progress(self, network, (len(X), batch), penalty, constant)
         try:
             history = _train_quietly(
                 network,
@@ -235,21 +242,20 @@ class MLP(BaseEstimator):
             )
         except DivergenceError as error:
             if progress.best is None:
-                raise ValueError(
-                    "Solver produced non-finite parameter weights. The input data may contain "
-                    f"large values and need to be preprocessed. {_in_their_words(str(error))}"
-                ) from error
+                raise ValueError(f"{NOT_FINITE} {in_their_words(str(error))}") from error
             self.n_iter_ += 1
             self.loss_curve_.append(np.nan)
             self.validation_scores_.append(np.nan)
             message = (
                 "training diverged; the parameters of the best epoch are kept: "
-                f"{_in_their_words(str(error))}"
+                f"{in_their_words(str(error))}"
             )
             warnings.warn(message, ConvergenceWarning, stacklevel=4)
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", stacklevel=4)
         else:
             if history.warning:
-                warnings.warn(_in_their_words(history.warning), ConvergenceWarning, stacklevel=4)
+                warnings.warn(in_their_words(history.warning), ConvergenceWarning, stacklevel=4)
             if not partial and self.n_iter_ == max_iter:
                 warnings.warn(
                     f"Stochastic Optimizer: Maximum iterations ({max_iter}) reached and the "
@@ -268,15 +274,24 @@ class MLP(BaseEstimator):
         result = learn(self, X, Y)
         if result is None:
             return False
-        loss, penalty = result
+        loss, penalty, squares = result
         self.n_iter_ = 0
-        Progress(self, self.network_, len(X), penalty)({"loss": loss})
+        progress = Progress(self, self.network_, (len(X), len(X)), penalty, squares=squares)
+        progress({"loss": loss})
         return True
 
     def _split(
         self, X: Array, y: Array, weights: Array | None, seed: int, labels: Array | None
     ) -> tuple[Array, Array, Array | None, tuple[Array, ...]]:
         """Set rows aside for early stopping, the same share of each class."""
+        if labels is not None and len(self.classes_) == 2 and np.bincount(labels).min() == 1:
+            # scikit-learn names the class by what its binarizer makes of it.
+            rare = int(np.bincount(labels).argmin())
+            raise ValueError(
+                "The least populated classes in y have only 1 member, which is too few to set "
+                "some aside for early stopping. Classes with too few members are: "
+                f"['{rare == 1}'], which is {self.classes_[rare]}"
+            )
         share = check.real("validation_fraction", self.validation_fraction, above=0, below=1)
         kept, aside = stratified(share, len(X), labels, seed)
         if len(aside) < 2:
@@ -286,6 +301,13 @@ class MLP(BaseEstimator):
             )
         held_out = (X[aside], y[aside]) if weights is None else (X[aside], y[aside], weights[aside])
         return X[kept], y[kept], None if weights is None else weights[kept], held_out
+
+    def _penalty(self, rows: int, weights: Array | None) -> float:
+        """Return alpha divided by the rows of a batch, or by the sum of their weights."""
+        mean = 1.0 if weights is None else float(weights.mean())
+        if mean == 0:
+            raise ValueError("sample_weight must not all be 0; need one above 0")
+        return check.real("alpha", self.alpha, least=0) / (rows * mean)
 
     def _batch(self, rows: int) -> int:
         if isinstance(self.batch_size, str):
@@ -304,10 +326,8 @@ class MLP(BaseEstimator):
             return SGD(momentum=self.momentum, nesterov=nesterov)
         if self.solver == "adam":
             return Adam(beta1=self.beta_1, beta2=self.beta_2, epsilon=self.epsilon)
-        if self.solver == "lbfgs":
-            raise ValueError("solver must be a stochastic one, such as 'adam'; got 'lbfgs'")
         if isinstance(self.solver, str):
-            check.one_of("solver", self.solver, OPTIMIZERS)
+            check.one_of("solver", self.solver, {"lbfgs", *OPTIMIZERS})
         return self.solver
 
     def _schedule(self, progress: Progress) -> str | Schedule | Callable[[float], float]:
@@ -322,16 +342,3 @@ def _train_quietly(network: Network, *arguments: Any, **settings: Any) -> Histor
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", OwnConvergenceWarning)
         return network.train(*arguments, **settings)
-
-
-def _in_their_words(advice: str) -> str:
-    """Return advice about the arguments of `Network` in terms of scikit-learn's."""
-    for ours, theirs in THEIRS.items():
-        advice = advice.replace(ours, theirs)
-    return advice
-
-
-def _slope(network: Network) -> float:
-    """Return the ratio of the network's loss to that of scikit-learn."""
-    a = network.architecture
-    return 2 / a.sizes[-1] if a.loss == "mse" else 1.0

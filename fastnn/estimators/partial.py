@@ -15,6 +15,7 @@ from sklearn.utils import check_random_state
 
 from fastnn.activations import Array
 from fastnn.backends.contract import Examples, Objective, UpdateRule
+from fastnn.estimators.translation import squares
 from fastnn.optimizers import named
 from fastnn.training.evaluation import DivergenceError
 from fastnn.training.learning import step
@@ -78,8 +79,11 @@ def is_finite(array: Array, network: Any) -> bool:
     return bool(-most < array.min() and array.max() < most)
 
 
-def learn(estimator: Any, X: Array, Y: Array) -> tuple[float, float] | None:
-    """Take a step if the parameters are those of the last call; return the loss and the penalty."""
+def learn(estimator: Any, X: Array, Y: Array) -> tuple[float, float, float] | None:
+    """Take a step if the parameters are those of the last call.
+
+    Return the loss and the penalty, and the sum of the squared weights from before.
+    """
     model = estimator.network_.model
     kept = model.prepared.get("partial")
     if kept is None or estimator.validation_scores_ is not None:
@@ -88,6 +92,7 @@ def learn(estimator: Any, X: Array, Y: Array) -> tuple[float, float] | None:
     if _key(estimator, len(X)) != key:
         return None
     rows = len(X)
+    before = squares(estimator.network_) if penalty else 0.0
     try:
         with alone(model):
             loss = step(model, Examples(X, Y), np.arange(rows), rate, rule)
@@ -96,4 +101,4 @@ def learn(estimator: Any, X: Array, Y: Array) -> tuple[float, float] | None:
     if not isinstance(estimator.random_state, int):  # others go on with every call
         check_random_state(estimator.random_state).randint(np.iinfo(np.int32).max)
     model.epochs_trained += 1
-    return loss * rows / rows, penalty  # rounded as in the history of a run
+    return loss * rows / rows, penalty, before  # rounded as in the history of a run

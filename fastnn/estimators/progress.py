@@ -8,6 +8,7 @@ import numpy as np
 
 from fastnn.activations import Array
 from fastnn.checks import values as check
+from fastnn.estimators import translation
 from fastnn.network import Network
 from fastnn.training.history import Row
 
@@ -18,15 +19,27 @@ class Progress:
     It is a callback of training; its ``factor`` is a schedule.
     """
 
-    def __init__(self, estimator: Any, network: Network, rows: int, penalty: float) -> None:
+    def __init__(
+        self,
+        estimator: Any,
+        network: Network,
+        rows: tuple[int, int],
+        penalty: float,
+        constant: float = 0.0,
+        squares: float | None = None,
+    ) -> None:
         self.estimator = estimator
         self.network = network
-        self.rows = rows
-        self.penalty = penalty
+        self.rows, batch = rows
+        self.penalty, self.constant = penalty, constant
+        self.squares = (
+            translation.squares(network) if penalty and squares is None else squares or 0.0
+        )
+        steps = -(-self.rows // batch)
+        self.middle = (steps - 1) / (2 * steps)  # the mean of the steps, as a share of the epoch
         self.best: Array | None = None
         if estimator.best_validation_score_ not in (None, -np.inf):  # of the last fit
             self.best = network.parameters.copy()
-        self.reduction = 1.0
         self.patience = check.real(
             "n_iter_no_change", min(estimator.n_iter_no_change, 1e300), least=1
         )
@@ -36,9 +49,15 @@ class Progress:
 
     def factor(self, _: float) -> float:
         """Return the factor of the initial learning rate, the same for a whole epoch."""
-        if self.kind == "invscaling":
-            return float((self.estimator.t_ + 1) ** -self.power)
-        return self.reduction
+        return float(self.estimator._reduction)
+
+    def _reduce(self, factor: float) -> None:
+        """Set the factor of the next epoch; the last steps, in the momentum, stay as they are."""
+        state = self.network.model.optimizer_state
+        if state is not None and factor != self.estimator._reduction:
+            for slot in state.slots:
+                slot.vector[:] *= self.estimator._reduction / factor
+        self.estimator._reduction = factor
 
     def __call__(self, row: Row) -> str | None:
         """Record an epoch; return "stop" if it is the last."""
@@ -46,13 +65,11 @@ class Progress:
         estimator.n_iter_ += 1
         estimator.t_ += self.rows
         halved = self.network.architecture.loss == "mse"  # scikit-learn's is half of it
-        squares = 0.0
+        squares = self.squares
         if self.penalty:
-            with np.errstate(over="ignore"):
-                vector = np.square(self.network.parameters)
-                for layer in self.network.architecture.layers:  # with the padding, which is 0
-                    squares += float(vector[layer.weights : layer.biases].sum())
-        estimator.loss_ = row["loss"] / (1 + halved) + self.penalty / 2 * squares
+            self.squares = translation.squares(self.network)
+            squares += self.middle * (self.squares - squares)
+        estimator.loss_ = row["loss"] / (1 + halved) + self.penalty / 2 * squares + self.constant
         estimator.loss_curve_.append(estimator.loss_)
         score = ""
         if estimator.validation_scores_ is None:
@@ -70,10 +87,12 @@ class Progress:
             print(f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}{score}")
         worse = value < best + self.tol
         estimator._no_improvement_count = estimator._no_improvement_count + 1 if worse else 0
+        if self.kind == "invscaling":
+            self._reduce(float((estimator.t_ + 1) ** -self.power))
         if estimator._no_improvement_count <= self.patience:
             return None
-        if self.kind == "adaptive" and estimator.learning_rate_init * self.reduction > 1e-6:
-            self.reduction /= 5
+        if self.kind == "adaptive" and estimator.learning_rate_init * estimator._reduction > 1e-6:
+            self._reduce(estimator._reduction / 5)
             estimator._no_improvement_count = 0
             return None
         return "stop"

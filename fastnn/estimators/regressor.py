@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy.typing as npt
 from sklearn.base import RegressorMixin
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, column_or_1d
 
 from fastnn.activations import Array
-from fastnn.estimators.base import MLP
+from fastnn.estimators.base import MLP, is_stochastic
 from fastnn.estimators.partial import is_finite, is_ordinary
 from fastnn.losses import Custom
 
@@ -23,6 +25,8 @@ class MLPRegressor(RegressorMixin, MLP):
 
     Parameters
     ----------
+    loss : str or callable
+        "squared_error", "poisson", "absolute_error", "huber", or a function, see `fastnn.losses`.
     hidden_layer_sizes : int or sequence of int
         Units of each hidden layer.
     activation : str or sequence of str
@@ -30,7 +34,8 @@ class MLPRegressor(RegressorMixin, MLP):
         another one of `fastnn.Network`.
     solver : str or optimizer
         "adam", "sgd" (with ``momentum`` and ``nesterovs_momentum``), or another optimizer of
-        `fastnn.Network.train`, a name or an object. There is no "lbfgs".
+        `fastnn.Network.train`, a name or an object; or "lbfgs", which takes all rows in every step,
+        see `fastnn.minimize`.
     alpha : float
         The L2 penalty is ``alpha / 2`` times the sum of the squared weights, divided by the rows of
         a batch or the sum of their weights.
@@ -41,15 +46,17 @@ class MLPRegressor(RegressorMixin, MLP):
         schedule of `fastnn.Network.train`, such as "linear" or "cosine".
     learning_rate_init, power_t : float
         The initial learning rate, for every solver, and the exponent of "invscaling".
-    max_iter : int
-        Largest number of epochs.
+    max_iter, max_fun : int
+        Largest number of epochs, or with "lbfgs" of iterations; ``max_fun`` limits those by the
+        number of computations of the loss.
     shuffle : bool
         Shuffle the rows in every epoch.
     random_state : int, RandomState or None
         Seed of the initial weights, the order of the rows and dropout.
     tol, n_iter_no_change : float
         Training stops when the loss, or with ``early_stopping`` the validation score, has not
-        improved by ``tol`` for more than ``n_iter_no_change`` epochs.
+        improved by ``tol`` for more than ``n_iter_no_change`` epochs; with "lbfgs" when no element
+        of the gradient is above ``tol``.
     verbose : bool
         Print a line per epoch.
     warm_start : bool
@@ -57,10 +64,11 @@ class MLPRegressor(RegressorMixin, MLP):
     momentum, nesterovs_momentum, beta_1, beta_2, epsilon
         Settings of "sgd" and "adam".
     early_stopping, validation_fraction
-        Set a share of the rows aside, and keep the parameters of the epoch with the best score.
-    loss : str or callable
-        "squared_error", "poisson", "absolute_error", "huber", or a function, see `fastnn.losses`.
-    init, l1, dropout, max_norm, clip_norm, clip_value, backend, threads
+        Set a share of the rows aside, and keep the parameters of the epoch with the best score;
+        not with "lbfgs".
+    init : str, callable or None
+        As for `fastnn.Network`; None is as in scikit-learn, where biases start at random, too.
+    l1, dropout, max_norm, clip_norm, clip_value, backend, threads
         Additional parameters, as for `fastnn.Network` and `fastnn.Network.train`.
 
     Attributes
@@ -68,9 +76,9 @@ class MLPRegressor(RegressorMixin, MLP):
     network_ : fastnn.Network
         The network itself, with ``predict_one``, ``summary``, ``activations`` and so on.
     coefs_, intercepts_ : list of ndarray
-        Views of the network's weights and biases.
+        Views of the network's weights and biases; items may be assigned.
     loss_curve_ : list of float
-        The mean loss of each epoch, plus the penalty at its end.
+        The mean loss of each epoch with the penalty; not with "lbfgs".
     validation_scores_ : list of float or None
     loss_, best_loss_, best_validation_score_, n_iter_, t_, n_layers_, n_outputs_, out_activation_
         As in scikit-learn.
@@ -87,8 +95,10 @@ class MLPRegressor(RegressorMixin, MLP):
     True
     """
 
-    _: KW_ONLY
     loss: str | Custom = "squared_error"
+    hidden_layer_sizes: int | Sequence[int] = (100,)
+    activation: str | Sequence[str] = "relu"
+    _: KW_ONLY
 
     def fit(
         self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
@@ -111,13 +121,21 @@ class MLPRegressor(RegressorMixin, MLP):
         ------
         TypeError, ValueError
             If the data or a parameter of the estimator are not as described, or training diverges.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If it ended at a limit, or with a network of no use.
+        UserWarning
+            On Ctrl-C, which ends training; but "lbfgs" raises a `KeyboardInterrupt`.
         """
         return self._fit(X, y, sample_weight, partial=False)
 
+    @available_if(is_stochastic)
     def partial_fit(
         self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
     ) -> MLPRegressor:
-        """Train one epoch on these rows.
+        """Train one epoch on these rows; not with "lbfgs", for which there is no such method.
 
         Parameters
         ----------

@@ -110,7 +110,10 @@ def in_float64(model: Model) -> Model:
     a = model.architecture
     wide = Architecture(a.sizes, a.activations, a.loss, np.dtype("float64"))
     double = Model(wide, model.seed, model.backend, model.threads)
-    double.input_scaler, double.target_scaler = model.input_scaler, model.target_scaler
+    double.input_scaler, double.target_scaler = (
+        scaler and Scaler(*(array.astype(np.float64) for array in scaler))
+        for scaler in (model.input_scaler, model.target_scaler)
+    )
     double.classes, double.features, double.pixels = model.classes, model.features, model.pixels
     for ours, theirs in ((double.weights, model.weights), (double.biases, model.biases)):
         for l, array in enumerate(theirs):
