@@ -32,9 +32,10 @@ class Progress:
         self.network = network
         self.rows, batch = rows
         self.penalty, self.constant = penalty, constant
-        self.squares = (
-            translation.squares(network) if penalty and squares is None else squares or 0.0
-        )
+        self.single = squares is not None  # there is one epoch, of one batch
+        if squares is None:
+            squares = translation.squares(network) if penalty else 0.0
+        self.squares = squares
         steps = -(-self.rows // batch)
         self.middle = (steps - 1) / (2 * steps)  # the mean of the steps, as a share of the epoch
         self.best: Array | None = None
@@ -66,7 +67,7 @@ class Progress:
         estimator.t_ += self.rows
         halved = self.network.architecture.loss == "mse"  # scikit-learn's is half of it
         squares = self.squares
-        if self.penalty:
+        if self.penalty and not self.single:
             self.squares = translation.squares(self.network)
             squares += self.middle * (self.squares - squares)
         estimator.loss_ = row["loss"] / (1 + halved) + self.penalty / 2 * squares + self.constant
