@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import io
 import os
-import re
 from collections.abc import Iterator, Sequence
 from io import BufferedIOBase
 from itertools import islice
@@ -17,24 +16,32 @@ from fastnn.checks.keywords import suggesting
 from fastnn.checks.values import DTYPES, one_of
 from fastnn.checks.warning import warn
 from fastnn.datasets.columns import EXACT, Table, fill, is_number, labels_of, whole
+from fastnn.datasets.dialect import before_the_table, dialect_of
+from fastnn.datasets.encoding import BOM, checked_encoding, in_utf_8
 from fastnn.datasets.idx import CHUNK, open_content, read_up_to
-from fastnn.datasets.layout import Request, checked_column, checked_drop, checked_names, form_of
+from fastnn.datasets.layout import (
+    Request,
+    checked_column,
+    checked_decimal,
+    checked_drop,
+    checked_names,
+    form_of,
+)
+from fastnn.datasets.notation import COMMA, facts_of, has_decimals, plain
 from fastnn.datasets.office import refuse_office
 from fastnn.datasets.readers import (
-    NOTATION,
     Form,
     Labels,
+    OtherNotation,
     Reader,
     by_cell,
     by_pandas,
     fast_reader,
-    has_commas,
-    records,
+    rows_of,
     whole_by_pandas,
 )
+from fastnn.datasets.settling import decimal_points, notations_of
 
-_BOM = b"\xef\xbb\xbf"
-_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _UNPACKED = 1 << 23  # bytes to which any gzip file may unpack
 _RATIO = 100  # times its size to which a larger one may unpack; tables of numbers have 3 to 30
 _SPLIT = range(10 << 20, 1 << 30)  # sizes that pandas reads faster as a whole, on several threads
@@ -50,6 +57,8 @@ def read_csv(
     pixels: bool | None = None,
     columns: Sequence[str] | None = None,
     drop: Sequence[str | int] = (),
+    decimal: str | None = None,
+    encoding: str | None = None,
 ) -> Table:
     r"""Read a table of numbers from a CSV file, plain or gzip.
 
@@ -127,6 +136,8 @@ def read_csv(
         pixels,
         checked_names(columns),
         checked_drop(drop),
+        checked_decimal(decimal),
+        checked_encoding(encoding),
     )
     name = repr(os.fspath(path))
     table = _by_threads(path, name, request) or _read(path, name, request)
@@ -136,18 +147,44 @@ def read_csv(
 
 def _read(path: str | os.PathLike[str], name: str, request: Request) -> Table:
     """Read a file with the fastest reader that can, or say what is wrong."""
-    with open_content(path) as stream:
-        content = _text(stream, name, os.path.getsize(path))
-    refuse_office(path, name, content)
-    _check_text(name, content)
+    content = text_of(path, name, request.encoding)
     form, first_label = _form(name, content, request)
+    if request.decimal == COMMA:
+        return _by_notation(content, form, request)
     reader = fast_reader(form, len(content))
     # Labels as numbers first: this takes less time and memory than to convert text at the end.
     for numeric in (True, False) if form.label is None or is_number(first_label) else (False,):
         try:
-            return _table(reader, content, form, numeric)
+            table = _table(reader, content, form, numeric)
         except (ValueError, OverflowError, MemoryError):
             continue  # `by_cell` says what is wrong, such as a row of very many cells
+        if request.decimal is None and not has_decimals(form.delimiter, content):
+            notations_of(rows_of(open_text(content, form.header), form), form)  # warns
+        return table
+    try:
+        return _table(by_cell, content, form, numeric=False)
+    except OtherNotation:
+        return _by_notation(content, form, request)
+
+
+def text_of(path: str | os.PathLike[str], name: str, encoding: str | None) -> bytes:
+    """Return the text of a file in UTF-8."""
+    with open_content(path) as stream:
+        content = _unpacked(stream, name, os.path.getsize(path))
+    refuse_office(path, name, content)
+    return in_utf_8(name, content, encoding)
+
+
+def _by_notation(content: bytes, form: Form, request: Request) -> Table:
+    """Read a table in which numbers are written as spreadsheets write them."""
+    rows = rows_of(open_text(content, form.header), form)
+    form = form._replace(notations=notations_of(rows, form, request.decimal))
+    if with_points := decimal_points(content, form):
+        try:
+            reader = fast_reader(form, len(content))
+            return _table(reader, with_points, form, numeric=True)
+        except (ValueError, OverflowError, MemoryError):
+            pass
     return _table(by_cell, content, form, numeric=False)
 
 
@@ -162,14 +199,16 @@ def _warn_of_row_numbers(name: str, table: Table) -> None:
             )
 
 
-def _warn_of_commas(form: Form, labels: Labels) -> None:
-    """Warn of labels that are names of classes only because of the commas in their numbers."""
-    commas = [text for text in labels if has_commas(text)]
-    if commas and all(has_commas(text) or is_number(text) for text in labels):
-        warn(
-            f"{form.name}: the label {commas[0]!r} is taken for the name of a class, and so are "
-            f"all others; if they are numbers, write them {NOTATION}"
-        )
+def _refuse_commas(form: Form, labels: Labels) -> None:
+    """Leave labels that are numbers in another notation to `_by_notation`."""
+    others = [text for text in labels if not is_number(text)]
+    if form.notations is None and others and all(map(_has_marks, others)):
+        raise OtherNotation(f"{form.name}: labels with commas")
+
+
+def _has_marks(text: str) -> bool:
+    facts = facts_of(text)
+    return bool(facts.decimals) and not facts.unit
 
 
 def _by_threads(path: str | os.PathLike[str], name: str, request: Request) -> Table | None:
@@ -178,14 +217,16 @@ def _by_threads(path: str | os.PathLike[str], name: str, request: Request) -> Ta
     The text is scanned but not kept: 100 MB took a tenth of a second.
     """
     size = os.path.getsize(path)
-    if size not in _SPLIT:
+    if size not in _SPLIT or request.encoding is not None or request.decimal == COMMA:
         return None
     head = _head_of_plain(path)
-    if head.count(b"\n") < 2 or not all(line.strip() for line in islice(_open(head), 2)):
+    if head.count(b"\n") < 2 or not all(line.strip() for line in islice(open_text(head), 2)):
         return None
     try:
         form, first_label = _form(name, head, request)
         if fast_reader(form, size) is not by_pandas:
+            return None
+        if request.decimal is None and not has_decimals(form.delimiter, head):
             return None
         if form.label is None or is_number(first_label):
             return _table(whole_by_pandas(path), b"", form, True)
@@ -206,8 +247,8 @@ def _head_of_plain(path: str | os.PathLike[str]) -> bytes:
     return head
 
 
-def _text(stream: BufferedIOBase, name: str, size: int) -> bytes:
-    """Return the text of a file of so many bytes; refuse a gzip bomb."""
+def _unpacked(stream: BufferedIOBase, name: str, size: int) -> bytes:
+    """Return the content of a file of so many bytes; refuse a gzip bomb."""
     if not isinstance(stream, gzip.GzipFile):
         return stream.read()
     most = max(_UNPACKED, _RATIO * size)
@@ -220,28 +261,13 @@ def _text(stream: BufferedIOBase, name: str, size: int) -> bytes:
     return bytes(content)
 
 
-def _check_text(name: str, content: bytes) -> None:
-    """Refuse bytes that the readers may interpret differently."""
-    if content.startswith(_UTF_16):
-        raise ValueError(f"{name} is text in UTF-16; need UTF-8: save it as UTF-8")
-    at, what = content.find(0), "a zero byte"
-    if at < 0 and not content.isascii():
-        try:
-            content.decode()
-        except UnicodeDecodeError as error:
-            at, what = error.start, f"{content[error.start]:#x}, {error.reason}"
-    if at >= 0:
-        line = content.count(b"\n", 0, at) + 1
-        raise ValueError(f"{name}, line {line}: {what}; need text in UTF-8")
-
-
 def _table(reader: Reader, content: bytes, form: Form, numeric: bool) -> Table:
     """Read a table, with labels as numbers or as text; raise ValueError if that fails."""
     labels = None if numeric or form.label is None else Labels()
-    left_out = tuple(form.columns[i] for i in form.unread)
+    left_out = tuple(form.columns[i] for i in form.unread if i < form.width)
     runs = list(_runs(form.taken))
     parts, targets = [], []
-    for block in reader(_open(content, form.header), form, labels):
+    for block in reader(open_text(content, form.header), form, labels):
         if block.shape[1] != len(form.columns):
             raise ValueError("rows of another length")
         part = np.empty((len(block), len(form.taken)), form.dtype)
@@ -257,10 +283,12 @@ def _table(reader: Reader, content: bytes, form: Form, numeric: bool) -> Table:
         return Table(X, None, form.features, None, left_out)
     y = np.concatenate(targets)
     if labels is not None:
-        found = labels_of(labels)
+        _refuse_commas(form, labels)
+        mark = (form.notations or {}).get(form.label)
+        found = labels_of(
+            labels if mark is None else (plain(each, mark.decimal) for each in labels)
+        )
         y = found[y.astype(np.intp)]
-        if found.dtype.kind == "U":
-            _warn_of_commas(form, labels)
     elif np.all(np.abs(y) < EXACT):
         y = whole(y)
     else:
@@ -268,10 +296,10 @@ def _table(reader: Reader, content: bytes, form: Form, numeric: bool) -> Table:
     return Table(X, y, form.features, form.columns[form.label], left_out)
 
 
-def _open(content: bytes, skip: int = 0) -> TextIO:
+def open_text(content: bytes, skip: int = 0) -> TextIO:
     """Open the text after its byte order mark and some lines."""
     raw = io.BytesIO(content)
-    raw.seek(len(_BOM) if content.startswith(_BOM) else 0)
+    raw.seek(len(BOM) if content.startswith(BOM) else 0)
     stream = io.TextIOWrapper(raw, encoding="utf-8", newline="")
     for _ in range(skip):
         stream.readline()
@@ -280,11 +308,10 @@ def _open(content: bytes, skip: int = 0) -> TextIO:
 
 def _form(name: str, content: bytes, request: Request) -> tuple[Form, str]:
     """Return the layout of the lines, and the cell of the first label or ""."""
-    line = next((line for line in _open(content) if line.strip()), "")
-    unquoted = re.sub('"[^"]*"', "", line)
-    delimiter = max(",;\t", key=unquoted.count)
-    first_two = list(islice(records(_open(content), delimiter, name), 2))
-    return form_of(name, first_two, delimiter, len(content), request)
+    dialect = dialect_of(name, lambda: open_text(content))
+    if dialect.before:
+        warn(before_the_table(name, dialect))
+    return form_of(name, dialect, len(content), request)
 
 
 def _runs(taken: Sequence[int]) -> Iterator[tuple[slice, slice]]:

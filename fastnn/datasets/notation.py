@@ -1,0 +1,247 @@
+"""How a file writes its numbers: decimal point or comma, thousands separators, units.
+
+A cell such as "1,234" may be read in two ways. The whole column decides, then the other columns of
+the file, then the delimiter; never a single row.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import NamedTuple
+
+POINT, COMMA = ".", ","
+NAMES = {POINT: "decimal point", COMMA: "decimal comma"}
+UNITS = "%€$£¥"
+_SPACES = " \u00a0\u202f\u2009"  # also those that do not break a line
+_EXPONENT = r"(?:[eE][+-]?[0-9]+)?"
+_UNIT = re.compile(rf"([+-]?)\s*([{UNITS}]?)\s*(.*?)\s*([{UNITS}]?)", re.DOTALL)
+_DECIMALS = re.compile(rb"(?<![0-9.])0?\.[0-9]|[0-9]{4}\.[0-9]|[0-9]\.(?![0-9]{3}(?![0-9]))[0-9]")
+_DOUBTFUL = re.compile(rb"[0-9]\.[0-9]{3}")
+_LONG = re.compile(r"[+-]?[0-9]{4}")
+
+
+def _pattern(decimal: str) -> re.Pattern[str]:
+    """Return what matches numbers with a decimal mark; the group is a thousands separator."""
+    marks = _SPACES + "'\u2019" + (COMMA if decimal == POINT else POINT)
+    whole = rf"(?:[1-9][0-9]{{0,2}}(?:([{marks}])[0-9]{{3}})(?:\1[0-9]{{3}})*|[0-9]+)"
+    mark = re.escape(decimal)
+    return re.compile(rf"[+-]?(?:{whole}(?:{mark}[0-9]*)?|{mark}[0-9]+){_EXPONENT}")
+
+
+_PATTERNS = {decimal: _pattern(decimal) for decimal in NAMES}
+
+
+class Notation(NamedTuple):
+    """How the numbers of a column are written.
+
+    Attributes
+    ----------
+    decimal : "." or ","
+    unit : str
+        The sign that stands at each number, "" for none.
+    grouped : bool
+        Whether thousands are separated in some of the numbers.
+    """
+
+    decimal: str = POINT
+    unit: str = ""
+    grouped: bool = False
+
+    def number(self, text: str) -> float:
+        """Return the number in a cell; raise ValueError if it is written in another way."""
+        unit, rest = split_unit(text.strip())
+        if unit != self.unit:
+            raise ValueError(f"{text!r} has the unit {unit!r}")
+        value = float(plain(rest, self.decimal))
+        if not math.isfinite(value):
+            raise ValueError(f"{text!r} is not finite")
+        return value
+
+    def __str__(self) -> str:
+        """Return what is not as in Python, such as "decimal comma, in %"."""
+        parts = [NAMES[self.decimal]] * (self.decimal != POINT)
+        parts += ["separated thousands"] * self.grouped
+        parts += [f"in {self.unit}"] * bool(self.unit)
+        return ", ".join(parts)
+
+
+def split_unit(text: str) -> tuple[str, str]:
+    """Return the sign of percent or of a currency, and the number without it."""
+    found = _UNIT.fullmatch(text)
+    if found is None or (found[2] and found[4]):
+        return "", text
+    unit = found[2] or found[4]
+    return (unit, found[1] + found[3]) if unit else ("", text)
+
+
+def plain(text: str, decimal: str) -> str:
+    """Return a number as Python writes it; raise ValueError if it is none in this notation."""
+    found = _PATTERNS[decimal].fullmatch(text)
+    if found is None:
+        raise ValueError(f"{text!r} is no number with a {NAMES[decimal]}")
+    if found[1]:
+        text = text.replace(found[1], "")
+    return text.replace(COMMA, POINT)
+
+
+class Facts(NamedTuple):
+    """What a cell says about the notation of its column."""
+
+    decimals: frozenset[str]  # marks with which it is a number; none: it is no number
+    marked: bool  # whether another mark would make it another number
+    grouped: frozenset[str]  # decimal marks with which its thousands are separated
+    long: bool  # whether it has four digits and more without a separator
+    unit: str
+
+
+@lru_cache(1 << 16)
+def facts_of(text: str) -> Facts:
+    """Return what a cell says, without spaces around it."""
+    unit, text = split_unit(text)
+    found = {decimal: _PATTERNS[decimal].fullmatch(text) for decimal in NAMES}
+    decimals = frozenset(decimal for decimal, match in found.items() if match)
+    grouped = frozenset(decimal for decimal, match in found.items() if match and match[1])
+    marked = POINT in text or COMMA in text
+    return Facts(decimals, marked, grouped, _LONG.match(text) is not None, unit)
+
+
+def is_written(text: str) -> bool:
+    """Whether a cell is a number in some notation, as spreadsheets write it."""
+    return bool(facts_of(text.strip()).decimals)
+
+
+def has_decimals(delimiter: str, content: bytes) -> bool:
+    """Whether nothing in a text that was read with decimal points makes them doubtful.
+
+    Between commas, points are decimal points. Otherwise one number such as 1.5 or 0.125 tells, or
+    there is no number such as 1.234.
+    """
+    return (
+        delimiter == COMMA
+        or _DECIMALS.search(content) is not None
+        or _DOUBTFUL.search(content) is None
+    )
+
+
+class Evidence:
+    """What the cells of a column say together about their notation."""
+
+    def __init__(self) -> None:
+        self.possible = frozenset(NAMES)
+        self.marked = False
+        self.grouped: frozenset[str] = frozenset()
+        self.long = False
+        self.units: set[str] = set()
+        self.numbers = 0
+        self.example = ""  # a cell that can be read in two ways
+        self.only: dict[str, tuple[int, str]] = {}  # for each mark, a line that needs it
+
+    def add(self, text: str, line: int) -> bool:
+        """Take a cell into account; return whether it is a number."""
+        facts = facts_of(text)
+        if not facts.decimals:
+            return False
+        self.numbers += 1
+        self.units.add(facts.unit)
+        self.grouped |= facts.grouped
+        self.long |= facts.long
+        if facts.marked:
+            self.marked = True
+            self.possible &= facts.decimals
+            if len(facts.decimals) == 1:
+                self.only.setdefault(min(facts.decimals), (line, text))
+            else:
+                self.example = self.example or text
+        return True
+
+    def decimals(self) -> frozenset[str]:
+        """Return the decimal marks with which all numbers of the column agree.
+
+        Where some thousands are separated, all are: "1,234" beside "5678" is not a thousand.
+        """
+        if len(self.possible) > 1 and self.long:
+            return self.possible - self.grouped or self.possible
+        return self.possible
+
+    def notation(self, decimal: str) -> Notation:
+        """Return the notation of the column, with this decimal mark where it does not matter."""
+        unit = next(iter(self.units)) if len(self.units) == 1 else ""
+        return Notation(decimal, unit, decimal in self.grouped)
+
+    def conflict(self) -> str:
+        """Return which cells need different marks, or ""."""
+        if self.possible:
+            return ""
+        (first, one), (second, other) = self.only[POINT], self.only[COMMA]
+        return f"{one!r} in line {first} has a decimal point and {other!r} in line {second} a comma"
+
+
+class Settled(NamedTuple):
+    """The notations of columns, and those columns of which nothing decided."""
+
+    notations: dict[int, Notation]
+    assumed: tuple[int, ...]
+
+
+def settle(columns: Mapping[int, Evidence], delimiter: str, decimal: str | None = None) -> Settled:
+    """Decide how the numbers of each column are written.
+
+    Parameters
+    ----------
+    columns : mapping of positions to Evidence
+        Without conflicts.
+    delimiter : str
+    decimal : "." or ",", optional
+        The decimal mark of the whole file, if it is known.
+    """
+    common = _common(columns.values())
+    notations, assumed = {}, []
+    for place, evidence in columns.items():
+        possible = evidence.decimals()
+        if decimal is not None:
+            mark = decimal
+        elif len(possible) == 1:
+            (mark,) = possible
+        elif common or not evidence.marked:
+            mark = common or POINT
+        else:
+            by_delimiter = decimal_of(delimiter, evidence.example)
+            mark = by_delimiter or POINT
+            if not by_delimiter:
+                assumed.append(place)
+        notations[place] = evidence.notation(mark)
+    return Settled(notations, tuple(assumed))
+
+
+def decimal_of(delimiter: str, example: str) -> str:
+    """Return the decimal mark that the delimiter decides for a cell such as "1,234", or "".
+
+    Programs separate cells by semicolons where the comma is the decimal mark, and by commas where
+    the point is. A point between semicolons may be either.
+    """
+    if delimiter == COMMA:
+        return POINT
+    return COMMA if delimiter == ";" and COMMA in example else ""
+
+
+def _common(columns: Iterable[Evidence]) -> str:
+    """Return the decimal mark that all columns agree on of which the own cells decide, or ""."""
+    decided = {
+        next(iter(found)) for each in columns if each.marked and len(found := each.decimals()) == 1
+    }
+    return decided.pop() if len(decided) == 1 else ""
+
+
+def assumption(name: str, column: str, evidence: Evidence, notation: Notation) -> str:
+    """Return the warning about a column of which nothing decided."""
+    value = notation.number(evidence.example)
+    other = COMMA if notation.decimal == POINT else POINT
+    return (
+        f"{name}, column {column}: {evidence.example!r} is read as {value:g}, as nothing in the "
+        f"file decides whether the {'point' if POINT in evidence.example else 'comma'} separates "
+        f"decimals or thousands; decimal={notation.decimal!r} says so, and decimal={other!r} reads "
+        f"{evidence.notation(other).number(evidence.example):g}"
+    )
