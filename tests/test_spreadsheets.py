@@ -131,7 +131,7 @@ def test_a_column_then_the_others_then_the_delimiter_decide(columns, delimiter, 
 
 
 def test_a_decimal_mark_that_is_given_decides_all():
-    found = settle({0: evidence("1.234"), 1: evidence("12")}, ";", ",")
+    found = settle({0: evidence("1.234"), 1: evidence("1,5")}, ";", ",")
     assert [each.decimal for each in found.notations.values()] == [",", ","]
     assert found.assumed == ()
 

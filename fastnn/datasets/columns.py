@@ -40,6 +40,8 @@ class Table(NamedTuple):
         Name of the column or array of the labels.
     left_out : tuple of str
         Names or positions of the columns of the file that were not read.
+    notes : tuple of str
+        How numbers are written that are not as in Python, such as "decimal comma: 'price'".
     """
 
     X: Array
@@ -47,6 +49,7 @@ class Table(NamedTuple):
     features: tuple[str, ...] | None
     label: str | None
     left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class Split(NamedTuple):

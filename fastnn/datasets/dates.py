@@ -39,12 +39,12 @@ def is_date(cell: str) -> bool:
     return bool(dates_of(cell.strip()))
 
 
-def orders_of(texts: Iterable[str]) -> frozenset[str]:
+def orders_of(texts: Iterable[str], orders: frozenset[str] = ORDERS) -> frozenset[str]:
     """Return the orders of day and month with which all texts are dates.
 
     Where both are possible, points between the numbers mean that the day is first.
     """
-    possible, points = ORDERS, False
+    possible, points = orders, False
     for text in texts:
         dates = dates_of(text)
         possible &= dates.keys()

@@ -40,7 +40,7 @@ from fastnn.datasets.readers import (
     rows_of,
     whole_by_pandas,
 )
-from fastnn.datasets.settling import decimal_points, notations_of
+from fastnn.datasets.settling import decimal_points, notations_of, notes_of
 
 _UNPACKED = 1 << 23  # bytes to which any gzip file may unpack
 _RATIO = 100  # times its size to which a larger one may unpack; tables of numbers have 3 to 30
@@ -148,7 +148,7 @@ def read_csv(
 def _read(path: str | os.PathLike[str], name: str, request: Request) -> Table:
     """Read a file with the fastest reader that can, or say what is wrong."""
     content = text_of(path, name, request.encoding)
-    form, first_label = _form(name, content, request)
+    form, first_label = form_for(name, content, request)
     if request.decimal == COMMA:
         return _by_notation(content, form, request)
     reader = fast_reader(form, len(content))
@@ -223,7 +223,7 @@ def _by_threads(path: str | os.PathLike[str], name: str, request: Request) -> Ta
     if head.count(b"\n") < 2 or not all(line.strip() for line in islice(open_text(head), 2)):
         return None
     try:
-        form, first_label = _form(name, head, request)
+        form, first_label = form_for(name, head, request)
         if fast_reader(form, size) is not by_pandas:
             return None
         if request.decimal is None and not has_decimals(form.delimiter, head):
@@ -280,7 +280,7 @@ def _table(reader: Reader, content: bytes, form: Form, numeric: bool) -> Table:
         raise ValueError(f"{form.name} holds no rows{' after its header' * form.named}; need one")
     X = parts[0] if len(parts) == 1 else np.concatenate(parts)
     if form.label is None:
-        return Table(X, None, form.features, None, left_out)
+        return Table(X, None, form.features, None, left_out, notes_of(form))
     y = np.concatenate(targets)
     if labels is not None:
         _refuse_commas(form, labels)
@@ -293,7 +293,7 @@ def _table(reader: Reader, content: bytes, form: Form, numeric: bool) -> Table:
         y = whole(y)
     else:
         raise ValueError("labels that are rounded or not finite")
-    return Table(X, y, form.features, form.columns[form.label], left_out)
+    return Table(X, y, form.features, form.columns[form.label], left_out, notes_of(form))
 
 
 def open_text(content: bytes, skip: int = 0) -> TextIO:
@@ -306,7 +306,7 @@ def open_text(content: bytes, skip: int = 0) -> TextIO:
     return stream
 
 
-def _form(name: str, content: bytes, request: Request) -> tuple[Form, str]:
+def form_for(name: str, content: bytes, request: Request) -> tuple[Form, str]:
     """Return the layout of the lines, and the cell of the first label or ""."""
     dialect = dialect_of(name, lambda: open_text(content))
     if dialect.before:

@@ -250,6 +250,11 @@ def _position(name: str, count: int, column: SupportsIndex, argument: str) -> in
     return place % count
 
 
-def _shown(names: Sequence[str]) -> str:
+def shown(names: Sequence[str]) -> str:
+    """Return the first of some names, for messages."""
     more = f" and {len(names) - _SHOWN} more" * (len(names) > _SHOWN)
-    return ", ".join(map(repr, names[:_SHOWN])) + more
+    return ", ".join(names[:_SHOWN]) + more
+
+
+def _shown(names: Sequence[str]) -> str:
+    return shown(tuple(map(repr, names)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -18,7 +18,6 @@ UNITS = "%€$£¥"
 _SPACES = " \u00a0\u202f\u2009"  # also those that do not break a line
 _EXPONENT = r"(?:[eE][+-]?[0-9]+)?"
 _UNIT = re.compile(rf"([+-]?)\s*([{UNITS}]?)\s*(.*?)\s*([{UNITS}]?)", re.DOTALL)
-_DECIMALS = re.compile(rb"(?<![0-9.])0?\.[0-9]|[0-9]{4}\.[0-9]|[0-9]\.(?![0-9]{3}(?![0-9]))[0-9]")
 _DOUBTFUL = re.compile(rb"[0-9]\.[0-9]{3}")
 _LONG = re.compile(r"[+-]?[0-9]{4}")
 
@@ -31,7 +30,18 @@ def _pattern(decimal: str) -> re.Pattern[str]:
     return re.compile(rf"[+-]?(?:{whole}(?:{mark}[0-9]*)?|{mark}[0-9]+){_EXPONENT}")
 
 
+def _certain(decimal: str) -> str:
+    """Return a pattern of what makes a mark between digits one of decimals."""
+    mark = re.escape(decimal)
+    four = f"[0-9]{{4}}{mark}[0-9]"
+    return f"(?<![0-9{mark}])0?{mark}[0-9]|{four}|[0-9]{mark}(?![0-9]{{3}}(?![0-9]))[0-9]"
+
+
 _PATTERNS = {decimal: _pattern(decimal) for decimal in NAMES}
+_CERTAIN = {decimal: re.compile(_certain(decimal)) for decimal in NAMES}
+_PLAIN = {decimal: re.compile(rf"[0-9eE+\-\n{decimal}]*") for decimal in NAMES}
+_FOUR = re.compile("[0-9]{4}")
+_DECIMALS = re.compile(_certain(POINT).encode())
 
 
 class Notation(NamedTuple):
@@ -59,6 +69,14 @@ class Notation(NamedTuple):
         if not math.isfinite(value):
             raise ValueError(f"{text!r} is not finite")
         return value
+
+    def numbers(self, texts: Iterable[str]) -> list[float]:
+        """Return the numbers in cells that are known to be written so."""
+        if self.grouped or self.unit:
+            return [self.number(text) for text in texts]
+        if self.decimal == POINT:
+            return list(map(float, texts))
+        return [float(text.replace(self.decimal, POINT)) for text in texts]
 
     def __str__(self) -> str:
         """Return what is not as in Python, such as "decimal comma, in %"."""
@@ -102,10 +120,16 @@ def facts_of(text: str) -> Facts:
     """Return what a cell says, without spaces around it."""
     unit, text = split_unit(text)
     found = {decimal: _PATTERNS[decimal].fullmatch(text) for decimal in NAMES}
+    if "e" in text or "E" in text:
+        found = {mark: match for mark, match in found.items() if match and _is_finite(text, mark)}
     decimals = frozenset(decimal for decimal, match in found.items() if match)
     grouped = frozenset(decimal for decimal, match in found.items() if match and match[1])
     marked = POINT in text or COMMA in text
     return Facts(decimals, marked, grouped, _LONG.match(text) is not None, unit)
+
+
+def _is_finite(text: str, decimal: str) -> bool:
+    return math.isfinite(float(plain(text, decimal)))
 
 
 def is_written(text: str) -> bool:
@@ -157,6 +181,37 @@ class Evidence:
                 self.example = self.example or text
         return True
 
+    def add_all(self, texts: Sequence[str], lines: Sequence[int]) -> bool:
+        """Take cells into account; return whether all are numbers."""
+        joined = "\n".join(texts)
+        if any(self._add_plain(mark, joined, texts, lines) for mark in NAMES):
+            return True
+        numbers = [self.add(text, line) for text, line in zip(texts, lines, strict=True)]
+        return all(numbers)
+
+    def _add_plain(
+        self, mark: str, joined: str, texts: Sequence[str], lines: Sequence[int]
+    ) -> bool:
+        """Take cells into account if they hold no other mark and one needs it; this is faster."""
+        certain = _CERTAIN[mark].search(joined)
+        if not _PLAIN[mark].fullmatch(joined) or (mark in joined and not certain):
+            return False
+        try:
+            values = map(float, joined.replace(mark, POINT).split("\n"))
+            if any(map(math.isinf, values)):
+                return False
+        except ValueError:
+            return False
+        self.numbers += len(texts)
+        self.units.add("")
+        self.long = self.long or _FOUR.search(joined) is not None
+        if certain:
+            self.marked = True
+            self.possible &= {mark}
+            place = joined.count("\n", 0, certain.end())
+            self.only.setdefault(mark, (lines[place], texts[place]))
+        return True
+
     def decimals(self) -> frozenset[str]:
         """Return the decimal marks with which all numbers of the column agree.
 
@@ -167,7 +222,7 @@ class Evidence:
         return self.possible
 
     def notation(self, decimal: str) -> Notation:
-        """Return the notation of the column, with this decimal mark where it does not matter."""
+        """Return the notation of the column with this decimal mark."""
         unit = next(iter(self.units)) if len(self.units) == 1 else ""
         return Notation(decimal, unit, decimal in self.grouped)
 
@@ -201,12 +256,14 @@ def settle(columns: Mapping[int, Evidence], delimiter: str, decimal: str | None 
     notations, assumed = {}, []
     for place, evidence in columns.items():
         possible = evidence.decimals()
-        if decimal is not None:
+        if not evidence.marked:
+            mark = POINT  # it does not matter
+        elif decimal is not None:
             mark = decimal
         elif len(possible) == 1:
             (mark,) = possible
-        elif common or not evidence.marked:
-            mark = common or POINT
+        elif common:
+            mark = common
         else:
             by_delimiter = decimal_of(delimiter, evidence.example)
             mark = by_delimiter or POINT

@@ -70,6 +70,10 @@ class Form(NamedTuple):
         return repr(self.columns[column]) if self.named else str(column)
 
 
+class CellError(ValueError):
+    """A cell that is no number, or no label."""
+
+
 class OtherNotation(ValueError):
     """A number that is written in another way than Python does."""
 
@@ -234,7 +238,7 @@ def _numbers(cells: list[str], line: int, form: Form, labels: Labels | None) -> 
         try:
             cells[form.label] = str(labels.place(cells[form.label]))
         except ValueError as error:
-            raise ValueError(f"{form.where(line, form.label)}: {error}") from None
+            raise CellError(f"{form.where(line, form.label)}: {error}") from None
     for column in form.unread:
         cells[column] = "0"
     if form.notations is None:
@@ -255,7 +259,7 @@ def _numbers(cells: list[str], line: int, form: Form, labels: Labels | None) -> 
         column = int(unfit.argmax())
         need = "a whole number from 0 to 255" if form.dtype == np.uint8 else "a finite number"
         need += " in float32" * (form.dtype == np.float32)
-        raise ValueError(f"{form.where(line, column)}: {cells[column].strip()!r}; need {need}")
+        raise CellError(f"{form.where(line, column)}: {cells[column].strip()!r}; need {need}")
     return values
 
 
@@ -271,7 +275,7 @@ def _number(cells: list[str], column: int, line: int, form: Form) -> float:
     try:
         return truth(text)
     except ValueError:
-        raise ValueError(_refusal(text, column, line, form, notation)) from None
+        raise CellError(_refusal(text, column, line, form, notation)) from None
 
 
 def _refusal(text: str, column: int, line: int, form: Form, notation: Notation | None) -> str:

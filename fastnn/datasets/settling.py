@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 
 from fastnn.checks.warning import warn
+from fastnn.datasets.layout import shown
 from fastnn.datasets.notation import COMMA, Evidence, Notation, assumption, settle
 from fastnn.datasets.readers import Form
+
+_ROWS = 1024  # of which cells are looked at together
 
 
 def notations_of(
@@ -15,11 +19,14 @@ def notations_of(
     """Return the notations of the features, and of labels that are numbers; warn of doubts."""
     columns = {i: Evidence() for i in form.taken}
     label, names = Evidence(), form.label is None
-    for line, cells in rows:
+    rows = iter(rows)
+    while block := list(islice(rows, _ROWS)):
+        lines, records = zip(*block, strict=True)
+        cells = [[text.strip() for text in column] for column in zip(*records, strict=True)]
         for i, evidence in columns.items():
-            evidence.add(cells[i].strip(), line)
+            evidence.add_all(cells[i], lines)
         if form.label is not None and not names:
-            names = not label.add(cells[form.label].strip(), line)
+            names = not label.add_all(cells[form.label], lines)
     if form.label is not None and not names and label.units == {""}:
         columns[form.label] = label
     for i, evidence in columns.items():
@@ -49,13 +56,21 @@ def _are_numbers(form: Form, label: Evidence, mark: str) -> bool:
     return True
 
 
+def notes_of(form: Form) -> tuple[str, ...]:
+    """Return how numbers are written that are not as in Python, and in which columns."""
+    columns: dict[str, list[str]] = {}
+    for i, notation in (form.notations or {}).items():
+        columns.setdefault(str(notation), []).append(form.place(i))
+    return tuple(f"{how}: {shown(names)}" for how, names in columns.items() if how)
+
+
 def decimal_points(content: bytes, form: Form) -> bytes:
     """Return a text with decimal points for commas, or b"" where this does not suffice.
 
     The fast readers take it then.
     """
     notations = form.notations or {}
-    simple = all(notation == Notation(COMMA) for notation in notations.values())
+    simple = all(notation in (Notation(COMMA), Notation()) for notation in notations.values())
     labels = form.label is None or form.label in notations
     rows = content.split(b"\n", form.header)[-1]
     if not simple or not labels or form.delimiter == COMMA or b'"' in rows or b"." in rows:
