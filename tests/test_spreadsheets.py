@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import gzip
+import re
 import warnings
 
+import numpy as np
 import pytest
 
-from fastnn.datasets import delimited, dialect, load, read_csv
+from fastnn.cli import train
+from fastnn.datasets import delimited, dialect, load, read_columns, read_csv
+from fastnn.datasets.dates import dates_of, orders_of
 from fastnn.datasets.encoding import is_windows_1252, utf_16_without_mark
+from fastnn.datasets.kinds import Cells, kind_of, markers_of
 from fastnn.datasets.notation import Evidence, facts_of, plain, settle
 
 
@@ -431,3 +436,274 @@ def test_nothing_is_said_of_plain_files(write):
         warnings.simplefilter("error")
         for text in ("a,b\n1,2\n", "a;b\n1;2\n", "a\tb\n1.5\t2.125\n"):
             assert read_csv(write(text)).features == ("a", "b")
+
+
+# Dates, cell by cell and column by column.
+
+
+@pytest.mark.parametrize(
+    ("text", "dates"),
+    [
+        ("2024-12-31", {"2024-12-31"}),
+        ("2024/12/31", {"2024-12-31"}),
+        ("2024-12-31T23:59:01Z", {"2024-12-31"}),
+        ("31.12.2024", {"2024-12-31"}),
+        ("12/31/2024 08:00", {"2024-12-31"}),
+        ("1/2/2024", {"2024-02-01", "2024-01-02"}),
+        ("31.02.2024", set()),
+        ("31.12.24", set()),
+        ("1.2-2024", set()),
+        ("2024", set()),
+        ("x", set()),
+    ],
+)
+def test_a_cell_says_which_dates_it_can_be(text, dates):
+    assert {f"{date:%Y-%m-%d}" for date in dates_of(text).values()} == dates
+
+
+@pytest.mark.parametrize(
+    ("texts", "orders"),
+    [
+        (["1/2/2024", "31/1/2024"], ["day first"]),
+        (["1/2/2024", "1/31/2024"], ["month first"]),
+        (["1/2/2024", "3/4/2024"], ["day first", "month first"]),
+        (["1.2.2024", "3.4.2024"], ["day first"]),
+        (["2024-01-02"], ["day first", "month first"]),
+        (["31/1/2024", "1/31/2024"], []),
+        (["1/2/2024", "x"], []),
+    ],
+)
+def test_all_dates_of_a_column_decide_the_order_of_day_and_month(texts, orders):
+    assert sorted(orders_of(texts)) == orders
+
+
+# Kinds of columns.
+
+
+def kind(*texts, missing=()):
+    return kind_of(Cells(texts, range(2, 2 + len(texts)), missing))
+
+
+@pytest.mark.parametrize(
+    ("texts", "name"),
+    [
+        (["1", "2.5", "1e3"], "number"),
+        (["1", "NA", "n/a", "NaN", "null", "-", "--", "?", "#N/A", ""], "number"),
+        (["1,5", "2"], "number"),
+        (["5 %", "7 %"], "number"),
+        (["1", "0"], "number"),
+        (["TRUE", "false", ""], "boolean"),
+        (["yes", "No"], "boolean"),
+        (["yes", "true"], "text"),
+        (["yes", "maybe"], "text"),
+        (["2024-01-02", "2024-01-03"], "date"),
+        (["31.12.2024", "?"], "date"),
+        (["a", "b", "1"], "text"),
+        (["00123", "00124"], "text"),
+        (["0", "0.5"], "number"),
+        (["1", "2", "x"], "mixed"),
+        (["2024-01-02", "2024-01-03", "soon"], "mixed"),
+        (["", "NA"], "empty"),
+        (["1", "1e999", "2"], "mixed"),
+    ],
+)
+def test_all_cells_of_a_column_decide_its_kind(texts, name):
+    assert kind(*texts).name == name
+
+
+def test_the_texts_among_numbers_are_named_with_their_lines():
+    texts = list(map(str, range(10_000)))
+    texts[5], texts[77], texts[78] = "old", "new", "old"
+    found = kind(*texts)
+    assert found.name == "mixed"
+    assert found.note == "9,997 numbers and 3 texts: 'old' in line 7, 'new' in line 79"
+
+
+@pytest.mark.parametrize(
+    ("texts", "note"),
+    [
+        (["1", "2", *"abcdefg", *"34567890"], "10 numbers and 7 texts: 'a' in line 4, .* and 2 m"),
+        (["1,5", "1.5"], "'1.5' in line 3 has a decimal point and '1,5' in line 2 a comma"),
+        (["5%", "0.05"], "numbers with different units: %, none"),
+        (["31/1/2024", "1/31/2024"], "dates, some with the day first and some with the month firs"),
+        (["2024-01-02", "2024-01-03", "x"], "2 dates and 1 text: 'x' in line 4"),
+        (["", ""], "all cells are missing"),
+    ],
+)
+def test_what_is_odd_about_a_column_is_said(texts, note):
+    assert re.match(note, kind(*texts).note)
+
+
+def test_a_minus_is_a_value_beside_a_plus():
+    assert "-" in markers_of(["a", "-"], ())
+    assert "-" not in markers_of(["+", "-"], ())
+    assert kind("+", "-").name == "text"
+    assert kind("-", "-").name == "empty"
+
+
+# Tables with columns of any kind.
+
+SALES = """\
+day;price;city;open;share;code
+31.12.2024;1.234,5;Rome;yes;5 %;00123
+01.01.2025;NA;;no;7 %;00124
+02.01.2025;3,5;Rome;;9,5 %;00125
+"""
+
+
+def test_columns_have_values_of_their_kinds_and_marks_of_what_is_missing(write):
+    table = read_columns(write(SALES))
+    assert (table.rows, len(table)) == (3, 6)
+    assert table.names == ("day", "price", "city", "open", "share", "code")
+    kinds = ["date", "number", "text", "boolean", "number", "text"]
+    assert [column.kind for column in table] == kinds
+    dates = np.array(["2024-12-31", "2025-01-01", "2025-01-02"], "datetime64[s]")
+    np.testing.assert_array_equal(table["day"].values, dates, strict=True)
+    np.testing.assert_array_equal(table["price"].values, [1234.5, np.nan, 3.5])
+    assert table["price"].missing.tolist() == [False, True, False]
+    assert table["city"].values.tolist() == ["Rome", "", "Rome"]
+    assert table["open"].values.tolist() == [True, False, False]
+    assert table["open"].missing.tolist() == [False, False, True]
+    assert table["share"].values.tolist() == [5, 7, 9.5]
+    assert table["code"].values[0] == "00123"
+
+
+def test_each_column_is_described_in_a_line(write):
+    assert str(read_columns(write(SALES))) == (
+        "3 rows, 6 columns\n"
+        "\n"
+        "column  kind     missing  values\n"
+        "day     date              2024-12-31 to 2025-01-02, day first\n"
+        "price   number   1        3.5 to 1234.5, decimal comma, separated thousands\n"
+        "city    text     1        always 'Rome'\n"
+        "open    boolean  1        true in 1 of 2\n"
+        "share   number            5 to 9.5, decimal comma, in %\n"
+        "code    text              3 values, such as '00123', codes that begin with 0"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "summary"),
+    [
+        ("7\n7\n", "always 7"),
+        ("true\ntrue\n", "always 'True'"),
+        ("2024-01-02\n2024-01-02 08:30\n", "2024-01-02 to 2024-01-02T08:30:00"),
+        ("x\n" * 2 + "y" * 50 + "\n", "2 values, such as 'x'"),
+        ("NA\n-\n", "all cells are missing"),
+    ],
+)
+def test_columns_that_are_constant_or_missing_are_said_to_be(write, text, summary):
+    lines = "".join(f"{line};1\n" for line in text.splitlines())
+    assert read_columns(write(f"a;b\n{lines}"))["a"].summary == summary
+
+
+def test_dates_that_nothing_decides_have_the_day_first_with_a_warning(write):
+    path = write("day,a\n1/2/2024,1\n3/4/2024,2\n")
+    said = "column 'day': '1/2/2024' is read as 2024-02-01, as nothing .* day_first=False reads"
+    with pytest.warns(UserWarning, match=said):
+        assert str(read_columns(path)["day"].values[0]) == "2024-02-01T00:00:00"
+    assert str(read_columns(path, day_first=True)["day"].values[0]) == "2024-02-01T00:00:00"
+    assert str(read_columns(path, day_first=False)["day"].values[0]) == "2024-01-02T00:00:00"
+
+
+def test_the_other_columns_of_dates_decide(write):
+    table = read_columns(write("from,to\n1/2/2024,1/31/2024\n3/4/2024,3/5/2024\n"))
+    assert str(table["from"].values[0]) == "2024-01-02T00:00:00"
+    assert table["from"].note == "month first"
+
+
+def test_numbers_that_nothing_decides_come_with_a_warning(write):
+    path = write("a\tb\n1,234\t1\n")
+    with pytest.warns(UserWarning, match=r"column 'a': '1,234' is read as 1234, as nothing"):
+        assert read_columns(path)["a"].values.tolist() == [1234]
+    assert read_columns(path, decimal=",")["a"].values.tolist() == [1.234]
+
+
+def test_numbers_in_another_notation_than_the_one_given_are_texts(write):
+    column = read_columns(write("a;b\n1,5;1\n2,5;1\n1.5;1\n"), decimal=",")["a"]
+    assert (column.kind, column.note) == ("mixed", "2 numbers and 1 text: '1.5' in line 4")
+
+
+def test_further_markers_of_missing_cells_can_be_given(write):
+    path = write("a,b\n1,x\nnone,y\n2,z\n")
+    assert read_columns(path)["a"].kind == "mixed"
+    column = read_columns(path, missing=["none"])["a"]
+    assert (column.kind, column.missing.tolist()) == ("number", [False, True, False])
+
+
+def test_columns_are_chosen_and_left_out_as_in_read_csv(write):
+    path = write("a,label,c\n1,2,x\n")
+    assert read_columns(path).names == ("a", "label", "c")
+    assert read_columns(path, columns=["c", "a"]).names == ("c", "a")
+    assert read_columns(path, drop=[0]).names == ("label", "c")
+    assert read_columns(path, header=False).names == ("0", "1", "2")
+
+
+def test_a_column_that_is_not_there_is_refused_by_those_that_are(write):
+    with pytest.raises(KeyError, match="there is no column 'd'; there are a, b"):
+        read_columns(write("a,b\n1,2\n"))["d"]
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "error", "said"),
+    [
+        ("a,b\n1,2\n3\n", {}, ValueError, "line 3: 1 cells; need 2"),
+        ("a,b\n", {}, ValueError, "holds no rows after its header; need one"),
+        ("", {}, ValueError, "holds no rows"),
+        ("a,a\n1,2\n", {}, ValueError, "line 1: two columns are called 'a'; need different"),
+        ("a,b\n1,2\n", {"missing": "x"}, TypeError, "missing must be a list of texts, got 'x'"),
+        ("a,b\n1,2\n", {"decimals": ","}, TypeError, "did you mean 'decimal'"),
+    ],
+)
+def test_a_table_that_cannot_be_read_is_refused(write, text, options, error, said):
+    with pytest.raises(error, match=said):
+        read_columns(write(text), **options)
+
+
+# The command line.
+
+
+def describe(capsys, *words):
+    train.main([*words, "--describe"])
+    return capsys.readouterr()
+
+
+def test_a_file_with_text_is_described_column_by_column(write, capsys):
+    printed = describe(capsys, "--data", str(write(SALES)), "--label", "price").out
+    assert printed.startswith("3 rows, 6 columns\n\ncolumn  kind     missing  values\nday     date")
+    last = (
+        "line 2, column 'day': '31.12.2024'; need a number, or --drop day to leave the column out"
+    )
+    assert last in printed.splitlines()[-1]
+
+
+def test_numbers_that_are_not_written_as_in_python_are_said(write, capsys):
+    path = write("a;b;label\n1,5;2;0\n2,5;3;1\n")
+    printed = describe(capsys, "--data", str(path)).out
+    assert printed.startswith("table.csv: numbers with decimal comma: 'a'\n2 rows, 2 features\n")
+
+
+def test_what_was_assumed_is_said_with_the_options_that_set_it(write, capsys):
+    path = str(write("größe;label\n1.234;0\n2.500;1\n".encode("cp1252")))
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        said = describe(capsys, "--data", path).err
+    assert "--encoding cp1252 says so" in said
+    assert "--decimal . says so, and --decimal , reads 1234" in said
+    printed = describe(capsys, "--data", path, "--decimal", ",", "--encoding", "cp1252")
+    assert printed.err == ""
+    assert re.search(r"größe +2 +1867 ", printed.out)
+
+
+def test_a_first_line_that_looks_like_a_row_is_asked_about(write, capsys):
+    with pytest.raises(SystemExit):
+        describe(capsys, "--data", str(write("5.1,3.5,rose\n4.9,3.0,lily\n")), "--label", "kind")
+    assert "is the first line a row? --no-header reads it so" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [["--decimal", ","], ["--encoding", "utf-8"]])
+def test_what_is_not_text_has_no_use_for_the_options_of_text(tmp_path, capsys, options):
+    np.savez(tmp_path / "data.npz", X=np.eye(3), y=np.arange(3))
+    with pytest.raises(SystemExit):
+        describe(capsys, "--data", str(tmp_path / "data.npz"), *options)
+    assert f"is an .npz file; {options[0]} does not apply to it" in capsys.readouterr().err

@@ -65,17 +65,21 @@ def read_csv(
     Parameters
     ----------
     path : str or os.PathLike
-        UTF-8 text. Cells are separated by commas, or by semicolons or tabs if the first line has
-        more of these. They may be quoted and surrounded by spaces. Blank lines are ignored.
+        Text. Cells are separated by commas, semicolons or tabs: by the sign that parts all lines
+        alike. They may be quoted and surrounded by spaces. These are ignored: blank lines, also of
+        empty cells; lines that begin with # and have another number of cells than the table; empty
+        columns without a name at the end; a first line such as ``sep=;``; and, with a warning,
+        titles before the table.
     label : str or int, optional
         Column of the labels: its name, or its position from 0, or from -1 for the last. Default:
         the column named "label"; without one there are no labels.
     header : bool, optional
         Whether the first line holds the names of the columns. Default: yes if ``label`` is a name;
         if there is no ``label`` and a cell is "label"; if no cell, apart from the label, is a
-        number; if its label is no number and the next label is one; if it holds all ``columns``; if
-        ``drop`` holds a name; or if its cells are 0, 1, 2, ... in any order, three at least, which
-        pandas writes for columns without names (an empty cell may come before them).
+        number, or a date above dates; if its label is no number and the next label is one; if it
+        holds all ``columns``; if ``drop`` holds a name; or if its cells are 0, 1, 2, ... in any
+        order, three at least, which pandas writes for columns without names (an empty cell may come
+        before them).
     dtype : "float32" or "float64"
         Type of the features, unless they are pixels.
     pixels : bool, optional
@@ -88,6 +92,13 @@ def read_csv(
     drop : sequence of str or int
         Columns to leave out, by name or position; they may hold anything. Where ``columns`` are
         read by name, all others are left out anyway.
+    decimal : "." or ",", optional
+        What separates the decimals of numbers. Default: what fits all cells of a column; then what
+        the other columns have; then, for a cell such as "1,234", the point between commas and the
+        comma between semicolons; then the point, with a warning.
+    encoding : str, optional
+        Name of an encoding that Python knows. Default: UTF-8; UTF-16, by its byte order mark or its
+        zero bytes; else Windows-1252, with a warning.
 
     Returns
     -------
@@ -105,19 +116,22 @@ def read_csv(
     ValueError
         If there is no row or no such column; if two columns that are read have the same name; if
         rows differ in length; if a feature is not a number, or not finite in ``dtype``; if a label
-        is missing, which is empty, NA, N/A, null or not finite; if it is a file of Excel; if the
-        text is not UTF-8, or the gzip data are corrupt; if there are more than 262,144 columns; if
-        gzip unpacks to more than 8 MiB and to more than 100 times the size of the file. The message
+        is missing, which is empty, NA, N/A, null or not finite; if a column has numbers with a
+        decimal point and with a comma; if it is a file of Excel; if the text is not in its
+        encoding, or the gzip data are corrupt; if there are more than 262,144 columns; if gzip
+        unpacks to more than 8 MiB and to more than 100 times the size of the file. The message
         names the file and, where it is about a cell, the line (from 1, the header included) and the
         column.
 
     Notes
     -----
-    Numbers are what `float` reads; True and False, in upper or lower case, are 1 and 0. They are
-    rounded to the nearest float64, then to the dtype. There is a warning if the first column has no
-    name and counts the rows, and if labels are text only because of commas in their numbers. If
-    pandas 3.1 or later is installed, it reads large files faster; otherwise NumPy does. The result
-    is the same to the bit.
+    Numbers are what `float` reads, or have a decimal comma, separated thousands ("1.234,5", "1
+    234.5", "1'234"), or one sign of percent or currency for the whole column, which does not change
+    their value. True and False, in upper or lower case, are 1 and 0. Numbers are rounded to the
+    nearest float64, then to the dtype. There is a warning if the first column has no name and
+    counts the rows. `read_columns` reads text, dates and missing cells, too. If pandas 3.1 or later
+    is installed, it reads large files faster; otherwise NumPy does. The result is the same to the
+    bit.
 
     Examples
     --------
@@ -223,7 +237,7 @@ def _by_threads(path: str | os.PathLike[str], name: str, request: Request) -> Ta
     if head.count(b"\n") < 2 or not all(line.strip() for line in islice(open_text(head), 2)):
         return None
     try:
-        form, first_label = form_for(name, head, request)
+        form, first_label = form_for(name, head, request, head_only=True)
         if fast_reader(form, size) is not by_pandas:
             return None
         if request.decimal is None and not has_decimals(form.delimiter, head):
@@ -306,10 +320,17 @@ def open_text(content: bytes, skip: int = 0) -> TextIO:
     return stream
 
 
-def form_for(name: str, content: bytes, request: Request) -> tuple[Form, str]:
-    """Return the layout of the lines, and the cell of the first label or ""."""
+def form_for(
+    name: str, content: bytes, request: Request, head_only: bool = False
+) -> tuple[Form, str]:
+    """Return the layout of the lines, and the cell of the first label or "".
+
+    Warn of lines before the table, or refuse them where the text is only the head of a file.
+    """
     dialect = dialect_of(name, lambda: open_text(content))
     if dialect.before:
+        if head_only:
+            raise ValueError("lines before the table")
         warn(before_the_table(name, dialect))
     return form_of(name, dialect, len(content), request)
 
