@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import re
 import warnings
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from fastnn.cli import train
 from fastnn.datasets import delimited, dialect, load, read_columns, read_csv
@@ -25,6 +29,11 @@ def write(tmp_path):
         return path
 
     return write
+
+
+@pytest.fixture(scope="module")
+def scratch_file(tmp_path_factory):
+    return tmp_path_factory.mktemp("spreadsheets") / "table.csv"
 
 
 def rows(path, *arguments, **options):
@@ -229,6 +238,40 @@ def test_decimal_commas_are_read_by_the_fast_readers(write, monkeypatch):
     table = read_csv(path, "price")
     assert table.X.tolist() == [[0.5, 2], [1.5, 3]]
     assert table.y.tolist() == [1.25, 2]
+
+
+def as_written(value, decimal, separator):
+    """A number as a spreadsheet shows it."""
+    text = f"{value:,.4f}" if separator else f"{value:.4f}"
+    return text.translate({ord("."): decimal, ord(","): separator})
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    hnp.arrays(
+        "int64",
+        hnp.array_shapes(min_dims=2, max_dims=2, max_side=5),
+        elements=st.integers(-(10**9), 10**9),
+    ),
+    st.sampled_from([",", ";", "\t"]),
+    st.sampled_from([".", ",'", ".,", ",.", ". ", ",\u00a0", ".\u202f"]),
+    st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"]),
+    st.booleans(),
+)
+def test_any_table_of_a_spreadsheet_reads_back(
+    scratch_file, whole, delimiter, notation, encoding, named
+):
+    X = whole / 1e4
+    decimal, separator = notation[0], notation[1:]
+    cells = [[as_written(x, decimal, separator) for x in row] for row in X.tolist()]
+    names = [f"column {i}" for i in range(X.shape[1])]
+    with open(scratch_file, "w", newline="", encoding=encoding) as file:
+        csv.writer(file, delimiter=delimiter).writerows([names] * named + cells)
+    if X.shape[1] > 1:  # a single column has no delimiter
+        table = read_csv(scratch_file, dtype="float64", header=named)
+        np.testing.assert_array_equal(table.X, X)
+        columns = read_columns(scratch_file, header=named)
+        np.testing.assert_array_equal([column.values for column in columns], X.T)
 
 
 # Labels.
