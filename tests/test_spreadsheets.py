@@ -406,6 +406,11 @@ def test_what_is_no_part_of_the_table_is_left_out(write, text):
     assert (table.features, table.left_out) == (("a", "b"), ())
 
 
+def test_a_title_above_a_table_of_two_columns_is_left_out(write):
+    with pytest.warns(UserWarning, match="the table begins in line 2"):
+        assert read_csv(write("Sales\na;b\n1;2\n3;4\n")).features == ("a", "b")
+
+
 @pytest.mark.parametrize(
     "titles", ["Report of sales\n\n", "Report of sales;;\n;;\n", "Report of sales\nMay;\n"]
 )
@@ -423,6 +428,7 @@ def test_lines_before_the_header_are_left_out_with_a_warning(write, titles):
         ("a,b\n1,2,3\n4,5,6\n", "line 2: 3 cells; need 2"),
         ("5,,\n6,1,2\n7,8,9\n", "line 1, column 1: empty; need a number"),
         ("x\n1,2\n", "line 2: 2 cells; need 1"),
+        ("x\n1,5\n2,5\n", "line 2: 2 cells; need 1"),
         ("a,b\n1,2\n#,3\n", "line 3, column 'a': '#'; need a number"),
     ],
 )
@@ -665,6 +671,14 @@ def test_numbers_that_nothing_decides_come_with_a_warning(write):
 def test_numbers_in_another_notation_than_the_one_given_are_texts(write):
     column = read_columns(write("a;b\n1,5;1\n2,5;1\n1.5;1\n"), decimal=",")["a"]
     assert (column.kind, column.note) == ("mixed", "2 numbers and 1 text: '1.5' in line 4")
+
+
+def test_a_header_above_text_alone_is_said_to_be_assumed(write):
+    path = write("red,blue\ngreen,red\n")
+    with pytest.warns(UserWarning, match="all cells are text, .*header=False reads it as a row"):
+        assert read_columns(path).names == ("red", "blue")
+    assert read_columns(path, header=True).rows == 1
+    assert read_columns(path, header=False).rows == 2
 
 
 def test_further_markers_of_missing_cells_can_be_given(write):

@@ -14,7 +14,8 @@ from fastnn.datasets.readers import records
 
 DELIMITERS = ",;\t"
 _LINES = 32  # to look at
-_CELLS = 1 << 14  # to look at
+_CELLS = 1 << 12  # to look at
+_HEAD = 1 << 14  # characters, of which one is a delimiter
 _SHOWN = 40  # characters of a line
 _SEP = re.compile(r'\s*"?sep=([,;\t])"?\s*', re.IGNORECASE)
 
@@ -83,7 +84,8 @@ def delimiter_of(opened: Callable[[], TextIO], line: str) -> str:
     unquoted = re.sub('"[^"]*"', "", line)
     rows: dict[str, list[list[str]]] = {}
     shares: dict[str, float] = {}
-    for delimiter in DELIMITERS:
+    head = opened().read(_HEAD)
+    for delimiter in filter(head.__contains__, DELIMITERS):
         try:
             found = sample(records(opened(), delimiter, ""))
         except ValueError:  # such as a line that is too long for one cell
@@ -137,16 +139,16 @@ def is_title(cells: Sequence[str], following: Sequence[str], width: int) -> bool
     """Whether a record before the table is no part of it, such as the name of a report.
 
     It has text in its first cells and nothing in the others, two fewer than the table has at least,
-    or one cell of two. Where it has as many cells as the table, the line after it is a header.
+    or one cell of two. Of two, or where it has as many cells as the table, a header comes after it.
     """
     filled = len([cell for cell in cells if cell.strip()])
     if filled > max(1, width - 2) or any(cell.strip() for cell in cells[filled:]):
         return False
     if all(map(is_data, cells[:filled])):
         return False
-    if len(cells) < width:
-        return width > 1
     named = all(cell.strip() and not is_data(cell) for cell in following)
+    if len(cells) < width:
+        return width > 2 or named  # a name above "1,5" is that of a single column
     return filled == 1 and width > 2 and (named or not any(map(str.strip, following[1:])))
 
 

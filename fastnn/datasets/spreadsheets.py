@@ -206,6 +206,12 @@ def read_columns(
     cells = [Cells(each, lines, missing) for each in texts]
     marks = frozenset(NAMES if request.decimal is None else request.decimal)
     kinds = [kind_of(each, marks, orders) for each in cells]
+    if header is None and form.named and all(each.name in ("text", "empty") for each in kinds):
+        warn(
+            f"{name}: all cells are text, and so nothing tells whether the first line holds the "
+            "names of the columns; it is taken for that: header=True says so, and header=False "
+            "reads it as a row"
+        )
     notations = _notations(form, places, kinds, request.decimal)
     dates = {
         place: each
