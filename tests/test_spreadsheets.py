@@ -112,6 +112,11 @@ def test_a_sign_of_percent_or_currency_is_a_unit(text, unit, decimals):
     assert not decimals or facts_of(text).unit == unit
 
 
+def test_a_long_text_is_no_number_and_takes_no_time():
+    assert not facts_of("1" + " " * 100_000 + "%").decimals
+    assert not dates_of("1" * 100_000)
+
+
 def evidence(*texts):
     found = Evidence()
     for line, text in enumerate(texts, 1):

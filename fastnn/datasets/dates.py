@@ -11,15 +11,20 @@ _TIME = r"(?:[T ]+([0-9]{1,2}):([0-9]{2})(?::([0-9]{2})(?:\.[0-9]+)?)?)?Z?"
 _ISO = re.compile(rf"([0-9]{{4}})([-/.])([0-9]{{1,2}})\2([0-9]{{1,2}}){_TIME}")
 _OTHER = re.compile(rf"([0-9]{{1,2}})([./-])([0-9]{{1,2}})\2([0-9]{{4}}){_TIME}")
 
+_LONGEST = 40  # characters
 ORDERS = frozenset(("day first", "month first"))
 
 
-@lru_cache(1 << 16)
 def dates_of(text: str) -> dict[str, datetime]:
     """Return the dates that a cell can be: for "day first" and for "month first", or neither.
 
     A date that begins with the year is the same for both.
     """
+    return _dates_of(text) if len(text) <= _LONGEST else {}
+
+
+@lru_cache(1 << 16)
+def _dates_of(text: str) -> dict[str, datetime]:
     if found := _ISO.fullmatch(text):
         year, _, month, day, *time = found.groups()
         date = _date(year, month, day, time)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 POINT, COMMA = ".", ","
 NAMES = {POINT: "decimal point", COMMA: "decimal comma"}
+_LONGEST = 100  # characters of a number that is not as in Python: patterns are slow on long text
 UNITS = "%€$£¥"
 _SPACES = " \u00a0\u202f\u2009"  # also those that do not break a line
 _EXPONENT = r"(?:[eE][+-]?[0-9]+)?"
@@ -88,7 +89,7 @@ class Notation(NamedTuple):
 
 def split_unit(text: str) -> tuple[str, str]:
     """Return the sign of percent or of a currency, and the number without it."""
-    found = _UNIT.fullmatch(text)
+    found = _UNIT.fullmatch(text) if len(text) <= _LONGEST else None
     if found is None or (found[2] and found[4]):
         return "", text
     unit = found[2] or found[4]
@@ -115,9 +116,16 @@ class Facts(NamedTuple):
     unit: str
 
 
-@lru_cache(1 << 16)
+_NO_NUMBER = Facts(frozenset(), False, frozenset(), False, "")
+
+
 def facts_of(text: str) -> Facts:
     """Return what a cell says, without spaces around it."""
+    return _facts_of(text) if len(text) <= _LONGEST else _NO_NUMBER
+
+
+@lru_cache(1 << 16)
+def _facts_of(text: str) -> Facts:
     unit, text = split_unit(text)
     found = {decimal: _PATTERNS[decimal].fullmatch(text) for decimal in NAMES}
     if "e" in text or "E" in text:
