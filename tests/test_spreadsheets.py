@@ -559,6 +559,7 @@ def kind(*texts, missing=()):
         (["2024-01-02", "2024-01-03", "soon"], "mixed"),
         (["", "NA"], "empty"),
         (["1", "1e999", "2"], "mixed"),
+        (["1", "2\n3", "4.5"], "mixed"),
     ],
 )
 def test_all_cells_of_a_column_decide_its_kind(texts, name):
@@ -736,6 +737,7 @@ def test_a_file_with_text_is_described_column_by_column(write, capsys):
     last = (
         "line 2, column 'day': '31.12.2024'; need a number, or --drop day to leave the column out"
     )
+    assert printed.splitlines()[-1].startswith("not ready for training: ")
     assert last in printed.splitlines()[-1]
 
 

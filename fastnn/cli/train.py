@@ -194,8 +194,7 @@ def _describe(given: Given) -> None:
         name, split = reading.tables(given, given["dtype"])
     except CellError as error:
         print(reading.columns(given))
-        why = as_options(str(error))
-        print(f"\nto train on it, every column but the label must hold numbers: {why}")
+        print(f"\nnot ready for training: {as_options(str(error))}")
         return
     X, y = split.train.X, split.train.y
     if split.test is not None:

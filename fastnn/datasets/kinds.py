@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from fastnn.datasets.columns import MISSING
@@ -126,10 +126,11 @@ def _of_dates(cells: Cells, orders: frozenset[str]) -> Kind:
     return Kind("date")
 
 
-def truths_of(texts: Iterable[str]) -> Mapping[str, bool] | None:
+def truths_of(texts: Collection[str]) -> Mapping[str, bool] | None:
     """Return the meaning of the words if all texts are true or false, or all yes or no."""
-    words = {text.lower() for text in texts}
-    return next((truths for truths in TRUTHS if words <= truths.keys()), None)
+    return next(
+        (truths for truths in TRUTHS if all(text.lower() in truths for text in texts)), None
+    )
 
 
 def others_among(what: str, count: int, others: Sequence[str], cells: Cells) -> str:

@@ -204,9 +204,10 @@ class Evidence:
         certain = _CERTAIN[mark].search(joined)
         if not _PLAIN[mark].fullmatch(joined) or (mark in joined and not certain):
             return False
+        cells = joined.replace(mark, POINT).split("\n")
         try:
-            values = map(float, joined.replace(mark, POINT).split("\n"))
-            if any(map(math.isinf, values)):
+            # A cell may have a line break in it.
+            if len(cells) != len(texts) or any(map(math.isinf, map(float, cells))):
                 return False
         except ValueError:
             return False
