@@ -18,7 +18,7 @@ from fastnn.datasets import delimited, dialect, load, read_columns, read_csv
 from fastnn.datasets.dates import dates_of, orders_of
 from fastnn.datasets.encoding import is_windows_1252, utf_16_without_mark
 from fastnn.datasets.kinds import Cells, kind_of, markers_of
-from fastnn.datasets.notation import Evidence, facts_of, plain, settle
+from fastnn.datasets.notation import Evidence, facts_of, has_decimals, plain, settle
 
 
 @pytest.fixture
@@ -202,6 +202,46 @@ def test_where_nothing_decides_the_assumption_and_the_way_to_set_it_are_said(wri
 )
 def test_where_the_file_decides_nothing_is_said(write, text):
     assert rows(write(text))[0][0] in (1.234, 1.2345, 1234.567)
+
+
+@pytest.mark.parametrize(
+    ("delimiter", "text", "expected"),
+    [
+        (",", "1.234", True),
+        (";", "1.234", False),
+        ("\t", "12.345\t-7.000", False),
+        (";", "1.234;0.234", True),
+        (";", "1.234;.234", True),
+        (";", "1.234;1.5", True),
+        (";", "1.234;1.2345", True),
+        (";", "1.234;1234.567", True),
+        (";", "1234;5", True),
+    ],
+)
+def test_what_leaves_no_doubt_about_decimal_points(delimiter, text, expected):
+    assert has_decimals(delimiter, text.encode()) is expected
+
+
+def test_what_is_said_of_a_large_file_is_said_once(write, monkeypatch):
+    pytest.importorskip("pandas", minversion="3.1")
+    monkeypatch.setattr(delimited, "_SPLIT", range(1 << 40))  # as of files that threads read
+    monkeypatch.setattr(delimited, "fast_reader", lambda form, size: delimited.by_pandas)
+    with pytest.warns(UserWarning, match="nothing in the file decides") as caught:
+        read_csv(write("a;b;c\n1.234;5;6\n2.345;6;7\n"))
+    assert len(caught) == 1
+    with pytest.warns(UserWarning, match="the table begins in line 2") as caught:
+        read_csv(write("Sales\na;b;c\n1.5;5;6\n2.5;6;7\n"))
+    assert len(caught) == 1
+
+
+def test_a_table_knows_how_its_numbers_were_written(write):
+    table = read_csv(write("a;b;c;d;label\n1,5;1.000,5;5 %;3;x\n2,5;1;6 %;4;y\n"))
+    assert table.notes == (
+        "decimal comma: 'a'",
+        "decimal comma, separated thousands: 'b'",
+        "unit %: 'c'",
+    )
+    assert read_csv(write("a;b\n1.5;2\n")).notes == ()
 
 
 def test_a_column_of_two_notations_is_refused_with_both_lines(write):
@@ -632,7 +672,7 @@ def test_each_column_is_described_in_a_line(write):
         "price   number   1        3.5 to 1234.5, decimal comma, separated thousands\n"
         "city    text     1        always 'Rome'\n"
         "open    boolean  1        true in 1 of 2\n"
-        "share   number            5 to 9.5, decimal comma, in %\n"
+        "share   number            5 to 9.5, decimal comma, unit %\n"
         "code    text              3 values, such as '00123', codes that begin with 0"
     )
 

@@ -80,10 +80,10 @@ class Notation(NamedTuple):
         return [float(text.replace(self.decimal, POINT)) for text in texts]
 
     def __str__(self) -> str:
-        """Return what is not as in Python, such as "decimal comma, in %"."""
+        """Return what is not as in Python, such as "decimal comma, unit %"."""
         parts = [NAMES[self.decimal]] * (self.decimal != POINT)
         parts += ["separated thousands"] * self.grouped
-        parts += [f"in {self.unit}"] * bool(self.unit)
+        parts += [f"unit {self.unit}"] * bool(self.unit)
         return ", ".join(parts)
 
 
@@ -153,6 +153,7 @@ def has_decimals(delimiter: str, content: bytes) -> bool:
     """
     return (
         delimiter == COMMA
+        or b"." not in content  # which is found much faster
         or _DECIMALS.search(content) is not None
         or _DOUBTFUL.search(content) is None
     )
