@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from fastnn.cli import train
+from fastnn.cli import predict, train
 from fastnn.datasets import delimited, dialect, load, read_columns, read_csv
 from fastnn.datasets.dates import dates_of, orders_of
 from fastnn.datasets.encoding import is_windows_1252, utf_16_without_mark
@@ -779,6 +779,27 @@ def test_a_file_with_text_is_described_column_by_column(write, capsys):
     )
     assert printed.splitlines()[-1].startswith("not ready for training: ")
     assert last in printed.splitlines()[-1]
+
+
+def test_a_column_of_two_notations_is_described(write, capsys):
+    printed = describe(capsys, "--data", str(write("a;label\n1,5;0\n1.5;1\n"))).out
+    assert "a       mixed            '1.5' in line 3 has a decimal point and '1,5' in" in printed
+
+
+def test_training_and_prediction_read_spreadsheets(write, tmp_path, capsys):
+    numbers = np.random.default_rng(0).normal(size=(60, 2)).round(3)
+    lines = [f"{x};{y};{'ab'[x > y]}" for x, y in numbers.tolist()]
+    text = "x;y;label\n" + "\n".join(lines) + "\n"
+    printed = []
+    for name, content in (("plain.csv", text), ("german.csv", text.replace(".", ","))):
+        path, saved = write(content, name), tmp_path / f"{name}.net"
+        train.main(f"--data {path} --backend numpy --epochs 2 --quiet --save {saved}".split())
+        capsys.readouterr()
+        predict.main(f"{saved} --data {path} --backend numpy".split())
+        printed.append(capsys.readouterr().out.replace(name, "FILE"))
+    said = "FILE: numbers with decimal comma: 'x', 'y'\n"
+    assert said in printed[1]
+    assert printed[1].replace(said, "") == printed[0]
 
 
 def test_numbers_that_are_not_written_as_in_python_are_said(write, capsys):

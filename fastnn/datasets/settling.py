@@ -8,7 +8,7 @@ from itertools import islice
 from fastnn.checks.warning import warn
 from fastnn.datasets.layout import shown
 from fastnn.datasets.notation import COMMA, Evidence, Notation, assumption, settle
-from fastnn.datasets.readers import Form
+from fastnn.datasets.readers import CellError, Form
 
 _ROWS = 1024  # of which cells are looked at together
 
@@ -32,7 +32,7 @@ def notations_of(
     for i, evidence in columns.items():
         conflict = evidence.conflict()
         if conflict and decimal is None:  # with a mark, the cell that is written otherwise is named
-            raise ValueError(
+            raise CellError(
                 f"{form.name}, column {form.place(i)}: {conflict}; need one notation in a column"
             )
     notations, assumed = settle(columns, form.delimiter, decimal)
