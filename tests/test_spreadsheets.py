@@ -15,6 +15,7 @@ from hypothesis.extra import numpy as hnp
 
 from fastnn.cli import predict, train
 from fastnn.datasets import delimited, dialect, load, read_columns, read_csv
+from fastnn.datasets.columns import MISSING
 from fastnn.datasets.dates import dates_of, orders_of
 from fastnn.datasets.encoding import is_windows_1252, utf_16_without_mark
 from fastnn.datasets.kinds import Cells, kind_of, markers_of
@@ -574,8 +575,8 @@ def test_all_dates_of_a_column_decide_the_order_of_day_and_month(texts, orders):
 # Kinds of columns.
 
 
-def kind(*texts, missing=()):
-    return kind_of(Cells(texts, range(2, 2 + len(texts)), missing))
+def kind(*texts):
+    return kind_of(Cells(texts, range(2, 2 + len(texts))))
 
 
 @pytest.mark.parametrize(
@@ -630,8 +631,8 @@ def test_what_is_odd_about_a_column_is_said(texts, note):
 
 
 def test_a_minus_is_a_value_beside_a_plus():
-    assert "-" in markers_of(["a", "-"], ())
-    assert "-" not in markers_of(["+", "-"], ())
+    assert "-" in markers_of(["a", "-"], MISSING)
+    assert "-" not in markers_of(["+", "-"], MISSING)
     assert kind("+", "-").name == "text"
     assert kind("-", "-").name == "empty"
 
@@ -753,6 +754,7 @@ def test_a_column_that_is_not_there_is_refused_by_those_that_are(write):
         ("a,b\n1,2\n3\n", {}, ValueError, "line 3: 1 cells; need 2"),
         ("a,b\n", {}, ValueError, "holds no rows after its header; need one"),
         ("", {}, ValueError, "holds no rows"),
+        (f"{'1,' * 16384}1\n", {}, ValueError, "has 16,385 columns; need at most 16,384, as in a"),
         ("a,a\n1,2\n", {}, ValueError, "line 1: two columns are called 'a'; need different"),
         ("a,b\n1,2\n", {"missing": "x"}, TypeError, "missing must be a list of texts, got 'x'"),
         ("a,b\n1,2\n", {"decimals": ","}, TypeError, "did you mean 'decimal'"),

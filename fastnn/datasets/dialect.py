@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple, TextIO, TypeAlias
 
 from fastnn.datasets.columns import is_number
@@ -54,8 +55,10 @@ def dialect_of(name: str, opened: Callable[[], TextIO]) -> Dialect:
     """
     line = next((line for line in opened() if line.strip()), "")
     told = _SEP.fullmatch(line)
-    delimiter = told[1] if told else delimiter_of(opened, line)
-    found = sample(records(opened(), delimiter, name))
+    samples = _samples(opened, told[1] if told else DELIMITERS)
+    delimiter = told[1] if told else delimiter_of(samples, line)
+    # Where nothing parts cells, reading may say why.
+    found = samples.get(delimiter) or sample(records(opened(), delimiter, name))
     first = start_of(found) if not told else max(1, start_of(found))
     before = [record for record in found[bool(told) : first] if not is_comment(record[1])]
     table = [record for record in found[first:] if not _is_left_out(record[1], found)]
@@ -75,21 +78,32 @@ def sample(found: Iterable[Record]) -> list[Record]:
     return taken
 
 
-def delimiter_of(opened: Callable[[], TextIO], line: str) -> str:
+def _samples(opened: Callable[[], TextIO], delimiters: str) -> dict[str, list[Record]]:
+    """Return the first records with each delimiter that occurs and can be used."""
+    head = opened().read(_HEAD)
+    found = {}
+    for delimiter in filter(head.__contains__, delimiters):
+        with suppress(ValueError):  # such as a line that is too long for one cell
+            found[delimiter] = sample(records(opened(), delimiter, ""))
+    return found
+
+
+def delimiter_of(samples: Mapping[str, Sequence[Record]], line: str) -> str:
     """Return what separates the cells: the sign with which most lines have as many cells.
 
     Of several such signs, that with which more cells are numbers and dates, so that "0,5;1,5" has
     two cells with decimal commas. Of these, the one of which the first line has more.
+
+    Parameters
+    ----------
+    samples : mapping of str to sequence of (int, list of str)
+        The first records with each delimiter.
+    line : str
+        The first line.
     """
-    unquoted = re.sub('"[^"]*"', "", line)
     rows: dict[str, list[list[str]]] = {}
     shares: dict[str, float] = {}
-    head = opened().read(_HEAD)
-    for delimiter in filter(head.__contains__, DELIMITERS):
-        try:
-            found = sample(records(opened(), delimiter, ""))
-        except ValueError:  # such as a line that is too long for one cell
-            continue
+    for delimiter, found in samples.items():
         width = width_of(found)
         if width > 1:
             rows[delimiter] = [cells for _, cells in found if len(cells) == width]
@@ -97,6 +111,7 @@ def delimiter_of(opened: Callable[[], TextIO], line: str) -> str:
     best = [each for each in rows if shares[each] == max(shares.values())]
     if len(best) == 1:
         return best[0]
+    unquoted = re.sub('"[^"]*"', "", line)
     values = {each: _share_of_data(rows[each]) for each in best}
     return max(best or DELIMITERS, key=lambda each: (values.get(each, 0), unquoted.count(each)))
 

@@ -25,14 +25,14 @@ class Cells:
         How often each text occurs that is not missing.
     lines : dict of str to int
         The line where each occurs first.
-    markers : frozenset of str
-        What stands for a missing value here.
     """
 
-    def __init__(self, texts: Sequence[str], lines: Sequence[int], missing: Collection[str]):
+    def __init__(
+        self, texts: Sequence[str], lines: Sequence[int], markers: frozenset[str] = MISSING
+    ) -> None:
         counts = Counter(texts)
-        self.markers = markers_of(counts.keys(), missing)
-        self.counts = {text: count for text, count in counts.items() if text not in self.markers}
+        markers = markers_of(counts.keys(), markers)
+        self.counts = {text: count for text, count in counts.items() if text not in markers}
         self.lines = dict(zip(reversed(texts), reversed(lines), strict=True))
 
     @property
@@ -69,12 +69,11 @@ class Kind(NamedTuple):
     evidence: Evidence | None = None
 
 
-def markers_of(texts: Collection[str], missing: Collection[str]) -> frozenset[str]:
+def markers_of(texts: Collection[str], markers: frozenset[str]) -> frozenset[str]:
     """Return what stands for a missing value in a column.
 
     A "-" does not where there is a "+".
     """
-    markers = MISSING | frozenset(missing)
     return markers - {"-"} if "+" in texts else markers
 
 

@@ -162,13 +162,15 @@ def has_decimals(delimiter: str, content: bytes) -> bool:
 class Evidence:
     """What the cells of a column say together about their notation."""
 
+    # There may be very many columns.
+    __slots__ = ("example", "grouped", "long", "marked", "only", "possible", "units")
+
     def __init__(self) -> None:
         self.possible = frozenset(NAMES)
         self.marked = False
         self.grouped: frozenset[str] = frozenset()
         self.long = False
         self.units: set[str] = set()
-        self.numbers = 0
         self.example = ""  # a cell that can be read in two ways
         self.only: dict[str, tuple[int, str]] = {}  # for each mark, a line that needs it
 
@@ -177,7 +179,6 @@ class Evidence:
         facts = facts_of(text)
         if not facts.decimals:
             return False
-        self.numbers += 1
         self.units.add(facts.unit)
         self.grouped |= facts.grouped
         self.long |= facts.long
@@ -212,7 +213,6 @@ class Evidence:
                 return False
         except ValueError:
             return False
-        self.numbers += len(texts)
         self.units.add("")
         self.long = self.long or _FOUR.search(joined) is not None
         if certain:

@@ -11,7 +11,7 @@ import numpy as np
 
 from fastnn.checks.keywords import suggesting
 from fastnn.checks.warning import warn
-from fastnn.datasets.columns import Array
+from fastnn.datasets.columns import MISSING, Array
 from fastnn.datasets.dates import ORDERS, dates_of, depends, orders_of
 from fastnn.datasets.delimited import form_for, open_text, text_of
 from fastnn.datasets.encoding import checked_encoding
@@ -19,6 +19,9 @@ from fastnn.datasets.kinds import Cells, Kind, kind_of, truths_of
 from fastnn.datasets.layout import Request, checked_decimal, checked_drop, checked_names
 from fastnn.datasets.notation import NAMES, Notation, assumption, settle
 from fastnn.datasets.readers import Form, rows_of
+
+MOST = 1 << 14
+"""Columns of a table; each takes some 3 kB beside its cells."""
 
 _ROWS = 1024  # to take apart at once
 _SHOWN = 40  # characters of an example
@@ -154,7 +157,8 @@ def read_columns(
     TypeError
         If ``columns``, ``drop`` or ``missing`` are not lists; if a keyword is none of these.
     ValueError
-        As for `read_csv`, but for what is about single cells.
+        As for `read_csv`, but for what is about single cells; if there are more than 16,384
+        columns.
 
     Notes
     -----
@@ -203,9 +207,15 @@ def read_columns(
     places = form.taken
     if columns is None and form.label is not None:  # called "label", and a column like all others
         places = tuple(sorted((*places, form.label)))
+    if len(places) > MOST:
+        raise ValueError(
+            f"{name} has {len(places):,} columns; need at most {MOST:,}, as in a spreadsheet: name "
+            "those to read with columns=[...], or read numbers with read_csv"
+        )
     texts, lines = _texts(content, form, places)
     orders = ORDERS if day_first is None else frozenset((_FIRST[bool(day_first)],))
-    cells = [Cells(each, lines, missing) for each in texts]
+    markers = MISSING.union(missing)
+    cells = [Cells(each, lines, markers) for each in texts]
     marks = frozenset(NAMES if request.decimal is None else request.decimal)
     kinds = [kind_of(each, marks, orders) for each in cells]
     if header is None and form.named and all(each.name in ("text", "empty") for each in kinds):
