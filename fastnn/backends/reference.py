@@ -33,6 +33,7 @@ from fastnn.model.model import Model
 from fastnn.model.optimizer_state import OptimizerState
 from fastnn.model.parameters import Parameters
 from fastnn.optimizers import AdamW, Optimizer
+from fastnn.sparse_rows import SparseRows, stored
 
 # The caller notices numbers that overflow, as with the compiled backend.
 quietly = np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore")
@@ -46,6 +47,7 @@ def prepare(
     announce: Callable[[], object] = lambda: None,
     rule: UpdateRule | None = None,
     batch_sizes: Sequence[int] = (),
+    sparse: bool = False,
 ) -> float:
     """Return 0 seconds: there is nothing to compile."""
     return 0.0
@@ -57,7 +59,7 @@ def predict(model: Model, X: Array, out: Array) -> bool:
     finite = True
     for rows in _blocks(len(X)):
         block = inputs(model, X, rows)
-        finite &= bool(np.isfinite(block).all())
+        finite &= bool(np.isfinite(stored(block)).all())
         out[rows] = forward(model, block)[1][-1]
     return finite
 
@@ -189,13 +191,16 @@ def _add_gradient(
     t = targets(model, examples.Y, rows)
     if objective.label_smoothing:
         t = smoothed(t, objective.label_smoothing, model.architecture.output)
+    x = inputs(model, examples.X, rows)
     masks = [
         dropout.multipliers(keys[l], layer.fan_in, objective.dropout[l], model.architecture.dtype)
         for l, layer in enumerate(model.architecture.layers)
-        if objective.drops
+        if objective.drops and not (l == 0 and isinstance(x, SparseRows))
     ]
+    if objective.drops and isinstance(x, SparseRows):  # of the numbers that are stored
+        masks.insert(0, dropout.multipliers_of(keys[0], x, objective.dropout[0]))
     v = None if examples.weights is None else examples.weights[rows]
-    losses, a, deltas = backpropagate(model, inputs(model, examples.X, rows), t, v, masks)
+    losses, a, deltas = backpropagate(model, x, t, v, masks)
     for l, delta in enumerate(deltas):
         gradient.weights[l][...] += a[l].T @ delta
         gradient.biases[l][...] += delta.sum(axis=0)

@@ -32,6 +32,7 @@ from fastnn.model.model import Model
 from fastnn.model.optimizer_state import OptimizerState
 from fastnn.model.parameters import Parameters
 from fastnn.optimizers import Optimizer
+from fastnn.sparse_rows import SparseRows
 
 # Rows whose gradients are summed in one go.
 BLOCK = 512
@@ -47,13 +48,16 @@ def prepare(
     announce: Callable[[], object] = lambda: None,
     rule: UpdateRule | None = None,
     batch_sizes: Sequence[int] = (),
+    sparse: bool = False,
 ) -> float:
     """Compile the kernels for a network, or load them from the cache; see `contract`."""
     start = time.perf_counter()
     dtype, objective = model.architecture.dtype, rule.objective if rule else NO_PENALTY
-    one_row = 1 in batch_sizes and functions.takes_one_row(rule)
-    in_blocks = any(plan.is_large(model.architecture, size) for size in batch_sizes)
+    one_row = not sparse and 1 in batch_sizes and functions.takes_one_row(rule)
+    in_blocks = any(plan.is_large(model.architecture, size, sparse) for size in batch_sizes)
     needed = functions.needed(model, objective, rule, one_row, in_blocks)
+    if sparse:
+        needed.add("of_sparse")
     missing = functions.missing(dtype, needed)
     if missing:
         with event.install_listener("numba:compile", functions.Announcer(announce)):
@@ -71,11 +75,12 @@ def warmup(dtype: np.dtype) -> float:
 
 def predict(model: Model, X: Array, out: Array) -> bool:
     """Write the outputs for all rows of X into ``out``; see `contract`."""
-    if len(X) <= few_rows.MOST_ROWS:
+    sparse = isinstance(X, SparseRows)
+    if len(X) <= few_rows.MOST_ROWS and not sparse:
         finite = few_rows.predict(model, X, out)
         if finite is not None:
             return finite
-    block = few_rows.near(model.architecture)
+    block = BLOCK if sparse else few_rows.near(model.architecture)
     if model.threads != 1:  # each has caches of its own, and waits for the others after a block
         block *= SHARED
     losses = np.empty(-(-len(X) // block))  # for each block NaN or 0
@@ -152,7 +157,8 @@ def input_gradient(model: Model, X: Array, Y: Array, out: Array) -> None:
 def loss(model: Model, examples: Examples, out: Array) -> float:
     """Return the mean loss, and write the outputs into ``out``; see `contract`."""
     count, name = len(examples.X), model.architecture.loss
-    if count <= few_rows.MOST_ROWS and isinstance(name, str):
+    few = count <= few_rows.MOST_ROWS and not isinstance(examples.X, SparseRows)
+    if few and isinstance(name, str):
         value = few_rows.loss(model, examples, out)
         if value is not None:
             return value

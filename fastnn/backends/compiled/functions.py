@@ -18,6 +18,7 @@ from fastnn.backends.compiled.kernels import (
     one_row,
     outputs,
     products,
+    sparse,
     strips,
     update,
 )
@@ -52,6 +53,7 @@ UNITS: dict[str, Unit] = {
     "move_layer": update.move_layer,
     "measure": update.measure,
     "limit": update.limit,
+    "of_sparse": sparse.of_sparse,
 }
 ALWAYS = ("product", "sparse_product", "gather", "finish", "take", "give", "phase")
 OF_ONE_ROW = ("backward_one", "one_row")  # to learn from it; all need forward_one
