@@ -144,7 +144,10 @@ class Transposed:
         return out
 
 
-def stored(X: Any) -> Array:
+Rows = Array | SparseRows
+
+
+def stored(X: Rows) -> Array:
     """Return the numbers that an array or sparse rows store."""
     return X.stored if isinstance(X, SparseRows) else X
 

@@ -7,8 +7,8 @@ of these, and uint8 means pixels, to be divided by 255; Y is int64 labels (n,) o
 outputs) in float32, float64 or uint8; weights (n,) of the rows, or None, have mean 1 and the
 model's dtype. Sparse rows are not standardised, and have no ``input_gradient``. ``keys`` are those
 of `fastnn.backends.dropout.row_keys`, (layers, rows), or (0, 0) without dropout. Functions change
-only ``out``, ``outs``, ``losses``, ``gradient`` and, in `train_steps`, the model's parameters and the
-``state``, and ``model.prepared``, in which the keys of a backend are tuples.
+only ``out``, ``outs``, ``losses``, ``gradient`` and, in `train_steps`, the model's parameters and
+the ``state``, and ``model.prepared``, in which the keys of a backend are tuples.
 
 ``prepare(model, announce, rule, batch_sizes, sparse) -> float``
     Compile or load what the model and steps by the rule for batches of these sizes need, of sparse
@@ -50,10 +50,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 from fastnn.activations import Array
 from fastnn.optimizers import SGD, Optimizer
-from fastnn.sparse_rows import SparseRows
 
 CONTRACT = (
     "prepare",
@@ -75,7 +75,7 @@ UNSURE = -math.inf
 class Examples:
     """Rows to learn from: inputs (n, features), targets, and weights (n,) of mean 1 or None."""
 
-    X: Array | SparseRows
+    X: Any  # an array, or SparseRows
     Y: Array
     weights: Array | None = None
 

@@ -14,6 +14,7 @@ M is 1; in training with dropout it is 0 for units left out and more than 1 for 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +34,7 @@ from fastnn.model.model import Model
 from fastnn.model.optimizer_state import OptimizerState
 from fastnn.model.parameters import Parameters
 from fastnn.optimizers import AdamW, Optimizer
-from fastnn.sparse_rows import SparseRows, stored
+from fastnn.sparse_rows import Rows, SparseRows, stored
 
 # The caller notices numbers that overflow, as with the compiled backend.
 quietly = np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore")
@@ -54,7 +55,7 @@ def prepare(
 
 
 @quietly
-def predict(model: Model, X: Array, out: Array) -> bool:
+def predict(model: Model, X: Rows, out: Array) -> bool:
     """Write the outputs for all rows of X into ``out``; see `contract`."""
     finite = True
     for rows in _blocks(len(X)):
@@ -87,7 +88,7 @@ def learner(
 
 
 @quietly
-def activations(model: Model, X: Array, outs: Sequence[Array]) -> None:
+def activations(model: Model, X: Rows, outs: Sequence[Array]) -> None:
     """Write the activations of each layer into ``outs``; see `contract`."""
     for rows in _blocks(len(X)):
         for out, a in zip(outs, forward(model, inputs(model, X, rows))[1][1:], strict=True):
@@ -220,10 +221,10 @@ def _clip(gradient: Parameters, layers: Sequence[int], rule: UpdateRule) -> None
             np.clip(g, -rule.clip_value, rule.clip_value, out=g)
 
 
-def forward(model: Model, x: Array, masks: Sequence[Array] = ()) -> tuple[list[Array], list[Array]]:
+def forward(model: Model, x: Any, masks: Sequence[Array] = ()) -> tuple[list[Array], list[Any]]:
     """Return the weighted inputs Z_1 .. Z_L, and the activations A_0 .. A_L."""
     z: list[Array] = []
-    a = [x * masks[0] if masks else x]
+    a: list[Any] = [x * masks[0] if masks else x]
     for l, name in enumerate(model.architecture.activations):
         z.append(a[-1] @ model.weights[l] + model.biases[l])
         a.append(ACTIVATIONS[name].function(z[-1]))
@@ -233,8 +234,8 @@ def forward(model: Model, x: Array, masks: Sequence[Array] = ()) -> tuple[list[A
 
 
 def backpropagate(
-    model: Model, x: Array, t: Array, weights: Array | None, masks: Sequence[Array]
-) -> tuple[Array, list[Array], list[Array]]:
+    model: Model, x: Any, t: Array, weights: Array | None, masks: Sequence[Array]
+) -> tuple[Array, list[Any], list[Array]]:
     """Return the rows' losses (n,), the activations A_0 .. A_L and the deltas D_1 .. D_L."""
     z, a = forward(model, x, masks)
     losses, deltas = _pair(model).value(z[-1], a[-1], t), [_pair(model).delta(a[-1], t)]
@@ -248,7 +249,7 @@ def backpropagate(
     return losses, a, deltas
 
 
-def inputs(model: Model, X: Array, rows: slice | Array) -> Array:
+def inputs(model: Model, X: Rows, rows: slice | Array) -> Any:
     """Return some rows in the network's dtype, standardised if the network does so.
 
     uint8 means pixels, which are divided by 255.

@@ -32,7 +32,7 @@ from fastnn.model.model import Model
 from fastnn.model.optimizer_state import OptimizerState
 from fastnn.model.parameters import Parameters
 from fastnn.optimizers import Optimizer
-from fastnn.sparse_rows import SparseRows
+from fastnn.sparse_rows import Rows, SparseRows
 
 # Rows whose gradients are summed in one go.
 BLOCK = 512
@@ -55,9 +55,7 @@ def prepare(
     dtype, objective = model.architecture.dtype, rule.objective if rule else NO_PENALTY
     one_row = not sparse and 1 in batch_sizes and functions.takes_one_row(rule)
     in_blocks = any(plan.is_large(model.architecture, size, sparse) for size in batch_sizes)
-    needed = functions.needed(model, objective, rule, one_row, in_blocks)
-    if sparse:
-        needed.add("of_sparse")
+    needed = functions.needed(model, objective, rule, one_row, in_blocks, sparse)
     missing = functions.missing(dtype, needed)
     if missing:
         with event.install_listener("numba:compile", functions.Announcer(announce)):
@@ -73,14 +71,13 @@ def warmup(dtype: np.dtype) -> float:
     return time.perf_counter() - start
 
 
-def predict(model: Model, X: Array, out: Array) -> bool:
+def predict(model: Model, X: Rows, out: Array) -> bool:
     """Write the outputs for all rows of X into ``out``; see `contract`."""
-    sparse = isinstance(X, SparseRows)
-    if len(X) <= few_rows.MOST_ROWS and not sparse:
+    if len(X) <= few_rows.MOST_ROWS and not isinstance(X, SparseRows):
         finite = few_rows.predict(model, X, out)
         if finite is not None:
             return finite
-    block = BLOCK if sparse else few_rows.near(model.architecture)
+    block = BLOCK if isinstance(X, SparseRows) else few_rows.near(model.architecture)
     if model.threads != 1:  # each has caches of its own, and waits for the others after a block
         block *= SHARED
     losses = np.empty(-(-len(X) // block))  # for each block NaN or 0
@@ -133,7 +130,7 @@ def learner(
     return learn
 
 
-def activations(model: Model, X: Array, outs: Sequence[Array]) -> None:
+def activations(model: Model, X: Rows, outs: Sequence[Array]) -> None:
     """Write the activations of each layer into ``outs``; see `contract`."""
     for first in range(0, len(X), BLOCK):
         rows = slice(first, min(first + BLOCK, len(X)))

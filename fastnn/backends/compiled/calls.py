@@ -16,7 +16,7 @@ from fastnn.backends.compiled.plan import Plan, Task
 from fastnn.backends.contract import Examples, Objective, UpdateRule
 from fastnn.model.model import Model
 from fastnn.model.work import sparse_work
-from fastnn.sparse_rows import SparseRows
+from fastnn.sparse_rows import Rows, SparseRows
 
 EVERY_ROW = np.empty(0, np.int64)  # as an order
 # For each dtype: no numbers that change from step to step, and no room for outputs.
@@ -75,7 +75,7 @@ class Call:
     """
 
     def __init__(
-        self, model: Model, X: Array | SparseRows, batch_size: int, order: Array = EVERY_ROW,
+        self, model: Model, X: Rows, batch_size: int, order: Array = EVERY_ROW,
         to_look_at: bool = False, **task: Any,
     ) -> None:  # fmt: skip
         self.model, self.X, self.batch_size, self.order = model, X, batch_size, order
@@ -146,7 +146,7 @@ class Call:
         return self.plan.work[start : start + rows * stride].reshape(rows, stride)[:, :columns]
 
 
-def _most_threads(model: Model, task: Task, X: Array | SparseRows) -> int:
+def _most_threads(model: Model, task: Task, X: Rows) -> int:
     """Return the most threads that may pay for the steps of a task."""
     rows = task.capacity
     if isinstance(X, SparseRows):

@@ -91,10 +91,17 @@ def adjusts_inputs(model: Model, objective: Objective) -> bool:
 
 
 def needed(
-    model: Model, objective: Objective, rule: UpdateRule | None, one_row: bool, in_blocks: bool
+    model: Model,
+    objective: Objective,
+    rule: UpdateRule | None,
+    one_row: bool,
+    in_blocks: bool,
+    sparse: bool,
 ) -> set[str]:
     """Return the names of the functions that a call needs."""
     names = {*ALWAYS}
+    if sparse:
+        names.add("of_sparse")
     if adjusts_inputs(model, objective):
         names.add("adjust")
     hidden = model.architecture.activations[:-1]

@@ -18,7 +18,7 @@ from fastnn.backends.compiled import functions, sparse_plan
 from fastnn.backends.compiled.functions import WITHOUT_KERNEL, is_plain
 from fastnn.backends.compiled.kernels import layout, products, update
 from fastnn.backends.compiled.machinery.thresholds import HERE
-from fastnn.backends.compiled.sparse_plan import address_of
+from fastnn.backends.compiled.sparse_plan import address_of as address_of
 from fastnn.backends.contract import Examples, Objective, UpdateRule
 from fastnn.losses import GIVEN, LOSSES
 from fastnn.model.architecture import Architecture, Layer, padded
@@ -26,7 +26,7 @@ from fastnn.model.model import Model
 from fastnn.model.optimizer_state import OptimizerState
 from fastnn.model.parameters import Parameters, aligned_zeros
 from fastnn.optimizers import PLAIN, SGD, RMSprop
-from fastnn.sparse_rows import SparseRows
+from fastnn.sparse_rows import Rows, SparseRows
 
 KINDS = {
     np.dtype("f4"): layout.FLOAT32, np.dtype("f8"): layout.FLOAT64, np.dtype("u1"): layout.UINT8
@@ -94,9 +94,8 @@ class Plan:
             slopes=backward or task.objective.drops,
         )
         self.layers["moves"][updated] = 1
-        names = functions.needed(model, task.objective, rule, task.one_row, task.in_blocks)
-        if task.sparse:
-            names.add("of_sparse")
+        how = task.one_row, task.in_blocks, task.sparse
+        names = functions.needed(model, task.objective, rule, *how)
         pack = products.pack_size(dtype.itemsize) if backward else 0
         if task.updating and rule is not None and not self.plain:
             pack = max(pack, STEPPED_ROWS * max(layer.stride for layer in architecture.layers))
@@ -105,8 +104,7 @@ class Plan:
         gradient = Parameters(architecture) if gathers_gradient(task) else None
         self.result = model.vector if gradient is None else gradient.vector
         self._lists = np.empty(0, np.int32)
-        columns = architecture.sizes[0] if task.sparse else 0
-        self._room = sparse_plan.Room(columns, task.capacity, dtype)
+        self._room = sparse_plan.Room(architecture.sizes[0] * task.sparse, task.capacity, dtype)
         self._state: OptimizerState | None = None
         self._about: tuple[weakref.ref[Examples], Any, int, int] | None = None
         self.record = record = np.zeros(1, layout.plan_dtype(dtype))
@@ -160,7 +158,7 @@ class Plan:
         """Tell whether it is the plan for a task."""
         return self.task == task and self.scaler is model.input_scaler
 
-    def read(self, X: Array, examples: Examples | None, rows: int, batch_size: int) -> None:
+    def read(self, X: Rows, examples: Examples | None, rows: int, batch_size: int) -> None:
         """Say what to learn from, or just to predict, and how many rows are gone through."""
         record, self._about = self.record, None
         if isinstance(X, SparseRows):
@@ -246,14 +244,14 @@ def room_for_lists_of_one(architecture: Architecture) -> Array:
     return np.empty(sum(layer.fan_in + 1 for layer in architecture.layers), np.int32)
 
 
-def can_read_in_place(X: Array, dtype: np.dtype) -> bool:
+def can_read_in_place(X: Any, dtype: np.dtype) -> bool:
     """Tell whether the products can read the rows where they are."""
     between_rows, size = X.strides[0], dtype.itemsize
     adjacent = X.dtype == dtype and X.strides[1] == size
     return adjacent and between_rows >= 0 and between_rows % size == 0
 
 
-def mostly_zero(X: Array) -> bool:
+def mostly_zero(X: Any) -> bool:
     """Tell from some rows whether leaving out zeros pays."""
     sample = X[:: max(1, len(X) // 16)][:16]
     return int(np.count_nonzero(sample)) < products.WORTH_LISTING * sample.size

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -56,7 +57,7 @@ class Room:
     Parameters
     ----------
     columns, rows : int
-        Of the inputs, and of a batch.
+        Of the inputs, and of a batch; 0 for other inputs.
     dtype : numpy.dtype
     """
 
@@ -68,7 +69,7 @@ class Room:
         self.touched = np.empty(0, np.int32)
         self._of: weakref.ref[SparseRows] | None = None
 
-    def read(self, X: SparseRows, record: Array, kinds: Mapping[np.dtype, int]) -> None:
+    def read(self, X: SparseRows, record: Array, kinds: Mapping[Any, int]) -> None:
         """Say where the rows are, and where there is room for those of any batch."""
         if self._of is not None and self._of() is X:
             return
