@@ -8,7 +8,7 @@ from fastnn.sparse_rows import SparseRows
 # An operation on a row of weights that stands anywhere takes as long as so many others.
 SCATTERED = 10
 # A parameter that an optimizer reads and writes, with what it remembers of it, takes as long.
-PASSED = 100
+PASSED = 30
 
 
 def sparse_work(

@@ -104,7 +104,7 @@ class Plan:
         gradient = Parameters(architecture) if gathers_gradient(task) else None
         self.result = model.vector if gradient is None else gradient.vector
         self._lists = np.empty(0, np.int32)
-        self._room = sparse_plan.Room(architecture.sizes[0] * task.sparse, task.capacity, dtype)
+        self._room = sparse_plan.Room(task.capacity * task.sparse, dtype)
         self._state: OptimizerState | None = None
         self._about: tuple[weakref.ref[Examples], Any, int, int] | None = None
         self.record = record = np.zeros(1, layout.plan_dtype(dtype))
@@ -129,9 +129,10 @@ class Plan:
         if model.input_scaler is not None:
             self._kept.append(np.concatenate([model.input_scaler.mean, model.input_scaler.scale]))
             record["scaler"] = address_of(self._kept[-1])
-        if task.sparse and sparse_plan.decays_later(rule, task.in_blocks, updated):
-            self._kept.append(np.zeros(architecture.sizes[0], np.int32))
-            record["sparse"]["decayed"] = address_of(self._kept[-1])
+        if task.sparse and 0 in updated:
+            for name, array in sparse_plan.own_room(architecture, rule, task.in_blocks).items():
+                record["sparse"][name] = address_of(array)
+                self._kept.append(array)
         own = [array for array in self._kept if array is not model.vector]
         self.is_small = sum(array.nbytes for array in own) <= MOST_KEPT
         loss = architecture.loss
@@ -334,12 +335,15 @@ def steps_of(
     gathering = gathers_gradient(task)
     stepping = rule is not None and not is_plain(rule) and not gathering
     updating = layout.STEPPING if stepping else layout.UPDATING
-    operations += [(updating, l, splits[l]) for l in updated]
     if task.sparse and 0 in updated:
-        operations[-len(updated)] = sparse_plan.update(rule, task.in_blocks, stepping)
+        for operation in sparse_plan.update(rule, task.in_blocks):
+            operations.append(operation)
+            ends.append(len(operations))
+        ends.pop()  # the last one goes with those of the other layers
+    operations += [(updating, l, splits[l]) for l in updated if l > 0 or not task.sparse]
     ends.append(len(operations))
     if gathering:
-        first_change += 1
+        first_change = len(ends)
     if rule is not None and rule.clip_norm is not None:
         operations += [(layout.MEASURING, l, layout.ROWS) for l in updated]
         ends.append(len(operations))

@@ -26,10 +26,10 @@ from fastnn.backends.compiled.kernels.layout import (
     MEASURING,
     MOVING,
     ROWS,
+    SCALING_SPARSE,
     STEPPING,
     UNITS,
     UPDATING,
-    UPDATING_SPARSE,
     Batch,
     Share,
     integers,
@@ -68,7 +68,7 @@ def _bound(total, group, thread, threads):
 def _share(plan, operation, batch):
     """Return a thread's part of an operation."""
     layer, what = layers_of(plan)[operation.layer], operation.what
-    rows = layer.fan_in if what >= UPDATING_SPARSE else batch.count
+    rows = layer.fan_in if what >= SCALING_SPARSE else batch.count
     units = layer.fan_in if what == BACKWARD else layer.fan_out
     start, stop, left, right = int64(0), rows, int64(0), units
     thread, threads = batch.thread, plan.threads

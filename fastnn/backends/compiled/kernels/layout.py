@@ -62,13 +62,10 @@ SPARSE = _record(
         "begins",
         "columns",
         "values",
-        # By columns: which there are, for each the place of its first number or -1, for each number
-        # its row and the place of the next one in the column, or -1.
-        "touched",
-        "touched_count",
-        "heads",
-        "rows",
-        "nexts",
+        # The gradient of the weights, zeros between steps, and a mark for each row that has some; 0
+        # where it goes to the result.
+        "gradient",
+        "marks",
         # Steps of this call whose decay each row of weights has, and the numbers of all steps; 0
         # where no decay waits.
         "decayed",
@@ -88,22 +85,21 @@ OPERATION = _record(*_integers("what", "layer", "split"))
     # Of a first layer with sparse inputs, see `sparse`; then those of all layers.
     GATHERING_SPARSE,
     CHECKING_SPARSE,
-    LISTING_SPARSE,
-    DECAYING_SPARSE,
+    DECAYING_SPARSE,  # by the factors of the steps so far
     FORWARD_SPARSE,
-    ADDING_SPARSE,
-    UPDATING_SPARSE,
+    ADDING_SPARSE,  # the gradient to the rows of weights that the batch touches, or to its own room
+    SCALING_SPARSE,  # the result
     STEPPING_SPARSE,
     UPDATING,  # adds the gradient to the result, which may be the parameters themselves
     STEPPING,  # computes the gradient part by part, and moves the parameters by each
     MEASURING,  # sums the squares of the gradient in the result
     MOVING,  # moves the parameters by the gradient in the result
     LIMITING,  # of the norms of units
-) = range(19)
+) = range(18)
 # Each thread takes a share of the rows (when updating those of the weights, else of the batch), or
-# of the units (going backward those below, else the layer's), or everything for itself, or what the
-# operation tells.
-ROWS, UNITS, EVERYTHING, OTHERWISE = range(4)
+# of the units (going backward those below, else the layer's), or everything for itself, or of the
+# columns.
+ROWS, UNITS, EVERYTHING, COLUMNS = range(4)
 
 # The addresses of the compiled functions that kernels call; 0 where one is not needed.
 FUNCTIONS = _record(

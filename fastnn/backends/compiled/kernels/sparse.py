@@ -1,14 +1,14 @@
 """A first layer whose inputs are sparse rows: it goes over the numbers that are stored.
 
-The rows of a batch are gathered as they are, one after the other. To update weights they are listed
-by columns, so that each row of weights is read and written once; a sum over the rows of a batch
-goes from the first to the last. Lines are 64 bytes on any machine, so the bits are the same.
+The rows of a batch are gathered as they are, one after the other. Forward and in the gradient, each
+number takes a row of weights, line by line. A sum over the rows of a batch goes from the first to
+the last: threads split units. Lines are 64 bytes on any machine, so the bits are the same.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import int64, types
+from numba import carray, int64, types
 
 from fastnn.activations import IDENTITY, RELU
 from fastnn.backends.compiled.kernels.inputs import (
@@ -21,12 +21,11 @@ from fastnn.backends.compiled.kernels.layout import (
     ADDING_SPARSE,
     BATCH,
     CHECKING_SPARSE,
-    DECAYING_SPARSE,
     FLOAT32,
     FLOAT64,
     FORWARD_SPARSE,
     GATHERING_SPARSE,
-    LISTING_SPARSE,
+    SCALING_SPARSE,
     SHARE,
     STEPPING_SPARSE,
     Matrix,
@@ -49,7 +48,7 @@ from fastnn.backends.compiled.machinery.lines import (
     store,
     where_below,
 )
-from fastnn.backends.compiled.machinery.vector_ir import itemsize_of
+from fastnn.backends.compiled.machinery.vector_ir import itemsize_of, pointer_to
 from fastnn.backends.dropout import GOLDEN_32
 
 TOGETHER = 4  # lines of a row that are summed at once
@@ -68,15 +67,14 @@ def of_sparse(plan, what, batch, share):
         _forward(plan, batch, share)
     elif what == CHECKING_SPARSE:
         _check(plan, share)
-    elif what == LISTING_SPARSE:
-        if batch.thread == 0:
-            _list(plan, batch)
-    elif what == DECAYING_SPARSE:
-        _decay(plan, batch, share)
     elif what == ADDING_SPARSE:
-        _add(plan, batch)
+        _add(plan, batch, share)
+    elif what == SCALING_SPARSE:
+        _scale(plan, share)
+    elif what == STEPPING_SPARSE:
+        _step(plan, batch, share)
     else:
-        _update(plan, batch, share, what == STEPPING_SPARSE)
+        _decay(plan, batch, share)
 
 
 call_of_sparse = of_sparse.call
@@ -187,138 +185,117 @@ def _forward(plan, batch, share):
 
 
 @serial
-def _list(plan, batch):
-    """List the numbers of a batch by columns; in each column rows ascend."""
-    sparse = plan.sparse
-    touched, heads = indices(sparse.touched, 1), indices(sparse.heads, 1)
-    rows, nexts = indices(sparse.rows, 1), indices(sparse.nexts, 1)
-    columns, begins = indices(sparse.columns, 1), integers(sparse.begins, batch.count + 1)
-    for i in range(sparse.touched_count):
-        heads[touched[i]] = -1
-    count = int64(0)
-    for r in range(batch.count - 1, -1, -1):
-        for t in range(begins[r], begins[r + 1]):
-            column = columns[t]
-            head = heads[column]
-            if head < 0:
-                touched[count] = column
-                count += 1
-            heads[column], nexts[t], rows[t] = t, head, r
-    sparse.touched_count = count
-
-
-@serial
-def _add(plan, batch):
-    """Add the gradient to the rows of the result that the batch touches, and that of the biases."""
-    layer, sparse = layers_of(plan)[0], plan.sparse
-    touched = indices(sparse.touched, sparse.touched_count)
-    start, stop = _part(plan, batch)
-    for i in range(start, stop):
-        offset = layer.weights + layer.stride * touched[i]
-        address = plan.result + itemsize_of(plan.alpha) * offset
-        _sum(plan, indices(sparse.heads, 1)[touched[i]], address, plan.beta)
-        if sparse.decayed != 0:
-            indices(sparse.decayed, 1)[touched[i]] += 1
-    if batch.thread == 0:
-        update_biases(plan, int64(0), batch, int64(0), layer.fan_out, False)
-
-
-@serial
-def _update(plan, batch, share, stepping):
-    """Add the gradient to all rows of the result, or make it part by part and move weights."""
-    layer = layers_of(plan)[0]
-    itemsize, one = itemsize_of(plan.alpha), type(plan.alpha)(1)
-    zero = filled(type(plan.alpha)(0))
-    stride = layer.stride
-    lines = (layer.fan_out + lanes_of(plan.alpha) - 1) // lanes_of(plan.alpha)
-    heads = indices(plan.sparse.heads, 1)
-    pack = plan.packs + itemsize * batch.thread * plan.pack_size
-    width = lines * lanes_of(plan.alpha) if stepping else stride
-    part = plan.pack_size // width if stepping else share.stop - share.start
-    for begin in range(share.start, share.stop, part):
-        end = min(begin + part, share.stop)
-        offset = layer.weights + begin * stride
-        gradient = pack if stepping else plan.result + itemsize * offset
-        for j in range(begin, end):
-            row = gradient + itemsize * (j - begin) * width
-            if stepping and heads[j] < 0:
-                for line in range(lines):
-                    store(row + line * LINE, zero)
+def _add(plan, batch, share):
+    """Add the gradient of some units to the result, row by row of the batch, or to its own room."""
+    layer, sparse, like = layers_of(plan)[0], plan.sparse, plan.alpha
+    itemsize, alpha = itemsize_of(like), plan.alpha
+    begins, marks = integers(sparse.begins, batch.count + 1), bytes_at(sparse.marks)
+    apart = sparse.gradient != 0
+    lines = (share.right - share.left + lanes_of(like) - 1) // lanes_of(like)
+    row_bytes = itemsize * layer.stride
+    gradient = plan.result + itemsize * (layer.weights + share.left)
+    if apart:
+        gradient = sparse.gradient + itemsize * share.left
+    deltas = plan.work + itemsize * (layer.deltas + share.left)
+    for r in range(batch.count):
+        count = begins[r + 1] - begins[r]
+        columns = indices(sparse.columns + 4 * begins[r], count)
+        values = numbers(sparse.values + itemsize * begins[r], count, like)
+        if apart and share.left == 0:
+            for t in range(count):
+                marks[columns[t]] = 1
+        line = int64(0)
+        while line < lines:
+            here, there = gradient + line * LINE, deltas + row_bytes * r + line * LINE
+            a = alpha * load(there, like)
+            if lines - line >= TOGETHER:
+                b = alpha * load(there + LINE, like)
+                c = alpha * load(there + 2 * LINE, like)
+                d = alpha * load(there + 3 * LINE, like)
+                for t in range(count):
+                    v, row = values[t], here + row_bytes * columns[t]
+                    store(row, v * a + load(row, like))
+                    store(row + LINE, v * b + load(row + LINE, like))
+                    store(row + 2 * LINE, v * c + load(row + 2 * LINE, like))
+                    store(row + 3 * LINE, v * d + load(row + 3 * LINE, like))
+                line += TOGETHER
             else:
-                _sum(plan, heads[j], row, type(plan.alpha)(0) if stepping else plan.beta)
-        if stepping:
-            slopes = Matrix(gradient, width, int64(1))
-            arguments = (plan, offset, slopes, stride, end - begin, layer.fan_out, one, True, False)
-            call_move(plan.functions.move, arguments)
-    if share.stop == layer.fan_in:
-        update_biases(plan, int64(0), batch, int64(0), layer.fan_out, stepping)
+                for t in range(count):
+                    row = here + row_bytes * columns[t]
+                    store(row, values[t] * a + load(row, like))
+                line += 1
+    if not apart:
+        columns_of_share = share.right - share.left
+        update_biases(plan, int64(0), batch, share.left, columns_of_share, False)
 
 
 @serial
-def _sum(plan, head, out, beta):
-    """Write ``beta * out + alpha * g`` for the gradient g of a column's row of weights."""
-    layer, sparse = layers_of(plan)[0], plan.sparse
-    like, alpha = plan.alpha, plan.alpha
-    itemsize = itemsize_of(like)
+def _scale(plan, share):
+    """Multiply rows of the result by the factor of the step; what is there may be anything."""
+    layer, beta = layers_of(plan)[0], plan.beta
+    begin = layer.weights + layer.stride * share.start
+    result = numbers(plan.result, plan.parameter_count, plan.alpha)
+    rows = result[begin : layer.weights + layer.stride * share.stop]
+    if beta == 0:
+        for i in range(len(rows)):
+            rows[i] = 0
+    elif beta != 1:
+        for i in range(len(rows)):
+            rows[i] *= beta
+
+
+@serial
+def _step(plan, batch, share):
+    """Move rows of weights by the gradient in its own room, and clear that."""
+    layer, like = layers_of(plan)[0], plan.alpha
+    itemsize, one = itemsize_of(like), type(like)(1)
     zero = filled(type(like)(0))
     lines = (layer.fan_out + lanes_of(like) - 1) // lanes_of(like)
-    rows, nexts = indices(sparse.rows, 1), indices(sparse.nexts, 1)
-    values, row_bytes = numbers(sparse.values, 1, like), itemsize * layer.stride
-    deltas = plan.work + itemsize * layer.deltas
-    line = int64(0)
-    while line < lines:
-        here, there, t = out + line * LINE, deltas + line * LINE, int64(head)
-        if lines - line >= TOGETHER:
-            a, b, c, d = zero, zero, zero, zero
-            while t >= 0:
-                v, row = values[t], there + row_bytes * rows[t]
-                a = v * load(row, like) + a
-                b = v * load(row + LINE, like) + b
-                c = v * load(row + 2 * LINE, like) + c
-                d = v * load(row + 3 * LINE, like) + d
-                t = int64(nexts[t])
-            _put(here, a, alpha, beta)
-            _put(here + LINE, b, alpha, beta)
-            _put(here + 2 * LINE, c, alpha, beta)
-            _put(here + 3 * LINE, d, alpha, beta)
-            line += TOGETHER
-        else:
-            a = zero
-            while t >= 0:
-                a = values[t] * load(there + row_bytes * rows[t], like) + a
-                t = int64(nexts[t])
-            _put(here, a, alpha, beta)
-            line += 1
-
-
-@serial
-def _put(out, g, alpha, beta):
-    """Write a line of ``beta * out + alpha * g``; what is there does not matter if beta is 0."""
-    if beta == 0:
-        store(out, alpha * g)
-    elif beta == 1:
-        store(out, alpha * g + load(out, alpha))
-    else:
-        store(out, alpha * g + beta * load(out, alpha))
+    marks, width = bytes_at(plan.sparse.marks), lines * lanes_of(like)
+    pack = plan.packs + itemsize * batch.thread * plan.pack_size
+    part = plan.pack_size // width
+    for begin in range(share.start, share.stop, part):
+        end = min(begin + part, share.stop)
+        for j in range(begin, end):
+            target = pack + (j - begin) * lines * LINE
+            source = plan.sparse.gradient + itemsize * layer.stride * j
+            if marks[j] == 0:  # most rows, of many columns: their gradient is not even read
+                for line in range(lines):
+                    store(target + line * LINE, zero)
+            else:
+                for line in range(lines):
+                    store(target + line * LINE, load(source + line * LINE, like))
+                    store(source + line * LINE, zero)
+                marks[j] = 0
+        offset, slopes = layer.weights + layer.stride * begin, Matrix(pack, width, int64(1))
+        arguments = (
+            plan, offset, slopes, layer.stride, end - begin, layer.fan_out, one, True, False
+        )  # fmt: skip
+        call_move(plan.functions.move, arguments)
+    if share.stop == layer.fan_in:
+        update_biases(plan, int64(0), batch, int64(0), layer.fan_out, True)
 
 
 @serial
 def _decay(plan, batch, share):
-    """Multiply rows of weights by the factors of the steps before, of which they have had some.
+    """Bring rows of weights up to date: multiply them by the factors of steps they have not had.
 
-    They are those that the batch touches; or without a batch all of the share, and a new call
-    begins. Factor by factor, so that it does not matter when, nor where calls end.
+    They are those that the batch touches, of columns that are the thread's own; or without a batch
+    all of the share, and a new call begins. It goes factor by factor, so that neither when this is
+    nor where calls end makes a difference.
     """
-    sparse = plan.sparse
-    steps = batch.first // plan.batch_size
-    touched, decayed = indices(sparse.touched, 1), indices(sparse.decayed, 1)
-    start, stop = share.start, share.stop
-    if batch.count > 0:
-        start, stop = _part(plan, batch)
-    for i in range(start, stop):
-        row = int64(touched[i]) if batch.count > 0 else i
-        _decay_row(plan, row, int64(decayed[row]), steps)
-        decayed[row] = steps if batch.count > 0 else 0
+    sparse, size = plan.sparse, plan.batch_size
+    steps = (batch.first + size - 1) // size  # when updating, the batch is already behind
+    columns, decayed = indices(sparse.columns, 1), indices(sparse.decayed, 1)
+    if batch.count == 0:
+        for row in range(share.start, share.stop):
+            _decay_row(plan, row, int64(decayed[row]), steps)
+            decayed[row] = 0
+    for t in range(integers(sparse.begins, 1)[batch.count] if batch.count > 0 else 0):
+        row = int64(columns[t])
+        if decayed[row] < steps and row % plan.threads == batch.thread:
+            _decay_row(plan, row, int64(decayed[row]), steps)
+            decayed[row] = steps
 
 
 @serial
@@ -331,27 +308,25 @@ def _decay_row(plan, row, since, steps):
     line = int64(0)
     while line < lines and since < steps:
         address = here + line * LINE
+        a = load(address, like)
         if lines - line >= TOGETHER:
-            a, b = load(address, like), load(address + LINE, like)
-            c, d = load(address + 2 * LINE, like), load(address + 3 * LINE, like)
+            b, c = load(address + LINE, like), load(address + 2 * LINE, like)
+            d = load(address + 3 * LINE, like)
             for step in range(since, steps):
                 factor = factors[2 * step + 1]  # beside alpha
                 a, b, c, d = factor * a, factor * b, factor * c, factor * d
-            store(address, a)
             store(address + LINE, b)
             store(address + 2 * LINE, c)
             store(address + 3 * LINE, d)
             line += TOGETHER
         else:
-            a = load(address, like)
             for step in range(since, steps):
                 a = factors[2 * step + 1] * a
-            store(address, a)
             line += 1
+        store(address, a)
 
 
 @serial
-def _part(plan, batch):
-    """Return which of the touched columns a thread takes."""
-    count, thread = plan.sparse.touched_count, batch.thread
-    return count * thread // plan.threads, count * (thread + 1) // plan.threads
+def bytes_at(address):
+    """Return the bytes at an address."""
+    return carray(pointer_to(address, np.uint8(0)), 1)
