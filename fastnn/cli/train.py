@@ -14,6 +14,7 @@ from fastnn.cli.parsing import Given
 from fastnn.cli.printing import predicted, print_report, warnings_as_lines
 from fastnn.cli.reading import Dataset
 from fastnn.network import Network
+from fastnn.sparse_rows import is_sparse
 from fastnn.training import settings
 from fastnn.training.history import History, Row, format_header, format_row
 
@@ -188,6 +189,8 @@ def _describe(given: Given) -> None:
     """Print a description of all rows of the data, test rows included."""
     name, split = reading.tables(given, given["dtype"])
     X, y = split.train.X, split.train.y
+    if is_sparse(X):
+        raise ValueError(f"{name} is sparse; --describe takes data that are not")
     if split.test is not None:
         print(f"{name}: {len(X):,} training and {len(split.test.X):,} test rows, here together")
         X, y = reading.joined(split)

@@ -118,7 +118,7 @@ class Plan:
             ("phase_ends", ends),
             ("work", self.work),
             ("packs", packs),
-            ("lists_of_one", room_for_lists_of_one(architecture)),
+            ("lists_of_one", np.empty(sum(architecture.sizes[:-1]) + len(self.layers), np.int32)),
             ("every", np.arange(max(architecture.sizes[:-1]), dtype=np.int32)),
             ("squares", squares),
             ("row_losses", np.zeros(task.capacity)),
@@ -238,11 +238,6 @@ def numbers_of(
 def sums_of_squares(layer: Layer) -> int:
     """Return the sums of squares that are taken of a layer's gradient: of weights, of biases."""
     return -(-layer.fan_in // update.MEASURED_ROWS) + 1
-
-
-def room_for_lists_of_one(architecture: Architecture) -> Array:
-    """Return room for the inputs that one row takes in each layer, and their number."""
-    return np.empty(sum(layer.fan_in + 1 for layer in architecture.layers), np.int32)
 
 
 def can_read_in_place(X: Any, dtype: np.dtype) -> bool:
