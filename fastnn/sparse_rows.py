@@ -179,7 +179,6 @@ def read(X: Any) -> SparseRows:
         csr.has_sorted_indices = csr.has_canonical_format = False
         csr.sum_duplicates()
     data = np.ascontiguousarray(csr.data[: csr.indptr[-1]])
-    data = data.astype(data.dtype.newbyteorder("="), copy=False)
     indices = np.ascontiguousarray(csr.indices[: csr.indptr[-1]], np.int32)
     return SparseRows(data, indices, np.ascontiguousarray(csr.indptr, np.int64), csr.shape[1])
 

@@ -14,11 +14,12 @@ import pytest
 from cases import BACKENDS, DTYPES
 
 import fastnn
-from fastnn import backends, sparse_rows
+from fastnn import backends, predict, sparse_rows, train
 from fastnn.backends.compiled import few_rows, plan
 from fastnn.backends.compiled.machinery import threads
 from fastnn.backends.contract import Examples, Objective, UpdateRule
 from fastnn.backends.dropout import NO_KEYS, multipliers, multipliers_of, row_keys
+from fastnn.cli import tune
 from fastnn.model.optimizer_state import OptimizerState
 from fastnn.model.parameters import Parameters
 from fastnn.optimizers import SGD, named
@@ -253,13 +254,10 @@ def test_all_formats_train_alike(form, kind):
     assert np.array_equal(nets[0].parameters, nets[1].parameters)
 
 
-@pytest.mark.parametrize("dtype", ["int32", "int64", "int8", "bool", "float16", "uint8", ">f8"])
+@pytest.mark.parametrize("dtype", ["int32", "int64", "int8", "bool", "uint8", "longdouble"])
 @each_backend
 def test_numbers_of_other_types_are_taken_as_in_arrays(dtype, backend):
-    X = (matrix(30, 12) * 100).astype(dtype if dtype != "bool" else "int8")
-    X = sparse.csr_array(X.toarray().astype(dtype)) if dtype != "float16" else X.astype("float32")
-    if dtype == "bool":
-        X = sparse.csr_array(X.toarray() != 0)
+    X = (abs(matrix(30, 12)) * 100).astype(dtype)
     net = network(X, backend=backend)
     assert_close(net.predict_proba(X), net.predict_proba(X.toarray()))
 
@@ -505,11 +503,11 @@ def test_several_rows_are_no_single_one():
 
 @each_backend
 def test_divergence_is_explained_and_undone(backend):
-    X = matrix(30, 12) * 1e18
+    X = matrix(30, 12) * 1e20
     net = fastnn.Network([12, 6, 1], "relu", "identity", seed=0, backend=backend)
     before = net.parameters.copy()
     with pytest.raises(fastnn.DivergenceError, match=r"MaxAbsScaler.*column \d+ of X reaches"):
-        net.train(X, np.arange(30.0), epochs=3, learning_rate=10)
+        net.train(X, np.arange(30.0), epochs=1, batch_size=10, learning_rate=10)
     assert np.array_equal(net.parameters, before)
 
 
@@ -533,8 +531,8 @@ def test_rows_are_pickled():
 def test_rows_are_chosen_as_of_arrays(rows):
     X = with_duplicates()
     chosen = sparse_rows.read(X)[rows]
-    assert_close(chosen @ np.eye(7), X.toarray()[rows])
-    assert_close(chosen.T @ np.eye(len(chosen)), X.toarray()[rows].T)
+    assert np.allclose(chosen @ np.eye(7), X.toarray()[rows])
+    assert np.allclose(chosen.T @ np.eye(len(chosen)), X.toarray()[rows].T)
     if len(chosen):
         for name in ("min", "max"):
             for axis in (None, 0):
@@ -617,10 +615,9 @@ def test_cross_validation_takes_them():
 @pytest.fixture
 def files(tmp_path):
     """Write the same 90 rows as .npz with labels beside it, as svmlight, and as CSV."""
-    X = matrix(90, 12, 0.4).astype("float32")
+    X = matrix(90, 12, 0.4).toarray().astype("float32")
     X[0, 11] = 0.5
-    y = labels(X)
-    X = sparse.csr_matrix(X)
+    X, y = sparse.csr_matrix(X), labels(X)
     sparse.save_npz(tmp_path / "rows.npz", X)
     np.save(tmp_path / "rows_labels.npy", y)
     dense = np.column_stack([X.toarray(), y])
@@ -634,18 +631,13 @@ def files(tmp_path):
     return tmp_path
 
 
-def run(words, capsys, main=fastnn.train):
-    from fastnn import train
-
-    main = train.main if main is fastnn.train else main
+def run(words, capsys, main=train.main):
     assert main(str(words).split()) == 0
     return capsys.readouterr().out
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_command_lines_take_sparse_files(files, capsys, backend):
-    from fastnn import predict
-
     scores = {}
     for name in ("rows.csv", "rows.npz", "rows.svm"):
         options = f"--backend {backend} --epochs 3 --hidden 8 --quiet --seed 1"
@@ -665,9 +657,6 @@ def test_a_test_file_of_svmlight_may_have_fewer_columns(files, capsys):
 
 def test_tuning_takes_sparse_files(files, capsys):
     pytest.importorskip("sklearn")
-    from fastnn import cli  # noqa: F401 - its folder
-    from fastnn.cli import tune
-
     out = run(
         f"--data {files / 'rows.svm'} --l2 0 0.1 --folds 2 --epochs 2 --hidden 4 --quiet",
         capsys, tune.main,
@@ -737,8 +726,6 @@ def test_sparse_npz_in_other_formats_or_broken_are_refused(tmp_path):
 
 
 def test_describing_sparse_files_is_refused(files, capsys):
-    from fastnn import train
-
     with pytest.raises(SystemExit), warnings.catch_warnings():
         train.main(f"--data {files / 'rows.svm'} --describe".split())
     assert "is sparse; --describe takes data that are not" in capsys.readouterr().err
