@@ -640,7 +640,7 @@ def run(words, capsys, main=train.main):
 def test_command_lines_take_sparse_files(files, capsys, backend):
     scores = {}
     for name in ("rows.csv", "rows.npz", "rows.svm"):
-        options = f"--backend {backend} --epochs 3 --hidden 8 --quiet --seed 1"
+        options = f"--backend {backend} --epochs 3 --hidden 8 --quiet --seed 1 --no-standardize"
         out = run(f"--data {files / name} {options} --save {files / 'net'}", capsys)
         scores[name] = [line for line in out.splitlines() if "test" in line]
         again = run(f"{files / 'net'} --data {files / name}", capsys, predict.main)
