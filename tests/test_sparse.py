@@ -155,8 +155,7 @@ def assert_close(got, want, dtype="float64"):
     np.testing.assert_allclose(got, want, rtol=0, atol=scale * 1e5 * np.finfo(dtype).eps)
 
 
-@pytest.mark.every_width
-@pytest.mark.parametrize("batch", [1, 7, 64])
+@pytest.mark.parametrize("batch", [1, pytest.param(7, marks=pytest.mark.every_width), 64])
 @each_rule
 @each_shape
 def test_steps_are_those_on_dense_rows(X, hidden, rule, batch):
