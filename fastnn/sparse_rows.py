@@ -191,6 +191,7 @@ def of_arrays(data: Array, indices: Array, indptr: Array, shape: tuple[int, int]
     ValueError
         If they do not fit together, or a row does not have its columns once each, ascending.
     """
+    indptr = indptr.astype(np.int64)  # differences of unsigned numbers are never below 0
     fault = "their lengths differ" if len(data) != len(indices) else ""
     fault = fault or _fault(len(data), indices, indptr, *shape)
     if not fault and not _ascend(indices, indptr):
@@ -198,8 +199,7 @@ def of_arrays(data: Array, indices: Array, indptr: Array, shape: tuple[int, int]
     if fault:
         raise ValueError(fault)
     return SparseRows(
-        np.ascontiguousarray(data), np.ascontiguousarray(indices, np.int32),
-        np.ascontiguousarray(indptr, np.int64), int(shape[1]),
+        np.ascontiguousarray(data), np.ascontiguousarray(indices, np.int32), indptr, int(shape[1])
     )  # fmt: skip
 
 

@@ -300,7 +300,7 @@ def _sparse_table(
     source = repr(os.fspath(labels))
     try:
         y = np.load(labels, allow_pickle=False)
-    except _UNREADABLE as error:
+    except (*_UNREADABLE, *_BROKEN) as error:
         raise ValueError(f"{source} is not an array of numpy.save ({error}); need one") from None
     if not isinstance(y, np.ndarray):
         raise ValueError(f"{source} holds several arrays; need one, which numpy.save wrote")
