@@ -680,6 +680,7 @@ LINES = {
     "no order": ("1 2:1\n1 5:1 2:1", "line 2: need columns in ascending order"),
     "twice": ("1 2:1 2:1", "line 1: need columns in ascending order"),
     "infinity": ("1 2:inf", "line 1: inf; need numbers that are finite in float32"),
+    "no label of use": ("nan 2:1", "holds the label nan; need finite labels"),
     "nothing": ("# only a comment\n", "holds no number"),
 }
 

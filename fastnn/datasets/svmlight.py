@@ -46,7 +46,7 @@ def read_svmlight(path: str | os.PathLike[str], *, dtype: str = "float32") -> Ta
         If the file cannot be opened (``FileNotFoundError`` if there is none).
     ValueError
         If a line is not such a row, has a column twice or not in ascending order, or holds a number
-        that is not finite in ``dtype``; or if there is no row, or no number.
+        or a label that is not finite; or if there is no row, or no number.
     """
     one_of("dtype", dtype, DTYPES)
     name = repr(os.fspath(path))
@@ -73,7 +73,10 @@ def read_svmlight(path: str | os.PathLike[str], *, dtype: str = "float32") -> Ta
     indptr = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
     indices = (indices - from_one).astype(np.int32)
     X = SparseRows(np.concatenate(values), indices, indptr, int(indices.max()) + 1)
-    return Table(X, labels_of(labels), None, "label")
+    y = labels_of(labels)
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
+        raise ValueError(f"{name} holds the label {y[~np.isfinite(y)][0]}; need finite labels")
+    return Table(X, y, None, "label")
 
 
 def _row(words: list[bytes], dtype: str) -> tuple[str, Array, Array]:
