@@ -17,6 +17,7 @@ from fastnn.checks import data as check
 from fastnn.checks import values as check_value
 from fastnn.checks.networks import classes as check_classes
 from fastnn.checks.networks import feature_names
+from fastnn.checks.sparse import refuse_sparse, refuse_to_standardise
 from fastnn.checks.targets import targets as check_targets
 from fastnn.model import files, storage
 from fastnn.model.architecture import Architecture
@@ -288,6 +289,7 @@ class Inspectable:
         TypeError, ValueError
             If X is not as described.
         """
+        refuse_to_standardise("X", X, self.input_scaler is not None)
         features = check.features("X", X, self.architecture, self.features)
         outs = [
             np.empty((len(features), size), self.architecture.dtype)
@@ -314,6 +316,8 @@ class Inspectable:
         TypeError, ValueError
             If an argument is not as described.
         """
+        need = "its gradient would be dense; need some of its rows, X[rows].toarray()"
+        refuse_sparse("X", X, need)
         features = check.features("X", X, self.architecture, self.features)
         targets = check_targets("y", y, len(features), self.architecture, self.classes)
         out = np.empty(features.shape, self.architecture.dtype)

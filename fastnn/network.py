@@ -176,11 +176,12 @@ class Network(Learning):
 
         Parameters
         ----------
-        X : array of shape (rows, features), or DataFrame
+        X : array of shape (rows, features), sparse matrix or DataFrame
             float32, float64 and uint8 arrays of any memory layout, memory maps included, are read
             in place, but those by columns are copied by rows up to a GiB, as this is quicker; other
             numbers are converted first. uint8 means pixels: they are divided by 255, as no other
-            type is. Images (rows, height, width) become flat. A DataFrame, or a
+            type is. Images (rows, height, width) become flat. Sparse matrices and arrays of SciPy
+            are read as they are, others than CSR after a conversion to it. A DataFrame, or a
             `fastnn.datasets.Table`, gives the network the names of its columns, see `features`.
         y : array of shape (rows,) or (rows, outputs)
             Class labels: integers from 0, or strings or bools, which become the network's

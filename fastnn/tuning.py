@@ -21,10 +21,12 @@ from fastnn.activations import Array
 from fastnn.checks import data as check_data
 from fastnn.checks import tuning as check_tuning
 from fastnn.checks import values as check
+from fastnn.checks.sparse import rows_of
 from fastnn.checks.tables import matched, names_of, warn_of_indexes
 from fastnn.checks.warning import ConvergenceWarning
 from fastnn.model.architecture import outputs_for
 from fastnn.network import Network
+from fastnn.sparse_rows import is_sparse
 from fastnn.training import settings as training_settings
 from fastnn.training.evaluation import DivergenceError
 from fastnn.training.history import History
@@ -245,13 +247,13 @@ def tune(
 class _Data(NamedTuple):
     """Rows, targets, and weights of the rows or None."""
 
-    X: Array
+    X: Any  # an array, or SparseRows
     y: Array
     weights: Array | None
 
     @classmethod
     def of(cls, name: str, X: Any, y: Any, weights: Any) -> _Data:
-        X, y = np.asarray(X), np.asarray(y)
+        X, y = rows_of(name, X) if is_sparse(X) else np.asarray(X), np.asarray(y)
         if X.ndim != 2 or y.shape[:1] != X.shape[:1]:
             raise ValueError(
                 f"{name} must have shape (rows, features), and {name[:-1]}y as many rows; "
@@ -315,7 +317,7 @@ def _trained(
 
 
 def _fold(
-    settings: Settings, seed: int, X: Array, y: Array, rest: tuple[Any, ...]
+    settings: Settings, seed: int, X: Any, y: Array, rest: tuple[Any, ...]
 ) -> dict[str, float]:
     """Train on the other folds and return the evaluation on one; nothing if training diverged."""
     weights, classes, train, held_out = rest

@@ -545,7 +545,7 @@ def test_the_confusion_matrix_counts_every_test_image(run):
 
 
 def test_a_first_run_says_that_it_compiles_before_it_does(run, monkeypatch):
-    def prepare(net, announce=lambda: None, rule=None, batch_sizes=()):
+    def prepare(net, announce=lambda: None, rule=None, batch_sizes=(), sparse=False):
         announce()
         return 0.25
 

@@ -33,7 +33,7 @@ EXTRAS = {
     r"sklearn|fastnn\.estimators|fastnn[.-]tune\b": "sklearn",
     r"fastnn\.plots|import plots|import report|--plot|--report": "matplotlib",
     r"import pandas": "pandas",
-    r"fastnn\.minimize": "scipy",
+    r"fastnn\.minimize|import scipy": "scipy",
 }
 # Commands that install, serve, or measure for minutes: of these only the spelling is looked at.
 NOT_RUN = ("pip ", "dask ", "mkdocs ", "pytest ", "python -m pytest", "python bench/", "python exa")

@@ -2,17 +2,18 @@
 
 A backend is a module of plain functions. Both backends export those named in `CONTRACT`, with the
 same signatures. ``model`` is a `fastnn.model.model.Model`. The network has checked all arrays: X
-(n, features) is float32, float64 or uint8 in any memory layout, and uint8 means pixels, to be
-divided by 255; Y is int64 labels (n,) or targets (n, outputs) in float32, float64 or uint8; weights
-(n,) of the rows, or None, have mean 1 and the model's dtype. ``keys`` are those of
-`fastnn.backends.dropout.row_keys`, (layers, rows), or (0, 0) without dropout. Functions change only
-``out``, ``outs``, ``losses``, ``gradient`` and, in `train_steps`, the model's parameters and the
-``state``, and ``model.prepared``, in which the keys of a backend are tuples.
+(n, features) is float32, float64 or uint8 in any memory layout, or `fastnn.sparse_rows.SparseRows`
+of these, and uint8 means pixels, to be divided by 255; Y is int64 labels (n,) or targets (n,
+outputs) in float32, float64 or uint8; weights (n,) of the rows, or None, have mean 1 and the
+model's dtype. Sparse rows are not standardised, and have no ``input_gradient``. ``keys`` are those
+of `fastnn.backends.dropout.row_keys`, (layers, rows), or (0, 0) without dropout. Functions change
+only ``out``, ``outs``, ``losses``, ``gradient`` and, in `train_steps`, the model's parameters and
+the ``state``, and ``model.prepared``, in which the keys of a backend are tuples.
 
-``prepare(model, announce, rule, batch_sizes) -> float``
-    Compile or load what the model and steps by the rule for batches of these sizes need, and if one
-    of them is 1 what `single` needs; return the seconds. Without it the first call of a function
-    takes longer. ``announce()`` is called before compiling.
+``prepare(model, announce, rule, batch_sizes, sparse) -> float``
+    Compile or load what the model and steps by the rule for batches of these sizes need, of sparse
+    rows or of others, and if one of them is 1 what `single` needs; return the seconds. Without it
+    the first call of a function takes longer. ``announce()`` is called before compiling.
 ``predict(model, X, out) -> bool``
     Write the outputs of the last layer into ``out`` (n, outputs), C-contiguous, of the model's
     dtype. Return whether all inputs are finite in that dtype; only here X need not be.
@@ -49,6 +50,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 from fastnn.activations import Array
 from fastnn.optimizers import SGD, Optimizer
@@ -73,7 +75,7 @@ UNSURE = -math.inf
 class Examples:
     """Rows to learn from: inputs (n, features), targets, and weights (n,) of mean 1 or None."""
 
-    X: Array
+    X: Any  # an array, or SparseRows
     Y: Array
     weights: Array | None = None
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.activations import Array
+from fastnn.sparse_rows import SparseRows
 
 # Powers of two divided by the golden ratio, made odd: their multiples fill the range evenly.
 GOLDEN_32, GOLDEN_64 = 0x9E3779B9, 0x9E3779B97F4A7C15
@@ -44,7 +45,17 @@ def scale(rate: float) -> float:
 
 def multipliers(keys: Array, units: int, rate: float, dtype: np.dtype) -> Array:
     """Return the factors of units, (rows, units): 0 for those left out, `scale` for the others."""
-    x = keys[:, None] + np.arange(units, dtype=np.uint32) * np.uint32(GOLDEN_32)
+    return _factors(keys[:, None], np.arange(units, dtype=np.uint32), rate, dtype)
+
+
+def multipliers_of(keys: Array, X: SparseRows, rate: float) -> Array:
+    """Return the factors of the numbers that rows store, as `multipliers` has them."""
+    columns = X.indices[X.places].astype(np.uint32)
+    return _factors(np.repeat(keys, X.lengths), columns, rate, X.dtype)
+
+
+def _factors(keys: Array, units: Array, rate: float, dtype: np.dtype) -> Array:
+    x = keys + units * np.uint32(GOLDEN_32)
     x = (x ^ (x >> np.uint32(16))) * np.uint32(0x85EBCA6B)
     x = (x ^ (x >> np.uint32(13))) * np.uint32(0xC2B2AE35)
     x ^= x >> np.uint32(16)

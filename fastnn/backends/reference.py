@@ -14,6 +14,7 @@ M is 1; in training with dropout it is 0 for units left out and more than 1 for 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -33,6 +34,7 @@ from fastnn.model.model import Model
 from fastnn.model.optimizer_state import OptimizerState
 from fastnn.model.parameters import Parameters
 from fastnn.optimizers import AdamW, Optimizer
+from fastnn.sparse_rows import Rows, SparseRows, stored
 
 # The caller notices numbers that overflow, as with the compiled backend.
 quietly = np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore")
@@ -46,18 +48,19 @@ def prepare(
     announce: Callable[[], object] = lambda: None,
     rule: UpdateRule | None = None,
     batch_sizes: Sequence[int] = (),
+    sparse: bool = False,
 ) -> float:
     """Return 0 seconds: there is nothing to compile."""
     return 0.0
 
 
 @quietly
-def predict(model: Model, X: Array, out: Array) -> bool:
+def predict(model: Model, X: Rows, out: Array) -> bool:
     """Write the outputs for all rows of X into ``out``; see `contract`."""
     finite = True
     for rows in _blocks(len(X)):
         block = inputs(model, X, rows)
-        finite &= bool(np.isfinite(block).all())
+        finite &= bool(np.isfinite(stored(block)).all())
         out[rows] = forward(model, block)[1][-1]
     return finite
 
@@ -85,7 +88,7 @@ def learner(
 
 
 @quietly
-def activations(model: Model, X: Array, outs: Sequence[Array]) -> None:
+def activations(model: Model, X: Rows, outs: Sequence[Array]) -> None:
     """Write the activations of each layer into ``outs``; see `contract`."""
     for rows in _blocks(len(X)):
         for out, a in zip(outs, forward(model, inputs(model, X, rows))[1][1:], strict=True):
@@ -189,13 +192,16 @@ def _add_gradient(
     t = targets(model, examples.Y, rows)
     if objective.label_smoothing:
         t = smoothed(t, objective.label_smoothing, model.architecture.output)
+    x = inputs(model, examples.X, rows)
     masks = [
         dropout.multipliers(keys[l], layer.fan_in, objective.dropout[l], model.architecture.dtype)
         for l, layer in enumerate(model.architecture.layers)
-        if objective.drops
+        if objective.drops and not (l == 0 and isinstance(x, SparseRows))
     ]
+    if objective.drops and isinstance(x, SparseRows):  # of the numbers that are stored
+        masks.insert(0, dropout.multipliers_of(keys[0], x, objective.dropout[0]))
     v = None if examples.weights is None else examples.weights[rows]
-    losses, a, deltas = backpropagate(model, inputs(model, examples.X, rows), t, v, masks)
+    losses, a, deltas = backpropagate(model, x, t, v, masks)
     for l, delta in enumerate(deltas):
         gradient.weights[l][...] += a[l].T @ delta
         gradient.biases[l][...] += delta.sum(axis=0)
@@ -215,10 +221,10 @@ def _clip(gradient: Parameters, layers: Sequence[int], rule: UpdateRule) -> None
             np.clip(g, -rule.clip_value, rule.clip_value, out=g)
 
 
-def forward(model: Model, x: Array, masks: Sequence[Array] = ()) -> tuple[list[Array], list[Array]]:
+def forward(model: Model, x: Any, masks: Sequence[Array] = ()) -> tuple[list[Array], list[Any]]:
     """Return the weighted inputs Z_1 .. Z_L, and the activations A_0 .. A_L."""
     z: list[Array] = []
-    a = [x * masks[0] if masks else x]
+    a: list[Any] = [x * masks[0] if masks else x]
     for l, name in enumerate(model.architecture.activations):
         z.append(a[-1] @ model.weights[l] + model.biases[l])
         a.append(ACTIVATIONS[name].function(z[-1]))
@@ -228,8 +234,8 @@ def forward(model: Model, x: Array, masks: Sequence[Array] = ()) -> tuple[list[A
 
 
 def backpropagate(
-    model: Model, x: Array, t: Array, weights: Array | None, masks: Sequence[Array]
-) -> tuple[Array, list[Array], list[Array]]:
+    model: Model, x: Any, t: Array, weights: Array | None, masks: Sequence[Array]
+) -> tuple[Array, list[Any], list[Array]]:
     """Return the rows' losses (n,), the activations A_0 .. A_L and the deltas D_1 .. D_L."""
     z, a = forward(model, x, masks)
     losses, deltas = _pair(model).value(z[-1], a[-1], t), [_pair(model).delta(a[-1], t)]
@@ -243,7 +249,7 @@ def backpropagate(
     return losses, a, deltas
 
 
-def inputs(model: Model, X: Array, rows: slice | Array) -> Array:
+def inputs(model: Model, X: Rows, rows: slice | Array) -> Any:
     """Return some rows in the network's dtype, standardised if the network does so.
 
     uint8 means pixels, which are divided by 255.

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from fastnn.activations import Array
+from fastnn.checks.sparse import sparse_features, sparse_row
 from fastnn.checks.tables import Names, is_frame, is_row, matched, numbers_in
 from fastnn.checks.values import BLOCK
 from fastnn.checks.warning import warn
 from fastnn.model.architecture import Architecture
+from fastnn.sparse_rows import Rows, SparseRows, is_sparse
 
 ARRAYS = frozenset({np.ndarray, np.memmap})  # that neither mask elements nor name them
 READABLE = frozenset(map(np.dtype, (np.float32, np.float64, np.uint8)))  # by the kernels
@@ -35,17 +37,20 @@ def held_out(name: str, value: Any) -> tuple[Any, Any, Any]:
 
 def features(
     name: str, X: Any, architecture: Architecture, names: Names | None, finite: bool = True
-) -> Array:
+) -> Rows:
     """Return X as a matrix that backends read: (n, features) of float32, float64 or uint8.
 
     Arrays of these types are not copied. Other numbers are converted to the network's dtype.
     Columns with names are matched with ``names``, those of the network. Rows of more dimensions,
-    such as images, become flat. Infinity and NaN are refused if ``finite``.
+    such as images, become flat. A sparse matrix stays sparse. Infinity and NaN are refused if
+    ``finite``.
     """
     columns = architecture.sizes[0]
     known = type(X) is np.ndarray and X.dtype in READABLE
     if known and X.ndim == 2 and X.shape[1] == columns and len(X):  # soon, for few rows
         return readable(name, X, architecture, finite, names) if finite else X
+    if is_sparse(X):
+        return sparse_features(name, X, architecture, names, finite)
     one_row = type(X) is not np.ndarray and is_row(X) and not is_frame(X) and columns > 1
     X = numbers(name, matched(name, X, names))
     if one_row and X.shape == (columns,):
@@ -63,9 +68,10 @@ def features(
     return readable(name, X, architecture, finite, names)
 
 
-def warn_of_no_pixels(name: str, X: Array) -> None:
+def warn_of_no_pixels(name: str, X: Rows) -> None:
     """Warn of uint8 that can be no pixels, as the rows that are looked at hold 0 and 1 only."""
-    if X.dtype == np.uint8 and X[:: max(1, len(X) // LOOKED_AT)].max() == 1:
+    few = X[:: max(1, len(X) // LOOKED_AT)]
+    if X.dtype == np.uint8 and few.max() == 1:
         warn(
             f"{name} is uint8, which is taken for pixels and divided by 255, but holds only 0 and "
             f"1; {name}.astype('float32') leaves these as they are"
@@ -73,7 +79,11 @@ def warn_of_no_pixels(name: str, X: Array) -> None:
 
 
 def warn_of_other_units(
-    name: str, X: Array, pixels: bool, scaler: tuple[Array, Array] | None, names: Names | None
+    name: str,
+    X: Rows,
+    pixels: bool,
+    scaler: tuple[Array, Array] | None,
+    names: Names | None,
 ) -> None:
     """Warn of numbers that are far from all that a network was trained on, as some rows show.
 
@@ -85,7 +95,7 @@ def warn_of_other_units(
             f"{name} is not uint8 and has numbers far above 1, but the network was trained on "
             f"uint8, which is divided by 255, as no other type is; need {name}.astype('uint8')"
         )
-    if scaler is None or pixels:
+    if scaler is None or pixels or isinstance(few, SparseRows):
         return
     mean, scale = scaler
     if X.dtype == np.uint8:
@@ -116,7 +126,7 @@ def single_row(name: str, x: Any, architecture: Architecture, names: Names | Non
     """Return one row of any shape and type as an array of as many numbers; see `features`."""
     plain = type(x) in ARRAYS and x.dtype.kind in "biuf" and x.ndim
     if not plain or x.size == 0:
-        x = numbers(name, matched(name, x, names))
+        x = sparse_row(name, x) if is_sparse(x) else numbers(name, matched(name, x, names))
     if x.size != architecture.sizes[0]:
         raise ValueError(f"{name} must have shape {architecture.sizes[:1]}; got {x.shape}")
     return x

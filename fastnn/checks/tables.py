@@ -12,6 +12,7 @@ import numpy as np
 
 from fastnn.activations import Array
 from fastnn.checks.warning import warn
+from fastnn.sparse_rows import is_sparse
 
 Names = tuple[str, ...]
 SHOWN = 8  # names in an error
@@ -40,7 +41,7 @@ def names_of(name: str, X: Any) -> Names | None:
     ValueError
         If two columns have the same name.
     """
-    if type(X) is np.ndarray:  # at once: predicting a row takes microseconds
+    if type(X) is np.ndarray or is_sparse(X):  # at once: predicting a row takes microseconds
         return None
     if _is_table(X):
         found: Sequence[Any] = X.features or ()
@@ -71,7 +72,7 @@ def matched(name: str, X: Any, known: Names | None) -> Any:
     ValueError
         If a known name is missing, or two columns have the same name.
     """
-    if type(X) is np.ndarray:
+    if type(X) is np.ndarray or is_sparse(X):
         return X
     names = names_of(name, X)
     if known is None and names is not None:

@@ -26,6 +26,7 @@ from fastnn.model.initializers import INITIALIZERS
 from fastnn.network import Network
 from fastnn.optimizers import OPTIMIZERS
 from fastnn.schedules import SCHEDULES
+from fastnn.sparse_rows import is_sparse
 from fastnn.training import settings
 from fastnn.training.early_stopping import EarlyStopping
 from fastnn.training.evaluation import DivergenceError
@@ -95,8 +96,8 @@ def parser(program: str, description: str, several: bool = False) -> Parser:
         argument_default=argparse.SUPPRESS,  # the library has the defaults of all other options
     )
     text = (
-        "Default: MNIST. Otherwise a CSV, .npz or IDX file, or a folder with the four files of "
-        "MNIST."
+        "Default: MNIST. Otherwise a CSV, .npz, svmlight or IDX file, or a folder with the four "
+        "files of MNIST."
     )
     group = Group(parser, "data", text)
     group.one("--data", "data to train on", Path, metavar="PATH")
@@ -158,8 +159,8 @@ def _add_network(parser: Parser, several: bool) -> None:
     text = "runs with the same seed are identical to the bit"
     group.one("--seed", text, int, metavar="NUMBER", default=0)
     text = (
-        "scale each feature to mean 0, standard deviation 1 (default, but for pixels, which are "
-        "divided by 255)"
+        "scale each feature to mean 0, standard deviation 1 (default, but for sparse data, and for "
+        "pixels, which are divided by 255)"
     )
     group.flag("--standardize-inputs", text)
     text = (
@@ -211,7 +212,7 @@ def add_columns(group: Group) -> None:
     """Add the options that describe a CSV file."""
     text = (
         "column of the labels in a CSV file: its name, or its position from 0 (-1: the last) "
-        "(default: the column called 'label')"
+        "(default: the column called 'label'); of a sparse .npz the .npy file of its labels"
     )
     group.one("--label", text, metavar="COLUMN")
     text = (
@@ -265,7 +266,7 @@ def network_arguments(given: Given, data: Dataset) -> Keywords:
     output = given.get("output", _output_of_numbers(given))
     scaled = not data.classes and output == "identity" and given.get("loss") != "poisson"
     return {
-        "standardize_inputs": default and data.X.dtype != np.uint8,
+        "standardize_inputs": default and data.X.dtype != np.uint8 and not is_sparse(data.X),
         "standardize_targets": default and scaled,
         **_chosen(given, {*tuning.OF_NETWORK, "seed"}),
     }

@@ -50,8 +50,8 @@ def _parser() -> Parser:
     parser.add_argument("network", type=Path, metavar="NETWORK", help="file of fastnn-train --save")
     group = Group(parser, "data")
     text = (
-        "CSV, .npz or IDX file, or a folder with the four files of MNIST (default: the test images "
-        "of MNIST)"
+        "CSV, .npz, svmlight or IDX file, or a folder with the four files of MNIST (default: the "
+        "test images of MNIST)"
     )
     group.one("--data", text, Path, metavar="PATH")
     parsing.add_columns(group)
@@ -117,6 +117,8 @@ def _read(given: Given, net: Network) -> tuple[str, datasets.Table]:
     """Return the name of the data and the rows to predict: the test rows, if there are any."""
     name, split = reading.tables(given, net.architecture.dtype.name, net.features)
     rows, inputs = split.test or split.train, net.architecture.sizes[0]
+    if "data" in given:
+        rows = reading.widened(given["data"], rows, inputs)
     if rows.X.shape[1] != inputs:
         hint = "" if "data" in given else "; name other data with --data"
         raise ValueError(f"{name} has {rows.X.shape[1]} features; the network takes {inputs}{hint}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import warnings
 from collections.abc import Sequence
@@ -14,6 +15,8 @@ from fastnn import datasets
 from fastnn.activations import Array
 from fastnn.cli.groups import Keywords
 from fastnn.cli.printing import column_option
+from fastnn.datasets.svmlight import is_svmlight
+from fastnn.sparse_rows import SparseRows
 from fastnn.training.rows import stratified
 
 # What `fastnn.datasets.read_csv` proposes for a column of text.
@@ -80,7 +83,12 @@ def read(given: Keywords) -> Dataset:
             given if train.features is None or train.y is None else {**given, "label": train.label}
         )
         other = load(given["test"], same, given["dtype"], train.features).train
+        other = widened(given["test"], other, train.X.shape[1])
+        if "data" in given:
+            train = widened(given["data"], train, other.X.shape[1])
         same_number(given["test"], other, train.X.shape[1])
+    if train.y is None and isinstance(train.X, SparseRows):
+        raise ValueError(f"{name} has no labels; name a file of numpy.save with --label PATH.npy")
     if train.y is None:
         if train.features is None:
             raise ValueError(f"{name} has no labels; name their column with --label, such as -1")
@@ -210,8 +218,16 @@ def unlabelled(path: Path, given: Keywords, data: Dataset) -> datasets.Table:
         message, count = PROPOSAL.subn("", str(error))
         hint = "; a file to label has no column of labels" * bool(count)
         raise ValueError(f"{message}{hint}") from None
+    table = widened(path, table, data.X.shape[1])
     same_number(path, table, data.X.shape[1])
     return table
+
+
+def widened(path: Path, table: datasets.Table, count: int) -> datasets.Table:
+    """Return a table of svmlight with at least so many features: its file says only the largest."""
+    if not is_svmlight(path) or table.X.shape[1] >= count:
+        return table
+    return table._replace(X=dataclasses.replace(table.X, columns=count))
 
 
 def _column(text: str) -> str | int:

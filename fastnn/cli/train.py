@@ -15,6 +15,7 @@ from fastnn.cli.printing import as_options, predicted, print_report, warnings_as
 from fastnn.cli.reading import Dataset
 from fastnn.datasets.readers import CellError
 from fastnn.network import Network
+from fastnn.sparse_rows import is_sparse
 from fastnn.training import settings
 from fastnn.training.history import History, Row, format_header, format_row
 
@@ -197,6 +198,8 @@ def _describe(given: Given) -> None:
         print(f"\nnot ready for training: {as_options(str(error))}")
         return
     X, y = split.train.X, split.train.y
+    if is_sparse(X):
+        raise ValueError(f"{name} is sparse; --describe takes data that are not")
     if split.test is not None:
         print(f"{name}: {len(X):,} training and {len(split.test.X):,} test rows, here together")
         X, y = reading.joined(split)

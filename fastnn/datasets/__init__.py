@@ -1,4 +1,4 @@
-"""Data sets: read CSV, NPZ, IDX and MNIST, describe data, write submissions to Kaggle."""
+"""Data sets: read CSV, NPZ, svmlight, IDX and MNIST, describe data, write submissions to Kaggle."""
 
 from fastnn.datasets.arrays import read_npz
 from fastnn.datasets.columns import Split, Table
@@ -9,6 +9,7 @@ from fastnn.datasets.loading import load
 from fastnn.datasets.mnist import Mnist, load_mnist
 from fastnn.datasets.spreadsheets import Column, Columns, read_columns
 from fastnn.datasets.submission import write_submission
+from fastnn.datasets.svmlight import read_svmlight
 
 __all__ = [
     "ClassCount",
@@ -26,5 +27,6 @@ __all__ = [
     "read_csv",
     "read_idx",
     "read_npz",
+    "read_svmlight",
     "write_submission",
 ]

@@ -17,8 +17,10 @@ import numpy as np
 from fastnn.checks.values import BLOCK, DTYPES, one_of
 from fastnn.datasets.columns import MOST_COLUMNS, Array, Split, Table, fill, whole
 from fastnn.datasets.idx import check_shape, read_idx, read_up_to
+from fastnn.sparse_rows import of_arrays
 
 _NAMES = ("x", "y", "x_train", "y_train", "x_test", "y_test")
+_SPARSE = ("data", "indices", "indptr", "shape", "format")  # as SciPy writes them
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _SUFFIX = ".npy"
 # What zipfile raises for damaged, encrypted or unknown archives; what NumPy raises for bad headers,
@@ -30,15 +32,24 @@ _UNREADABLE = (
 )  # fmt: skip
 
 
-def read_npz(path: str | os.PathLike[str], *, dtype: str = "float32") -> Split:
-    """Read a data set from a file that `numpy.savez` wrote.
+def read_npz(
+    path: str | os.PathLike[str],
+    labels: str | os.PathLike[str] | None = None,
+    *,
+    dtype: str = "float32",
+) -> Split:
+    """Read a data set from a file that `numpy.savez` or `scipy.sparse.save_npz` wrote.
 
     Parameters
     ----------
     path : str or os.PathLike
         The file holds ``X`` and, for labels, ``y``. Or it holds ``x_train`` and ``y_train`` and,
         for a test set, ``x_test`` and ``y_test`` (optional), as the ``mnist.npz`` of Keras. Names
-        may be upper or lower case. Other arrays are not read.
+        may be upper or lower case. Other arrays are not read. Or it holds a sparse matrix in CSR,
+        which stays sparse.
+    labels : str or os.PathLike, optional
+        For a sparse matrix, the file of its labels, which `numpy.save` wrote. Default: the file
+        beside it whose name has ``_labels.npy`` for ``.npz``, if there is one.
     dtype : "float32" or "float64"
         Type of the features; uint8 features, such as images, stay uint8.
 
@@ -65,6 +76,10 @@ def read_npz(path: str | os.PathLike[str], *, dtype: str = "float32") -> Split:
     name = repr(os.fspath(path))
     with open(path, "rb") as file:
         arrays, held = _members(file, name)
+    if "format" in arrays and "shape" in arrays:
+        return Split(_sparse_table(Path(path), arrays, name, labels, dtype))
+    if labels is not None:
+        raise ValueError(f"{name} is an .npz file; label must be None, got {labels!r}")
     if "x" in arrays:
         return Split(_pair(arrays, "x", "y", name, dtype))
     for needed in ("x_train", "y_train"):
@@ -184,7 +199,7 @@ def _members(file: BinaryIO, name: str) -> tuple[dict[str, tuple[str, Array]], l
             for key, member in zip(keys, archive.infolist(), strict=True):
                 if key.lower() in arrays:
                     raise _Refused(f"{name} holds {arrays[key.lower()][0]} and {key}; need one")
-                if key.lower() in _NAMES:
+                if key.lower() in (*_NAMES, *_SPARSE):
                     arrays[key.lower()] = key, _array(archive, member, f"{name}: {key}")
             return arrays, keys
     except _Refused:
@@ -249,6 +264,47 @@ def _pair(arrays: dict[str, tuple[str, Array]], x: str, y: str, name: str, dtype
         return Table(X, None, None, None)
     key, array = arrays[y]
     return Table(X, labels_of_rows(f"{name}: {key}", array, len(X)), None, key)
+
+
+def _sparse_table(
+    path: Path,
+    arrays: dict[str, tuple[str, Array]],
+    name: str,
+    labels: str | os.PathLike[str] | None,
+    dtype: str,
+) -> Table:
+    """Return a sparse matrix, and its labels, which are in a file of their own."""
+    kind = arrays["format"][1].tobytes().replace(b"\0", b"").decode("ascii", "replace")
+    if kind != "csr" or not all(each in arrays for each in _SPARSE):
+        raise ValueError(
+            f"{name} holds a sparse matrix in the format {kind!r}; need 'csr', which "
+            "scipy.sparse.save_npz writes of X.tocsr()"
+        )
+    data, indices, indptr, shape = (arrays[each][1] for each in _SPARSE[:4])
+    whole = all(array.dtype.kind in "iu" for array in (indices, indptr, shape))
+    flat = data.ndim == indices.ndim == indptr.ndim == 1 and shape.shape == (2,)
+    if not whole or not flat or data.dtype.kind not in "biuf" or shape.min() < 1:
+        raise ValueError(f"{name} is not a sparse matrix of numbers, as SciPy writes it")
+    values = data if data.dtype == np.uint8 else np.empty(len(data), dtype)
+    fits = True if values is data else fill(values, data).all()
+    try:
+        X = of_arrays(values, indices, indptr, (int(shape[0]), int(shape[1])))
+    except ValueError as error:
+        raise ValueError(f"{name} is not an intact sparse matrix: {error}") from None
+    if not fits:
+        raise ValueError(f"{name} holds numbers that are not finite in {dtype}; need such")
+    if labels is None and path.with_name(f"{path.stem}_labels.npy").is_file():
+        labels = path.with_name(f"{path.stem}_labels.npy")
+    if labels is None:
+        return Table(X, None, None, None)
+    source = repr(os.fspath(labels))
+    try:
+        y = np.load(labels, allow_pickle=False)
+    except (*_UNREADABLE, *_BROKEN) as error:
+        raise ValueError(f"{source} is not an array of numpy.save ({error}); need one") from None
+    if not isinstance(y, np.ndarray):
+        raise ValueError(f"{source} holds several arrays; need one, which numpy.save wrote")
+    return Table(X, labels_of_rows(source, y, len(X)), None, "label")
 
 
 def labels_beside(path: Path) -> Path | None:

@@ -29,8 +29,9 @@ class Table(NamedTuple):
 
     Attributes
     ----------
-    X : ndarray, shape (rows, features)
-        float32 or float64, or uint8 for pixels, which `fastnn.Network` divides by 255.
+    X : ndarray or SparseRows, shape (rows, features)
+        float32 or float64, or uint8 for pixels, which `fastnn.Network` divides by 255. Sparse files
+        give `fastnn.sparse_rows.SparseRows`, which it takes, too.
     y : ndarray, shape (rows,), or None
         int64 if all labels are whole numbers, float64 if all are numbers, else str.
     features : tuple of str, or None
@@ -44,7 +45,7 @@ class Table(NamedTuple):
         How numbers are written that are not as in Python, such as "decimal comma: 'price'".
     """
 
-    X: Array
+    X: Any  # an array, or SparseRows
     y: Array | None
     features: tuple[str, ...] | None
     label: str | None

@@ -17,11 +17,12 @@ from fastnn.datasets.idx import open_content
 from fastnn.datasets.layout import checked_names
 from fastnn.datasets.mnist import load_mnist
 from fastnn.datasets.office import ZIP, refuse_office
+from fastnn.datasets.svmlight import SUFFIXES, is_svmlight, read_svmlight
 
 _TEXT = (".csv", ".tsv", ".txt", ".data")
 _READABLE = (
     "a folder with four files as MNIST has; text in a file that ends in "
-    f"{', '.join(_TEXT)}, also with .gz; .npz; IDX"
+    f"{', '.join(_TEXT)}, or as svmlight in {', '.join(SUFFIXES)}, also with .gz; .npz; IDX"
 )
 
 
@@ -45,11 +46,13 @@ def load(
     path : str or os.PathLike
         A folder as for `load_mnist`; an .npz file as for `read_npz`; an IDX file of features of
         shape (rows, ...), plain or gzip; or text as for `read_csv`, in a file whose name ends in
-        .csv, .tsv, .txt or .data, with or without .gz. Files of .npz and IDX may have any name.
+        .csv, .tsv, .txt or .data, with or without .gz; or text as for `read_svmlight`, in one that
+        ends in .svm, .svmlight or .libsvm. Files of .npz and IDX may have any name.
     label : str or int, optional
         For text, the column of the labels, as for `read_csv`. For an IDX file, the path of the IDX
         file of labels. Its default is the file beside it with "labels" for "images" and "idx1" for
-        another rank in its name, if there is one.
+        another rank in its name, if there is one. For a sparse matrix in an .npz file, as for
+        `read_npz`.
     header, pixels : bool, optional
         For text, as for `read_csv`.
     dtype : "float32" or "float64"
@@ -92,13 +95,18 @@ def load(
         start = stream.read(4)
     refuse_office(path, name, start)
     if start.startswith(ZIP):
-        _refuse(name, "an .npz file", label=label, **for_text)
-        return _of_length(name, read_npz(path, dtype=dtype), columns)
+        _refuse(name, "an .npz file", **for_text)
+        if isinstance(label, int):
+            raise ValueError(f"{name} is an .npz file; label must be None, got {label!r}")
+        return _of_length(name, read_npz(path, label, dtype=dtype), columns)
     if len(start) == 4 and start.startswith(b"\0\0"):
         _refuse(name, "an IDX file", **for_text)
         if isinstance(label, int):
             raise ValueError(f"{name} is an IDX file; label must be the path of one, got {label}")
         return _of_length(name, Split(idx_table(path, label, dtype=dtype)), columns)
+    if is_svmlight(path):
+        _refuse(name, "a file of svmlight", label=label, **for_text)
+        return _of_length(name, Split(read_svmlight(path, dtype=dtype)), columns)
     if Path(os.fspath(path).removesuffix(".gz")).suffix.lower() in _TEXT:
         return Split(read_csv(path, label, dtype=dtype, columns=columns, drop=drop, **how))
     raise ValueError(f"{name} starts with {start!r}, which is not known; need {_READABLE}")

@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from fastnn import schedules
 from fastnn.activations import Array
 from fastnn.checks import values as check
+from fastnn.checks.sparse import rows_of
 from fastnn.checks.tables import warn_of_indexes
 from fastnn.checks.warning import ConvergenceWarning as OwnConvergenceWarning
 from fastnn.estimators import full_batch, translation
@@ -121,16 +122,16 @@ class MLP(BaseEstimator):
         return tags
 
     def _read(self, X: Any, *others: Any, **how: Any) -> Any:
-        """Return X, and y if it is passed, after scikit-learn's checks; sparse becomes dense."""
+        """Return X, and y if it is passed, after scikit-learn's checks; sparse stays sparse."""
         if not others and self._is_ready(X):
             return X
-        how = {"accept_sparse": ("csr", "csc"), "dtype": (np.float64, np.float32), **how}
+        how = {"accept_sparse": "csr", "dtype": (np.float64, np.float32), **how}
         if others:
             warn_of_indexes(X, y=others[0])
             X, y = validate_data(self, X, *others, multi_output=True, **how)
         else:
             X = validate_data(self, X, reset=False, **how)
-        X = X if isinstance(X, np.ndarray) else X.toarray()
+        X = X if isinstance(X, np.ndarray) else rows_of("X", X)
         return (X, y) if others else X
 
     def _is_ready(self, X: Any) -> bool:

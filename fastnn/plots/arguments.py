@@ -12,6 +12,7 @@ import numpy.typing as npt
 from fastnn import metrics
 from fastnn.activations import Array
 from fastnn.checks import values as check
+from fastnn.checks.sparse import refuse_sparse
 
 LONGEST_NAME = 24  # characters
 LEAST_PIXELS = 64  # rows of fewer features are not drawn as images by default
@@ -22,6 +23,7 @@ Names: TypeAlias = Sequence[str] | None
 
 def matrix(name: str, X: npt.ArrayLike) -> Array:
     """Return numbers (rows, features), after checking them."""
+    refuse_sparse(name, X, "its rows are not drawn; need some of them, X[rows].toarray()")
     values = np.asarray(X)
     if values.ndim != 2 or not values.size or values.dtype.kind not in "biuf":
         raise ValueError(

@@ -18,6 +18,7 @@ from fastnn.plots.data import classes, images
 from fastnn.plots.evaluation import calibration, confusion, mistakes, predictions
 from fastnn.plots.layers import weights
 from fastnn.plots.training import curves, learning_rate, throughput
+from fastnn.sparse_rows import is_sparse
 from fastnn.training.history import History
 
 if TYPE_CHECKING:
@@ -120,10 +121,13 @@ def of_run(
         yield "classes", classes(true, names)
     elif kind == "numbers":
         yield "predictions", predictions(true, predicted, names)
-    if chances is not None:
+    sparse = is_sparse(X)  # whose rows are not drawn
+    if chances is not None and not sparse:
         yield "mistakes", mistakes(X, true, chances, names, shape=shape)
+    if chances is not None:
         yield "calibration", calibration(true, chances)
-    if arguments.image_shape(net.architecture.sizes[0], shape, LEAST_PIXELS) is not None:
+    size = arguments.image_shape(net.architecture.sizes[0], shape, LEAST_PIXELS)
+    if size is not None and not sparse:
         both = (true, predicted) if kind == "classes" else (None, None)
         yield "images", images(X, *both, names=names, shape=shape)
     yield "weights", weights(net, shape=shape)

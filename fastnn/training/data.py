@@ -10,12 +10,14 @@ import numpy as np
 
 from fastnn.activations import Array
 from fastnn.checks import data as check
+from fastnn.checks.sparse import refuse_to_standardise
 from fastnn.checks.tables import Names, names_of, warn_of_indexes
 from fastnn.checks.targets import Classes, Targets, classes_in
 from fastnn.checks.targets import targets as check_targets
 from fastnn.checks.values import real
 from fastnn.model.model import Model
 from fastnn.model.scaling import learn
+from fastnn.sparse_rows import Rows, SparseRows
 from fastnn.training import row_weights
 from fastnn.training.evaluation import EvaluationData, metric_names, warn_of_other_units
 from fastnn.training.fingerprints import of_array
@@ -31,7 +33,7 @@ class TrainingData:
 
     Attributes
     ----------
-    X : ndarray
+    X : ndarray or SparseRows
     targets : Targets
     weights : ndarray or None
         Of all rows; those trained on have the mean 1.
@@ -43,7 +45,7 @@ class TrainingData:
         The names of the inputs and of the classes: the model's, or those of the data.
     """
 
-    X: Array
+    X: Rows
     targets: Targets
     weights: Array | None
     rows: Array | None
@@ -77,6 +79,7 @@ class TrainingData:
         dtype = model.architecture.dtype
         inputs, targets = model.input_scaler, model.target_scaler
         if model.standardize_inputs and inputs is None:
+            assert not isinstance(self.X, SparseRows)
             inputs = learn("X", self.X, self.rows, dtype, self.features)
         if model.standardize_targets and targets is None:
             targets = learn("y", self.targets.as_matrix(model.architecture), self.rows, dtype)
@@ -109,6 +112,8 @@ def checked(
     """Return the data of a run from arguments of `fastnn.Network.train`."""
     architecture = model.architecture
     names = names_of("X", X) if model.features is None else model.features
+    standardises = model.standardize_inputs or model.input_scaler is not None
+    refuse_to_standardise("X", X, standardises)
     features = check.features("X", X, architecture, names)
     check.warn_of_no_pixels("X", features)
     warn_of_indexes(X, y=y, sample_weight=sample_weight)
@@ -128,6 +133,7 @@ def checked(
     elif validation is not None:
         other_X, other_y, given = check.held_out("validation", validation)
         warn_of_indexes(other_X, "validation ", y=other_y, sample_weight=given)
+        refuse_to_standardise("validation X", other_X, standardises)
         others = check.features("validation X", other_X, architecture, names)
         other_targets = check_targets("validation y", other_y, len(others), architecture, classes)
         part = row_weights.of_rows("validation sample_weight", given, other_targets, by_class)
@@ -137,12 +143,14 @@ def checked(
     return TrainingData(by_rows(features), targets, normalised, rows, evaluated, names, classes)
 
 
-def by_rows(X: Array) -> Array:
+def by_rows(X: Rows) -> Rows:
     """Return X, or a copy in which the numbers of a row adjoin, if that is quicker to go through.
 
     Of an array stored by columns, each number of a row is in another line of the memory. Large ones
     and those on disk stay as they are.
     """
+    if isinstance(X, SparseRows):
+        return X
     scattered = X.shape[1] > 1 and abs(X.strides[1]) >= LINE
     if not scattered or X.nbytes > MOST_COPIED or _is_on_disk(X):
         return X
@@ -161,6 +169,7 @@ def evaluation_data(
     model: Model, X: Any, y: Any, sample_weight: Any, class_weight: Any
 ) -> EvaluationData:
     """Return data to evaluate on from arguments of `fastnn.Network.evaluate`."""
+    refuse_to_standardise("X", X, model.input_scaler is not None)
     features = check.features("X", X, model.architecture, model.features)
     warn_of_indexes(X, y=y, sample_weight=sample_weight)
     warn_of_other_units(model, "X", features)

@@ -12,11 +12,14 @@ from fastnn import backends, metrics
 from fastnn.activations import Array
 from fastnn.backends.contract import Examples
 from fastnn.checks import data as check
+from fastnn.checks.sparse import refuse_to_standardise
 from fastnn.checks.targets import Targets
 from fastnn.metrics.classes import accuracy_and_macro_f1
 from fastnn.metrics.regression import r2_mae_rmse
 from fastnn.model.architecture import Architecture
 from fastnn.model.model import Model
+from fastnn.model.work import sparse_work
+from fastnn.sparse_rows import Rows, SparseRows
 
 # Floating-point operations of one call of a backend: about a fiftieth of a second, and less than a
 # quarter on any machine, so that Ctrl-C and the progress bar respond promptly.
@@ -35,7 +38,7 @@ class DivergenceError(ArithmeticError):
 class EvaluationData(NamedTuple):
     """Data to evaluate on: all rows, or those that ``rows`` names, with weights of mean 1."""
 
-    X: Array
+    X: Rows
     targets: Targets
     weights: Array | None = None
     rows: Array | None = None
@@ -43,16 +46,17 @@ class EvaluationData(NamedTuple):
 
 def outputs(model: Model, name: str, X: Any) -> Array:
     """Return the outputs of the last layer for all rows of an argument, in units of the targets."""
+    refuse_to_standardise(name, X, model.input_scaler is not None)
     features = check.features(name, X, model.architecture, model.features, finite=False)
     warn_of_other_units(model, name, features)
     out = _empty(model.architecture, len(features))
     predict, parts = backends.get(model.backend).predict, [(features, out)]
-    if len(features) > _length(model.architecture):
-        slices = _slices(model.architecture, len(features))
+    if len(features) > _length(model.architecture, features):
+        slices = _slices(model.architecture, len(features), features)
         parts = [(features[rows], out[rows]) for rows in slices]
     for part, outs in parts:
         if not predict(model, part, outs):
-            check.readable(name, features, model.architecture, names=model.features)  # says where
+            check.features(name, features, model.architecture, model.features)  # says where
     restore_targets(model, out)
     _check_outputs(model.architecture, out)
     return out
@@ -69,7 +73,7 @@ def single(model: Model) -> tuple[Any, np.dtype, int]:
     return found
 
 
-def warn_of_other_units(model: Model, name: str, features: Array) -> None:
+def warn_of_other_units(model: Model, name: str, features: Rows) -> None:
     """Warn of numbers that are far from all that a model was trained on."""
     if model.pixels or model.input_scaler is not None:
         check.warn_of_other_units(name, features, model.pixels, model.input_scaler, model.features)
@@ -102,7 +106,7 @@ class Evaluation:
         self.names = metric_names(model.architecture, self.targets)
         self.labels = _true_classes(model.architecture, self.targets)
         rows = len(self.targets.values)
-        self.slices = list(_slices(model.architecture, rows))
+        self.slices = list(_slices(model.architecture, rows, data.X))
         # Rows that are chosen from others are copied, a part at a time.
         self.examples = None if data.rows is not None else [*map(self._part, self.slices)]
         self.out = _empty(model.architecture, rows)
@@ -205,13 +209,16 @@ def _empty(architecture: Architecture, rows: int) -> Array:
     return np.empty((rows, architecture.sizes[-1]), architecture.dtype)
 
 
-def _length(architecture: Architecture) -> int:
+def _length(architecture: Architecture, X: Rows | None = None) -> int:
     """Return how many rows a call of a backend takes, short enough for a prompt Ctrl-C."""
-    return max(1, math.ceil(SLICE / (architecture.forward_flops + 1000)))
+    work: float = architecture.forward_flops
+    if isinstance(X, SparseRows):
+        work = sparse_work(architecture, X, 1, training=False)
+    return max(1, math.ceil(SLICE / (work + 1000)))
 
 
-def _slices(architecture: Architecture, rows: int) -> Iterator[slice]:
+def _slices(architecture: Architecture, rows: int, X: Rows | None = None) -> Iterator[slice]:
     """Cut rows into calls of a backend."""
-    length = _length(architecture)
+    length = _length(architecture, X)
     for first in range(0, rows, length):
         yield slice(first, min(first + length, rows))

@@ -18,6 +18,7 @@ from zlib import crc32
 import numpy as np
 
 from fastnn.activations import Array
+from fastnn.sparse_rows import Rows, SparseRows
 
 # Bytes of an array that are looked at in any case, which takes some hundredths of a second.
 ALWAYS = 1 << 26
@@ -26,7 +27,7 @@ OPERATIONS_PER_BYTE = 1000
 BLOCK = 1 << 18  # bytes that are looked at in one go
 
 
-def of_array(array: Array | None, operations: float) -> int | None:
+def of_array(array: Rows | None, operations: float) -> int | None:
     """Return a checksum of the numbers of an array in any memory layout; None for None.
 
     Of a large array, only blocks of rows are looked at. They are spread evenly from the first row
@@ -34,7 +35,7 @@ def of_array(array: Array | None, operations: float) -> int | None:
 
     Parameters
     ----------
-    array : ndarray or None
+    array : ndarray, SparseRows or None
     operations : float
         Floating-point operations of an epoch, in whose time this should hardly be seen.
     """
@@ -50,9 +51,16 @@ def of_array(array: Array | None, operations: float) -> int | None:
         starts = np.linspace(0, rows - length, max(2, int(share * blocks))).astype(np.int64)
     checksum = 0
     for start in starts.tolist():
-        block = np.ascontiguousarray(array[start : start + length])
-        checksum = crc32(block, checksum)  # type: ignore[arg-type]
+        for part in _contiguous(array[start : start + length]):
+            checksum = crc32(part, checksum)  # type: ignore[arg-type]
     return checksum
+
+
+def _contiguous(block: Rows) -> list[Array]:
+    """Return all numbers of a block, and of sparse ones where they are."""
+    if isinstance(block, SparseRows):
+        return [block.lengths, block.indices[block.places], block.stored]
+    return [np.ascontiguousarray(block)]
 
 
 def of_setting(value: Any) -> Any:

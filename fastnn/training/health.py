@@ -17,6 +17,7 @@ from fastnn.backends import reference
 from fastnn.backends.contract import Examples
 from fastnn.losses import pair
 from fastnn.model.model import Model
+from fastnn.sparse_rows import Rows, is_sparse
 from fastnn.training.run import Run
 
 LOOKED_AT = 32  # rows of every run
@@ -133,14 +134,21 @@ def remedies(run: Run) -> list[str]:
     model, settings = run.model, run.settings
     examples = _examples(run)
     architecture = model.architecture
-    certain, likely = [], [f"a lower learning_rate than {settings.learning_rate:g}"]
+    certain: list[str] = []
+    likely = [f"a lower learning_rate than {settings.learning_rate:g}"]
     if model.input_scaler is None:
-        sizes = np.abs(reference.inputs(model, examples.X, slice(None))).max(axis=0)
+        x, sparse = reference.inputs(model, examples.X, slice(None)), is_sparse(examples.X)
+        sizes = np.maximum(x.max(axis=0), -x.min(axis=0))
         worst = int(sizes.argmax())
-        column, names = examples.X[:, worst], model.features
+        names, X = model.features, examples.X
         name = worst if names is None else repr(names[worst])
-        reach = f"column {name} of X reaches from {column.min():g} to {column.max():g}"
-        if examples.X.dtype == np.uint8 and examples.X.max() < FAINT:
+        low, high = X.min(axis=0)[worst], X.max(axis=0)[worst]
+        reach = f"column {name} of X reaches from {low:g} to {high:g}"
+        if sparse:
+            (certain if sizes[worst] > LARGE else likely).append(
+                f"columns divided by their largest number, as by a MaxAbsScaler ({reach})"
+            )
+        elif examples.X.dtype == np.uint8 and examples.X.max() < FAINT:
             certain.append(f"standardize_inputs=True, as uint8 is divided by 255 ({reach})")
         elif sizes[worst] <= LARGE:
             likely.append("standardize_inputs=True")
@@ -210,7 +218,7 @@ def _places(run: Run, count: int) -> Array:
     return places if run.data.rows is None else run.data.rows[places]
 
 
-def _is_constant(array: Array) -> bool:
+def _is_constant(array: Rows) -> bool:
     """Whether each column has the same number in every row, up to rounding."""
     low, high = array.min(axis=0), array.max(axis=0)
     same = SAME.get(array.dtype)

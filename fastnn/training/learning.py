@@ -13,6 +13,7 @@ from fastnn.backends.contract import Examples, UpdateRule
 from fastnn.backends.dropout import NO_KEYS
 from fastnn.checks import data as check_data
 from fastnn.checks import values as check
+from fastnn.checks.sparse import refuse_to_standardise
 from fastnn.checks.targets import REACH
 from fastnn.checks.targets import targets as check_targets
 from fastnn.model.model import Model
@@ -137,6 +138,7 @@ def few(model: Model, X: Any, y: Any, rate: float, optimizer: str | Optimizer) -
     """Take a step on a few rows; see `fastnn.Network.learn_few`."""
     rule = UpdateRule(optimizer=named(optimizer))
     rate = check.real("learning_rate", rate, above=0)
+    refuse_to_standardise("X", X, model.input_scaler is not None)
     features = check_data.features("X", X, model.architecture, model.features)
     targets = check_targets("y", y, len(features), model.architecture, model.classes)
     _check_scalers(model)

@@ -17,6 +17,9 @@ from fastnn.backends import dropout
 from fastnn.checks.warning import ConvergenceWarning, warn
 from fastnn.model.architecture import Architecture
 from fastnn.model.model import Model
+from fastnn.model.work import sparse_work
+from fastnn.optimizers import PLAIN
+from fastnn.sparse_rows import SparseRows
 from fastnn.training import divergence, health
 from fastnn.training.checkpoints import Saver
 from fastnn.training.data import TrainingData
@@ -91,6 +94,7 @@ def _carry_out(run: Run, bar: Any) -> History:
         lambda: bar.set_description_str("compiling (once)"),
         settings.rule,
         (settings.batch_size, len(run.data) % settings.batch_size),
+        isinstance(run.data.X, SparseRows),
     )
     run.began = time.perf_counter()
     if saver is None:
@@ -203,7 +207,11 @@ def _go_through_the_rows(run: Run, bar: Any, saver: Saver | None) -> Moment:
     order = epoch_order(model.seed, number, count, run.data.rows, shuffle)
     # Rates, losses and keys are made for one part at a time: an epoch may have very many rows.
     first, every = run.progress.step, settings.checkpoint_every
-    for part in slices(model.architecture, run.steps, batch_size, every, first):
+    work, X = None, run.data.X
+    if isinstance(X, SparseRows):
+        passing = rule.optimizer.code != PLAIN
+        work = sparse_work(model.architecture, X, batch_size, training=True, passing=passing)
+    for part in slices(model.architecture, run.steps, batch_size, every, first, work):
         if run.progress is not run.moment.progress:  # as it is before the first part of a call
             run.keep()
         if run.data.evaluated:
@@ -256,10 +264,15 @@ def slices(
     batch_size: int,
     every: int | None = None,
     first: int = 0,
+    work: float | None = None,
 ) -> Iterator[slice]:
-    """Cut an epoch into calls of a backend, each short enough, and at every checkpoint."""
-    work = batch_size * architecture.training_flops + STEP_OVERHEAD
-    length = max(1, int(SLICE / work))
+    """Cut an epoch into calls of a backend, each short enough, and at every checkpoint.
+
+    ``work`` is that of a step, where it is not that of the whole products.
+    """
+    if work is None:
+        work = batch_size * architecture.training_flops
+    length = max(1, int(SLICE / (work + STEP_OVERHEAD)))
     while first < steps:
         checkpoint = steps if every is None else (first // every + 1) * every
         last = min(first + length, checkpoint, steps)

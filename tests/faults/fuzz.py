@@ -128,6 +128,12 @@ def read_npz(path: Path, choice: random.Random) -> None:
     named(path, lambda: datasets.read_npz(path, dtype=choice.choice(("float32", "float64"))))
 
 
+def read_svmlight(path: Path, choice: random.Random) -> None:
+    """Read a sparse table."""
+    dtype = choice.choice(("float32", "float64"))
+    named(path, lambda: datasets.read_svmlight(path, dtype=dtype))
+
+
 def read_model(path: Path, choice: random.Random) -> None:
     """Read a network, which then predicts."""
     net = named(path, lambda: fastnn.load(path, backend="numpy"))
@@ -239,17 +245,30 @@ CSV_FILES = [
 
 
 def npz_files() -> list[bytes]:
-    """Return .npz files, with and without a test set."""
+    """Return .npz files, with and without a test set, and of a sparse matrix."""
     X, y = np.arange(6, dtype=np.float32).reshape(2, 3), np.array([0, 1])
     found = []
     for write, arrays in (
         (np.savez, {"X": X, "y": y}),
+        (
+            np.savez,
+            {
+                "format": np.array(b"csr"),
+                "shape": np.array([2, 4]),
+                "data": X[0],
+                "indices": np.array([0, 3, 1]),
+                "indptr": np.array([0, 2, 3]),
+            },
+        ),
         (np.savez_compressed, {"x_train": X > 2, "y_train": np.array(["a", "b"]), "x_test": X}),
     ):
         stream = io.BytesIO()
         write(stream, **arrays)
         found.append(stream.getvalue())
     return found
+
+
+SVMLIGHT_FILES = [b"1 1:0.5 3:2\n-1 2:1e-3  # a row\n", b"0.5 qid:7 0:1 4:-2\n\n1\n"]
 
 
 # Changes
@@ -378,6 +397,7 @@ READERS = {
     ),
     "csv": Reader(read_csv, lambda: CSV_FILES, plainly),
     "npz": Reader(read_npz, npz_files, in_zip),
+    "svmlight": Reader(read_svmlight, lambda: SVMLIGHT_FILES, plainly),
     "model": Reader(read_model, models, in_header),
     "checkpoint": Reader(read_checkpoint, lambda: models()[:-1], in_header),
 }

@@ -32,6 +32,7 @@ from fastnn.model.model import Model
 from fastnn.model.optimizer_state import OptimizerState
 from fastnn.model.parameters import Parameters
 from fastnn.optimizers import Optimizer
+from fastnn.sparse_rows import Rows, SparseRows
 
 # Rows whose gradients are summed in one go.
 BLOCK = 512
@@ -47,13 +48,14 @@ def prepare(
     announce: Callable[[], object] = lambda: None,
     rule: UpdateRule | None = None,
     batch_sizes: Sequence[int] = (),
+    sparse: bool = False,
 ) -> float:
     """Compile the kernels for a network, or load them from the cache; see `contract`."""
     start = time.perf_counter()
     dtype, objective = model.architecture.dtype, rule.objective if rule else NO_PENALTY
-    one_row = 1 in batch_sizes and functions.takes_one_row(rule)
-    in_blocks = any(plan.is_large(model.architecture, size) for size in batch_sizes)
-    needed = functions.needed(model, objective, rule, one_row, in_blocks)
+    one_row = not sparse and 1 in batch_sizes and functions.takes_one_row(rule)
+    in_blocks = any(plan.is_large(model.architecture, size, sparse) for size in batch_sizes)
+    needed = functions.needed(model, objective, rule, one_row, in_blocks, sparse)
     missing = functions.missing(dtype, needed)
     if missing:
         with event.install_listener("numba:compile", functions.Announcer(announce)):
@@ -69,12 +71,13 @@ def warmup(dtype: np.dtype) -> float:
     return time.perf_counter() - start
 
 
-def predict(model: Model, X: Array, out: Array) -> bool:
+def predict(model: Model, X: Rows, out: Array) -> bool:
     """Write the outputs for all rows of X into ``out``; see `contract`."""
-    finite = few_rows.predict(model, X, out)
+    of_sparse = isinstance(X, SparseRows)
+    finite = None if of_sparse else few_rows.predict(model, X, out)
     if finite is not None:
         return finite
-    block = few_rows.near(model.architecture)
+    block = BLOCK if of_sparse else few_rows.near(model.architecture)
     if model.threads != 1:  # each has caches of its own, and waits for the others after a block
         block *= SHARED
     losses = np.empty(-(-len(X) // block))  # for each block NaN or 0
@@ -127,7 +130,7 @@ def learner(
     return learn
 
 
-def activations(model: Model, X: Array, outs: Sequence[Array]) -> None:
+def activations(model: Model, X: Rows, outs: Sequence[Array]) -> None:
     """Write the activations of each layer into ``outs``; see `contract`."""
     for first in range(0, len(X), BLOCK):
         rows = slice(first, min(first + BLOCK, len(X)))
@@ -151,7 +154,8 @@ def input_gradient(model: Model, X: Array, Y: Array, out: Array) -> None:
 def loss(model: Model, examples: Examples, out: Array) -> float:
     """Return the mean loss, and write the outputs into ``out``; see `contract`."""
     count, name = len(examples.X), model.architecture.loss
-    if count <= few_rows.MOST_ROWS and isinstance(name, str):
+    few = count <= few_rows.MOST_ROWS and not isinstance(examples.X, SparseRows)
+    if few and isinstance(name, str):
         value = few_rows.loss(model, examples, out)
         if value is not None:
             return value

@@ -15,6 +15,8 @@ from fastnn.backends.compiled.machinery import threads
 from fastnn.backends.compiled.plan import Plan, Task
 from fastnn.backends.contract import Examples, Objective, UpdateRule
 from fastnn.model.model import Model
+from fastnn.model.work import sparse_work
+from fastnn.sparse_rows import Rows, SparseRows
 
 EVERY_ROW = np.empty(0, np.int64)  # as an order
 # For each dtype: no numbers that change from step to step, and no room for outputs.
@@ -73,26 +75,27 @@ class Call:
     """
 
     def __init__(
-        self, model: Model, X: Array, batch_size: int, order: Array = EVERY_ROW,
+        self, model: Model, X: Rows, batch_size: int, order: Array = EVERY_ROW,
         to_look_at: bool = False, **task: Any,
     ) -> None:  # fmt: skip
         self.model, self.X, self.batch_size, self.order = model, X, batch_size, order
         self.rows = len(order) or len(X)
-        made = Task(min(batch_size, self.rows), **task)
-        most = 1 if to_look_at else _most_threads(model, made)
+        sparse = isinstance(X, SparseRows)
+        made = Task(min(batch_size, self.rows), sparse=sparse, **task)
+        most = 1 if to_look_at else _most_threads(model, made, X)
         self.trial = None  # measuring costs more than a small step
         if most > 1:
             self.trial = threads.trial(model.architecture, made.capacity, made.updating)
             made = made._replace(threads=self.trial.choose(most))
         adjusting = functions.adjusts_inputs(model, made.objective)
-        self.sparse = model.input_scaler is None and plan.mostly_zero(X)
+        self.sparse = not sparse and model.input_scaler is None and plan.mostly_zero(X)
         if made.rule is not None:
-            if plan.is_large(model.architecture, batch_size):
-                block = min(made.capacity, plan.block_of(model.architecture, made.threads))
-                made = made._replace(capacity=block, in_blocks=True)
-            elif 1 in (made.capacity, self.rows % batch_size):
+            if plan.is_large(model.architecture, batch_size, sparse):
+                block = plan.block_of(model.architecture, made.threads, sparse)
+                made = made._replace(capacity=min(made.capacity, block), in_blocks=True)
+            elif not sparse and 1 in (made.capacity, self.rows % batch_size):
                 made = made._replace(one_row=functions.takes_one_row(made.rule))
-        elif not (made.updating or to_look_at or self.sparse or adjusting or len(order)):
+        elif not (made.updating or to_look_at or self.sparse or sparse or adjusting or len(order)):
             made = made._replace(in_place=plan.can_read_in_place(X, model.architecture.dtype))
         # No other thread finds the plan while this one has it.
         self.key = made.learning, made.updating, made.to_inputs, made.threads
@@ -143,9 +146,14 @@ class Call:
         return self.plan.work[start : start + rows * stride].reshape(rows, stride)[:, :columns]
 
 
-def _most_threads(model: Model, task: Task) -> int:
+def _most_threads(model: Model, task: Task, X: Rows) -> int:
     """Return the most threads that may pay for the steps of a task."""
     rows = task.capacity
+    if isinstance(X, SparseRows):
+        passing = task.rule is not None and not functions.is_plain(task.rule)
+        return threads.choose(
+            model.threads, sparse_work(model.architecture, X, rows, task.updating, passing)
+        )
     if rows == 1:
         return 1
     if task.updating:

@@ -19,6 +19,7 @@ from fastnn.backends.compiled.kernels import (
     one_row,
     outputs,
     products,
+    sparse,
     strips,
     update,
 )
@@ -56,6 +57,7 @@ UNITS: dict[str, Unit] = {
     "move_layer": update.move_layer,
     "measure": update.measure,
     "limit": update.limit,
+    "of_sparse": sparse.of_sparse,
 }
 ALWAYS = ("product", "sparse_product", "gather", "finish", "take", "give", "phase")
 OF_ONE_ROW = ("backward_one", "one_row")  # to learn from it; all need forward_one
@@ -93,10 +95,17 @@ def adjusts_inputs(model: Model, objective: Objective) -> bool:
 
 
 def needed(
-    model: Model, objective: Objective, rule: UpdateRule | None, one_row: bool, in_blocks: bool
+    model: Model,
+    objective: Objective,
+    rule: UpdateRule | None,
+    one_row: bool,
+    in_blocks: bool,
+    sparse: bool,
 ) -> set[str]:
     """Return the names of the functions that a call needs."""
     names = {*ALWAYS}
+    if sparse:
+        names.add("of_sparse")
     if adjusts_inputs(model, objective):
         names.add("adjust")
     hidden = model.architecture.activations[:-1]

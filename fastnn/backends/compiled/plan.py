@@ -14,10 +14,11 @@ import numpy as np
 
 from fastnn.activations import ACTIVATIONS, Array
 from fastnn.backends import dropout
-from fastnn.backends.compiled import functions
+from fastnn.backends.compiled import functions, sparse_plan
 from fastnn.backends.compiled.functions import WITHOUT_KERNEL, is_plain
 from fastnn.backends.compiled.kernels import layout, products, update
 from fastnn.backends.compiled.machinery.thresholds import HERE
+from fastnn.backends.compiled.sparse_plan import address_of as address_of
 from fastnn.backends.contract import Examples, Objective, UpdateRule
 from fastnn.losses import GIVEN, LOSSES
 from fastnn.model.architecture import Architecture, Layer, padded
@@ -25,6 +26,7 @@ from fastnn.model.model import Model
 from fastnn.model.optimizer_state import OptimizerState
 from fastnn.model.parameters import Parameters, aligned_zeros
 from fastnn.optimizers import PLAIN, SGD, RMSprop
+from fastnn.sparse_rows import Rows, SparseRows
 
 KINDS = {
     np.dtype("f4"): layout.FLOAT32, np.dtype("f8"): layout.FLOAT64, np.dtype("u1"): layout.UINT8
@@ -47,6 +49,7 @@ class Task(NamedTuple):
     capacity: int  # the most rows of a block
     threads: int = 1
     in_place: bool = False  # whether inputs are read where they are, not gathered
+    sparse: bool = False  # whether inputs are sparse rows
     learning: bool = False  # whether there are targets
     updating: bool = False  # whether the gradient goes to a result
     to_inputs: bool = False  # whether deltas go back to the inputs
@@ -86,12 +89,13 @@ class Plan:
         operations, ends, first_change = steps_of(architecture, task, adjusting, updated)
         self.layers, self.work = workspace(
             architecture,
-            0 if task.in_place else task.capacity,
+            0 if task.in_place or task.sparse else task.capacity,
             task,
             slopes=backward or task.objective.drops,
         )
         self.layers["moves"][updated] = 1
-        names = functions.needed(model, task.objective, rule, task.one_row, task.in_blocks)
+        how = task.one_row, task.in_blocks, task.sparse
+        names = functions.needed(model, task.objective, rule, *how)
         pack = products.pack_size(dtype.itemsize) if backward else 0
         if task.updating and rule is not None and not self.plain:
             pack = max(pack, STEPPED_ROWS * max(layer.stride for layer in architecture.layers))
@@ -100,6 +104,7 @@ class Plan:
         gradient = Parameters(architecture) if gathers_gradient(task) else None
         self.result = model.vector if gradient is None else gradient.vector
         self._lists = np.empty(0, np.int32)
+        self._room = sparse_plan.Room(task.capacity * task.sparse, dtype)
         self._state: OptimizerState | None = None
         self._about: tuple[weakref.ref[Examples], Any, int, int] | None = None
         self.record = record = np.zeros(1, layout.plan_dtype(dtype))
@@ -113,7 +118,7 @@ class Plan:
             ("phase_ends", ends),
             ("work", self.work),
             ("packs", packs),
-            ("lists_of_one", room_for_lists_of_one(architecture)),
+            ("lists_of_one", np.empty(sum(architecture.sizes[:-1]) + len(self.layers), np.int32)),
             ("every", np.arange(max(architecture.sizes[:-1]), dtype=np.int32)),
             ("squares", squares),
             ("row_losses", np.zeros(task.capacity)),
@@ -124,6 +129,10 @@ class Plan:
         if model.input_scaler is not None:
             self._kept.append(np.concatenate([model.input_scaler.mean, model.input_scaler.scale]))
             record["scaler"] = address_of(self._kept[-1])
+        if task.sparse and 0 in updated:
+            for name, array in sparse_plan.own_room(architecture, rule, task.in_blocks).items():
+                record["sparse"][name] = address_of(array)
+                self._kept.append(array)
         own = [array for array in self._kept if array is not model.vector]
         self.is_small = sum(array.nbytes for array in own) <= MOST_KEPT
         loss = architecture.loss
@@ -150,10 +159,13 @@ class Plan:
         """Tell whether it is the plan for a task."""
         return self.task == task and self.scaler is model.input_scaler
 
-    def read(self, X: Array, examples: Examples | None, rows: int, batch_size: int) -> None:
+    def read(self, X: Rows, examples: Examples | None, rows: int, batch_size: int) -> None:
         """Say what to learn from, or just to predict, and how many rows are gone through."""
         record, self._about = self.record, None
-        record["inputs"] = source(X, pixels=True)
+        if isinstance(X, SparseRows):
+            self._room.read(X, record["sparse"], KINDS)
+        else:
+            record["inputs"] = source(X, pixels=True)
         if examples is None:
             record["targets"], record["row_weights"] = NO_TARGETS, 0
         else:
@@ -228,19 +240,14 @@ def sums_of_squares(layer: Layer) -> int:
     return -(-layer.fan_in // update.MEASURED_ROWS) + 1
 
 
-def room_for_lists_of_one(architecture: Architecture) -> Array:
-    """Return room for the inputs that one row takes in each layer, and their number."""
-    return np.empty(sum(layer.fan_in + 1 for layer in architecture.layers), np.int32)
-
-
-def can_read_in_place(X: Array, dtype: np.dtype) -> bool:
+def can_read_in_place(X: Any, dtype: np.dtype) -> bool:
     """Tell whether the products can read the rows where they are."""
     between_rows, size = X.strides[0], dtype.itemsize
     adjacent = X.dtype == dtype and X.strides[1] == size
     return adjacent and between_rows >= 0 and between_rows % size == 0
 
 
-def mostly_zero(X: Array) -> bool:
+def mostly_zero(X: Any) -> bool:
     """Tell from some rows whether leaving out zeros pays."""
     sample = X[:: max(1, len(X) // 16)][:16]
     return int(np.count_nonzero(sample)) < products.WORTH_LISTING * sample.size
@@ -251,27 +258,28 @@ def gathers_gradient(task: Task) -> bool:
     return task.rule is not None and (task.in_blocks or task.rule.clip_norm is not None)
 
 
-def row_bytes(architecture: Architecture, learning: bool) -> int:
+def row_bytes(architecture: Architecture, learning: bool, sparse: bool = False) -> int:
     """Return about how many bytes a row takes in the work array."""
     itemsize = architecture.dtype.itemsize
     kept = 3 if learning else 1  # outputs, slopes and deltas
     strides = sum(layer.stride for layer in architecture.layers)
-    return itemsize * (padded(architecture.sizes[0], itemsize) + kept * strides)
+    gathered = 0 if sparse else padded(architecture.sizes[0], itemsize)
+    return itemsize * (gathered + kept * strides)
 
 
-def is_large(architecture: Architecture, batch_size: int) -> bool:
+def is_large(architecture: Architecture, batch_size: int, sparse: bool = False) -> bool:
     """Tell whether batches are gone through in blocks, of which there are several."""
-    far = batch_size * row_bytes(architecture, learning=True) > FAR
-    return far and batch_size >= LEAST_BLOCKS * block_of(architecture)
+    far = batch_size * row_bytes(architecture, learning=True, sparse=sparse) > FAR
+    return far and batch_size >= LEAST_BLOCKS * block_of(architecture, sparse=sparse)
 
 
-def block_of(architecture: Architecture, threads: int = 1) -> int:
+def block_of(architecture: Architecture, threads: int = 1, sparse: bool = False) -> int:
     """Return how many rows of a large batch are gone through at a time.
 
     Enough that adding to the gradient of all parameters does not take long beside it.
     """
     gradient = architecture.dtype.itemsize * architecture.vector_size
-    near = max(NEAR, 2 * gradient) // row_bytes(architecture, learning=True)
+    near = max(NEAR, 2 * gradient) // row_bytes(architecture, learning=True, sparse=sparse)
     group = products.GRADIENT_ROWS  # whose multiples leave the bits of sums as they are
     return threads * max(1, near // group) * group
 
@@ -297,12 +305,16 @@ def steps_of(
     splits = [layout.UNITS if split else layout.ROWS for split in wide]
     depth = len(splits)
     inputs = layout.EVERYTHING if wide[0] else layout.ROWS
-    operations = [] if task.in_place else [(layout.GATHERING, 0, inputs)]
-    if adjusting:
-        operations += [(layout.ADJUSTING, 0, inputs)]
-    if not task.learning:
-        operations += [(layout.CHECKING, 0, inputs)]
-    operations += [(layout.FORWARD, l, splits[l]) for l in range(depth)]
+    if task.sparse:
+        operations = sparse_plan.forward(rule, task.in_blocks, task.learning, updated, splits[0])
+    else:
+        operations = [] if task.in_place else [(layout.GATHERING, 0, inputs)]
+        if adjusting:
+            operations += [(layout.ADJUSTING, 0, inputs)]
+        if not task.learning:
+            operations += [(layout.CHECKING, 0, inputs)]
+        operations += [(layout.FORWARD, 0, splits[0])]
+    operations += [(layout.FORWARD, l, splits[l]) for l in range(1, depth)]
     operations += [(layout.FINISHING, depth - 1, layout.ROWS)]
     lowest = -1 if task.to_inputs else min(updated, default=depth)
     operations += [(layout.BACKWARD, l, splits[l]) for l in range(depth - 1, lowest, -1)]
@@ -318,10 +330,15 @@ def steps_of(
     gathering = gathers_gradient(task)
     stepping = rule is not None and not is_plain(rule) and not gathering
     updating = layout.STEPPING if stepping else layout.UPDATING
-    operations += [(updating, l, splits[l]) for l in updated]
+    if task.sparse and 0 in updated:
+        for operation in sparse_plan.update(rule, task.in_blocks):
+            operations.append(operation)
+            ends.append(len(operations))
+        ends.pop()  # the last one goes with those of the other layers
+    operations += [(updating, l, splits[l]) for l in updated if l > 0 or not task.sparse]
     ends.append(len(operations))
     if gathering:
-        first_change += 1
+        first_change = len(ends)
     if rule is not None and rule.clip_norm is not None:
         operations += [(layout.MEASURING, l, layout.ROWS) for l in updated]
         ends.append(len(operations))
@@ -368,12 +385,6 @@ def workspace(
             layers["slopes"][l] = size
             size += block
     return layers, aligned_zeros(size, architecture.dtype)
-
-
-def address_of(array: Array) -> int:
-    """Return where the numbers of an array are."""
-    address: int = array.__array_interface__["data"][0]
-    return address
 
 
 def source(rows: Array, pixels: bool = False) -> tuple[int, int, int, int]:

@@ -18,6 +18,7 @@ from fastnn.backends.compiled.kernels.layout import (
     BACKWARD,
     BATCH,
     CHECKING,
+    DECAYING_SPARSE,
     FINISHING,
     FORWARD,
     GATHERING,
@@ -25,6 +26,7 @@ from fastnn.backends.compiled.kernels.layout import (
     MEASURING,
     MOVING,
     ROWS,
+    SCALING_SPARSE,
     STEPPING,
     UNITS,
     UPDATING,
@@ -38,6 +40,7 @@ from fastnn.backends.compiled.kernels.layout import (
 )
 from fastnn.backends.compiled.kernels.one_row import call_one_row
 from fastnn.backends.compiled.kernels.outputs import call_finish
+from fastnn.backends.compiled.kernels.sparse import call_of_sparse
 from fastnn.backends.compiled.kernels.update import (
     MEASURED_ROWS,
     call_limit,
@@ -65,7 +68,7 @@ def _bound(total, group, thread, threads):
 def _share(plan, operation, batch):
     """Return a thread's part of an operation."""
     layer, what = layers_of(plan)[operation.layer], operation.what
-    rows = layer.fan_in if UPDATING <= what <= LIMITING else batch.count
+    rows = layer.fan_in if what >= SCALING_SPARSE else batch.count
     units = layer.fan_in if what == BACKWARD else layer.fan_out
     start, stop, left, right = int64(0), rows, int64(0), units
     thread, threads = batch.thread, plan.threads
@@ -105,7 +108,7 @@ def phase(plan, begin, end, batch):
             call_finish(plan.functions.finish, (plan, batch, share))
         elif what == BACKWARD:
             backward(plan, l, batch, share)
-        elif UPDATING <= what <= STEPPING:
+        elif what in (UPDATING, STEPPING):
             update(plan, l, batch, share, what == STEPPING)
         elif what == ADJUSTING:
             call_adjust(plan.functions.adjust, (plan, batch, share))
@@ -113,8 +116,10 @@ def phase(plan, begin, end, batch):
             call_measure(plan.functions.measure, (plan, l, batch, share))
         elif what == MOVING:
             call_move_layer(plan.functions.move_layer, (plan, l, batch, share))
-        else:
+        elif what == LIMITING:
             call_limit(plan.functions.limit, (plan, l, batch, share))
+        else:
+            call_of_sparse(plan.functions.of_sparse, (plan, what, batch, share))
     if plan.threads > 1:
         restore_denormals(before)
 
@@ -146,6 +151,8 @@ def run(plans, order, keys, step_numbers, losses, out):
     plan.keys, plan.outputs = keys.ctypes.data, out.ctypes.data if len(out) > 0 else 0
     row_losses, phase_ends = reals(plan.row_losses, 1), integers(plan.phase_ends, plan.phases)
     before, bias_beta = flush_denormals(), plan.bias_beta
+    if plan.sparse.decayed != 0:
+        plan.sparse.step_numbers = step_numbers.ctypes.data
     taken = len(losses)
     for step in range(len(losses)):
         first = step * plan.batch_size
@@ -192,6 +199,10 @@ def run(plans, order, keys, step_numbers, losses, out):
         plan.bias_beta = bias_beta
         if taken == step:
             break
+    if plan.sparse.decayed != 0:  # rows of weights that no batch has touched wait for their decay
+        batch = Batch(taken * plan.batch_size, int64(0), int64(0))
+        whole = Share(int64(0), layers_of(plan)[0].fan_in, int64(0), int64(0))
+        call_of_sparse(plan.functions.of_sparse, (plan, int64(DECAYING_SPARSE), batch, whole))
     restore_denormals(before)
     return taken
 

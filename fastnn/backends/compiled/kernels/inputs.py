@@ -53,13 +53,13 @@ def gather(source, row, target, columns):
     step, kind = source.column_bytes, source.kind
     one = target.dtype.type(1)
     if kind == FLOAT32:
-        _copy(address, step, 4, np.float32(0), target, columns, one)
+        copy_converted(address, step, 4, np.float32(0), target, columns, one)
     elif kind == FLOAT64:
-        _copy(address, step, 8, np.float64(0), target, columns, one)
+        copy_converted(address, step, 8, np.float64(0), target, columns, one)
     elif kind == UINT8:
-        _copy(address, step, 1, np.uint8(0), target, columns, one)
+        copy_converted(address, step, 1, np.uint8(0), target, columns, one)
     elif kind == UINT8_PIXELS:
-        _copy(address, step, 1, np.uint8(0), target, columns, one / target.dtype.type(255))
+        copy_converted(address, step, 1, np.uint8(0), target, columns, one / target.dtype.type(255))
     else:
         for j in range(columns):
             target[j] = 0
@@ -70,7 +70,8 @@ call_gather = gather.call
 
 
 @serial
-def _copy(address, step, adjacent, like, target, columns, scale):
+def copy_converted(address, step, adjacent, like, target, columns, scale):
+    """Copy numbers of another's type, so many bytes apart, times a scale."""
     if step == adjacent:
         values = carray(pointer_to(address, like), columns)
         for j in range(columns):
@@ -180,12 +181,17 @@ def leave_out(row, key, unit, below):
     least = np.uint32(below)
     start = np.uint32(key + np.uint32(unit) * np.uint32(GOLDEN_32))
     for j in range(len(row)):
-        x = np.uint32(start + np.uint32(j) * np.uint32(GOLDEN_32))
-        x = np.uint32(x ^ (x >> np.uint32(16))) * np.uint32(0x85EBCA6B)
-        x = np.uint32(x)
-        x = np.uint32(np.uint32(x ^ (x >> np.uint32(13))) * np.uint32(0xC2B2AE35))
-        x = np.uint32(x ^ (x >> np.uint32(16)))
+        x = hashed(np.uint32(start + np.uint32(j) * np.uint32(GOLDEN_32)))
         row[j] = row[j] * scale if x >= least else zero
+
+
+@serial
+def hashed(x):
+    """Return the hash of a uint32 that decides what is left out."""
+    x = np.uint32(x ^ (x >> np.uint32(16))) * np.uint32(0x85EBCA6B)
+    x = np.uint32(x)
+    x = np.uint32(np.uint32(x ^ (x >> np.uint32(13))) * np.uint32(0xC2B2AE35))
+    return np.uint32(x ^ (x >> np.uint32(16)))
 
 
 @serial

@@ -51,6 +51,28 @@ PLACES = ("inputs", "outputs", "deltas", "slopes")  # the offsets in the work ar
 SOURCE = _record(*_integers("address", "kind", "row_bytes", "column_bytes"))
 FLOAT32, FLOAT64, UINT8, UINT8_PIXELS, LABELS, NONE = range(6)
 
+# Rows of which some numbers are stored, and room for those of a batch: where they are.
+SPARSE = _record(
+    *_integers(
+        "data",
+        "kind",
+        "indices",
+        "indptr",
+        # Of a batch, row by row: where each row begins, and the columns and values of its numbers.
+        "begins",
+        "columns",
+        "values",
+        # The gradient of the weights, zeros between steps, and a mark for each row that has some; 0
+        # where it goes to the result.
+        "gradient",
+        "marks",
+        # Steps of this call whose decay each row of weights has, and the numbers of all steps; 0
+        # where no decay waits.
+        "decayed",
+        "step_numbers",
+    )
+)
+
 # What a step does, in this order: an operation, the layer, how it is split over the threads.
 OPERATION = _record(*_integers("what", "layer", "split"))
 (
@@ -59,16 +81,25 @@ OPERATION = _record(*_integers("what", "layer", "split"))
     FORWARD,
     FINISHING,  # outputs, losses and their deltas
     BACKWARD,
+    ADJUSTING,  # after gathering: standardises inputs, and leaves some out
+    # Of a first layer with sparse inputs, see `sparse`; then those of all layers.
+    GATHERING_SPARSE,
+    CHECKING_SPARSE,
+    DECAYING_SPARSE,  # by the factors of the steps so far
+    FORWARD_SPARSE,
+    ADDING_SPARSE,  # the gradient to the rows of weights that the batch touches, or to its own room
+    SCALING_SPARSE,  # the result
+    STEPPING_SPARSE,
     UPDATING,  # adds the gradient to the result, which may be the parameters themselves
     STEPPING,  # computes the gradient part by part, and moves the parameters by each
     MEASURING,  # sums the squares of the gradient in the result
     MOVING,  # moves the parameters by the gradient in the result
     LIMITING,  # of the norms of units
-    ADJUSTING,  # after gathering: standardises inputs, and leaves some out
-) = range(11)
+) = range(18)
 # Each thread takes a share of the rows (when updating those of the weights, else of the batch), or
-# of the units (going backward those below, else the layer's), or everything for itself.
-ROWS, UNITS, EVERYTHING = range(3)
+# of the units (going backward those below, else the layer's), or everything for itself, or of the
+# columns.
+ROWS, UNITS, EVERYTHING, COLUMNS = range(4)
 
 # The addresses of the compiled functions that kernels call; 0 where one is not needed.
 FUNCTIONS = _record(
@@ -96,6 +127,7 @@ FUNCTIONS = _record(
         "move_layer",
         "measure",
         "limit",
+        "of_sparse",
     )
 )
 
@@ -141,6 +173,7 @@ def plan_dtype(number: np.dtype) -> np.dtype:
         # What to learn from, and how it is gone through.
         ("inputs", SOURCE),
         ("targets", SOURCE),
+        ("sparse", SPARSE),
         *_integers("row_weights", "in_place", "takes_one_row", "batch_size", "block_size"),
         *_integers("order", "shuffled", "rows", "keys", "outputs"),
         *[(name, number) for name in NUMBERS],

@@ -94,18 +94,27 @@ def update(plan, l, batch, share, stepping):
         if stepping:
             arguments = (plan, offset, gradient, stride, end - begin, columns, one, True, False)
             call_move(plan.functions.move, arguments)
-    if share.stop == layer.fan_in:  # the biases are the weights of an input that is always 1
-        offset = layer.biases + left
-        gradient = Matrix(
-            pack if stepping else plan.result + itemsize * offset, gradient_stride, int64(1)
-        )
-        ones = Matrix(plan.one, int64(0), int64(0))
-        shape = Shape(int64(1), columns, batch.count)
-        arguments = (ones, deltas, gradient, shape, scaled(plan.alpha, plan.bias_beta), 0)
-        call_product(plan.functions.product, arguments)
-        if stepping:
-            arguments = (plan, offset, gradient, stride, 1, columns, one, False, False)
-            call_move(plan.functions.move, arguments)
+    if share.stop == layer.fan_in:
+        update_biases(plan, l, batch, left, columns, stepping)
+
+
+@serial
+def update_biases(plan, l, batch, left, columns, stepping):
+    """Update biases of a layer: the weights of an input that is always 1."""
+    itemsize = itemsize_of(plan.alpha)
+    layer = layers_of(plan)[l]
+    stride, offset = layer.stride, layer.biases + left
+    deltas = Matrix(plan.work + itemsize * (layer.deltas + left), stride, int64(1))
+    pack = plan.packs + itemsize * batch.thread * plan.pack_size
+    gradient = Matrix(pack if stepping else plan.result + itemsize * offset, stride, int64(1))
+    ones = Matrix(plan.one, int64(0), int64(0))
+    shape = Shape(int64(1), columns, batch.count)
+    arguments = (ones, deltas, gradient, shape, scaled(plan.alpha, plan.bias_beta), 0)
+    call_product(plan.functions.product, arguments)
+    if stepping:
+        one = type(plan.alpha)(1)
+        arguments = (plan, offset, gradient, stride, 1, columns, one, False, False)
+        call_move(plan.functions.move, arguments)
 
 
 @serial

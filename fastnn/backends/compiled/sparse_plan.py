@@ -1,0 +1,115 @@
+"""What plans of sparse inputs have of their own: operations of the first layer, and room."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from fastnn.activations import Array
+from fastnn.backends.compiled.functions import is_plain
+from fastnn.backends.compiled.kernels import layout
+from fastnn.backends.contract import UpdateRule
+from fastnn.model.architecture import Architecture
+from fastnn.model.parameters import aligned_zeros
+from fastnn.sparse_rows import SparseRows
+
+Operation = tuple[int, int, int]
+
+
+def steps(rule: UpdateRule | None, in_blocks: bool) -> bool:
+    """Tell whether an optimizer moves all weights by a gradient that has room of its own."""
+    gathering = in_blocks or rule is None or rule.clip_norm is not None
+    return rule is not None and not is_plain(rule) and not gathering
+
+
+def decays_later(rule: UpdateRule | None, in_blocks: bool) -> bool:
+    """Tell whether rows of weights get the factors of a penalty only when they are needed.
+
+    This is so in plain gradient descent, unless a limit of norms needs all rows in each step.
+    """
+    plain = rule is not None and is_plain(rule) and not in_blocks and rule.max_norm is None
+    return plain and rule is not None and rule.objective.l2 > 0
+
+
+def forward(
+    rule: UpdateRule | None, in_blocks: bool, learning: bool, updated: list[int], split: int
+) -> list[Operation]:
+    """Return the operations of a first layer going forward."""
+    operations = [(layout.GATHERING_SPARSE, 0, layout.ROWS)]
+    if not learning:
+        operations += [(layout.CHECKING_SPARSE, 0, layout.ROWS)]
+    if 0 in updated and decays_later(rule, in_blocks):
+        operations += [(layout.DECAYING_SPARSE, 0, layout.COLUMNS)]
+    return [*operations, (layout.FORWARD_SPARSE, 0, split)]
+
+
+def update(rule: UpdateRule | None, in_blocks: bool) -> list[Operation]:
+    """Return the operations that update a first layer, each to begin after the one before."""
+    adding = (layout.ADDING_SPARSE, 0, layout.UNITS)
+    if steps(rule, in_blocks):
+        return [adding, (layout.STEPPING_SPARSE, 0, layout.ROWS)]
+    if decays_later(rule, in_blocks):
+        return [(layout.DECAYING_SPARSE, 0, layout.COLUMNS), adding]
+    as_it_is = rule is None or (is_plain(rule) and not in_blocks and not rule.objective.l2)
+    return [adding] if as_it_is else [(layout.SCALING_SPARSE, 0, layout.ROWS), adding]
+
+
+class Room:
+    """Room for the numbers of a batch of sparse rows, which grows as they need.
+
+    Parameters
+    ----------
+    rows : int
+        Of a batch.
+    dtype : numpy.dtype
+    """
+
+    def __init__(self, rows: int, dtype: np.dtype) -> None:
+        self.begins = np.zeros(rows + 1, np.int64)
+        self.values, self.columns = np.empty(0, dtype), np.empty(0, np.int32)
+        self._of: weakref.ref[SparseRows] | None = None
+
+    def read(self, X: SparseRows, record: Array, kinds: Mapping[Any, int]) -> None:
+        """Say where the rows are, and where there is room for those of any batch."""
+        if self._of is not None and self._of() is X:
+            return
+        self._of = weakref.ref(X)
+        lengths, rows = X.lengths, len(self.begins) - 1
+        if rows < len(lengths):
+            lengths = np.partition(lengths, -rows)[-rows:]
+        most = int(lengths.sum())
+        if most > len(self.values):
+            self.values = np.empty(most, self.values.dtype)
+            self.columns = np.empty(most, np.int32)
+        for name, array in (
+            ("data", X.data),
+            ("indices", X.indices),
+            ("indptr", X.indptr),
+            ("begins", self.begins),
+            ("values", self.values),
+            ("columns", self.columns),
+        ):
+            record[name] = address_of(array)
+        record["kind"] = kinds[X.dtype]
+
+
+def own_room(
+    architecture: Architecture, rule: UpdateRule | None, in_blocks: bool
+) -> dict[str, Array]:
+    """Return what the updates of a first layer keep from step to step, by field of the plan."""
+    first = architecture.layers[0]
+    if steps(rule, in_blocks):
+        gradient = aligned_zeros(first.fan_in * first.stride, architecture.dtype)
+        return {"gradient": gradient, "marks": np.zeros(first.fan_in, np.uint8)}
+    if decays_later(rule, in_blocks):
+        return {"decayed": np.zeros(first.fan_in, np.int32)}
+    return {}
+
+
+def address_of(array: Array) -> int:
+    """Return where the numbers of an array are."""
+    address: int = array.__array_interface__["data"][0]
+    return address
