@@ -73,11 +73,13 @@ def warmup(dtype: np.dtype) -> float:
 
 def predict(model: Model, X: Rows, out: Array) -> bool:
     """Write the outputs for all rows of X into ``out``; see `contract`."""
-    of_sparse = isinstance(X, SparseRows)
-    finite = None if of_sparse else few_rows.predict(model, X, out)
-    if finite is not None:
-        return finite
-    block = BLOCK if of_sparse else few_rows.near(model.architecture)
+    if isinstance(X, SparseRows):
+        block = BLOCK
+    else:
+        finite = few_rows.predict(model, X, out)
+        if finite is not None:
+            return finite
+        block = few_rows.near(model.architecture)
     if model.threads != 1:  # each has caches of its own, and waits for the others after a block
         block *= SHARED
     losses = np.empty(-(-len(X) // block))  # for each block NaN or 0
