@@ -40,8 +40,8 @@ class Network(Learning):
         Units of each layer, inputs first: ``[784, 128, 10]`` has one hidden layer of 128 units.
     activation : str or sequence of str
         Activation of the hidden layers, one name for all or one for each: "relu", "leaky_relu",
-        "elu", "selu", "gelu", "silu" or "swish", "softplus", "sigmoid", "tanh" or "identity". See
-        `fastnn.activations` for the formulas.
+        "elu", "selu", "gelu", "silu" or "swish", "softplus", "mish", "sigmoid", "tanh" or
+        "identity". See `fastnn.activations` for the formulas.
     output : str, optional
         Activation of the last layer: "softmax" (classes that exclude each other), "sigmoid"
         (independent probabilities: two classes, or several labels), "identity" (regression) or

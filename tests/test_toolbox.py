@@ -294,7 +294,7 @@ def test_losses_are_those_of_torch(pair, backend):
     assert net.loss_and_gradient(X, y, **smoothing)[0] == pytest.approx(want, rel=1e-12)
 
 
-TORCH_ACTIVATIONS = ("leaky_relu", "elu", "selu", "gelu", "silu", "softplus")
+TORCH_ACTIVATIONS = ("leaky_relu", "elu", "selu", "gelu", "silu", "softplus", "mish")
 
 
 @each_backend
