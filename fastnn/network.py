@@ -206,9 +206,9 @@ class Network(Learning):
             Shuffle the rows in every epoch of more than one batch.
         schedule : str, schedule or callable
             How the learning rate changes in this call: "linear" (falls to 0), "constant",
-            "exponential", "step", "inverse_scaling", "cosine", "one_cycle", "plateau", an object
-            from `fastnn.schedules`, or a function from the epochs done, such as 2.5, to a
-            factor.
+            "exponential", "step", "inverse_scaling", "cosine", "cosine_log", "one_cycle",
+            "plateau", an object from `fastnn.schedules`, or a function from the epochs done, such
+            as 2.5, to a factor.
         progress : bool, optional
             Show a progress bar. Default: only if standard error is a terminal.
         callbacks : iterable of callable
