@@ -10,7 +10,7 @@ from cases import BACKENDS, DTYPES
 
 import fastnn
 from fastnn import backends
-from fastnn.backends.compiled import plan
+from fastnn.backends.compiled import blocks, plan
 from fastnn.backends.compiled.machinery import threads
 
 BATCH = 300  # rows: two whole blocks, and one of 44
@@ -35,7 +35,7 @@ every_setting = pytest.mark.parametrize("settings", SETTINGS, ids=str)
 def use_blocks(monkeypatch, more_bytes=0):
     """Go through every batch that takes more bytes in blocks of 128 rows a thread."""
     for name, value in (("FAR", more_bytes), ("NEAR", 1), ("LEAST_BLOCKS", 0)):
-        monkeypatch.setattr(plan, name, value)
+        monkeypatch.setattr(blocks, name, value)
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_an_optimizer_takes_the_same_steps_as_in_one_piece(monkeypatch, optimize
 
 
 def test_it_does_not_matter_where_an_epoch_is_cut(monkeypatch, tmp_path):
-    each = plan.row_bytes(fastnn.Network([20, 33, 17, 5]).architecture, learning=True)
+    each = blocks.row_bytes(fastnn.Network([20, 33, 17, 5]).architecture, learning=True)
     use_blocks(monkeypatch, 200 * each)  # less than a batch, more than the last one
     whole = trained()
     cut = trained(checkpoint=tmp_path / "run.safetensors", checkpoint_every=1)

@@ -9,7 +9,7 @@ import pytest
 from cases import DTYPES
 
 import fastnn
-from fastnn.backends.compiled import few_rows
+from fastnn.backends.compiled import blocks, few_rows
 
 ROWS = 300
 SIZES = [40, 20, 7]
@@ -163,7 +163,7 @@ def test_rows_for_which_there_is_no_room_are_read_where_they_are(dtype, layout):
 @pytest.mark.parametrize("place", [0, 700, -1])
 def test_a_number_that_is_not_finite_is_found_in_any_block(place):
     net = network(threads=1)
-    X = inputs(20 * few_rows.near(net.model.architecture)).astype(np.float32)
+    X = inputs(20 * blocks.near(net.model.architecture)).astype(np.float32)
     X[place, 3] = np.inf
     with pytest.raises(ValueError, match=f"got inf in row {place % len(X)}, column 3"):
         net.predict(X)

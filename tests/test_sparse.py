@@ -15,7 +15,7 @@ from cases import BACKENDS, DTYPES
 
 import fastnn
 from fastnn import backends, predict, sparse_rows, train
-from fastnn.backends.compiled import few_rows, plan
+from fastnn.backends.compiled import blocks, few_rows
 from fastnn.backends.compiled.machinery import threads
 from fastnn.backends.contract import Examples, Objective, UpdateRule
 from fastnn.backends.dropout import NO_KEYS, multipliers, multipliers_of, row_keys
@@ -209,9 +209,9 @@ def test_many_rows_are_predicted_in_blocks(rows, backend):
 @pytest.mark.parametrize("rule", [RULES["sgd, l2"], RULES["adam"]], ids=["sgd, l2", "adam"])
 def test_large_batches_are_gone_through_in_blocks(rule, monkeypatch):
     X = matrix(1000, 40, 0.1)
-    monkeypatch.setattr(plan, "FAR", 1)
-    monkeypatch.setattr(plan, "NEAR", 1)
-    assert plan.is_large(network(X).architecture, 1000, sparse=True)
+    monkeypatch.setattr(blocks, "FAR", 1)
+    monkeypatch.setattr(blocks, "NEAR", 1)
+    assert blocks.is_large(network(X).architecture, 1000, sparse=True)
     got = stepped(network(X), sparse_rows.read(X), rule, 1000)
     want = stepped(network(X, backend="numpy"), X.toarray(), rule, 1000)
     for one, other in zip(got, want, strict=True):

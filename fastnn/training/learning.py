@@ -12,12 +12,13 @@ from fastnn.activations import Array
 from fastnn.backends.contract import Examples, UpdateRule
 from fastnn.backends.dropout import NO_KEYS
 from fastnn.checks import data as check_data
+from fastnn.checks import networks as check_network
 from fastnn.checks import values as check
 from fastnn.checks.sparse import refuse_to_standardise
 from fastnn.checks.targets import REACH
 from fastnn.checks.targets import targets as check_targets
 from fastnn.model.model import Model
-from fastnn.optimizers import Optimizer, named
+from fastnn.optimizers import Optimizer
 from fastnn.training.evaluation import DivergenceError, scale_targets
 from fastnn.training.loop import alone
 from fastnn.training.run import Trained
@@ -39,12 +40,13 @@ class Learner:
     """
 
     def __init__(self, model: Model, given: str | Optimizer) -> None:
-        self.given, self.optimizer, self.classes = given, named(given), model.classes
+        self.given, self.classes = given, model.classes
+        self.optimizer = check_network.optimizer(given, model.architecture)
         _check_scalers(model)
         self.state = model.state_for(self.optimizer)
         self.rate = math.nan
         architecture = model.architecture
-        output, outputs = architecture.output, architecture.sizes[-1]
+        output, outputs = architecture.output, architecture.target_columns
         self.places: dict[Any, int] = {}
         if output in ("softmax", "sigmoid"):
             names = range(max(2, outputs)) if model.classes is None else model.classes
@@ -120,7 +122,7 @@ def _carefully(model: Model, x: Any, y: Any, learner: Learner) -> float:
     """Take a step on one row that is not sure to be right, or refuse it."""
     row = _row(model, x)
     check_data.readable("x", row[None], model.architecture)
-    many = np.ndim(y) > 0 and (model.architecture.sizes[-1] > 1 or np.size(y) != 1)
+    many = np.ndim(y) > 0 and (model.architecture.target_columns > 1 or np.size(y) != 1)
     y = np.asarray(y)[None] if many else np.reshape(np.asarray(y), (1,))
     targets = check_targets("y", y, 1, model.architecture, model.classes)
     examples = Examples(row[None], scale_targets(model, targets))
@@ -136,7 +138,7 @@ def _row(model: Model, x: Any) -> Array:
 
 def few(model: Model, X: Any, y: Any, rate: float, optimizer: str | Optimizer) -> float:
     """Take a step on a few rows; see `fastnn.Network.learn_few`."""
-    rule = UpdateRule(optimizer=named(optimizer))
+    rule = UpdateRule(optimizer=check_network.optimizer(optimizer, model.architecture))
     rate = check.real("learning_rate", rate, above=0)
     refuse_to_standardise("X", X, model.input_scaler is not None)
     features = check_data.features("X", X, model.architecture, model.features)

@@ -16,7 +16,7 @@ from numba.core import event
 
 from fastnn.activations import Array
 from fastnn.backends import dropout
-from fastnn.backends.compiled import few_rows, functions, plan
+from fastnn.backends.compiled import blocks, few_rows, functions, plan
 from fastnn.backends.compiled.calls import NOTHING, Call, as_before, run_plan
 from fastnn.backends.compiled.kernels import one_row
 from fastnn.backends.compiled.plan import NO_PENALTY, Plan, Task
@@ -54,7 +54,7 @@ def prepare(
     start = time.perf_counter()
     dtype, objective = model.architecture.dtype, rule.objective if rule else NO_PENALTY
     one_row = not sparse and 1 in batch_sizes and functions.takes_one_row(rule)
-    in_blocks = any(plan.is_large(model.architecture, size, sparse) for size in batch_sizes)
+    in_blocks = any(blocks.is_large(model.architecture, size, sparse) for size in batch_sizes)
     needed = functions.needed(model, objective, rule, one_row, in_blocks, sparse)
     missing = functions.missing(dtype, needed)
     if missing:
@@ -79,7 +79,7 @@ def predict(model: Model, X: Rows, out: Array) -> bool:
         finite = few_rows.predict(model, X, out)
         if finite is not None:
             return finite
-        block = few_rows.near(model.architecture)
+        block = blocks.near(model.architecture)
     if model.threads != 1:  # each has caches of its own, and waits for the others after a block
         block *= SHARED
     losses = np.empty(-(-len(X) // block))  # for each block NaN or 0
@@ -102,14 +102,14 @@ def learner(
     model: Model, optimizer: Optimizer, state: OptimizerState, target: Array
 ) -> Callable[[Array, float], float]:
     """Return the function that learns from one row; see `contract`."""
-    if not isinstance(model.architecture.loss, str):
+    if callable(model.architecture.loss):
         return lambda x, rate: UNSURE
     dtype = model.architecture.dtype
     rule = UpdateRule(optimizer=optimizer)
     made = Plan(model, Task(1, learning=True, updating=True, one_row=True, rule=rule))
     made.remember(state)
     record = made.record
-    record["targets"] = plan.source(target if target.dtype == np.int64 else target[None])
+    record["targets"] = made.targets(target if target.dtype == np.int64 else target[None])
     record["rows"] = record["batch_size"] = 1
     dispatcher = functions.door(one_row.learn, dtype)
     numbers = numbers_of_a_step(optimizer)
@@ -155,18 +155,18 @@ def input_gradient(model: Model, X: Array, Y: Array, out: Array) -> None:
 
 def loss(model: Model, examples: Examples, out: Array) -> float:
     """Return the mean loss, and write the outputs into ``out``; see `contract`."""
-    count, name = len(examples.X), model.architecture.loss
+    count, own = len(examples.X), model.architecture.loss
     few = count <= few_rows.MOST_ROWS and not isinstance(examples.X, SparseRows)
-    if few and isinstance(name, str):
+    if few and not callable(own):
         value = few_rows.loss(model, examples, out)
         if value is not None:
             return value
     losses = np.empty(-(-count // BLOCK))
-    with Call(model, examples.X, BLOCK, learning=isinstance(name, str)) as call:
-        call.run(examples if isinstance(name, str) else None, losses=losses, out=out)
-    if isinstance(name, str):
+    with Call(model, examples.X, BLOCK, learning=not callable(own)) as call:
+        call.run(None if callable(own) else examples, losses=losses, out=out)
+    if not callable(own):
         return _mean(losses, count)
-    values = evaluated(name, out, _matrix(model, examples.Y))[0]
+    values = evaluated(own, out, _matrix(model, examples.Y))[0]
     return _weighted(values, examples.weights)
 
 
@@ -216,7 +216,7 @@ def train_steps(
     losses: Array,
 ) -> int:
     """Take a step a batch; see `contract`."""
-    if isinstance(model.architecture.loss, str):
+    if not callable(model.architecture.loss):
         return _steps(model, examples, order, batch_size, rates, rule, keys, state, losses)
     # A function of the user's comes between two kernels.
     given = np.empty((len(examples.X), model.architecture.sizes[-1]), model.architecture.dtype)
@@ -275,7 +275,7 @@ def _learnt(
     Of named losses the kernels learn from the targets. A function of the user's gives the gradients
     with respect to the outputs instead.
     """
-    if isinstance(model.architecture.loss, str):
+    if not callable(model.architecture.loss):
         return None, examples
     every = np.arange(len(examples.X), dtype=np.int64)
     values, slopes = _evaluated(model, examples, every, objective, keys)
@@ -287,7 +287,7 @@ def _evaluated(
 ) -> tuple[Array, Array]:
     """Return the losses of some rows and their gradients, by a function of the user's."""
     loss, dtype = model.architecture.loss, model.architecture.dtype
-    assert not isinstance(loss, str)
+    assert callable(loss)
     out = np.empty((len(rows), model.architecture.sizes[-1]), dtype)
     made = as_before(model, OUTPUTS, examples, objective, len(rows), BLOCK)
     if made is not None:

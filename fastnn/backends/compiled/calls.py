@@ -9,7 +9,7 @@ import numpy as np
 
 from fastnn.activations import Array
 from fastnn.backends import dropout
-from fastnn.backends.compiled import functions, plan
+from fastnn.backends.compiled import blocks, functions, plan
 from fastnn.backends.compiled.kernels import batches
 from fastnn.backends.compiled.machinery import threads
 from fastnn.backends.compiled.plan import Plan, Task
@@ -90,8 +90,8 @@ class Call:
         adjusting = functions.adjusts_inputs(model, made.objective)
         self.sparse = not sparse and model.input_scaler is None and plan.mostly_zero(X)
         if made.rule is not None:
-            if plan.is_large(model.architecture, batch_size, sparse):
-                block = plan.block_of(model.architecture, made.threads, sparse)
+            if blocks.is_large(model.architecture, batch_size, sparse):
+                block = blocks.block_of(model.architecture, made.threads, sparse)
                 made = made._replace(capacity=min(made.capacity, block), in_blocks=True)
             elif not sparse and 1 in (made.capacity, self.rows % batch_size):
                 made = made._replace(one_row=functions.takes_one_row(made.rule))

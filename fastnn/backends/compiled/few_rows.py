@@ -11,17 +11,14 @@ import numpy as np
 
 from fastnn.activations import Array
 from fastnn.backends import dropout
-from fastnn.backends.compiled import functions, plan
+from fastnn.backends.compiled import blocks, functions, plan
 from fastnn.backends.compiled.calls import EVERY_ROW
 from fastnn.backends.compiled.kernels import batches
-from fastnn.backends.compiled.machinery import vector_ir
 from fastnn.backends.compiled.plan import NO_PENALTY, Plan, Task
 from fastnn.backends.contract import Examples
-from fastnn.model.architecture import Architecture
 from fastnn.model.model import Model
 
 MOST_ROWS = 512  # the block of the other way, so that losses are the same means
-LEAST_ROWS = 32  # of a block, for which weights are read once
 MOST_NUMBERS = 1 << 15  # in the rows: copying more of them takes longer than all else here
 # Products with the first layer's weights from which it may pay to leave zeros out, which this does
 # not: then the rows are looked at first.
@@ -53,8 +50,8 @@ class FewRows:
 
     def __init__(self, model: Model, learning: bool) -> None:
         a = model.architecture
-        self.most = min(MOST_ROWS, near(a), MOST_NUMBERS // max(a.sizes[0], a.sizes[-1]))
-        self.block = self.most if learning else near(a)
+        self.most = min(MOST_ROWS, blocks.near(a), MOST_NUMBERS // max(a.sizes[0], a.sizes[-1]))
+        self.block = self.most if learning else blocks.near(a)
         self.alone = WORTH_ASKING // a.forward_flops
         if self.most < 1:
             return
@@ -126,12 +123,6 @@ class FewRows:
 @np.errstate(over="ignore")
 def _convert(numbers: Array, out: Array) -> None:
     out[...] = numbers
-
-
-def near(architecture: Architecture) -> int:
-    """Return how many rows a block of predictions takes."""
-    rows, group = plan.NEAR // plan.row_bytes(architecture, learning=False), vector_ir.GROUP
-    return max(LEAST_ROWS, rows // group * group)
 
 
 def predict(model: Model, X: Array, out: Array) -> bool | None:

@@ -20,7 +20,7 @@ from fastnn.backends.compiled.kernels import layout, products, update
 from fastnn.backends.compiled.machinery.thresholds import HERE
 from fastnn.backends.compiled.sparse_plan import address_of as address_of
 from fastnn.backends.contract import Examples, Objective, UpdateRule
-from fastnn.losses import GIVEN, LOSSES
+from fastnn.losses import GIVEN, LOSSES, Focal, Quantile, name_of
 from fastnn.model.architecture import Architecture, Layer, padded
 from fastnn.model.model import Model
 from fastnn.model.optimizer_state import OptimizerState
@@ -32,9 +32,6 @@ KINDS = {
     np.dtype("f4"): layout.FLOAT32, np.dtype("f8"): layout.FLOAT64, np.dtype("u1"): layout.UINT8
 }  # fmt: skip
 UNITS_WORTH_A_THREAD = HERE.units_worth_a_thread
-# Bytes of inputs and activations that stay in the second-level cache. Batches that take more than
-# the second number, and make so many blocks, are gone through in blocks.
-NEAR, FAR, LEAST_BLOCKS = 512 * 1024, 4 * 1024 * 1024, 4
 # Rows of weights that have room in the buffer in which a gradient is made part by part.
 STEPPED_ROWS = 64
 # Bytes of memory up to which a plan is kept for the next call.
@@ -94,6 +91,7 @@ class Plan:
             slopes=backward or task.objective.drops,
         )
         self.layers["moves"][updated] = 1
+        factors = (rule.optimizer if rule else SGD()).factors(len(self.layers))
         how = task.one_row, task.in_blocks, task.sparse
         names = functions.needed(model, task.objective, rule, *how)
         pack = products.pack_size(dtype.itemsize) if backward else 0
@@ -123,6 +121,7 @@ class Plan:
             ("squares", squares),
             ("row_losses", np.zeros(task.capacity)),
             ("one", np.ones(1, dtype)),
+            ("factors", np.array(factors, dtype)),
         ):
             record[name] = address_of(array)
             self._kept.append(array)
@@ -133,14 +132,19 @@ class Plan:
             for name, array in sparse_plan.own_room(architecture, rule, task.in_blocks).items():
                 record["sparse"][name] = address_of(array)
                 self._kept.append(array)
+        loss, self._repeats = architecture.loss, isinstance(architecture.loss, Quantile)
+        if isinstance(loss, Quantile):
+            self._kept.append(aligned_zeros(padded(len(loss.levels), dtype.itemsize), dtype))
+            self._kept[-1][: len(loss.levels)] = loss.levels
+            record["levels"] = address_of(self._kept[-1])
         own = [array for array in self._kept if array is not model.vector]
         self.is_small = sum(array.nbytes for array in own) <= MOST_KEPT
-        loss = architecture.loss
         for name, value in (
             ("depth", len(architecture.layers)),
             ("parameter_count", architecture.vector_size),
             ("optimizer", rule.optimizer.code if rule else PLAIN),
-            ("loss", LOSSES[loss] if isinstance(loss, str) else GIVEN),
+            ("loss", GIVEN if callable(loss) else LOSSES[name_of(loss)]),
+            ("gamma", loss.gamma if isinstance(loss, Focal) else 0),
             ("phases", len(ends)),
             ("first_change", first_change),
             ("threads", task.threads),
@@ -170,9 +174,14 @@ class Plan:
             record["targets"], record["row_weights"] = NO_TARGETS, 0
         else:
             weights = examples.weights
-            record["targets"] = source(examples.Y)
+            record["targets"] = self.targets(examples.Y)
             record["row_weights"] = 0 if weights is None else address_of(weights)
         record["rows"], record["batch_size"] = rows, batch_size
+
+    def targets(self, Y: Array) -> tuple[int, int, int, int]:
+        """Describe targets to the kernels; one column may be that of all outputs."""
+        address, kind, between_rows, between_columns = source(Y)
+        return address, kind, between_rows, 0 if self._repeats else between_columns
 
     def is_about(
         self, examples: Examples, how: UpdateRule | Objective | None, rows: int, batch_size: int
@@ -256,32 +265,6 @@ def mostly_zero(X: Any) -> bool:
 def gathers_gradient(task: Task) -> bool:
     """Tell whether a step's whole gradient is made before anything is changed."""
     return task.rule is not None and (task.in_blocks or task.rule.clip_norm is not None)
-
-
-def row_bytes(architecture: Architecture, learning: bool, sparse: bool = False) -> int:
-    """Return about how many bytes a row takes in the work array."""
-    itemsize = architecture.dtype.itemsize
-    kept = 3 if learning else 1  # outputs, slopes and deltas
-    strides = sum(layer.stride for layer in architecture.layers)
-    gathered = 0 if sparse else padded(architecture.sizes[0], itemsize)
-    return itemsize * (gathered + kept * strides)
-
-
-def is_large(architecture: Architecture, batch_size: int, sparse: bool = False) -> bool:
-    """Tell whether batches are gone through in blocks, of which there are several."""
-    far = batch_size * row_bytes(architecture, learning=True, sparse=sparse) > FAR
-    return far and batch_size >= LEAST_BLOCKS * block_of(architecture, sparse=sparse)
-
-
-def block_of(architecture: Architecture, threads: int = 1, sparse: bool = False) -> int:
-    """Return how many rows of a large batch are gone through at a time.
-
-    Enough that adding to the gradient of all parameters does not take long beside it.
-    """
-    gradient = architecture.dtype.itemsize * architecture.vector_size
-    near = max(NEAR, 2 * gradient) // row_bytes(architecture, learning=True, sparse=sparse)
-    group = products.GRADIENT_ROWS  # whose multiples leave the bits of sums as they are
-    return threads * max(1, near // group) * group
 
 
 def by_units(layer: Layer, rows: int, threads: int) -> bool:

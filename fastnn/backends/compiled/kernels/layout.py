@@ -116,6 +116,8 @@ FUNCTIONS = _record(
         "squash",
         "binary",
         "poisson",
+        "pinball",
+        "focal",
         "activate",
         "adjust",
         "narrow_product",
@@ -153,6 +155,7 @@ NUMBERS = (
     "first_memory",  # of the first slot: momentum, or Adam's beta1
     "second_memory",
     "epsilon",
+    "gamma",  # of the focal loss
     "safe",  # norms of a row's gradient below this keep all finite; 0 where that is not asked
     "seen",  # the largest of these norms so far
 )
@@ -168,6 +171,8 @@ def plan_dtype(number: np.dtype) -> np.dtype:
         *_integers("operations", "phase_ends", "phases", "first_change", "threads"),
         *_integers("work", "work_size", "packs", "pack_size", "scaler"),
         *_integers("lists", "lists_size", "squares", "square_count", "row_losses", "one"),
+        # Levels of quantiles; factors of the learning rate, for all weights and then all biases.
+        *_integers("levels", "factors"),
         # Of a row on its own: lists of inputs, 0 .. as many as a layer has, the lowest that moves.
         *_integers("lists_of_one", "every", "lowest"),
         # What to learn from, and how it is gone through.
@@ -295,6 +300,13 @@ def parameters_at(plan, address):
 def numbers(address, count, like):
     """Return the numbers at an address, of the type of another."""
     return carray(pointer_to(address, like), count)
+
+
+@serial
+def factor_of(plan, l, of_biases):
+    """Return the factor of the learning rate for the weights of a layer, or its biases."""
+    place = l + plan.depth if of_biases else l
+    return numbers(plan.factors, 2 * plan.depth, plan.alpha)[place]
 
 
 @serial

@@ -19,6 +19,7 @@ from fastnn.backends.compiled.kernels.layout import (
     Matrix,
     Share,
     Sums,
+    factor_of,
     indices,
     layers_of,
     numbers,
@@ -166,6 +167,7 @@ def backward_one(plan):
                     terms = (plan.lists_of_one + 4 * (end + 1), int64(lists[end]))
                 offset *= itemsize
                 kept = plan.beta if summing else plan.decay
+                factor = one if summing else factor_of(plan, l, biases > 0)
                 places = (
                     plan.parameters + offset,
                     plan.first_slot + offset,
@@ -177,8 +179,8 @@ def backward_one(plan):
                 step = Step(
                     scale,
                     one if biases else kept,
-                    rate,
-                    plan.look_ahead,
+                    factor * rate,
+                    factor * plan.look_ahead,
                     plan.first_memory,
                     plan.second_memory,
                     plan.correction,

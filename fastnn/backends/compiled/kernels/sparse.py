@@ -29,6 +29,7 @@ from fastnn.backends.compiled.kernels.layout import (
     SHARE,
     STEPPING_SPARSE,
     Matrix,
+    factor_of,
     indices,
     integers,
     keys_at,
@@ -269,7 +270,8 @@ def _step(plan, batch, share):
                 marks[j] = 0
         offset, slopes = layer.weights + layer.stride * begin, Matrix(pack, width, int64(1))
         arguments = (
-            plan, offset, slopes, layer.stride, end - begin, layer.fan_out, one, True, False
+            plan, offset, slopes, layer.stride, end - begin, layer.fan_out, one,
+            factor_of(plan, int64(0), False), True, False,
         )  # fmt: skip
         call_move(plan.functions.move, arguments)
     if share.stop == layer.fan_in:
