@@ -22,7 +22,7 @@ from fastnn.backends.dropout import NO_KEYS, multipliers, multipliers_of, row_ke
 from fastnn.cli import tune
 from fastnn.model.optimizer_state import OptimizerState
 from fastnn.model.parameters import Parameters
-from fastnn.optimizers import SGD, named
+from fastnn.optimizers import SGD, Adam, named
 from fastnn.training import loop
 
 sparse = pytest.importorskip("scipy.sparse")
@@ -109,6 +109,8 @@ RULES = {
     "adam": ({}, "adam", {}),
     "adam, everything": ({"l1": 0.01, "l2": 0.1, "dropout": 0.3}, "adam", {"max_norm": 0.5}),
     "adamw, clipped": ({}, "adamw", {"clip_norm": 0.05, "clip_value": 0.01}),
+    "sgd, rates of layers": ({"l2": 0.1}, SGD(weight_factors=0.5, bias_factors=2.0), {}),
+    "adam, rates of layers": ({}, Adam(weight_factors=0.5, bias_factors=0.1), {}),
 }
 each_rule = pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 
