@@ -450,7 +450,10 @@ def test_names_of_choices_are_known_in_any_case(run, options, same_as):
     assert run(options)[1] == run(same_as)[1]
 
 
-@pytest.mark.parametrize("options", ["--label 3", "--drop 3", "--no-header", "--header"])
+@pytest.mark.parametrize(
+    "options",
+    ["--label 3", "--drop 3", "--no-header", "--header", "--decimal ,", "--encoding utf-8"],
+)
 def test_what_describes_a_file_needs_one(capsys, options):
     with pytest.raises(SystemExit):
         train.main(options.split())

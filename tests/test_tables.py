@@ -365,23 +365,6 @@ def test_told_that_there_is_no_header_names_are_refused(write):
         read_csv(write("a,b\n1,2\n"), header=False)
 
 
-# Labels that are text because of commas.
-
-
-def test_numbers_with_commas_that_become_names_of_classes_are_warned_of(reader, write):
-    text = 'a;price\n1;"58315,66"\n2;7\n3;1.372,5\n'
-    said = r"the label '58315,66' is taken for the name of a class, .* write them with a decimal"
-    with pytest.warns(UserWarning, match=said) as caught:
-        table = read_csv(write(text), "price")
-    assert len(caught) == 1
-    assert table.y.tolist() == ["58315,66", "7", "1.372,5"]
-
-
-@pytest.mark.parametrize("other", ["Rome", "01.02.2024"])
-def test_text_among_such_labels_makes_them_names_without_a_warning(reader, write, other):
-    read_csv(write(f'a;price\n1;"58315,66"\n2;{other}\n'), "price")
-
-
 # Pixels.
 
 
@@ -433,12 +416,10 @@ def test_what_is_no_pixel_is_refused(reader, write, text):
         ("1,old,3", r"line 4, column 'age': 'old'; need a number, or drop=\['age'\] to leave the"),
         ("1,0x10,3", "line 4, column 'age': '0x10'; need a number"),
         (
-            '1,"2,5",3',
-            r"line 4, column 'age': '2,5'; need a number, with a decimal point and no thousands "
+            '1,"1,23,4",3',
+            r"line 4, column 'age': '1,23,4'; need a number, with a decimal point and no thousands "
             r"separators, or drop=\['age'\] to leave",
         ),
-        ('1,"-1,234.5",3', "need a number, with a decimal point and no thousands separators"),
-        ('1,"1.234,5",3', "need a number, with a decimal point and no thousands separators"),
         ('1,"Rome, 5",3', "column 'age': 'Rome, 5'; need a number, or drop="),
         ("1,01.02.2024,3", "column 'age': '01.02.2024'; need a number, or drop="),
         (f"1,{'x' * 50},3", f"column 'age': '{'x' * 40}...'; need a number"),
@@ -517,7 +498,7 @@ def test_float64_holds_what_float32_does_not(reader, write):
         ("label\n1\n", {}, "one column, that of the labels; need features"),
         ("a,b\n1,2\n", {"dtype": "float16"}, "dtype must be one of float32, float64"),
         (b"a,b\n1,\0\n", {}, "line 2: a zero byte; need text in UTF-8"),
-        (b"a,b\n1,2\n\xe9,2\n", {}, "line 3: 0xe9, invalid continuation byte; need text in UTF-8"),
+        (b"a,b\n1,2\n\x9d,2\n", {}, "line 3: 0x9d, invalid start byte; need text in UTF-8"),
         (gzip.compress(b"a,b\n1,2\n", mtime=0)[:-9], {}, "corrupt or truncated gzip"),
     ],
 )
@@ -893,15 +874,6 @@ def test_a_spreadsheet_is_called_one(tmp_path, member, function):
 def test_an_old_spreadsheet_is_called_one(write, function):
     with pytest.raises(ValueError, match="is a file of Excel"):
         function(write(b"\xd0\xcf\x11\xe0\xa1\xb1", "table.xls"))
-
-
-@pytest.mark.parametrize("function", [load, read_csv])
-@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
-@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
-def test_text_in_utf_16_is_called_so(write, function, encoding, pack):
-    content = pack("\ufeffa,b\n1,2\n".encode(encoding))
-    with pytest.raises(ValueError, match="is text in UTF-16; need UTF-8: save it as UTF-8"):
-        function(write(content, "table.csv"))
 
 
 @pytest.mark.parametrize(

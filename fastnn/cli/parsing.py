@@ -222,6 +222,10 @@ def add_columns(group: Group) -> None:
     text = "the first line of a CSV file holds the names of the columns (default: detected)"
     group.flag("--header", text)
     group.flag("--no-header", "the first line of a CSV file is a row", dest="header")
+    text = "decimal mark of a CSV file: . or , (default: detected, column by column)"
+    group.one("--decimal", text, metavar="MARK")
+    text = "encoding of a CSV file, such as utf-8 or cp1252 (default: detected)"
+    group.one("--encoding", text, metavar="NAME")
 
 
 def add_backend(group: Group) -> None:

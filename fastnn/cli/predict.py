@@ -79,7 +79,7 @@ def _predict(given: Given) -> int:
     if known is not None:
         known = _places(name, known, classes) if classes else _numbers(name, known)
     print(f"{net!r}\n{name}: {len(rows.X):,} rows of {rows.X.shape[1]} features")
-    for note in reading.left_out(name, rows):
+    for note in reading.written(name, rows) + reading.left_out(name, rows):
         print(note)
     if known is not None:
         print_report(net, rows.X, known, classes)

@@ -21,7 +21,9 @@ MOST_CLASSES = 30  # of a confusion matrix that is printed
 WIDEST_NAME = 12
 # How `fastnn.datasets` proposes or refuses arguments that name columns.
 PROPOSED = re.compile(r"\b(label|drop)=\[?('?)(.+?)\2\]?(?= if this is| to leave| leaves)")
-NO_USE = re.compile(r"(label|header|drop) must be None, got (.*)")
+# How they propose what a file of text is.
+TOLD = re.compile(r"\b(decimal|encoding|header)='?([^' ]+)'?")
+NO_USE = re.compile(r"(label|header|drop|decimal|encoding) must be None, got (.*)")
 
 
 def column_option(name: str, value: object) -> str:
@@ -47,7 +49,14 @@ def as_options(message: str) -> str:
     message = NO_USE.sub(
         lambda found: f"{column_option(*found.groups())} does not apply to it", message
     )
+    message = TOLD.sub(_told, message)
     return PROPOSED.sub(lambda found: f"--{found[1]} {shlex.quote(found[3])}", message)
+
+
+def _told(found: re.Match[str]) -> str:
+    """Return the option for an argument that says how a file is written."""
+    name, value = found.groups()
+    return column_option(name, value) + f" {shlex.quote(value)}" * (name != "header")
 
 
 @contextmanager

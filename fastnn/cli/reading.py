@@ -17,7 +17,11 @@ from fastnn.cli.printing import column_option
 from fastnn.training.rows import stratified
 
 # What `fastnn.datasets.read_csv` proposes for a column of text.
-PROPOSAL = re.compile(r", or (label=.+? if this is the label|drop=.+? to leave the column out)")
+PROPOSAL = re.compile(
+    ", or (label=.+? if this is the label|drop=.+? to leave the column out"
+    "|header=True if .+? of the columns)"
+)
+OF_TEXT = ("header", "decimal", "encoding")  # how a file of text is written
 TEST_SHARE = 0.2
 MANY_CLASSES, FEW_ROWS = 20, 10  # beyond, and below for each, whole numbers may be no classes
 
@@ -36,7 +40,7 @@ class Dataset(NamedTuple):
     test_y: Array
     classes: tuple[int | str, ...]  # () if labels are numbers
     features: Names
-    notes: tuple[str, ...] = ()  # about columns that are left out of the test data
+    notes: tuple[str, ...] = ()  # about how numbers are written, and columns of the test data
 
     def class_of(self, text: str) -> int | str:
         """Return the class that is typed so."""
@@ -100,7 +104,7 @@ def read(given: Keywords) -> Dataset:
         raise ValueError(f"{source} has no labels to evaluate on; --predict takes such data")
     else:
         X, test_X, test_y = train.X, other.X, other.y
-    notes = () if other is None else left_out(source, other)
+    notes = written(name, train) + (() if other is None else left_out(source, other))
     if numbers:
         if test_y.dtype.kind not in "iuf":
             raise ValueError(
@@ -149,7 +153,7 @@ def tables(given: Keywords, dtype: str, columns: Names = None) -> tuple[str, dat
     """Return the name and the tables of the data that are named; by default that is MNIST."""
     if "data" in given:
         return given["data"].name, load(given["data"], given, dtype, columns)
-    for name in ("label", "header", "drop"):
+    for name in ("label", *OF_TEXT, "drop"):
         if name in given:
             raise ValueError(f"{column_option(name, given[name])} needs --data PATH")
     loaded = datasets.load_mnist()
@@ -173,10 +177,10 @@ def load(path: Path, given: Keywords, dtype: str, columns: Names = None) -> data
         return datasets.load(
             path,
             None if label is None else _column(label),
-            header=given.get("header"),
             dtype=dtype,
             columns=columns,
             drop=tuple(map(_column, drop)),
+            **_of_text(given),
         )
     except ValueError as error:
         for text in drop:
@@ -185,6 +189,16 @@ def load(path: Path, given: Keywords, dtype: str, columns: Names = None) -> data
                     f"{error}; need spaces between columns: --drop {' '.join(text.split(','))}"
                 ) from None
         raise
+
+
+def columns(given: Keywords) -> datasets.Columns:
+    """Read a file of text with columns of any kind."""
+    drop = tuple(map(_column, given.get("drop", ())))
+    return datasets.read_columns(given["data"], drop=drop, **_of_text(given))
+
+
+def _of_text(given: Keywords) -> Keywords:
+    return {name: given[name] for name in OF_TEXT if name in given}
 
 
 def unlabelled(path: Path, given: Keywords, data: Dataset) -> datasets.Table:
@@ -217,6 +231,11 @@ def shown(names: Sequence[object]) -> str:
     """Return the first names of a list."""
     more = f" and {len(names) - SHOWN} more" * (len(names) > SHOWN)
     return ", ".join(map(str, names[:SHOWN])) + more
+
+
+def written(source: Path | str, table: datasets.Table) -> tuple[str, ...]:
+    """Return what to say of numbers that are not written as in Python."""
+    return tuple(f"{source}: numbers with {note}" for note in table.notes)
 
 
 def left_out(source: Path | str, table: datasets.Table) -> tuple[str, ...]:

@@ -11,8 +11,9 @@ from fastnn import backends, datasets
 from fastnn.cli import parsing, paths, reading
 from fastnn.cli.groups import Group, Keywords, Parser, count
 from fastnn.cli.parsing import Given
-from fastnn.cli.printing import predicted, print_report, warnings_as_lines
+from fastnn.cli.printing import as_options, predicted, print_report, warnings_as_lines
 from fastnn.cli.reading import Dataset
+from fastnn.datasets.readers import CellError
 from fastnn.network import Network
 from fastnn.training import settings
 from fastnn.training.history import History, Row, format_header, format_row
@@ -185,12 +186,22 @@ def _check_settings(arguments: Keywords, net: Network, rows: int) -> None:
 
 
 def _describe(given: Given) -> None:
-    """Print a description of all rows of the data, test rows included."""
-    name, split = reading.tables(given, given["dtype"])
+    """Print a description of all rows of the data, test rows included.
+
+    A file of text with cells that are no numbers is described column by column.
+    """
+    try:
+        name, split = reading.tables(given, given["dtype"])
+    except CellError as error:
+        print(reading.columns(given))
+        print(f"\nnot ready for training: {as_options(str(error))}")
+        return
     X, y = split.train.X, split.train.y
     if split.test is not None:
         print(f"{name}: {len(X):,} training and {len(split.test.X):,} test rows, here together")
         X, y = reading.joined(split)
+    for note in reading.written(name, split.train):
+        print(note)
     print(datasets.describe(X, y, split.train.features))
 
 

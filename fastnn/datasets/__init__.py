@@ -7,10 +7,13 @@ from fastnn.datasets.description import ClassCount, Description, Statistics, des
 from fastnn.datasets.idx import read_idx
 from fastnn.datasets.loading import load
 from fastnn.datasets.mnist import Mnist, load_mnist
+from fastnn.datasets.spreadsheets import Column, Columns, read_columns
 from fastnn.datasets.submission import write_submission
 
 __all__ = [
     "ClassCount",
+    "Column",
+    "Columns",
     "Description",
     "Mnist",
     "Split",
@@ -19,6 +22,7 @@ __all__ = [
     "describe",
     "load",
     "load_mnist",
+    "read_columns",
     "read_csv",
     "read_idx",
     "read_npz",

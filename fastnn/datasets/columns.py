@@ -16,6 +16,11 @@ EXACT = 2.0**53
 MOST_COLUMNS = 1 << 18
 """A limit, because each column has a name, which takes more memory than a compressed number."""
 
+MISSING = frozenset(
+    ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "-", "--", "?")
+)
+"""Cells that stand for a missing value."""
+
 _TRUTH = {"true": 1.0, "false": 0.0}
 
 
@@ -35,6 +40,8 @@ class Table(NamedTuple):
         Name of the column or array of the labels.
     left_out : tuple of str
         Names or positions of the columns of the file that were not read.
+    notes : tuple of str
+        How numbers are written that are not as in Python, such as "decimal comma: 'price'".
     """
 
     X: Array
@@ -42,6 +49,7 @@ class Table(NamedTuple):
     features: tuple[str, ...] | None
     label: str | None
     left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class Split(NamedTuple):
@@ -62,6 +70,14 @@ def number(text: str) -> float:
     """Return the number in a cell: what `float` reads, or True or False in upper or lower case."""
     text = text.strip().lower()
     return _TRUTH[text] if text in _TRUTH else float(text)
+
+
+def truth(text: str) -> float:
+    """Return 1 for True and 0 for False, in upper or lower case; raise ValueError otherwise."""
+    text = text.strip().lower()
+    if text not in _TRUTH:
+        raise ValueError(f"{text!r} is neither true nor false")
+    return _TRUTH[text]
 
 
 def is_number(text: str) -> bool:

@@ -10,7 +10,11 @@ from typing import NamedTuple, SupportsIndex, TypeAlias
 
 import numpy as np
 
+from fastnn.checks.values import one_of
 from fastnn.datasets.columns import MOST_COLUMNS, is_number
+from fastnn.datasets.dates import is_date
+from fastnn.datasets.dialect import Dialect, is_data
+from fastnn.datasets.notation import NAMES, facts_of, is_written
 from fastnn.datasets.readers import Form
 
 _SHOWN = 8  # column names in an error
@@ -28,6 +32,8 @@ class Request(NamedTuple):
     pixels: bool | None
     columns: tuple[str, ...] | None
     drop: tuple[Column, ...]
+    decimal: str | None = None
+    encoding: str | None = None
 
 
 def checked_column(name: str, column: object) -> Column:
@@ -58,25 +64,25 @@ def checked_drop(drop: object) -> tuple[Column, ...]:
     return tuple(checked_column("drop", column) for column in drop)
 
 
-def form_of(
-    name: str,
-    records: Sequence[tuple[int, list[str]]],
-    delimiter: str,
-    size: int,
-    request: Request,
-) -> tuple[Form, str]:
+def checked_decimal(decimal: object) -> str | None:
+    """Return the decimal mark, or None."""
+    return None if decimal is None else one_of("decimal", decimal, NAMES)
+
+
+def form_of(name: str, dialect: Dialect, size: int, request: Request) -> tuple[Form, str]:
     """Return the layout of the lines, and the cell of the first label or "".
 
-    ``records`` are the first two, with their lines; ``size`` is that of the text.
+    ``size`` is that of the text.
     """
-    if not records:
+    if not dialect.records:
         raise ValueError(f"{name} holds no rows; need one")
-    (at, first), (_, second) = records[0], records[-1]
+    (at, first), *others = dialect.records
+    below = [cells for _, cells in others] or [first]
     if len(first) > MOST_COLUMNS:
         raise ValueError(f"{name}, line {at}: {len(first)} cells; need at most {MOST_COLUMNS}")
     header = request.header
     if header is None:
-        header = _is_header(first, second, request)
+        header = _is_header(first, below, request)
     if header:
         cells = [cell.strip() for cell in first]
         taken_names = set(cells)
@@ -98,11 +104,12 @@ def form_of(
     if pixels is None:
         known = [names[i] for i in taken] if header else request.columns or ()
         pixels = bool(known) and all(re.fullmatch("pixel[0-9]+", each) for each in known)
+    names += tuple(str(len(names) + i) for i in range(dialect.padding))
     used = {*taken, place}
     unread = tuple(i for i in range(len(names)) if i not in used)
     form = Form(
         name=name,
-        delimiter=delimiter,
+        delimiter=dialect.delimiter,
         columns=names,
         taken=taken,
         unread=unread,
@@ -111,14 +118,15 @@ def form_of(
         label=place,
         dtype=np.dtype(np.uint8 if pixels else request.dtype),
         chosen=request.columns is not None,
+        padding=dialect.padding,
         # A number and a delimiter are two bytes.
         rows=size // (2 * len(names) - len(unread)) + 1,
     )
-    row = second if header else first
+    row = below[0] if header else first
     return form, "" if place is None else "".join(row[place : place + 1])
 
 
-def _is_header(first: list[str], second: list[str], request: Request) -> bool:
+def _is_header(first: list[str], below: list[list[str]], request: Request) -> bool:
     """Whether the first row is a header, by the rule of `read_csv`."""
     label, cells = request.label, [cell.strip() for cell in first]
     if isinstance(label, str) or any(isinstance(column, str) for column in request.drop):
@@ -127,12 +135,34 @@ def _is_header(first: list[str], second: list[str], request: Request) -> bool:
         return True
     if (label is None and "label" in cells) or _counts(cells):
         return True
-    others = list(first)
+    others = dict(enumerate(first))
     if label is not None and -len(first) <= (place := operator.index(label)) < len(first):
-        above, below = others.pop(place), second[place : place + 1 or None]
-        if not is_number(above) and any(map(is_number, below)):
+        place %= len(first)
+        above = others.pop(place)
+        if not _is_value(above) and any(map(_is_value, below[0][place : place + 1])):
             return True
-    return not any(map(is_number, others))
+    return not any(
+        _continues(cell, [row[i].strip() for row in below if i < len(row)])
+        for i, cell in others.items()
+    )
+
+
+def _is_value(cell: str) -> bool:
+    return is_number(cell) or is_written(cell)
+
+
+def _continues(cell: str, below: list[str]) -> bool:
+    """Whether a cell of the first line is one of a row: a number, or like those below it.
+
+    Names such as "25%" and "2024-12-31" stand above cells of another kind.
+    """
+    cell = cell.strip()
+    if is_number(cell):
+        return True
+    if is_written(cell):
+        unit = facts_of(cell).unit
+        return any(is_written(each) and facts_of(each).unit == unit for each in below)
+    return is_date(cell) and any(map(is_date, below))
 
 
 def _counts(cells: list[str]) -> bool:
@@ -159,6 +189,7 @@ def _places(
             need = ", which is needed as an input" * (argument == "columns")
             raise ValueError(
                 f"{name} has no column {column!r}{need}; its columns are {_shown(names)}"
+                f"{_question(names)}"
             )
         return [i for i, each in enumerate(names) if each == column]
 
@@ -192,6 +223,13 @@ def _places(
     return (labels[0] if labels else None), taken
 
 
+def _question(names: tuple[str, ...]) -> str:
+    """Return what to ask where names look like the cells of a row."""
+    if 2 * sum(map(is_data, names)) < len(names):
+        return ""
+    return "; is the first line a row? header=False reads it so, and columns go by position"
+
+
 def _by_name(name: str, names: tuple[str, ...], columns: tuple[str, ...]) -> tuple[int, ...]:
     """Return the positions of columns."""
     places = {each: i for i, each in enumerate(names)}
@@ -212,6 +250,11 @@ def _position(name: str, count: int, column: SupportsIndex, argument: str) -> in
     return place % count
 
 
-def _shown(names: Sequence[str]) -> str:
+def shown(names: Sequence[str]) -> str:
+    """Return the first of some names, for messages."""
     more = f" and {len(names) - _SHOWN} more" * (len(names) > _SHOWN)
-    return ", ".join(map(repr, names[:_SHOWN])) + more
+    return ", ".join(names[:_SHOWN]) + more
+
+
+def _shown(names: Sequence[str]) -> str:
+    return shown(tuple(map(repr, names)))

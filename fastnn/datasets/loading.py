@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,6 +35,8 @@ def load(
     pixels: bool | None = None,
     columns: Sequence[str] | None = None,
     drop: Sequence[str | int] = (),
+    decimal: str | None = None,
+    encoding: str | None = None,
 ) -> Split:
     """Load a data set from a file or a folder.
 
@@ -56,6 +59,8 @@ def load(
         features.
     drop : sequence of str or int
         For text, columns to leave out, as for `read_csv`.
+    decimal, encoding : str, optional
+        For text, as for `read_csv`.
 
     Returns
     -------
@@ -70,10 +75,16 @@ def load(
         As for `read_csv`.
     ValueError
         If the path is none of these, or as for the function that reads it; if ``label``,
-        ``header``, ``pixels`` or ``drop`` does not apply to it.
+        ``header``, ``pixels``, ``drop``, ``decimal`` or ``encoding`` does not apply to it.
     """
     name = repr(os.fspath(path))
-    for_text = {"header": header, "pixels": pixels, "drop": drop or None}
+    how: dict[str, Any] = {
+        "header": header,
+        "pixels": pixels,
+        "decimal": decimal,
+        "encoding": encoding,
+    }
+    for_text = {**how, "drop": drop or None}
     if os.path.isdir(path):
         _refuse(name, "a folder", label=label, **for_text)
         return _of_length(name, _mnist(path), columns)
@@ -89,11 +100,7 @@ def load(
             raise ValueError(f"{name} is an IDX file; label must be the path of one, got {label}")
         return _of_length(name, Split(idx_table(path, label, dtype=dtype)), columns)
     if Path(os.fspath(path).removesuffix(".gz")).suffix.lower() in _TEXT:
-        return Split(
-            read_csv(
-                path, label, header=header, dtype=dtype, pixels=pixels, columns=columns, drop=drop
-            )
-        )
+        return Split(read_csv(path, label, dtype=dtype, columns=columns, drop=drop, **how))
     raise ValueError(f"{name} starts with {start!r}, which is not known; need {_READABLE}")
 
 

@@ -15,12 +15,13 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TextIO, TypeAlias
 
 import numpy as np
 
-from fastnn.datasets.columns import Array, fill, is_number, number
+from fastnn.datasets.columns import MISSING, Array, fill, is_number, number, truth
+from fastnn.datasets.notation import NAMES, Notation, is_written
 
 _LARGE = 1 << 25  # bytes for which NumPy takes as long as importing pandas
 _TALL = 1 << 10  # bytes of a column for which NumPy takes as long as pandas takes to start a column
@@ -46,6 +47,8 @@ class Form(NamedTuple):
     label: int | None  # position of the label
     dtype: np.dtype[Any]  # of the features
     chosen: bool = False  # whether the features were chosen by name
+    padding: int = 0  # columns at the end that must be empty
+    notations: Mapping[int, Notation] | None = None  # of the features; of labels that are numbers
     rows: int = sys.maxsize  # upper limit
 
     @property
@@ -53,10 +56,26 @@ class Form(NamedTuple):
         """Names of the features, if there are any."""
         return tuple(self.columns[i] for i in self.taken) if self.named else None
 
+    @property
+    def width(self) -> int:
+        """Number of columns without the empty ones at the end."""
+        return len(self.columns) - self.padding
+
     def where(self, line: int, column: int) -> str:
         """Return the place of a cell, for errors."""
-        place = repr(self.columns[column]) if self.named else str(column)
-        return f"{self.name}, line {line}, column {place}"
+        return f"{self.name}, line {line}, column {self.place(column)}"
+
+    def place(self, column: int) -> str:
+        """Return the name or the position of a column, for errors."""
+        return repr(self.columns[column]) if self.named else str(column)
+
+
+class CellError(ValueError):
+    """A cell that is no number, or no label."""
+
+
+class OtherNotation(ValueError):
+    """A number that is written in another way than Python does."""
 
 
 class Labels(dict[str, int]):
@@ -167,17 +186,33 @@ def by_numpy(stream: TextIO, form: Form, labels: Labels | None) -> Iterator[Arra
 def by_cell(stream: TextIO, form: Form, labels: Labels | None) -> Iterator[Array]:
     """Read with the `csv` module; errors name the line and the column."""
     rows: list[Array] = []
-    for line, cells in records(stream, form.delimiter, form.name, before=form.header):
-        if len(cells) != len(form.columns):
-            raise ValueError(
-                f"{form.name}, line {line}: {len(cells)} cells; need {len(form.columns)}"
-            )
+    for line, cells in rows_of(stream, form):
         rows.append(_numbers(cells, line, form, labels))
         if len(rows) == _rows(form):
             yield np.stack(rows)
             rows.clear()
     if rows:
         yield np.stack(rows)
+
+
+def rows_of(stream: TextIO, form: Form) -> Iterator[tuple[int, list[str]]]:
+    """Yield the line and the cells of each row; refuse those of another length.
+
+    A line of another length that begins with # is a comment.
+    """
+    for line, cells in records(stream, form.delimiter, form.name, before=form.header):
+        more = len(cells) - form.width
+        if not 0 <= more <= form.padding:
+            if cells[0].lstrip().startswith("#"):
+                continue
+            raise ValueError(f"{form.name}, line {line}: {len(cells)} cells; need {form.width}")
+        for text in cells[form.width :]:
+            if text.strip():
+                raise ValueError(
+                    f"{form.name}, line {line}: {text.strip()!r} in a column without a name, which "
+                    "is empty in the lines above; need a name in the header, or an empty cell"
+                )
+        yield line, cells + [""] * (form.padding - more)
 
 
 def records(
@@ -191,7 +226,7 @@ def records(
     line = before + 1
     try:
         for cells in reader:
-            if len(cells) > 1 or (cells and cells[0].strip()):
+            if any(map(str.strip, cells)):
                 yield line, cells
             line = before + 1 + reader.line_num
     except csv.Error as error:
@@ -203,13 +238,20 @@ def _numbers(cells: list[str], line: int, form: Form, labels: Labels | None) -> 
         try:
             cells[form.label] = str(labels.place(cells[form.label]))
         except ValueError as error:
-            raise ValueError(f"{form.where(line, form.label)}: {error}") from None
+            raise CellError(f"{form.where(line, form.label)}: {error}") from None
     for column in form.unread:
         cells[column] = "0"
-    try:
-        values = np.array(list(map(float, cells)))
-    except ValueError:
-        values = np.array([_number(cells, i, line, form) for i in range(len(cells))])
+    if form.notations is None:
+        try:
+            values = np.array(list(map(float, cells)))
+        except ValueError:
+            values = np.array([_number(cells, i, line, form) for i in range(len(cells))])
+    else:
+        values = np.zeros(len(cells))
+        for i in form.taken:
+            values[i] = _number(cells, i, line, form)
+        if form.label is not None:
+            values[form.label] = float(cells[form.label])
     unfit = ~fill(np.empty(len(values), form.dtype), values)
     if form.label is not None:
         unfit[form.label] = False
@@ -217,27 +259,46 @@ def _numbers(cells: list[str], line: int, form: Form, labels: Labels | None) -> 
         column = int(unfit.argmax())
         need = "a whole number from 0 to 255" if form.dtype == np.uint8 else "a finite number"
         need += " in float32" * (form.dtype == np.float32)
-        raise ValueError(f"{form.where(line, column)}: {cells[column].strip()!r}; need {need}")
+        raise CellError(f"{form.where(line, column)}: {cells[column].strip()!r}; need {need}")
     return values
 
 
 def _number(cells: list[str], column: int, line: int, form: Form) -> float:
     text = cells[column].strip()
-    if is_number(text):
-        return number(text)
+    notation = None if form.notations is None else form.notations[column]
+    try:
+        return number(text) if notation is None else notation.number(text)
+    except ValueError:
+        pass
+    if notation is None and is_written(text):
+        raise OtherNotation(f"{form.where(line, column)}: {text!r}")
+    try:
+        return truth(text)
+    except ValueError:
+        raise CellError(_refusal(text, column, line, form, notation)) from None
+
+
+def _refusal(text: str, column: int, line: int, form: Form, notation: Notation | None) -> str:
+    """Return what is wrong with a cell that is no number, and what to do."""
     shown = repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "...") if text else "empty"
     place = form.columns[column] if form.named else column
-    if text in _MISSING:
+    if text in MISSING:
         hint = ": fill the cell" + f", or drop=[{place!r}] leaves the column out" * (
             not form.chosen
         )
     else:
-        hint = f", {NOTATION}" if has_commas(text) else ""
+        hint = ""
+        if notation is not None and is_written(text):
+            hint = f" with a {NAMES[notation.decimal]} and {notation.unit or 'no unit'}"
+        elif has_commas(text):
+            hint = f", {NOTATION}"
         if not form.chosen:
             if form.label is None:
                 hint += f", or label={place!r} if this is the label"
             hint += f", or drop=[{place!r}] to leave the column out"
-    raise ValueError(f"{form.where(line, column)}: {shown}; need a number{hint}")
+        if not form.named and line == form.header + 1:
+            hint += f", or header=True if line {line} holds the names of the columns"
+    return f"{form.where(line, column)}: {shown}; need a number{hint}"
 
 
 def has_commas(text: str) -> bool:
@@ -259,6 +320,7 @@ def _refuse_unread(form: Form) -> None:
 
 def _converters(form: Form, labels: Labels | None) -> dict[int, Callable[[str], int]] | None:
     found: dict[int, Callable[[str], int]] = dict.fromkeys(form.unread, _zero)
+    found |= dict.fromkeys(range(form.width, len(form.columns)), _nothing)
     if labels is not None and form.label is not None:
         found[form.label] = labels.place
     return found or None
@@ -268,6 +330,13 @@ def _zero(text: str) -> int:
     """Return 0 for a cell that is not read; leave quotes and line breaks to `by_cell`."""
     if any(sign in text for sign in '"\r\n'):
         raise ValueError("quotes or a line break in a column that is not read")
+    return 0
+
+
+def _nothing(text: str) -> int:
+    """Return 0 for an empty cell; leave others to `by_cell`."""
+    if text.strip():
+        raise ValueError("a cell in an empty column")
     return 0
 
 

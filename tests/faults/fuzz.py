@@ -101,6 +101,7 @@ def read_csv(path: Path, choice: random.Random) -> None:
             results.append(named(path, lambda: datasets.read_csv(path, **options)))
     finally:
         delimited.fast_reader = chosen
+    named(path, lambda: datasets.read_columns(path, header=options["header"]))
     first, *others = [
         repr(result) if isinstance(result, str) else bits(result) for result in results
     ]
@@ -231,6 +232,9 @@ CSV_FILES = [
     b'1;2;"a b"\r\n-3e5;True;"c"\r\n\r\n1e-310;4;NA\r\n',
     b"\xef\xbb\xbfx\ty\n1\t2\n\n3\t4\n",
     b"1,2,3\n4,5,6",
+    b"# comment\nx;y;label\n1.234,5;2 %;1,5\n-3,5;4 %;7\n",
+    "x\ty\n1 234,5\t31.12.2024\n0,5\t1.1.2025\n".encode("utf-16"),
+    "Größen\n\nx;y;kind;\n1.234;2,5;ä;\n3.456;7;ß;\n".encode("cp1252"),
 ]
 
 
