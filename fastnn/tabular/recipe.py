@@ -1,0 +1,158 @@
+"""The recipe: how a network for tables is built and trained.
+
+It is RealMLP-TD-S (Holzmueller, Grinsztajn and Steinwart, 2024, "Better by default: strong
+pre-tuned MLPs and boosted trees on tabular data").
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from fastnn.activations import Array
+from fastnn.network import Network
+from fastnn.optimizers import Adam
+from fastnn.training.history import History, Row
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings of a network for tables and of its training.
+
+    Attributes
+    ----------
+    output : str
+    activation : str
+        Of the hidden layers.
+    learning_rate : float
+    metric : str
+        The column of the history that chooses the epoch.
+    higher : bool
+        Whether a higher value of it is better.
+    hidden : tuple of int
+        Units of the hidden layers.
+    epochs, batch_size : int
+    validation : float
+        Share of the rows that choose the epoch.
+    label_smoothing : float
+    beta2 : float
+        Of Adam.
+    """
+
+    output: str
+    activation: str
+    learning_rate: float
+    metric: str
+    higher: bool
+    label_smoothing: float = 0.0
+    hidden: tuple[int, ...] = (256, 256, 256)
+    epochs: int = 256
+    batch_size: int = 256
+    validation: float = 0.2
+    beta2: float = 0.95
+
+
+CLASSES = Recipe("softmax", "selu", 0.04, "validation_accuracy", True, 0.1)
+NUMBERS = Recipe("identity", "selu", 0.07, "validation_loss", False)
+
+
+def changed(recipe: Recipe, **settings: Any) -> Recipe:
+    """Return a recipe with other settings, where they are not None."""
+    return replace(recipe, **{name: value for name, value in settings.items() if value is not None})
+
+
+def network(
+    recipe: Recipe, inputs: int, outputs: int, seed: int, backend: str, threads: int | None
+) -> Network:
+    """Return a network whose weights, and biases of hidden layers, are random numbers.
+
+    Weights have the variance ``1 / fan_in`` (LeCun et al., 1998), biases 1; the last layer is 0.
+    """
+    net = Network(
+        [inputs, *recipe.hidden, outputs],
+        recipe.activation,
+        recipe.output,
+        init=_lecun,
+        seed=seed,
+        backend=backend,
+        threads=threads,
+        standardize_targets=recipe.output == "identity",
+    )
+    rng = np.random.default_rng([seed, 4])
+    for biases in net.biases[:-1]:
+        biases[...] = rng.normal(size=biases.shape)
+    net.weights[-1][...] = 0
+    return net
+
+
+def train(
+    recipe: Recipe,
+    net: Network,
+    rows: tuple[Array, Array],
+    held_out: tuple[Array, Array],
+    callbacks: Sequence[Any] = (),
+) -> History:
+    """Train a network, and keep the parameters of the last of the best epochs.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    net : Network
+    rows, held_out : tuple of ndarray
+        Inputs and targets, of rows to train on and of those that choose the epoch.
+    callbacks : sequence of callable
+        As for `Network.train`.
+
+    Raises
+    ------
+    DivergenceError
+        As for `Network.train`.
+    """
+    best = Best(net, recipe)
+    history = net.train(
+        *rows,
+        recipe.epochs,
+        recipe.batch_size,
+        recipe.learning_rate / math.sqrt(recipe.hidden[0]),
+        validation=held_out,
+        schedule=lambda t: _coslog4(t / recipe.epochs),
+        progress=False,
+        callbacks=[best, *callbacks],
+        optimizer=Adam(beta2=recipe.beta2),
+        label_smoothing=recipe.label_smoothing,
+    )
+    best.restore()
+    return history
+
+
+class Best:
+    """A callback that keeps the parameters of the last of the best epochs."""
+
+    def __init__(self, net: Network, recipe: Recipe) -> None:
+        self.net, self.metric = net, recipe.metric
+        self.sign = 1 if recipe.higher else -1
+        self.value, self.epoch = -math.inf, 0
+        self.parameters = net.parameters.copy()
+
+    def __call__(self, row: Row) -> None:
+        """See an epoch."""
+        value = self.sign * row[self.metric]
+        if value >= self.value:
+            self.value, self.epoch = value, int(row["epoch"])
+            self.parameters[:] = self.net.parameters
+
+    def restore(self) -> None:
+        """Give the network the parameters of the best epoch."""
+        self.net.parameters[:] = self.parameters
+
+
+def _coslog4(done: float) -> float:
+    return 0.5 - 0.5 * math.cos(2 * math.pi * math.log2(1 + 15 * done))
+
+
+def _lecun(rng: np.random.Generator, fan_in: int, fan_out: int) -> Array:
+    return rng.normal(0.0, 1 / math.sqrt(fan_in), (fan_in, fan_out))
