@@ -21,7 +21,7 @@ from fastnn.tabular import predictor as predictors
 from fastnn.tabular import recipe as recipes
 from fastnn.tabular.predictor import Predictor
 from fastnn.tabular.recipe import Recipe
-from fastnn.tabular.tables import columns_of, is_missing
+from fastnn.tabular.tables import columns_of, is_frame, is_missing
 from fastnn.training.history import History, Row, format_row
 
 Self = TypeVar("Self", bound="Tabular")
@@ -98,7 +98,7 @@ class Tabular(BaseEstimator):
             if fitting:
                 self._set_names(X.names)
             return X
-        if hasattr(X, "columns") or hasattr(X, "column_names"):
+        if is_frame(X):
             table = columns_of(X)  # which names what is wrong with a table
             validate_data(self, X, reset=fitting, skip_check_array=True)
             if not table.rows or not len(table):
@@ -127,9 +127,9 @@ class Tabular(BaseEstimator):
         """Return the names of the columns that are named as categories."""
         found = []
         for each in self.categorical_features or ():
-            by_place = isinstance(each, int | np.integer) and not isinstance(each, bool)
-            if by_place and -len(table) <= each < len(table):
-                found.append(table.names[each])
+            position = isinstance(each, int | np.integer) and not isinstance(each, bool)
+            if position and -len(table) <= int(each) < len(table):
+                found.append(table.names[int(each)])
             elif isinstance(each, str) and each in table.names:
                 found.append(each)
             else:

@@ -148,7 +148,7 @@ class Numbers:
             need = "dates" if self.is_date else "numbers"
             row = int((~gaps).argmax())
             raise ValueError(
-                f"X, column {self.name!r}, holds {column.values[row]!s} in row {row}; need {need}, "
+                f"X, column {self.name!r}, holds {str(column.values[row])!r} in row {row}; need {need}, "
                 "as in fit"
             )
         out = np.zeros((len(gaps), len(self.names)))
@@ -157,13 +157,13 @@ class Numbers:
             if dates:
                 beyond = (values["seconds"] < self.low) | (values["seconds"] > self.high)
                 if count := int((beyond & ~gaps).sum()):
-                    note = f"{self.name!r}: {count:,} dates before or after all of those in fit"
+                    note = f"{self.name!r}: dates before or after all in fit in {_rows(count)}"
             for i, (part, scale) in enumerate(zip(self.parts, self.scales, strict=True)):
                 out[:, i] = scale.apply(np.where(gaps, scale.center, values[part]))
         if self.gaps:
             out[:, -1] = gaps
         elif gaps.any() and not note:
-            note = f"{self.name!r}: {int(gaps.sum()):,} missing, taken for the median"
+            note = f"{self.name!r}: missing, taken for the median, in {_rows(int(gaps.sum()))}"
         return out, note
 
 
@@ -239,7 +239,7 @@ class Levels:
             return out, ""
         shown = ", ".join(repr(text) if text else "missing" for text in list(others)[:SHOWN])
         more = ", ..." * (len(others) > SHOWN)
-        return out, f"{self.name!r}: {shown}{more} in {sum(others.values()):,} rows"
+        return out, f"{self.name!r}: {shown}{more} in {_rows(sum(others.values()))}"
 
 
 Encoder = Dropped | Numbers | Levels
@@ -326,6 +326,10 @@ def of_plain(found: Any) -> Encoder:
         raise ValueError(f"column {name!r}: need a scale for each part, and whether there are gaps")
     low, high = (check.real(end, found[end]) for end in ("low", "high"))
     return Numbers(name, parts, scales, found["gaps"], low, high)
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{'s' * (count != 1)}"
 
 
 def _text(name: str, value: Any) -> str:

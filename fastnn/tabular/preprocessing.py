@@ -57,10 +57,9 @@ class Preprocessing:
             Of columns that are left out, and of those with more levels than half of the rows.
         """
         found = [encoders.encoder_of(each, category=each.name in categories) for each in table]
-        if all(isinstance(each, Dropped) for each in found):
-            reasons = "; ".join(f"{each.name!r}: {each.why}" for each in found[:8])
-            raise ValueError(f"X has no column that tells rows apart ({reasons}); need one")
         left_out = [f"{each.name!r} ({each.why})" for each in found if isinstance(each, Dropped)]
+        if len(left_out) == len(found):
+            raise ValueError(f"X has no column that tells rows apart: {_listed(left_out)}")
         if left_out:
             warn(f"X has columns that are left out: {_listed(left_out)}")
         many = [

@@ -44,12 +44,18 @@ def columns_of(X: Any) -> Columns:
         return X
     if hasattr(X, "toarray") or hasattr(X, "sparse"):
         raise TypeError("X is sparse; need a dense table: X.toarray() makes one")
-    if hasattr(X, "columns") or hasattr(X, "column_names"):
+    if is_frame(X):
         return _of_frame(X)
     X = np.asarray(X)
     if X.ndim != 2:
         raise ValueError(f"X has {X.ndim} dimensions; need 2: rows and columns")
     return Columns(len(X), tuple(_of_array(str(i), X[:, i]) for i in range(X.shape[1])))
+
+
+def is_frame(X: Any) -> bool:
+    """Whether X is a DataFrame, or a table of pyarrow."""
+    kind = type(X)  # a lazy frame warns where its columns are asked for
+    return hasattr(kind, "columns") or hasattr(kind, "column_names")
 
 
 def rows_of(table: Columns, rows: Array) -> Columns:
@@ -64,16 +70,16 @@ def rows_of(table: Columns, rows: Array) -> Columns:
 def _of_frame(frame: Any) -> Columns:
     try:
         import narwhals.stable.v2 as nw
+        from narwhals.exceptions import DuplicateError
     except ImportError as error:
         raise ImportError(f"X is a DataFrame, which needs narwhals: {_EXTRA}") from error
     try:
         table = nw.from_native(frame, eager_only=True)
+        names = [str(name) for name in table.columns]
     except TypeError as error:
         raise TypeError(f"X is a {type(frame).__name__}; need a table in memory: {error}") from None
-    names = [str(name) for name in table.columns]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"X has two columns called {twice!r}; need different names")
+    except DuplicateError as error:
+        raise ValueError(f"X has two columns of one name; need different names: {error}") from None
     columns = (_of_series(name, table[:, i], nw) for i, name in enumerate(names))
     return Columns(len(table), tuple(columns))
 
