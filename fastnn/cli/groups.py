@@ -25,6 +25,11 @@ class Parser(argparse.ArgumentParser):
             message += self._hint(words.split())
         self.exit(2, f"{self.prog}: error: {message}\n")
 
+    def forget_defaults(self) -> None:
+        """Leave out of the result what is not typed."""
+        for action in self._actions:
+            action.default = argparse.SUPPRESS
+
     def _hint(self, words: Sequence[str]) -> str:
         """Return what may have been meant by words that are no options."""
         options = [each[2:] for each in self._option_string_actions if each.startswith("--")]

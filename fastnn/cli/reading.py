@@ -93,7 +93,7 @@ def read(given: Keywords) -> Dataset:
     if numbers and y.dtype.kind not in "iuf":
         raise ValueError(f"--regression needs labels that are numbers; got {y.tolist()[0]!r}")
     if not numbers:
-        _check_classes(name, y)
+        check_classes(name, y)
     if other is None:
         share = given.get("test_share", TEST_SHARE)
         rows, aside = stratified(share, len(y), None if numbers else y, given["seed"])
@@ -118,7 +118,7 @@ def read(given: Keywords) -> Dataset:
     return Dataset(name, X, y, test_X, test_y, names, train.features, notes)
 
 
-def _check_classes(name: str, y: Array) -> None:
+def check_classes(name: str, y: Array) -> None:
     """Refuse labels of one class; warn of whole numbers that may be no classes."""
     classes = np.unique(y)
     if len(classes) < 2:
@@ -176,10 +176,10 @@ def load(path: Path, given: Keywords, dtype: str, columns: Names = None) -> data
     try:
         return datasets.load(
             path,
-            None if label is None else _column(label),
+            None if label is None else column(label),
             dtype=dtype,
             columns=columns,
-            drop=tuple(map(_column, drop)),
+            drop=tuple(map(column, drop)),
             **_of_text(given),
         )
     except ValueError as error:
@@ -193,7 +193,7 @@ def load(path: Path, given: Keywords, dtype: str, columns: Names = None) -> data
 
 def columns(given: Keywords) -> datasets.Columns:
     """Read a file of text with columns of any kind."""
-    drop = tuple(map(_column, given.get("drop", ())))
+    drop = tuple(map(column, given.get("drop", ())))
     return datasets.read_columns(given["data"], drop=drop, **_of_text(given))
 
 
@@ -214,7 +214,7 @@ def unlabelled(path: Path, given: Keywords, data: Dataset) -> datasets.Table:
     return table
 
 
-def _column(text: str) -> str | int:
+def column(text: str) -> str | int:
     """Return a column as it is typed; an integer is a position."""
     return int(text) if text.lstrip("-").isdigit() else text
 

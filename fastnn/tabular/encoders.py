@@ -16,6 +16,7 @@ import numpy as np
 
 from fastnn.activations import Array
 from fastnn.checks import values as check
+from fastnn.datasets.columns import is_number
 from fastnn.datasets.spreadsheets import Column
 from fastnn.tabular.tables import TEXT, text_of
 
@@ -139,6 +140,14 @@ class Numbers:
         gaps = "the median, and an input that tells" if self.parts else "an input that tells"
         return "; ".join(filter(None, [what, f"missing: {gaps}" if self.gaps else ""]))
 
+    @staticmethod
+    def _unfit(column: Column) -> int:
+        """Return the row of the first cell that is no number, or the first that is not missing."""
+        for row in np.flatnonzero(~column.missing).tolist():
+            if column.kind not in TEXT or not is_number(column.values[row]):
+                return row
+        return int((~column.missing).argmax())
+
     def apply(self, column: Column) -> tuple[Array, str]:
         """Return the inputs, (rows, inputs), and what is odd about the column, or ""."""
         gaps = column.missing
@@ -146,10 +155,10 @@ class Numbers:
         note = ""
         if column.kind in TEXT or (self.parts and dates != self.is_date and not gaps.all()):
             need = "dates" if self.is_date else "numbers"
-            row = int((~gaps).argmax())
+            row = self._unfit(column)
             raise ValueError(
-                f"X, column {self.name!r}, holds {str(column.values[row])!r} in row {row}; need {need}, "
-                "as in fit"
+                f"X, column {self.name!r}, holds {str(column.values[row])!r} in row {row}; need "
+                f"{need}, as in fit"
             )
         out = np.zeros((len(gaps), len(self.names)))
         if not gaps.all():

@@ -126,6 +126,7 @@ def train(
         label_smoothing=recipe.label_smoothing,
     )
     best.restore()
+    history.best_epoch = best.epoch
     return history
 
 
