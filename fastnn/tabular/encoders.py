@@ -43,7 +43,9 @@ class Scale:
     @classmethod
     def of(cls, values: Array) -> Scale | None:
         """Return the scale of finite numbers, or None if all are the same."""
-        low, first, center, third, high = np.quantile(values, [0, 0.25, 0.5, 0.75, 1]).tolist()
+        with np.errstate(over="ignore", invalid="ignore"):  # of which the width tells
+            found = np.quantile(values, [0, 0.25, 0.5, 0.75, 1])
+        low, first, center, third, high = found.tolist()
         width = third - first or high / 2 - low / 2
         return cls(center, width) if width and np.isfinite(width) else None
 
@@ -164,9 +166,10 @@ class Numbers:
         if not gaps.all():
             values = parts_of(column.values) if dates else {"": column.values.astype(np.float64)}
             if dates:
-                beyond = (values["seconds"] < self.low) | (values["seconds"] > self.high)
-                if count := int((beyond & ~gaps).sum()):
-                    note = f"{self.name!r}: dates before or after all in fit in {_rows(count)}"
+                span = self.high - self.low
+                far = abs(values["seconds"] - (self.low + span / 2)) > 1.5 * span
+                if count := int((far & ~gaps).sum()):
+                    note = f"{self.name!r}: dates far from all in fit in {_rows(count)}"
             for i, (part, scale) in enumerate(zip(self.parts, self.scales, strict=True)):
                 out[:, i] = scale.apply(np.where(gaps, scale.center, values[part]))
         if self.gaps:
@@ -294,7 +297,7 @@ def texts_of(column: Column, levels: Sequence[str]) -> list[str]:
         for truth, alike in zip(TRUTHS, reversed(_WORDS), strict=True):
             own = [level for level in levels if level.lower() in alike]
             words[truth] = own[0] if own and truth not in known else truth
-    elif known <= {*TRUTHS, ""}:
+    elif known >= set(TRUTHS):
         words |= {"0": TRUTHS[0], "1": TRUTHS[1]}
     pairs = zip(column.values, column.missing, strict=True)
     return ["" if gap else words[text_of(value)] for value, gap in pairs]
