@@ -624,7 +624,7 @@ def test_columns_that_are_named_as_categories_need_to_exist(estimators):
     assert classifier.preprocessing_.names == ["0=1", "0=2", "0=3", "1"]
     for wrong in (2, "x", True):
         classifier.categorical_features = [wrong]
-        with pytest.raises(ValueError, match=r"categorical_features has .*; X has '0', '1'"):
+        with pytest.raises(ValueError, match=r"categorical_features has .*: X has '0', '1'"):
             classifier.fit(X, [0, 1] * 6)
 
 
@@ -648,6 +648,7 @@ def written(path, made, y=None, label="what"):
     return path
 
 
+@pytest.mark.filterwarnings("default")  # which the command line prints
 def test_a_csv_file_is_taken_as_it_is(tmp_path, capsys):
     made = everything(200)
     data = written(tmp_path / "d.csv", made, classes_of(made))

@@ -81,7 +81,18 @@ class Predictor:
         return found / found.sum(axis=1, keepdims=True)
 
     def predict(self, X: Any) -> Array:
-        """Return the class or the number of each row, (rows,); see `outputs`."""
+        """Return the class or the number of each row, (rows,).
+
+        Parameters
+        ----------
+        X
+            As for `outputs`.
+
+        Raises
+        ------
+        TypeError, ValueError, DivergenceError
+            As for `outputs`.
+        """
         found = self.outputs(X)
         return found[:, 0] if self.classes is None else self.classes[found.argmax(axis=1)]
 
