@@ -112,7 +112,7 @@ def read(given: Keywords) -> Dataset:
             )
         return Dataset(name, X, y, test_X, test_y, (), train.features, notes)
     classes = np.unique(y)
-    test_y = _of_known(classes, test_y)
+    test_y = of_known(classes, test_y)
     y, test_y = np.searchsorted(classes, y), np.searchsorted(classes, test_y)
     names = tuple(classes.tolist())
     return Dataset(name, X, y, test_X, test_y, names, train.features, notes)
@@ -133,7 +133,7 @@ def check_classes(name: str, y: Array) -> None:
         )
 
 
-def _of_known(classes: Array, test_y: Array) -> Array:
+def of_known(classes: Array, test_y: Array) -> Array:
     """Return labels of test rows in the type of the classes, after refusing unknown ones."""
     if classes.dtype.kind == "U":
         test_y = test_y.astype(str)  # numbers, if the test rows have no text

@@ -73,6 +73,8 @@ def train(given: Keywords) -> int:
         one, two = ((rows_of(data.table, rows), data.y[rows]) for rows in both)
         parts = one, two
     (table, y), (test_table, test_y) = parts
+    if not data.numbers:
+        test_y = reading.of_known(np.unique(y), test_y)
     what = "numbers" if data.numbers else f"{len(np.unique(y))} classes"
     say(
         f"{given['data'].name}: {table.rows:,} training and {test_table.rows:,} test rows, "
