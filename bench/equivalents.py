@@ -160,8 +160,8 @@ def torch_prediction(problem: Problem) -> Work:
     hidden = {
         "relu": torch.relu, "leaky_relu": functional.leaky_relu, "elu": functional.elu,
         "selu": functional.selu, "gelu": functional.gelu, "silu": functional.silu,
-        "softplus": functional.softplus, "sigmoid": torch.sigmoid, "tanh": torch.tanh,
-        "identity": lambda z: z,
+        "softplus": functional.softplus, "mish": functional.mish, "sigmoid": torch.sigmoid,
+        "tanh": torch.tanh, "identity": lambda z: z,
     }[problem.activation]  # fmt: skip
     output = {
         "softmax": lambda z: z.softmax(dim=1), "sigmoid": torch.sigmoid, "identity": lambda z: z,

@@ -20,8 +20,8 @@ def _jax_functions(problem: Problem) -> tuple[Callable[..., Any], Callable[..., 
     hidden = {
         "relu": jax.nn.relu, "leaky_relu": jax.nn.leaky_relu, "elu": jax.nn.elu,
         "selu": jax.nn.selu, "gelu": partial(jax.nn.gelu, approximate=False), "silu": jax.nn.silu,
-        "softplus": jax.nn.softplus, "sigmoid": jax.nn.sigmoid, "tanh": jax.numpy.tanh,
-        "identity": lambda z: z,
+        "softplus": jax.nn.softplus, "mish": jax.nn.mish, "sigmoid": jax.nn.sigmoid,
+        "tanh": jax.numpy.tanh, "identity": lambda z: z,
     }  # fmt: skip
     outputs = {
         "softmax": jax.nn.softmax, "sigmoid": jax.nn.sigmoid, "identity": lambda z: z,

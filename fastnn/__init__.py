@@ -3,7 +3,7 @@
 import importlib
 from types import ModuleType
 
-from fastnn import datasets, metrics, optimizers, schedules
+from fastnn import datasets, losses, metrics, optimizers, schedules
 from fastnn.backends import warmup
 from fastnn.checks.warning import ConvergenceWarning
 from fastnn.inspection import check_gradients, compare_backends
@@ -30,6 +30,7 @@ __all__ = [
     "compare_backends",
     "datasets",
     "load",
+    "losses",
     "metrics",
     "minimize",
     "optimizers",
@@ -43,9 +44,9 @@ def __getattr__(name: str) -> ModuleType:
     """Import what few programs need, some of it with an extra, when it is first used."""
     if name in ("estimators", "plots", "report", "tabular"):
         return importlib.import_module(f"fastnn.{name}")
-    modules = [
-        module for module in (datasets, metrics, optimizers, schedules) if name in vars(module)
-    ]
-    place = "fastnn.estimators" if name.startswith(("MLP", "Tabular")) else modules and modules[0].__name__
+    known = (datasets, losses, metrics, optimizers, schedules)
+    modules = [module for module in known if name in vars(module)]
+    of_estimators = name.startswith(("MLP", "Tabular"))
+    place = "fastnn.estimators" if of_estimators else modules and modules[0].__name__
     hint = f"; it is in {place}" if place else ""
     raise AttributeError(f"module 'fastnn' has no attribute {name!r}{hint}")

@@ -2,7 +2,8 @@
 
 ``function(z)`` and ``derivative(z)`` take the weighted inputs of a layer. Sources: ELU, Clevert et
 al. (2015); SELU, Klambauer et al. (2017); GELU, Hendrycks and Gimpel (2016), exact; SiLU, also
-called swish, Elfwing et al. (2017) and Ramachandran et al. (2017); softplus, Dugas et al. (2000).
+called swish, Elfwing et al. (2017) and Ramachandran et al. (2017); softplus, Dugas et al. (2000);
+mish, Misra (2019).
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 # The codes of the compiled kernels.
-IDENTITY, SIGMOID, TANH, RELU, SOFTMAX, LEAKY_RELU, ELU, SELU, GELU, SILU, SOFTPLUS, EXPONENTIAL = (
-    range(12)
-)
+(
+    IDENTITY, SIGMOID, TANH, RELU, SOFTMAX, LEAKY_RELU, ELU, SELU, GELU, SILU, SOFTPLUS,
+    EXPONENTIAL, MISH,
+) = range(13)  # fmt: skip
 
 LEAK = 0.01  # the slope of leaky ReLU below zero, as Maas et al. (2013)
 # With these, activations keep mean 0 and variance 1 from layer to layer.
@@ -85,6 +87,11 @@ def softplus(z: Array) -> Array:
     return np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z)))
 
 
+def mish(z: Array) -> Array:
+    """Return ``z * tanh(softplus(z))``."""
+    return z * np.tanh(softplus(z))
+
+
 def softmax(z: Array) -> Array:
     """Return ``exp(z_j) / sum_k exp(z_k)`` along the last axis, shifted by the maximum."""
     e = np.exp(z - z.max(axis=-1, keepdims=True))
@@ -116,6 +123,11 @@ def _silu_slope(z: Array) -> Array:
     return sigmoid(z) * (1 + z * sigmoid(-z))
 
 
+def _mish_slope(z: Array) -> Array:
+    portion = np.tanh(softplus(z))
+    return portion + z * (1 - portion * portion) * sigmoid(z)
+
+
 ACTIVATIONS: dict[str, Activation] = {
     "identity": Activation(IDENTITY, identity, np.ones_like),
     "sigmoid": Activation(SIGMOID, sigmoid, _sigmoid_slope),
@@ -128,6 +140,7 @@ ACTIVATIONS: dict[str, Activation] = {
     "silu": Activation(SILU, silu, _silu_slope),
     "swish": Activation(SILU, silu, _silu_slope),
     "softplus": Activation(SOFTPLUS, softplus, sigmoid),
+    "mish": Activation(MISH, mish, _mish_slope),
     # These two are for outputs only. The derivative of softmax is a matrix, see losses.py.
     "softmax": Activation(SOFTMAX, softmax, None),
     "exponential": Activation(EXPONENTIAL, np.exp, np.exp),

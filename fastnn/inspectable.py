@@ -193,9 +193,9 @@ class Inspectable:
             ``loss``, the mean over the rows without penalties. For one class per row ``accuracy``
             and ``macro_f1``, the mean of the F1 scores of the classes; for several labels per row
             the share of rows with all labels right, and the mean F1 score of the labels. For
-            numbers ``r2``, ``mae`` and ``rmse``. See `fastnn.metrics`. For several sigmoids the
-            shape of y says which: (rows,) are classes; (rows, outputs) are labels, even if each row
-            has just one.
+            numbers ``r2``, ``mae`` and ``rmse``; these are of the median, if quantiles have one.
+            See `fastnn.metrics`. For several sigmoids the shape of y says which: (rows,) are
+            classes; (rows, outputs) are labels, even if each row has just one.
 
         Raises
         ------

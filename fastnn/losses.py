@@ -10,7 +10,12 @@ and ``m`` the number of outputs:
 - ``mse``: ``1/m sum_j e_j^2`` with the errors ``e = a - t``;
 - ``mae``: ``1/m sum_j |e_j|``, with the slope 0 at 0;
 - ``huber``: ``1/m sum_j h(e_j)``, ``h(e) = e^2 / 2`` where ``|e| <= 1``, else ``|e| - 1/2`` (Huber,
-  1964).
+  1964);
+- ``quantile``, with identity, for one column of targets: the pinball loss of a level for each
+  output, see `Quantile`;
+- ``focal``, with softmax or sigmoid: a cross-entropy for rows that are hard to tell, see `Focal`.
+
+The last two carry numbers: pass an object, or the name for its defaults.
 
 A loss may also be a function. ``loss(a, t)`` gets outputs and targets (rows, m), with labels as
 one-hot rows. It returns the loss of each row (rows,), and its gradient with respect to the outputs
@@ -23,15 +28,19 @@ so that they stay finite where ``a`` rounds to 0 or 1.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from fastnn.activations import Array
+from fastnn.checks import values as check
 
 CROSS_ENTROPY, BINARY_CROSS_ENTROPY, POISSON, MSE, MAE, HUBER = range(6)
 GIVEN = 6  # the code of a function: the kernels get its gradient as targets
+QUANTILE, FOCAL = 7, 8
 LOSSES = {
     "cross_entropy": CROSS_ENTROPY,
     "binary_cross_entropy": BINARY_CROSS_ENTROPY,
@@ -39,6 +48,8 @@ LOSSES = {
     "mse": MSE,
     "mae": MAE,
     "huber": HUBER,
+    "quantile": QUANTILE,
+    "focal": FOCAL,
 }
 # The default loss of each output: that of the distribution whose mean the output is.
 NATURAL = {
@@ -53,6 +64,7 @@ NATURAL = {
 DEFAULT_OUTPUT = {
     "mae": "identity",
     "huber": "identity",
+    "quantile": "identity",
     "poisson": "exponential",
     "binary_cross_entropy": "sigmoid",
 }
@@ -115,6 +127,135 @@ BACK: dict[str, Callable[[Array, Array], Array]] = {
 }
 
 
+@dataclass(frozen=True)
+class Quantile:
+    """The pinball loss, whose least value is at quantiles (Koenker and Bassett, 1978).
+
+    For one row it is ``1/m sum_j max(q_j (t - a_j), (q_j - 1) (t - a_j))``, with the slope 0 where
+    ``a_j = t``. Each output has a level ``q_j`` of its own, and all have the same target ``t``: the
+    network needs as many outputs as there are levels, and targets of one column.
+
+    The network sorts what it predicts in each row, so that quantiles never cross. That never raises
+    the loss. In training, and in the loss that `Network.evaluate` returns, they are as they come.
+
+    Parameters
+    ----------
+    levels : sequence of float
+        Between 0 and 1, rising: 0.05 stands for the number that 5 % of the targets are below.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the levels are not such numbers.
+    """
+
+    levels: tuple[float, ...] = (0.5,)
+
+    name: ClassVar[str] = "quantile"
+
+    def __post_init__(self) -> None:
+        given: object = self.levels
+        if isinstance(given, str) or not isinstance(given, Iterable):
+            raise TypeError(
+                "Quantile's levels must be a sequence of numbers, such as (0.05, 0.5, 0.95); got "
+                f"{given!r}"
+            )
+        levels = tuple(
+            check.real(f"Quantile's levels[{i}]", level, above=0, below=1)
+            for i, level in enumerate(given)
+        )
+        if not levels or any(high <= low for low, high in pairwise(levels)):
+            raise ValueError(
+                f"Quantile's levels must be numbers that rise, such as (0.05, 0.5, 0.95); got "
+                f"{levels}"
+            )
+        object.__setattr__(self, "levels", levels)
+
+    def pair(self, output: str) -> Pair:
+        """Return the formulas of the loss."""
+        return Pair(self._value, self._delta)
+
+    def _value(self, z: Array, a: Array, t: Array) -> Array:
+        e, q = a - t, np.array(self.levels, a.dtype)
+        return np.where(e > 0, (1 - q) * e, -q * e).mean(axis=1)
+
+    def _delta(self, a: Array, t: Array) -> Array:
+        e, q = a - t, np.array(self.levels, a.dtype)
+        return np.where(e > 0, 1 - q, np.where(e < 0, -q, e)) / a.shape[1]
+
+
+@dataclass(frozen=True)
+class Focal:
+    """The cross-entropy of a class times ``(1 - p)^gamma`` (Lin et al., 2017).
+
+    ``p`` is the probability that the network gives to the class: what it knows well counts little.
+    With softmax the loss of a row is ``-sum_j t_j (1 - a_j)^gamma log a_j``, with sigmoid ``-sum_j
+    t_j (1 - a_j)^gamma log a_j + (1 - t_j) a_j^gamma log(1 - a_j)``. Weights of classes, which that
+    paper calls alpha, are `Network.train`'s ``class_weight``.
+
+    Parameters
+    ----------
+    gamma : float
+        At least 0, where it is the cross-entropy.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If gamma is not such a number.
+    """
+
+    gamma: float = 2.0
+
+    name: ClassVar[str] = "focal"
+
+    def __post_init__(self) -> None:
+        check.real("Focal's gamma", self.gamma, least=0)
+
+    def pair(self, output: str) -> Pair:
+        """Return the formulas of the loss with an output, softmax or sigmoid."""
+        if output == "softmax":
+            return Pair(self._value_of_softmax, self._delta_of_softmax)
+        return Pair(self._value_of_sigmoid, self._delta_of_sigmoid)
+
+    def _value_of_softmax(self, z: Array, a: Array, t: Array) -> Array:
+        peak = z.max(axis=1, keepdims=True)
+        log_sum = peak + np.log(np.exp(z - peak).sum(axis=1, keepdims=True))
+        return (t * (1 - a) ** self.gamma * (log_sum - z)).sum(axis=1)
+
+    def _delta_of_softmax(self, a: Array, t: Array) -> Array:
+        """Return ``a_i sum_j g_j - g_i``, where ``g_j`` is ``t_j a_j`` times a slope."""
+        rest = np.maximum(1 - a, np.finfo(a.dtype).tiny)
+        g = t * rest**self.gamma * (1 + self.gamma * _entropy(a) / rest)
+        return a * g.sum(axis=1, keepdims=True) - g
+
+    def _value_of_sigmoid(self, z: Array, a: Array, t: Array) -> Array:
+        rest = np.log1p(np.exp(-np.abs(z)))
+        ones = t * (1 - a) ** self.gamma * (np.maximum(-z, 0) + rest)
+        return (ones + (1 - t) * a**self.gamma * (np.maximum(z, 0) + rest)).sum(axis=1)
+
+    def _delta_of_sigmoid(self, a: Array, t: Array) -> Array:
+        b = 1 - a
+        zeros = (1 - t) * a**self.gamma * (a + self.gamma * _entropy(b))
+        return zeros - t * b**self.gamma * (b + self.gamma * _entropy(a))
+
+
+def _entropy(p: Array) -> Array:
+    """Return ``-p log p``, which is 0 at 0."""
+    return -p * np.log(np.maximum(p, np.finfo(p.dtype).tiny))
+
+
+WithNumbers = Quantile | Focal
+Loss = str | WithNumbers | Custom
+WITH_NUMBERS: dict[str, WithNumbers] = {"quantile": Quantile(), "focal": Focal()}
+
+
+def name_of(loss: Loss) -> str:
+    """Return the name of a loss, or of the user's function."""
+    if isinstance(loss, str):
+        return loss
+    return loss.name if isinstance(loss, WithNumbers) else getattr(loss, "__name__", repr(loss))
+
+
 def _pair(output: str, loss: str) -> Pair:
     value, slope = ERRORS[loss]
     return Pair(value, lambda a, t: BACK[output](a, slope(a - t) / a.shape[1]))
@@ -126,13 +267,18 @@ PAIRS: dict[tuple[str, str], Pair] = {
     ("exponential", "poisson"): Pair(poisson, lambda a, t: a - t),
     ("identity", "poisson"): Pair(poisson, lambda a, t: np.exp(a) - t),
     **{(output, loss): _pair(output, loss) for output in BACK for loss in ERRORS},
+    ("identity", "quantile"): WITH_NUMBERS["quantile"].pair("identity"),
+    ("softmax", "focal"): WITH_NUMBERS["focal"].pair("softmax"),
+    ("sigmoid", "focal"): WITH_NUMBERS["focal"].pair("sigmoid"),
 }
 
 
-def pair(output: str, loss: str | Custom) -> Pair:
-    """Return the formulas of an output with a loss, which is a name or the user's function."""
+def pair(output: str, loss: Loss) -> Pair:
+    """Return the formulas of an output with a loss: a name, an object or the user's function."""
     if isinstance(loss, str):
         return PAIRS[output, loss]
+    if isinstance(loss, WithNumbers):
+        return loss.pair(output)
     return Pair(
         lambda z, a, t: evaluated(loss, a, t)[0],
         lambda a, t: BACK[output](a, evaluated(loss, a, t)[1]),

@@ -19,7 +19,7 @@ from fastnn.checks import values as check
 from fastnn.checks.data import ARRAYS
 from fastnn.checks.keywords import suggesting
 from fastnn.learning import Learning
-from fastnn.losses import Custom
+from fastnn.losses import Loss
 from fastnn.model.initializers import INITIALIZERS, Initializer
 from fastnn.model.model import Model
 from fastnn.optimizers import Optimizer
@@ -40,20 +40,22 @@ class Network(Learning):
         Units of each layer, inputs first: ``[784, 128, 10]`` has one hidden layer of 128 units.
     activation : str or sequence of str
         Activation of the hidden layers, one name for all or one for each: "relu", "leaky_relu",
-        "elu", "selu", "gelu", "silu" or "swish", "softplus", "sigmoid", "tanh" or "identity". See
-        `fastnn.activations` for the formulas.
+        "elu", "selu", "gelu", "silu" or "swish", "softplus", "mish", "sigmoid", "tanh" or
+        "identity". See `fastnn.activations` for the formulas.
     output : str, optional
         Activation of the last layer: "softmax" (classes that exclude each other), "sigmoid"
         (independent probabilities: two classes, or several labels), "identity" (regression) or
         "exponential" (rates of counts). Default: the one that the loss is for, which is identity
-        for mae, huber and standardised targets, exponential for poisson, sigmoid for
+        for mae, huber, quantile and standardised targets, exponential for poisson, sigmoid for
         binary_cross_entropy; with other losses sigmoid for a single output, else softmax.
-    loss : str or callable, optional
-        "cross_entropy" (for softmax), "binary_cross_entropy" (for sigmoid), "poisson" (for
-        exponential or identity), or for any output "mse", "mae" or "huber". Default: cross_entropy
-        for softmax, binary_cross_entropy for sigmoid, poisson for exponential, mse for identity.
-        See `fastnn.losses` for the formulas, and for passing a function of your own, which costs a
-        call of Python and a second forward pass in every step.
+    loss : str, object or callable, optional
+        "cross_entropy" (for softmax), "binary_cross_entropy" (for sigmoid), "focal" (for both),
+        "poisson" (for exponential or identity), "quantile" (for identity), or for any output "mse",
+        "mae" or "huber"; or an object, such as ``fastnn.losses.Quantile(levels=(0.05, 0.5, 0.95))``
+        or ``fastnn.losses.Focal(gamma=1)``. Default: cross_entropy for softmax,
+        binary_cross_entropy for sigmoid, poisson for exponential, mse for identity. See
+        `fastnn.losses` for the formulas, and for passing a function of your own, which costs a call
+        of Python and a second forward pass in every step.
     init : str or callable
         Distribution of the initial weights: "glorot" or "xavier" (Glorot and Bengio, 2010), "he"
         (He et al., 2015), "normal" (standard normal), "uniform" (from -0.05 to 0.05), or a function
@@ -96,7 +98,7 @@ class Network(Learning):
         sizes: Sequence[int],
         activation: str | Sequence[str] = "relu",
         output: str | None = None,
-        loss: str | Custom | None = None,
+        loss: Loss | None = None,
         init: str | Initializer = "glorot",
         seed: int | None = None,
         dtype: npt.DTypeLike = "float32",
@@ -185,7 +187,8 @@ class Network(Learning):
         y : array of shape (rows,) or (rows, outputs)
             Class labels: integers from 0, or strings or bools, which become the network's
             `classes`. Or targets that the output can reach: from 0 to 1 for softmax and sigmoid (0
-            or 1 for each of several labels), counts for poisson, any numbers for identity.
+            or 1 for each of several labels), counts for poisson, any numbers for identity. One
+            column for all quantiles.
         epochs : int
             Passes through all rows.
         batch_size : int, optional
@@ -203,9 +206,9 @@ class Network(Learning):
             Shuffle the rows in every epoch of more than one batch.
         schedule : str, schedule or callable
             How the learning rate changes in this call: "linear" (falls to 0), "constant",
-            "exponential", "step", "inverse_scaling", "cosine", "one_cycle", "plateau", an object
-            from `fastnn.schedules`, or a function from the epochs done, such as 2.5, to a
-            factor.
+            "exponential", "step", "inverse_scaling", "cosine", "cosine_log", "one_cycle",
+            "plateau", an object from `fastnn.schedules`, or a function from the epochs done, such
+            as 2.5, to a factor.
         progress : bool, optional
             Show a progress bar. Default: only if standard error is a terminal.
         callbacks : iterable of callable
@@ -226,7 +229,8 @@ class Network(Learning):
         clip_value : float, optional
             Upper limit of each element of the gradient, after ``clip_norm``.
         label_smoothing : float
-            Share by which targets of the cross-entropies move towards the uniform distribution.
+            Share by which targets of the cross-entropies, and of the focal loss, move towards the
+            uniform distribution.
         class_weight : "balanced", mapping or sequence, optional
             Weight of each class, in training and validation; a mapping may leave out classes of
             weight 1. "balanced" weights are inversely proportional to the class frequencies.
@@ -300,7 +304,8 @@ class Network(Learning):
         -------
         ndarray of shape (rows, outputs)
             In the network's dtype: probabilities of the classes (softmax), independent
-            probabilities (sigmoid), numbers (identity) or rates (exponential).
+            probabilities (sigmoid), numbers (identity) or rates (exponential). Quantiles are
+            sorted.
 
         Raises
         ------

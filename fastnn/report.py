@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 import fastnn
 from fastnn import metrics, plots
+from fastnn.losses import name_of
 from fastnn.training.history import History
 from fastnn.writing import replacing
 
@@ -228,7 +229,7 @@ def _network(net: Network) -> dict[str, Any]:
     return {
         "units": ", ".join(map(str, a.sizes)),
         "activations": ", ".join(a.activations),
-        "loss": a.loss if isinstance(a.loss, str) else getattr(a.loss, "__name__", repr(a.loss)),
+        "loss": name_of(a.loss) if callable(a.loss) else a.loss,
         "parameters": f"{a.parameter_count:,}",
         "dtype": a.dtype.name,
         "inputs standardised": "yes" if net.input_scaler is not None else "no",

@@ -9,47 +9,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
 
 from fastnn.activations import Array
 from fastnn.checks import values as check
-
-
-class _Schedule:
-    """What schedules share: the check of their fields."""
-
-    above_zero: ClassVar[tuple[str, ...]] = ()
-    up_to_one: ClassVar[tuple[str, ...]] = ()
-
-    def __post_init__(self) -> None:
-        for field in fields(self):  # type: ignore[arg-type]
-            name = f"{type(self).__name__}'s {field.name}"
-            value = getattr(self, field.name)
-            if field.name == "by":
-                check.one_of(name, value, ("step", "epoch"))
-            elif field.name in ("every", "patience"):
-                check.integer(name, value, 1)
-            elif field.name in self.up_to_one:
-                check.real(name, value, above=0, most=1)
-            elif field.name in self.above_zero:
-                check.real(name, value, above=0)
-            else:
-                check.real(name, value, least=0)
-
-    def check_run(self, epochs: int) -> None:
-        """Check that the schedule fits into a run of so many epochs; most always do.
-
-        Parameters
-        ----------
-        epochs : int
-        """
+from fastnn.checks.schedules import Checked
 
 
 @dataclass(frozen=True)
-class Constant(_Schedule):
+class Constant(Checked):
     """The factor is 1 at every step: the learning rate does not change."""
 
     def __call__(self, t: Array, epochs: int) -> Array:
@@ -58,7 +29,7 @@ class Constant(_Schedule):
 
 
 @dataclass(frozen=True)
-class Linear(_Schedule):
+class Linear(Checked):
     """The factor falls linearly from 1 at the first step to ``end`` after the last one.
 
     Parameters
@@ -83,7 +54,7 @@ class Linear(_Schedule):
 
 
 @dataclass(frozen=True)
-class Exponential(_Schedule):
+class Exponential(Checked):
     """The factor is ``decay^t`` after t epochs.
 
     Parameters
@@ -110,7 +81,7 @@ class Exponential(_Schedule):
 
 
 @dataclass(frozen=True)
-class Step(_Schedule):
+class Step(Checked):
     """The rate is multiplied by ``factor`` after every ``every`` epochs.
 
     Parameters
@@ -137,7 +108,7 @@ class Step(_Schedule):
 
 
 @dataclass(frozen=True)
-class InverseScaling(_Schedule):
+class InverseScaling(Checked):
     """The factor is ``1 / (1 + t)^power`` after t epochs.
 
     Parameters
@@ -164,7 +135,7 @@ class InverseScaling(_Schedule):
 
 
 @dataclass(frozen=True)
-class Cosine(_Schedule):
+class Cosine(Checked):
     """Half a cosine falls from 1 to ``end``, after a warm-up (Loshchilov and Hutter, 2017).
 
     Parameters
@@ -214,7 +185,34 @@ class Cosine(_Schedule):
 
 
 @dataclass(frozen=True)
-class OneCycle(_Schedule):
+class CosineLog(Checked):
+    """Waves that get longer: ``(1 - cos(2 pi log2(1 + (2^cycles - 1) t))) / 2``.
+
+    t is the share of the run that is done. The factor is 0 at the first step and after the last
+    one, and rises to 1 and falls to 0 in each cycle, which takes twice as long as the one before
+    (Holzmüller, Grinsztajn and Steinwart, "Better by default", 2024).
+
+    Parameters
+    ----------
+    cycles : int
+        At least 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is not such a number.
+    """
+
+    cycles: int = 4
+
+    def __call__(self, t: Array, epochs: int) -> Array:
+        """Return the factors at the times ``t``, in epochs done, of a run of ``epochs``."""
+        waves = np.log2(1 + (2.0**self.cycles - 1) * t / epochs)
+        return (1 - np.cos(2 * math.pi * waves)) / 2
+
+
+@dataclass(frozen=True)
+class OneCycle(Checked):
     """Half a cosine rises from ``start`` to 1, another falls to ``end`` (Smith and Topin, 2018).
 
     Parameters
@@ -247,7 +245,7 @@ class OneCycle(_Schedule):
 
 
 @dataclass(frozen=True)
-class ReduceOnPlateau(_Schedule):
+class ReduceOnPlateau(Checked):
     """The rate is multiplied by ``factor`` when the loss has not fallen for ``patience`` epochs.
 
     This is the loss of the validation data, or without validation data the training loss.
@@ -325,8 +323,9 @@ class Plateaus:
 
 
 Schedule = (
-    Constant | Linear | Exponential | Step | InverseScaling | Cosine | OneCycle | ReduceOnPlateau
-)
+    Constant | Linear | Exponential | Step | InverseScaling | Cosine | CosineLog | OneCycle
+    | ReduceOnPlateau
+)  # fmt: skip
 
 SCHEDULES: dict[str, Schedule] = {
     "constant": Constant(),
@@ -335,6 +334,7 @@ SCHEDULES: dict[str, Schedule] = {
     "step": Step(),
     "inverse_scaling": InverseScaling(),
     "cosine": Cosine(),
+    "cosine_log": CosineLog(),
     "one_cycle": OneCycle(),
     "plateau": ReduceOnPlateau(),
 }
@@ -357,7 +357,7 @@ def named(schedule: object, epochs: int) -> Schedule | Callable[[float], float]:
     """
     if isinstance(schedule, str):
         schedule = SCHEDULES[check.any_case("schedule", schedule, SCHEDULES)]
-    if isinstance(schedule, _Schedule):
+    if isinstance(schedule, Checked):
         schedule.check_run(epochs)
     elif not callable(schedule):
         raise TypeError(
@@ -388,7 +388,7 @@ def factors(
     """
     if isinstance(schedule, ReduceOnPlateau):
         return np.full(len(t), schedule.factor**reductions)
-    if isinstance(schedule, _Schedule):
+    if isinstance(schedule, Checked):
         return schedule(t, epochs)
     name = "schedule's result"
     return np.array([check.real(name, schedule(time), least=0) for time in t.tolist()])

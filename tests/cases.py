@@ -15,7 +15,7 @@ from fastnn import Network, backends
 from fastnn.activations import HIDDEN
 from fastnn.backends.contract import Examples, Objective, UpdateRule
 from fastnn.backends.dropout import NO_KEYS
-from fastnn.losses import NATURAL, PAIRS
+from fastnn.losses import NATURAL, PAIRS, Quantile, WithNumbers
 from fastnn.model.optimizer_state import OptimizerState
 from fastnn.optimizers import SGD
 
@@ -36,7 +36,7 @@ class Case:
     sizes: tuple[int, ...]
     activation: str | tuple[str, ...] = "tanh"
     output: str = "softmax"
-    loss: str | None = None  # by default the one that goes with the output
+    loss: str | WithNumbers | None = None  # by default the one that goes with the output
     dtype: str = "float32"
     batch: int = 5
     inputs: str = ""  # dtype of X; by default the network's
@@ -107,7 +107,7 @@ def take_steps(net, X, y, order, batch, rates, l2, losses) -> int:
 
 
 def _make_targets(case: Case, rng: np.random.Generator, rows: int) -> np.ndarray:
-    outputs = case.sizes[-1]
+    outputs = 1 if isinstance(case.loss, Quantile) else case.sizes[-1]
     if case.targets == "labels":
         return rng.integers(0, outputs, rows)
     if case.targets == "one_hot":
@@ -126,6 +126,9 @@ def fitting(case: Case) -> Case:
     """Return the case with targets that its output can have."""
     if (case.loss or NATURAL[case.output]) == "poisson":
         return replace(case, targets="counts")
+    if case.loss == "quantile":
+        levels = np.arange(1, case.sizes[-1] + 1) / (case.sizes[-1] + 1)
+        case = replace(case, loss=Quantile(levels))
     kinds = {"softmax": "labels", "sigmoid": "probabilities", "exponential": "counts"}
     return replace(case, targets=kinds.get(case.output, "numbers"))
 

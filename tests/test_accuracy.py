@@ -26,7 +26,7 @@ COUNT = 2000  # numbers of each kind
 BITS = 160
 
 functions = pytest.mark.parametrize(
-    "name", ["exp", "expm1", "tanh", "sigmoid", "log1p", "softplus"]
+    "name", ["exp", "expm1", "tanh", "sigmoid", "log1p", "softplus", "mish"]
 )
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 
@@ -48,11 +48,13 @@ def inputs(name, dtype):
         x = np.concatenate([rng.uniform(0, 1, COUNT), small, [0, 1]])
     if name == "expm1":
         x = -abs(x)
+    if name == "mish":
+        x = x[x > math.log(float(info.tiny))]
     return x.astype(dtype)
 
 
 @serial
-def _apply(x, exp, expm1, tanh, sigmoid, log1p, softplus):
+def _apply(x, exp, expm1, tanh, sigmoid, log1p, softplus, mish):
     for i in range(len(x)):
         exp[i] = elementary.exp(x[i])
         expm1[i] = elementary.expm1(x[i])
@@ -60,11 +62,12 @@ def _apply(x, exp, expm1, tanh, sigmoid, log1p, softplus):
         sigmoid[i] = elementary.sigmoid(x[i])
         log1p[i] = elementary.log1p(x[i])
         softplus[i] = elementary.softplus(x[i])
+        mish[i] = elementary.mish(x[i])[0]
 
 
 def computed(name, x):
     """Return what the kernels make of an array."""
-    names = ("exp", "expm1", "tanh", "sigmoid", "log1p", "softplus")
+    names = ("exp", "expm1", "tanh", "sigmoid", "log1p", "softplus", "mish")
     results = {each: np.empty_like(x) for each in names}
     _apply(x, *results.values())
     return results[name]
@@ -90,6 +93,7 @@ def truth(name, x):
             "sigmoid": lambda x: 1 / (1 + m.exp(-x)),
             "log1p": m.log1p,
             "softplus": lambda x: m.log1p(m.exp(x)),
+            "mish": lambda x: x * m.tanh(m.log1p(m.exp(x))),
         }
         with m.workprec(BITS):
             return in_two_parts([formulas[name](m.mpf(float(value))) for value in x])
@@ -100,6 +104,7 @@ def truth(name, x):
         "sigmoid": lambda x: np.where(x < 0, np.exp(-abs(x)), 1) / (1 + np.exp(-abs(x))),
         "log1p": np.log1p,
         "softplus": lambda x: np.maximum(x, 0) + np.log1p(np.exp(-abs(x))),
+        "mish": lambda x: x * np.tanh(np.maximum(x, 0) + np.log1p(np.exp(-abs(x)))),
     }
     with np.errstate(all="ignore"):
         return formulas[name](wide(x)), np.zeros(1)

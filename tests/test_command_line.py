@@ -24,6 +24,7 @@ from fastnn.optimizers import OPTIMIZERS, SGD, Adam, AdamW, RMSprop
 from fastnn.schedules import (
     SCHEDULES,
     Cosine,
+    CosineLog,
     Exponential,
     InverseScaling,
     Linear,
@@ -86,6 +87,7 @@ OPTIONS = [
     ("--schedule step --every 1 --factor 0.1", {}, {"schedule": Step(every=1, factor=0.1)}),
     ("--schedule inverse_scaling --power 3", {}, {"schedule": InverseScaling(power=3)}),
     ("--schedule cosine --warmup 0.7", {}, {"schedule": Cosine(warmup=0.7)}),
+    ("--schedule cosine_log --cycles 3", {}, {"schedule": CosineLog(cycles=3)}),
     ("--schedule one_cycle --peak 0.8", {}, {"schedule": OneCycle(peak=0.8)}),
     ("--schedule one_cycle --start 0.9", {}, {"schedule": OneCycle(start=0.9)}),
     (

@@ -55,8 +55,8 @@ CANNOT_RAISE = {
     **{
         f"fastnn.schedules.{name}.check_run": "every run fits"
         for name in (
-            "Constant", "Linear", "Exponential", "Step", "InverseScaling", "OneCycle",
-            "ReduceOnPlateau",
+            "Constant", "Linear", "Exponential", "Step", "InverseScaling", "CosineLog",
+            "OneCycle", "ReduceOnPlateau",
         )
     },
 }  # fmt: skip

@@ -32,6 +32,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fastnn import Network, optimizers
 from fastnn.estimators import MLPClassifier, MLPRegressor
+from fastnn.losses import Quantile
 from fastnn.training.rows import stratified
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -506,3 +507,23 @@ def test_without_scikit_learn_the_error_says_what_to_install():
     code = "import sys; sys.modules['sklearn'] = None; import fastnn.estimators"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "pip install 'fastnn-cpu[sklearn]'" in done.stderr
+
+
+@pytest.mark.parametrize("levels", [(0.5,), (0.1, 0.5, 0.9)])
+def test_a_regressor_predicts_quantiles(levels):
+    X = np.random.default_rng(0).uniform(-1, 1, (200, 2))
+    y = X[:, 0] + X[:, 1]
+    loss = Quantile(levels)
+    options = {"random_state": 0, "learning_rate_init": 0.01, "early_stopping": True}
+    regressor = clone(MLPRegressor(loss=loss, **options)).fit(X, y)
+    found = regressor.predict(X)
+    assert found.shape == ((200,) if len(levels) == 1 else (200, 3))
+    assert regressor.network_.architecture.loss == loss
+    assert (np.diff(found.reshape(200, -1), axis=1) >= 0).all()
+
+
+def test_a_classifier_takes_the_focal_loss():
+    X = np.random.default_rng(0).uniform(-1, 1, (200, 2))
+    y = X.sum(axis=1) > 0
+    classifier = MLPClassifier(loss="focal", random_state=0, learning_rate_init=0.01).fit(X, y)
+    assert classifier.score(X, y) > 0.9

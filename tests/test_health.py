@@ -71,6 +71,7 @@ SICK = {
     "dead with a selu": (dead(0, activation="selu"), X, TWO, {"frozen": [0]}, ["(selu) give"]),
     "dead with a gelu": (dead(0, activation="gelu"), X, TWO, {"frozen": [0]}, ["(gelu) give"]),
     "dead with a silu": (dead(0, activation="silu"), X, TWO, {"frozen": [0]}, ["(silu) give"]),
+    "dead with a mish": (dead(0, activation="mish"), X, TWO, {"frozen": [0]}, ["(mish) give"]),
     "weights of zeros": (net(init=zeros), X, TWO, {}, ["layer 0 (relu) give 0"]),
     "a rate of 1000 with sigmoid": (
         net((6, 16, 1), "sigmoid"), X, TWO, {"learning_rate": 1000},
@@ -154,7 +155,7 @@ def test_a_run_of_fewer_than_ten_steps_is_not_judged(batch_size, judged):
 
 def test_there_are_fifteen_kinds_of_sick_runs_and_each_activation_is_among_them():
     assert len(SICK) >= 15
-    saturated = {"relu", "tanh", "sigmoid", "softplus", "elu", "selu", "gelu", "silu"}
+    saturated = {"relu", "tanh", "sigmoid", "softplus", "elu", "selu", "gelu", "silu", "mish"}
     names = {net.architecture.activations[0] for net, *_ in SICK.values()}
     assert saturated <= names
     # These have a slope everywhere that does not fall to 0; "swish" is silu.

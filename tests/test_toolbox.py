@@ -43,7 +43,7 @@ def test_gradients_of_every_activation_and_pair(activation, output, loss, backen
     case = fitting(Case((6, 8, 7, 4), activation, output, loss, "float64"))
     X, y, weights = data_and_weights(case)
     options = {"l2": 0.3, "l1": 0.02, "sample_weight": weights}
-    if loss == NATURAL[output] and output in ("softmax", "sigmoid"):
+    if loss in (NATURAL[output], "focal") and output in ("softmax", "sigmoid"):
         options["label_smoothing"] = 0.1
     if output == "softmax":
         options["class_weight"] = {0: 2.0, 3: 0.5}
@@ -294,7 +294,7 @@ def test_losses_are_those_of_torch(pair, backend):
     assert net.loss_and_gradient(X, y, **smoothing)[0] == pytest.approx(want, rel=1e-12)
 
 
-TORCH_ACTIVATIONS = ("leaky_relu", "elu", "selu", "gelu", "silu", "softplus")
+TORCH_ACTIVATIONS = ("leaky_relu", "elu", "selu", "gelu", "silu", "softplus", "mish")
 
 
 @each_backend

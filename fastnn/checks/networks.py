@@ -9,14 +9,27 @@ import numpy as np
 
 from fastnn.activations import HIDDEN, OUTPUT
 from fastnn.checks.values import DTYPES, any_case, integer, real
-from fastnn.losses import DEFAULT_OUTPUT, LOSSES, NATURAL, PAIRS
+from fastnn.losses import (
+    DEFAULT_OUTPUT,
+    LOSSES,
+    NATURAL,
+    PAIRS,
+    WITH_NUMBERS,
+    Quantile,
+    WithNumbers,
+    name_of,
+)
 from fastnn.model.architecture import Architecture
 
 PURPOSE = {
     "cross_entropy": "for probabilities of classes that exclude each other",
     "binary_cross_entropy": "for independent probabilities",
     "poisson": "for rates of counts, which have no upper limit",
+    "quantile": "for quantiles of numbers",
+    "focal": "for probabilities",
 }
+
+SMOOTHABLE = ("cross_entropy", "binary_cross_entropy", "focal")
 
 
 def architecture(
@@ -46,14 +59,15 @@ def architecture(
             f"got {len(names)}"
         )
     names = tuple(any_case(f"activation[{i}]", each, HIDDEN) for i, each in enumerate(names))
-    if loss is not None and not callable(loss):
+    if not (loss is None or callable(loss) or isinstance(loss, WithNumbers)):
         loss = any_case("loss", loss, LOSSES)
+        loss = WITH_NUMBERS.get(loss, loss)
     if output is None:
         output = "softmax" if units[-1] > 1 else "sigmoid"
         if standardize_targets:
             output = "identity"
-        elif isinstance(loss, str):
-            output = DEFAULT_OUTPUT.get(loss, output)
+        elif not (loss is None or callable(loss)):
+            output = DEFAULT_OUTPUT.get(name_of(loss), output)
     output = any_case("output", output, OUTPUT)
     if output == "softmax" and units[-1] == 1:
         raise ValueError(
@@ -62,12 +76,17 @@ def architecture(
         )
     if loss is None:
         loss = NATURAL[output]
-    if not callable(loss) and (output, loss) not in PAIRS:
-        outputs = " or ".join(repr(out) for out, name in PAIRS if name == loss)
+    if not callable(loss) and (output, name_of(loss)) not in PAIRS:
+        outputs = " or ".join(repr(out) for out, name in PAIRS if name == name_of(loss))
         losses = ", ".join(sorted(name for out, name in PAIRS if out == output))
         raise ValueError(
-            f"loss {loss!r} is {PURPOSE[loss]}: it needs the output {outputs}, got {output!r}; for "
-            f"that output the loss must be one of {losses}"
+            f"loss {loss!r} is {PURPOSE[name_of(loss)]}: it needs the output {outputs}, got "
+            f"{output!r}; for that output the loss must be one of {losses}"
+        )
+    if isinstance(loss, Quantile) and len(loss.levels) != units[-1]:
+        raise ValueError(
+            f"loss {loss!r} has {len(loss.levels)} levels, and needs an output for each; sizes end "
+            f"with {units[-1]}"
         )
     try:
         name = "None" if dtype is None else np.dtype(dtype).name
@@ -92,10 +111,10 @@ def standardized_targets(value: bool, architecture: Architecture) -> None:
 def label_smoothing(value: Any, architecture: Architecture) -> float:
     """Return the value as a share, if the loss is a cross-entropy."""
     share = real("label_smoothing", value, least=0, below=1)
-    if share and architecture.loss not in ("cross_entropy", "binary_cross_entropy"):
+    if share and name_of(architecture.loss) not in SMOOTHABLE:
         raise ValueError(
-            "label_smoothing needs the loss 'cross_entropy' or 'binary_cross_entropy'; got "
-            f"{architecture.loss!r}"
+            "label_smoothing needs the loss 'cross_entropy', 'binary_cross_entropy' or 'focal'; "
+            f"got {architecture.loss!r}"
         )
     return share
 

@@ -11,7 +11,7 @@ from fastnn.activations import Array
 from fastnn.checks.data import numbers, readable
 from fastnn.checks.tables import shown
 from fastnn.checks.values import integer, one_of, real
-from fastnn.losses import matrix
+from fastnn.losses import Quantile, matrix, name_of
 from fastnn.model.architecture import Architecture
 
 Classes = tuple[str | int, ...]
@@ -51,7 +51,7 @@ def targets(
     output; or targets (n, outputs) for any network.
     """
     named = named_labels(y)
-    outputs, output = architecture.sizes[-1], architecture.output
+    outputs, output = architecture.target_columns, architecture.output
     y = numbers(name, y) if named is None else named
     if len(y) != rows:
         inputs = name[:-1] + "X"
@@ -83,9 +83,11 @@ def targets(
     if y.ndim == 1:
         y = y[:, None]
     if y.ndim != 2 or y.shape[1] != outputs:
+        reason = f"as the network has {outputs} outputs"
+        if isinstance(architecture.loss, Quantile):
+            reason = "whose quantiles the network predicts"
         raise ValueError(
-            f"{name} must have shape ({rows},) or ({rows}, {outputs}), as the network has "
-            f"{outputs} outputs; got {y.shape}"
+            f"{name} must have shape ({rows},) or ({rows}, {outputs}), {reason}; got {y.shape}"
         )
     values = readable(name, y, architecture)
     _check_reach(name, values, architecture)
@@ -238,7 +240,7 @@ def _check_reach(name: str, values: Array, architecture: Architecture) -> None:
             f"{name} must hold counts of 0 or more for the loss 'poisson'; got {low:g}. {NUMBERS} "
             "and another loss, such as 'mse'"
         )
-    if output not in REACH or not isinstance(loss, str):
+    if output not in REACH or callable(loss):
         return
     words, least, most = REACH[output]
     if low < least or high > most:
@@ -251,13 +253,13 @@ def _check_reach(name: str, values: Array, architecture: Architecture) -> None:
             f"{name} must hold targets {words}, which the output {output!r} can reach; got values "
             f"from {low:g} to {high:g}. {hint}"
         )
-    if loss == "cross_entropy":
+    if output == "softmax" and name_of(loss) in ("cross_entropy", "focal"):
         sums = values.sum(axis=1, dtype=np.float64)
         wrong = np.flatnonzero(np.abs(sums - 1) > 1e-3)
         if len(wrong):
             raise ValueError(
-                f"{name} must have rows that sum to 1 for softmax with cross-entropy; "
-                f"row {wrong[0]} sums to {sums[wrong[0]]:g}"
+                f"{name} must have rows that sum to 1 for softmax with "
+                f"{name_of(loss).replace('_', '-')}; row {wrong[0]} sums to {sums[wrong[0]]:g}"
             )
 
 

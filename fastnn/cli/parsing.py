@@ -44,6 +44,7 @@ class Setting(NamedTuple):
 
 
 EPOCHS: Keywords = {"kind": int, "metavar": "EPOCHS"}
+COUNT: Keywords = {"kind": int, "metavar": "COUNT"}
 SETTINGS = {
     "optimizer": (
         Setting("--momentum", "momentum", "share of the last step that the next one keeps"),
@@ -65,6 +66,7 @@ SETTINGS = {
         Setting("--factor", "factor", "factor of the rate at each change"),
         Setting("--power", "power", "exponent p: the rate is divided by (1 + epochs done)^p"),
         Setting("--warmup", "warmup", "epochs in which the rate first rises from 0"),
+        Setting("--cycles", "cycles", "waves of the rate, each twice as long", COUNT),
         Setting("--peak", "peak", "share of the run after which the rate is highest"),
         Setting("--start", "start", "factor of the rate at the first step"),
         Setting("--end", "end", "factor of the rate after the last step"),

@@ -17,7 +17,7 @@ from sklearn.utils.validation import _check_sample_weight, column_or_1d
 from fastnn.activations import Array
 from fastnn.estimators.base import MLP, is_stochastic
 from fastnn.estimators.partial import is_ordinary
-from fastnn.losses import Custom
+from fastnn.losses import Loss
 
 
 @dataclass(eq=False, repr=False)
@@ -68,8 +68,8 @@ class MLPClassifier(ClassifierMixin, MLP):
     early_stopping, validation_fraction
         Set a share of the rows aside, and keep the parameters of the epoch with the best score;
         not with "lbfgs".
-    loss : str or callable
-        "log_loss", or another loss of `fastnn.Network`.
+    loss : str, object or callable
+        "log_loss", or another loss of `fastnn.Network`, such as "focal".
     class_weight : "balanced" or mapping, optional
         Weights of the classes, 1 for classes that a mapping leaves out. They are multiplied with
         the weights of the rows.
@@ -107,7 +107,7 @@ class MLPClassifier(ClassifierMixin, MLP):
     hidden_layer_sizes: int | Sequence[int] = (100,)
     activation: str | Sequence[str] = "relu"
     _: KW_ONLY
-    loss: str | Custom = "log_loss"
+    loss: Loss = "log_loss"
     label_smoothing: float = 0.0
     class_weight: str | Mapping[Any, float] | None = None
     classes_: Array = field(init=False)

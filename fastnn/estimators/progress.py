@@ -77,7 +77,9 @@ class Progress:
             value, best = -estimator.loss_, -estimator.best_loss_
             estimator.best_loss_ = -max(value, best)
         else:
-            value = row.get("validation_accuracy", row.get("validation_r2", -row["loss"]))
+            value = row.get(
+                "validation_accuracy", row.get("validation_r2", -row["validation_loss"])
+            )
             score = f", validation score = {value:.6f}"
             estimator.validation_scores_.append(value)
             best = estimator.best_validation_score_

@@ -14,7 +14,7 @@ from sklearn.utils.validation import _check_sample_weight, column_or_1d
 from fastnn.activations import Array
 from fastnn.estimators.base import MLP, is_stochastic
 from fastnn.estimators.partial import is_finite, is_ordinary
-from fastnn.losses import Custom
+from fastnn.losses import Loss, Quantile
 
 
 @dataclass(eq=False, repr=False)
@@ -25,8 +25,10 @@ class MLPRegressor(RegressorMixin, MLP):
 
     Parameters
     ----------
-    loss : str or callable
-        "squared_error", "poisson", "absolute_error", "huber", or a function, see `fastnn.losses`.
+    loss : str, object or callable
+        "squared_error", "poisson", "absolute_error", "huber", "quantile" (the median),
+        ``fastnn.losses.Quantile(levels=...)`` or a function, see `fastnn.losses`. With several
+        levels `predict` returns a column for each, y is one column, and `score` does not work.
     hidden_layer_sizes : int or sequence of int
         Units of each hidden layer.
     activation : str or sequence of str
@@ -95,7 +97,7 @@ class MLPRegressor(RegressorMixin, MLP):
     True
     """
 
-    loss: str | Custom = "squared_error"
+    loss: Loss = "squared_error"
     hidden_layer_sizes: int | Sequence[int] = (100,)
     activation: str | Sequence[str] = "relu"
     _: KW_ONLY
@@ -167,6 +169,8 @@ class MLPRegressor(RegressorMixin, MLP):
         weights = None if sample_weight is None else _check_sample_weight(sample_weight, X)
         output = "exponential" if self.loss == "poisson" else "identity"
         outputs = 1 if y.ndim == 1 else y.shape[1]
+        if isinstance(self.loss, Quantile):
+            outputs = len(self.loss.levels)
         self._train(X, y, weights, outputs, output, partial=partial)
         return self
 
@@ -180,7 +184,7 @@ class MLPRegressor(RegressorMixin, MLP):
         Returns
         -------
         ndarray of shape (rows,) or (rows, outputs)
-            In the dtype of the X of `fit`.
+            Outputs, or several quantiles, which are sorted, in the dtype of the X of `fit`.
 
         Raises
         ------

@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from fastnn.losses import Custom
+from fastnn.losses import Loss, Quantile
 
 # Bytes, also on Apple silicon, whose lines have 128: pickles hold rows with their padding, and must
 # fit every machine; two threads meet in one line of a row at most.
@@ -49,14 +49,14 @@ class Architecture:
         Units of each layer, inputs first.
     activations : tuple of str
         One name for each layer after the inputs; the last is the output.
-    loss : str or callable
+    loss : str, Quantile, Focal or callable
     dtype : numpy.dtype
         float32 or float64.
     """
 
     sizes: tuple[int, ...]
     activations: tuple[str, ...]
-    loss: str | Custom
+    loss: Loss
     dtype: np.dtype
     layers: tuple[Layer, ...] = field(init=False, compare=False, repr=False)
 
@@ -72,6 +72,11 @@ class Architecture:
     def vector_size(self) -> int:
         """The number of elements of the flat vector, with padding."""
         return self.layers[-1].biases + self.layers[-1].stride
+
+    @property
+    def target_columns(self) -> int:
+        """The columns of the targets: one for all quantiles, else one for each output."""
+        return 1 if isinstance(self.loss, Quantile) else self.sizes[-1]
 
     @property
     def parameter_count(self) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 
 from fastnn.checks import networks as check_network
 from fastnn.checks import values as check
-from fastnn.losses import Custom
+from fastnn.losses import WITH_NUMBERS, Custom, Loss, Quantile, WithNumbers
 from fastnn.model import storage
 from fastnn.model.architecture import Architecture
 from fastnn.model.model import Model
@@ -50,7 +50,7 @@ def contents(model: Model, optimizer: bool) -> tuple[Tensors, dict[str, Any]]:
             "sizes": list(architecture.sizes),
             "activation": list(architecture.activations[:-1]),
             "output": architecture.output,
-            "loss": architecture.loss if isinstance(architecture.loss, str) else None,
+            "loss": _described(architecture.loss),
             "dtype": architecture.dtype.name,
             "seed": model.seed,
             "epochs_trained": model.epochs_trained,
@@ -86,7 +86,7 @@ def model_of(name: str, tensors: Tensors, metadata: dict[str, Any], loss: Custom
         raise ValueError(f"{name} does not describe a network: {error}") from None
     dtype = architecture.dtype
     storage.check(name, tensors, storage.shapes(architecture), dtype)
-    columns = {"input_scaler": architecture.sizes[0], "target_scaler": architecture.sizes[-1]}
+    columns = {"input_scaler": architecture.sizes[0], "target_scaler": architecture.target_columns}
     for scaler, count in columns.items():
         if f"{scaler}.mean" in tensors or f"{scaler}.scale" in tensors:
             needed = {f"{scaler}.mean": (count,), f"{scaler}.scale": (count,)}
@@ -104,9 +104,25 @@ def model_of(name: str, tensors: Tensors, metadata: dict[str, Any], loss: Custom
     return model
 
 
+def _described(loss: Loss) -> Any:
+    """Return a loss in JSON's types: its name, or its name and numbers; None for a function."""
+    if isinstance(loss, WithNumbers):
+        numbers = {"levels": list(loss.levels)} if isinstance(loss, Quantile) else vars(loss)
+        return {"name": loss.name, **numbers}
+    return loss if isinstance(loss, str) else None
+
+
+def _loss(described: Any) -> Any:
+    """Return a loss that is described so, or what is no description as it is."""
+    if not isinstance(described, dict):
+        return described
+    numbers = dict(described)
+    return type(WITH_NUMBERS[check.one_of("loss", numbers.pop("name"), WITH_NUMBERS)])(**numbers)
+
+
 def _checked(settings: dict[str, Any], loss: Custom | None) -> tuple[Architecture, dict[str, Any]]:
     """Return the architecture and the other settings of a model, after checking them."""
-    given = settings["loss"]
+    given = _loss(settings["loss"])
     if given is None and loss is None:
         raise ValueError("its loss is a function, which files do not hold; pass it as loss=...")
     of_architecture = ("sizes", "activation", "output", "dtype")

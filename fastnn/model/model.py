@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.activations import Array
+from fastnn.losses import name_of
 from fastnn.model.architecture import Architecture
 from fastnn.model.optimizer_state import OptimizerState
 from fastnn.model.parameters import Parameters, Views
@@ -97,7 +98,7 @@ class Model:
 
     def __repr__(self) -> str:
         a = self.architecture
-        name = a.loss if isinstance(a.loss, str) else getattr(a.loss, "__name__", repr(a.loss))
+        name = name_of(a.loss) if callable(a.loss) else a.loss
         return (
             f"Network({list(a.sizes)}, activation={list(a.activations[:-1])}, "
             f"output={a.output!r}, loss={name!r}, dtype={a.dtype.name!r}, "

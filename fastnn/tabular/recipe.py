@@ -57,7 +57,7 @@ class Recipe:
 
 
 CLASSES = Recipe("softmax", "selu", 0.04, "validation_accuracy", True, 0.1)
-NUMBERS = Recipe("identity", "selu", 0.07, "validation_loss", False)
+NUMBERS = Recipe("identity", "mish", 0.07, "validation_loss", False)
 
 
 def changed(recipe: Recipe, **settings: Any) -> Recipe:
@@ -119,7 +119,7 @@ def train(
         recipe.batch_size,
         recipe.learning_rate / math.sqrt(recipe.hidden[0]),
         validation=held_out,
-        schedule=lambda t: _coslog4(t / recipe.epochs),
+        schedule="cosine_log",
         progress=False,
         callbacks=[best, *callbacks],
         optimizer=Adam(beta2=recipe.beta2),
@@ -149,10 +149,6 @@ class Best:
     def restore(self) -> None:
         """Give the network the parameters of the best epoch."""
         self.net.parameters[:] = self.parameters
-
-
-def _coslog4(done: float) -> float:
-    return 0.5 - 0.5 * math.cos(2 * math.pi * math.log2(1 + 15 * done))
 
 
 def _lecun(rng: np.random.Generator, fan_in: int, fan_out: int) -> Array:

@@ -241,7 +241,7 @@ def _progress(stored: Any, run: Run) -> Progress:
 
 def _own_loss(model: Model) -> Any:
     loss = model.architecture.loss
-    return None if isinstance(loss, str) else loss
+    return loss if callable(loss) else None
 
 
 @contextlib.contextmanager

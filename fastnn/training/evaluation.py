@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +13,7 @@ from fastnn.activations import Array
 from fastnn.backends.contract import Examples
 from fastnn.checks import data as check
 from fastnn.checks.targets import Targets
+from fastnn.losses import Quantile
 from fastnn.metrics.classes import accuracy_and_macro_f1
 from fastnn.metrics.regression import r2_mae_rmse
 from fastnn.model.architecture import Architecture
@@ -21,6 +22,7 @@ from fastnn.model.model import Model
 # Floating-point operations of one call of a backend: about a fiftieth of a second, and less than a
 # quarter on any machine, so that Ctrl-C and the progress bar respond promptly.
 SLICE = 4e9
+MEDIAN = 0.5  # the level whose errors metrics are about
 
 
 class DivergenceError(ArithmeticError):
@@ -64,9 +66,21 @@ def single(model: Model) -> tuple[Any, np.dtype, int]:
     The model keeps them for the next row.
     """
     a = model.architecture
-    found = backends.get(model.backend).single(model), a.dtype, a.sizes[-1]
+    function = backends.get(model.backend).single(model)
+    found = _sorting(function) if isinstance(a.loss, Quantile) else function, a.dtype, a.sizes[-1]
     model.prepared["single"] = found
     return found
+
+
+def _sorting(function: Callable[[Array, Array], int]) -> Callable[[Array, Array], int]:
+    """Return a function for one row that sorts the outputs."""
+
+    def predict_one(x: Array, out: Array) -> int:
+        code = function(x, out)
+        out.sort()
+        return code
+
+    return predict_one
 
 
 def warn_of_other_units(model: Model, name: str, features: Array) -> None:
@@ -128,16 +142,24 @@ class Evaluation:
         return values | dict(zip(self.names, self._scores(out), strict=True))
 
     def _scores(self, out: Array) -> tuple[float, ...]:
-        values, weights = self.targets.values, self.weights
+        model, values, weights = self.model, self.targets.values, self.weights
         if self.labels is not None:
             return accuracy_and_macro_f1(self.labels, classes_of(out), weights)
         if "accuracy" in self.names:
             return metrics.multilabel_scores(values, out > 0.5, weights)
-        return r2_mae_rmse(values, out, weights) if self.names else ()
+        if not self.names:
+            return ()
+        loss = model.architecture.loss
+        if isinstance(loss, Quantile):
+            middle = loss.levels.index(MEDIAN)
+            out = out[:, middle : middle + 1]
+        return r2_mae_rmse(values, out, weights)
 
 
 def metric_names(architecture: Architecture, targets: Targets) -> tuple[str, ...]:
     """Return the names of the metrics that fit these targets, without the loss."""
+    if isinstance(architecture.loss, Quantile) and MEDIAN not in architecture.loss.levels:
+        return ()
     if architecture.output not in ("softmax", "sigmoid") and targets.labels is None:
         return ("r2", "mae", "rmse")
     several = architecture.output == "sigmoid" and np.isin(targets.values, (0, 1)).all()
@@ -176,9 +198,11 @@ def scale_targets(model: Model, targets: Targets) -> Array:
 
 
 def restore_targets(model: Model, out: Array) -> None:
-    """Convert outputs back to the units of the targets, in place."""
+    """Convert outputs back to the units of the targets, and sort quantiles, in place."""
     if model.target_scaler is not None:
         out[...] = model.target_scaler.restored(out)
+    if isinstance(model.architecture.loss, Quantile):
+        out.sort(axis=-1)
 
 
 def check_loss(loss: float) -> None:

@@ -43,7 +43,7 @@ class Learner:
         self.state = model.state_for(self.optimizer)
         self.rate = math.nan
         architecture = model.architecture
-        output, outputs = architecture.output, architecture.sizes[-1]
+        output, outputs = architecture.output, architecture.target_columns
         self.places: dict[Any, int] = {}
         if output in ("softmax", "sigmoid"):
             names = range(max(2, outputs)) if model.classes is None else model.classes
@@ -119,7 +119,7 @@ def _carefully(model: Model, x: Any, y: Any, learner: Learner) -> float:
     """Take a step on one row that is not sure to be right, or refuse it."""
     row = _row(model, x)
     check_data.readable("x", row[None], model.architecture)
-    many = np.ndim(y) > 0 and (model.architecture.sizes[-1] > 1 or np.size(y) != 1)
+    many = np.ndim(y) > 0 and (model.architecture.target_columns > 1 or np.size(y) != 1)
     y = np.asarray(y)[None] if many else np.reshape(np.asarray(y), (1,))
     targets = check_targets("y", y, 1, model.architecture, model.classes)
     examples = Examples(row[None], scale_targets(model, targets))

@@ -97,14 +97,14 @@ def learner(
     model: Model, optimizer: Optimizer, state: OptimizerState, target: Array
 ) -> Callable[[Array, float], float]:
     """Return the function that learns from one row; see `contract`."""
-    if not isinstance(model.architecture.loss, str):
+    if callable(model.architecture.loss):
         return lambda x, rate: UNSURE
     dtype = model.architecture.dtype
     rule = UpdateRule(optimizer=optimizer)
     made = Plan(model, Task(1, learning=True, updating=True, one_row=True, rule=rule))
     made.remember(state)
     record = made.record
-    record["targets"] = plan.source(target if target.dtype == np.int64 else target[None])
+    record["targets"] = made.targets(target if target.dtype == np.int64 else target[None])
     record["rows"] = record["batch_size"] = 1
     dispatcher = functions.door(one_row.learn, dtype)
     numbers = numbers_of_a_step(optimizer)
@@ -150,17 +150,17 @@ def input_gradient(model: Model, X: Array, Y: Array, out: Array) -> None:
 
 def loss(model: Model, examples: Examples, out: Array) -> float:
     """Return the mean loss, and write the outputs into ``out``; see `contract`."""
-    count, name = len(examples.X), model.architecture.loss
-    if count <= few_rows.MOST_ROWS and isinstance(name, str):
+    count, own = len(examples.X), model.architecture.loss
+    if count <= few_rows.MOST_ROWS and not callable(own):
         value = few_rows.loss(model, examples, out)
         if value is not None:
             return value
     losses = np.empty(-(-count // BLOCK))
-    with Call(model, examples.X, BLOCK, learning=isinstance(name, str)) as call:
-        call.run(examples if isinstance(name, str) else None, losses=losses, out=out)
-    if isinstance(name, str):
+    with Call(model, examples.X, BLOCK, learning=not callable(own)) as call:
+        call.run(None if callable(own) else examples, losses=losses, out=out)
+    if not callable(own):
         return _mean(losses, count)
-    values = evaluated(name, out, _matrix(model, examples.Y))[0]
+    values = evaluated(own, out, _matrix(model, examples.Y))[0]
     return _weighted(values, examples.weights)
 
 
@@ -210,7 +210,7 @@ def train_steps(
     losses: Array,
 ) -> int:
     """Take a step a batch; see `contract`."""
-    if isinstance(model.architecture.loss, str):
+    if not callable(model.architecture.loss):
         return _steps(model, examples, order, batch_size, rates, rule, keys, state, losses)
     # A function of the user's comes between two kernels.
     given = np.empty((len(examples.X), model.architecture.sizes[-1]), model.architecture.dtype)
@@ -269,7 +269,7 @@ def _learnt(
     Of named losses the kernels learn from the targets. A function of the user's gives the gradients
     with respect to the outputs instead.
     """
-    if isinstance(model.architecture.loss, str):
+    if not callable(model.architecture.loss):
         return None, examples
     every = np.arange(len(examples.X), dtype=np.int64)
     values, slopes = _evaluated(model, examples, every, objective, keys)
@@ -281,7 +281,7 @@ def _evaluated(
 ) -> tuple[Array, Array]:
     """Return the losses of some rows and their gradients, by a function of the user's."""
     loss, dtype = model.architecture.loss, model.architecture.dtype
-    assert not isinstance(loss, str)
+    assert callable(loss)
     out = np.empty((len(rows), model.architecture.sizes[-1]), dtype)
     made = as_before(model, OUTPUTS, examples, objective, len(rows), BLOCK)
     if made is not None:

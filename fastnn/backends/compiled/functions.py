@@ -18,6 +18,7 @@ from fastnn.backends.compiled.kernels import (
     narrow,
     one_row,
     outputs,
+    parametric,
     products,
     strips,
     update,
@@ -27,6 +28,7 @@ from fastnn.backends.compiled.machinery.jit import Unit
 from fastnn.backends.compiled.machinery.lines import LINE
 from fastnn.backends.compiled.machinery.narrow import UNITS as NARROW
 from fastnn.backends.contract import Objective, UpdateRule
+from fastnn.losses import name_of
 from fastnn.model.model import Model
 from fastnn.optimizers import PLAIN
 
@@ -45,6 +47,8 @@ UNITS: dict[str, Unit] = {
     "squash": outputs.squash,
     "binary": outputs.binary,
     "poisson": outputs.poisson,
+    "pinball": parametric.pinball,
+    "focal": parametric.focal,
     "activate": layers.activate,
     "adjust": inputs.adjust,
     "narrow_product": narrow.narrow_product,
@@ -61,8 +65,9 @@ ALWAYS = ("product", "sparse_product", "gather", "finish", "take", "give", "phas
 OF_ONE_ROW = ("backward_one", "one_row")  # to learn from it; all need forward_one
 # What outputs need, and what losses do that others need not.
 OF_OUTPUTS = {"sigmoid": ("squash",), "exponential": ("squash",)}
-OF_LOSSES: dict[object, tuple[str, ...]] = {
-    "cross_entropy": (), "binary_cross_entropy": ("binary",), "poisson": ("poisson",)
+OF_LOSSES: dict[str, tuple[str, ...]] = {
+    "cross_entropy": (), "binary_cross_entropy": ("binary",), "poisson": ("poisson",),
+    "quantile": ("pinball",), "focal": ("focal",),
 }  # fmt: skip
 # Activations that the register tile does on the way out, or that do nothing.
 WITHOUT_KERNEL = ("relu", "identity")
@@ -108,7 +113,8 @@ def needed(
     if model.architecture.activations[-1] == "softmax" and (one_row or row > LINE):
         names.add("softmax_of_rows")
     names.update(OF_OUTPUTS.get(model.architecture.activations[-1], ()))
-    names.update(OF_LOSSES.get(model.architecture.loss, ("error",)))
+    loss = "" if callable(model.architecture.loss) else name_of(model.architecture.loss)
+    names.update(OF_LOSSES.get(loss, ("error",)))
     if one_row:
         names.add("forward_one")
     if rule is not None:

@@ -19,7 +19,7 @@ from fastnn.backends.compiled.functions import WITHOUT_KERNEL, is_plain
 from fastnn.backends.compiled.kernels import layout, products, update
 from fastnn.backends.compiled.machinery.thresholds import HERE
 from fastnn.backends.contract import Examples, Objective, UpdateRule
-from fastnn.losses import GIVEN, LOSSES
+from fastnn.losses import GIVEN, LOSSES, Focal, Quantile, name_of
 from fastnn.model.architecture import Architecture, Layer, padded
 from fastnn.model.model import Model
 from fastnn.model.optimizer_state import OptimizerState
@@ -124,14 +124,19 @@ class Plan:
         if model.input_scaler is not None:
             self._kept.append(np.concatenate([model.input_scaler.mean, model.input_scaler.scale]))
             record["scaler"] = address_of(self._kept[-1])
+        loss, self._repeats = architecture.loss, isinstance(architecture.loss, Quantile)
+        if isinstance(loss, Quantile):
+            self._kept.append(aligned_zeros(padded(len(loss.levels), dtype.itemsize), dtype))
+            self._kept[-1][: len(loss.levels)] = loss.levels
+            record["levels"] = address_of(self._kept[-1])
         own = [array for array in self._kept if array is not model.vector]
         self.is_small = sum(array.nbytes for array in own) <= MOST_KEPT
-        loss = architecture.loss
         for name, value in (
             ("depth", len(architecture.layers)),
             ("parameter_count", architecture.vector_size),
             ("optimizer", rule.optimizer.code if rule else PLAIN),
-            ("loss", LOSSES[loss] if isinstance(loss, str) else GIVEN),
+            ("loss", GIVEN if callable(loss) else LOSSES[name_of(loss)]),
+            ("gamma", loss.gamma if isinstance(loss, Focal) else 0),
             ("phases", len(ends)),
             ("first_change", first_change),
             ("threads", task.threads),
@@ -158,9 +163,14 @@ class Plan:
             record["targets"], record["row_weights"] = NO_TARGETS, 0
         else:
             weights = examples.weights
-            record["targets"] = source(examples.Y)
+            record["targets"] = self.targets(examples.Y)
             record["row_weights"] = 0 if weights is None else address_of(weights)
         record["rows"], record["batch_size"] = rows, batch_size
+
+    def targets(self, Y: Array) -> tuple[int, int, int, int]:
+        """Describe targets to the kernels; one column may be that of all outputs."""
+        address, kind, between_rows, between_columns = source(Y)
+        return address, kind, between_rows, 0 if self._repeats else between_columns
 
     def is_about(
         self, examples: Examples, how: UpdateRule | Objective | None, rows: int, batch_size: int

@@ -201,6 +201,23 @@ def softplus(x):
     return max(x, zero) + log1p(exp(-abs(x)))
 
 
+@serial
+def mish(x):
+    """Return ``x tanh(softplus(x))`` and its derivative.
+
+    The tangent is ``n / d``. With ``e = exp(-|x|)``, below zero ``n = e (e + 2)`` and
+    ``d = n + 2``, else ``n = 1 + 2 e`` and ``d = n + 2 e**2``: sums of positive numbers.
+    """
+    e = exp(-abs(x))
+    one = type(e)(1)
+    two, square = one + one, e * e
+    n = square + two * e if x < 0 else one + two * e
+    rest, slope = two if x < 0 else two * square, e if x < 0 else square
+    share = one / (n + rest)
+    portion = n * share
+    return x * portion, portion + x * (two * two * slope * (one + e) * share * share)
+
+
 def normal_cdf(x):
     """Return the distribution function of the standard normal."""
     raise NotImplementedError

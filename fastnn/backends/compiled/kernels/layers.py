@@ -14,6 +14,7 @@ from fastnn.activations import (
     IDENTITY,
     LEAK,
     LEAKY_RELU,
+    MISH,
     RELU,
     SELU,
     SELU_ALPHA,
@@ -104,6 +105,9 @@ def activate(plan, l, batch, share):
             elif code == SOFTPLUS:
                 for j in range(columns):
                     row[j] = elementary.softplus(row[j])
+            elif code == MISH:
+                for j in range(columns):
+                    row[j] = elementary.mish(row[j])[0]
             continue
         slope = work[begin + slopes : begin + slopes + columns]
         if code == IDENTITY:
@@ -149,6 +153,9 @@ def activate(plan, l, batch, share):
                 z = row[j]
                 slope[j] = elementary.sigmoid(z)
                 row[j] = elementary.softplus(z)
+        elif code == MISH:
+            for j in range(columns):
+                row[j], slope[j] = elementary.mish(row[j])
         if below > 0:
             leave_out(row, keys[batch.first + r], share.left, below)
             leave_out(slope, keys[batch.first + r], share.left, below)

@@ -85,6 +85,8 @@ FUNCTIONS = _record(
         "squash",
         "binary",
         "poisson",
+        "pinball",
+        "focal",
         "activate",
         "adjust",
         "narrow_product",
@@ -121,6 +123,7 @@ NUMBERS = (
     "first_memory",  # of the first slot: momentum, or Adam's beta1
     "second_memory",
     "epsilon",
+    "gamma",  # of the focal loss
     "safe",  # norms of a row's gradient below this keep all finite; 0 where that is not asked
     "seen",  # the largest of these norms so far
 )
@@ -136,6 +139,7 @@ def plan_dtype(number: np.dtype) -> np.dtype:
         *_integers("operations", "phase_ends", "phases", "first_change", "threads"),
         *_integers("work", "work_size", "packs", "pack_size", "scaler"),
         *_integers("lists", "lists_size", "squares", "square_count", "row_losses", "one"),
+        *_integers("levels"),  # of quantiles
         # Of a row on its own: lists of inputs, 0 .. as many as a layer has, the lowest that moves.
         *_integers("lists_of_one", "every", "lowest"),
         # What to learn from, and how it is gone through.

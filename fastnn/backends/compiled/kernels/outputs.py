@@ -22,6 +22,7 @@ from fastnn.backends.compiled.kernels.layout import (
     plan_type,
     reals,
 )
+from fastnn.backends.compiled.kernels.parametric import call_focal, call_pinball
 from fastnn.backends.compiled.kernels.strips import (
     STRIP,
     TARGETS_AT,
@@ -57,7 +58,16 @@ from fastnn.backends.compiled.machinery.lines import (
     where_below,
 )
 from fastnn.backends.compiled.machinery.vector_ir import itemsize_of
-from fastnn.losses import BINARY_CROSS_ENTROPY, CROSS_ENTROPY, GIVEN, MAE, MSE, POISSON
+from fastnn.losses import (
+    BINARY_CROSS_ENTROPY,
+    CROSS_ENTROPY,
+    FOCAL,
+    GIVEN,
+    MAE,
+    MSE,
+    POISSON,
+    QUANTILE,
+)
 
 
 def _types(number):
@@ -79,6 +89,8 @@ def finish(plan, batch, share):
         call_binary(functions.binary, (plan, batch, share))
     elif learning and loss == POISSON:
         call_poisson(functions.poisson, (plan, batch, share))
+    elif learning and loss == FOCAL:
+        call_focal(functions.focal, (plan, batch, share))
     elif activation == SOFTMAX and by_rows and functions.softmax_of_rows != 0:
         call_softmax_of_rows(functions.softmax_of_rows, (plan, batch, share))
     elif activation == SOFTMAX:
@@ -86,8 +98,11 @@ def finish(plan, batch, share):
         by_rows = False
     elif activation != IDENTITY:
         call_squash(functions.squash, (plan, batch, share))
-    if learning and loss >= MSE:
-        call_error(functions.error, (plan, batch, share))
+    if learning and MSE <= loss < FOCAL:
+        if loss == QUANTILE:
+            call_pinball(functions.pinball, (plan, batch, share))
+        else:
+            call_error(functions.error, (plan, batch, share))
         by_rows = goes_by_rows(plan, batch)
     as_it_is = activation == IDENTITY and not learning
     if plan.outputs != 0 and (by_rows or as_it_is):
