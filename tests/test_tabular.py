@@ -367,21 +367,22 @@ def fitted(kind, backend="numba", epochs=24, rows=200):
     if kind == "classes":
         recipe, y = recipes.CLASSES, classes_of(made)
     else:
-        recipe, y = recipes.NUMBERS, np.where(classes_of(made) == "in", 5.0, 3.0)
+        recipe = recipes.NUMBERS if kind == "numbers" else recipes.QUANTILES
+        y = np.where(classes_of(made) == "in", 5.0, 3.0)
         y += np.random.default_rng(7).normal(0, 0.1, rows)
     recipe = recipes.changed(recipe, epochs=epochs, hidden=(64, 64))
     return predictors.fit(made, y, recipe, 0, backend=backend, label="what")[0], made, y
 
 
 @each_backend
-@pytest.mark.parametrize("kind", ["classes", "numbers"])
+@pytest.mark.parametrize("kind", ["classes", "numbers", "quantiles"])
 def test_files_hold_everything(kind, backend, tmp_path):
     made, rows, _ = fitted(kind, backend, epochs=2)
     made.save(tmp_path / "t.safetensors")
     again = tabular.load(tmp_path / "t.safetensors", backend)
     assert np.array_equal(again.outputs(rows), made.outputs(rows))
     assert again.label == "what"
-    if kind == "numbers":
+    if kind != "classes":
         assert np.array_equal(again.interval(rows, 0.8), made.interval(rows, 0.8))
         assert (again.low, again.high) == (made.low, made.high)
     else:
@@ -462,8 +463,9 @@ def test_numbers_stay_within_the_range_of_fit():
         assert found.max() <= y.max()
 
 
-def test_intervals_hold_the_share_that_they_are_for():
-    made, _, _ = fitted("numbers", epochs=48, rows=1000)
+@pytest.mark.parametrize("kind", ["numbers", "quantiles"])
+def test_intervals_hold_the_share_that_they_are_for(kind):
+    made, _, _ = fitted(kind, epochs=48, rows=1000)
     new = everything(2000, seed=5)
     y = np.where(classes_of(new) == "in", 5.0, 3.0) + np.random.default_rng(9).normal(0, 0.1, 2000)
     for coverage in (0.5, 0.9):
@@ -471,6 +473,18 @@ def test_intervals_hold_the_share_that_they_are_for():
         # 200 rows set the width: four standard deviations of a share of them.
         slack = 4 * np.sqrt(coverage * (1 - coverage) / 200)
         assert np.mean((low <= y) & (y <= high)) == pytest.approx(coverage, abs=slack)
+
+
+def test_intervals_of_quantiles_are_wider_where_numbers_vary_more():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, 1000)
+    made = table(x=x)
+    recipe = recipes.changed(recipes.QUANTILES, epochs=48, hidden=(64, 64))
+    found, _ = predictors.fit(made, np.where(x > 0, 1, 0.1) * rng.normal(size=1000), recipe, 0)
+    low, high = found.interval(made, 0.8).T
+    assert np.median((high - low)[x > 0.2]) > 3 * np.median((high - low)[x < -0.2])
+    assert (low <= high).all()
+    assert np.array_equal(found.predict(made), found.outputs(made)[:, 1])
 
 
 def test_an_interval_that_needs_more_rows_is_refused():

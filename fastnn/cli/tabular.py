@@ -163,8 +163,8 @@ def report(made: Predictor, table: Columns, y: Array) -> None:
             f"the rows have the label {unknown[0]!r}; the network knows "
             f"{reading.shown(made.classes.tolist())}"
         )
-    places = (np.searchsorted(made.classes, each) for each in (y, found))
-    print_classes(*places, made.classes.tolist())
+    true, predicted = (np.searchsorted(made.classes, each) for each in (y, found))
+    print_classes(true, predicted, made.classes.tolist())
 
 
 def _read(given: Keywords, path: Any, first: Data | None) -> Data:
@@ -248,6 +248,6 @@ def _lines(
     """Yield a line per row: its number from 1, what is predicted, and probabilities."""
     for i, row in enumerate(outputs, 1):
         if made.classes is None:
-            yield [str(i), *map(written, row)]
+            yield [str(i), written(row[len(row) // 2])]
         else:
             yield [str(i), str(made.classes[row.argmax()]), *map(written, row)]

@@ -16,6 +16,8 @@ from fastnn.estimators.tables import Tabular
 from fastnn.tabular import recipe as recipes
 from fastnn.tabular.predictor import Predictor
 
+LOSSES = {"squared_error": recipes.NUMBERS, "quantile": recipes.QUANTILES}
+
 
 @dataclass(eq=False, repr=False)
 class TabularClassifier(ClassifierMixin, Tabular):
@@ -255,6 +257,9 @@ class TabularRegressor(RegressorMixin, Tabular):
         Print a line per epoch.
     backend, threads
         As for `fastnn.Network`.
+    loss : str
+        "squared_error", or "quantile" for three outputs, the quantiles 0.05, 0.5 and 0.95: `predict`
+        returns the median, and intervals are wider where numbers vary more.
 
     Attributes
     ----------
@@ -281,6 +286,9 @@ class TabularRegressor(RegressorMixin, Tabular):
     >>> regressor.predict_interval(X[:4], coverage=0.8).shape
     (4, 2)
     """
+
+    _: KW_ONLY
+    loss: str = "squared_error"
 
     def fit(self, X: Any, y: npt.ArrayLike) -> TabularRegressor:
         """Learn the preprocessing and train a network.
@@ -313,7 +321,8 @@ class TabularRegressor(RegressorMixin, Tabular):
             Of columns that are left out, that are of more than one kind, or that have more levels
             than half of the rows.
         """
-        return self._fit(X, y, recipes.NUMBERS)
+        check.one_of("loss", self.loss, LOSSES)
+        return self._fit(X, y, LOSSES[self.loss])
 
     def predict(self, X: Any) -> Array:
         """Return the number of each row.
@@ -350,9 +359,10 @@ class TabularRegressor(RegressorMixin, Tabular):
         """Return intervals that hold the numbers of a share ``coverage`` of new rows.
 
         They are split-conformal (Lei et al., 2018): the prediction plus and minus the absolute
-        error that so many of the rows have that were set aside in `fit`. As these rows also chose
-        the epoch, the share is slightly lower than named; it is that of all rows together, not of
-        each kind of row.
+        error that so many of the rows at most have that were set aside in `fit`. With the loss
+        "quantile" the quantiles are moved apart, or closer, until they hold so many of these rows
+        (Romano et al., 2019). As these rows also chose the epoch, the share is slightly lower than
+        named; it is that of all rows together, not of each kind of row.
 
         Parameters
         ----------

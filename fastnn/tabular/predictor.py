@@ -45,7 +45,8 @@ class Predictor:
     low, high : float
         The range of the numbers to predict.
     residuals : ndarray of float64
-        Sorted absolute errors of the rows that chose the epoch; empty for classes.
+        Sorted errors of the rows that chose the epoch; empty for classes. They are absolute, or
+        with quantiles how far the numbers are beyond them.
     temperature : float
         That by which the outputs before softmax were divided.
     """
@@ -60,7 +61,9 @@ class Predictor:
     temperature: float = 1.0
 
     def outputs(self, X: Any) -> Array:
-        """Return probabilities, (rows, classes), or numbers, (rows, 1), as float64.
+        """Return probabilities, (rows, classes), or numbers, (rows, 1 or 3), as float64.
+
+        Three numbers are quantiles, with the median in the middle.
 
         Parameters
         ----------
@@ -94,7 +97,9 @@ class Predictor:
             As for `outputs`.
         """
         found = self.outputs(X)
-        return found[:, 0] if self.classes is None else self.classes[found.argmax(axis=1)]
+        if self.classes is None:
+            return found[:, found.shape[1] // 2]
+        return self.classes[found.argmax(axis=1)]
 
     def interval(self, X: Any, coverage: float = 0.9) -> Array:
         """Return the ends of intervals, (rows, 2), that hold a share ``coverage`` of new numbers.
@@ -122,7 +127,9 @@ class Predictor:
                 f"coverage is {coverage:g}, for which {math.ceil(coverage / (1 - coverage))} rows "
                 f"must be set aside in fit; there were {count}: need a lower coverage or more rows"
             )
-        return self.predict(X)[:, None] + self.residuals[place - 1] * np.array([-1.0, 1.0])
+        ends = self.outputs(X)[:, [0, -1]]
+        # Quantiles that are moved beyond each other leave the way between them.
+        return np.sort(ends + self.residuals[place - 1] * np.array([-1.0, 1.0]), axis=1)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to a ``.safetensors`` file, which `load` reads.
@@ -206,8 +213,8 @@ def _of_plain(net: Network, found: dict[str, Any], residuals: Array) -> Predicto
     if not isinstance(label, str):
         raise TypeError(f"label must be a text, got {label!r}")
     if found["classes"] is None:
-        if outputs != 1 or residuals.ndim != 1 or not np.isfinite(residuals).all():
-            raise ValueError("need one output, and finite residuals")
+        if outputs not in (1, 3) or residuals.ndim != 1 or not np.isfinite(residuals).all():
+            raise ValueError("need one output or three, and finite residuals")
         low, high = (check.real("range", each) for each in found["range"])
         return Predictor(preprocessing, net, None, label, low, high, np.sort(residuals))
     classes = np.array(found["classes"])
@@ -235,7 +242,7 @@ def fit(
     ----------
     table : Columns
     y : ndarray of shape (rows,)
-        Classes, if the recipe's output is softmax, else numbers.
+        Classes, if the recipe is for classes, else numbers.
     recipe : Recipe
     seed : int
         Of the rows set aside, the initial weights and the order of the rows.
@@ -263,13 +270,13 @@ def fit(
         As for `Network.train`.
     """
     classes = None
-    if recipe.output == "softmax":
+    if recipe.classes:
         classes, y = np.unique(y, return_inverse=True)
     rows, aside = stratified(recipe.validation, len(y), None if classes is None else y, seed)
     # A level that only rows set aside have would have weights that were never trained.
     preprocessing = Preprocessing.fit(rows_of(table, rows), categories)
     inputs = preprocessing.transform(table, quiet=True)
-    outputs = 1 if classes is None else len(classes)
+    outputs = len(getattr(recipe.loss, "levels", "1")) if classes is None else len(classes)
     net = recipes.network(recipe, inputs.shape[1], outputs, seed, backend, threads)
     held_out = inputs[aside], y[aside]
     history = recipes.train(recipe, net, (inputs[rows], y[rows]), held_out, callbacks)
@@ -279,8 +286,8 @@ def fit(
     made = Predictor(preprocessing, net, classes, label)
     if classes is None:
         made.low, made.high = float(y.min()), float(y.max())
-        found = np.clip(net.predict_proba(held_out[0])[:, 0].astype(float), made.low, made.high)
-        made.residuals = np.sort(np.abs(found - held_out[1]))
+        found = np.clip(net.predict_proba(held_out[0]).astype(float), made.low, made.high)
+        made.residuals = np.sort(np.maximum(found[:, 0] - held_out[1], held_out[1] - found[:, -1]))
         return made, history
     if all(isinstance(each, str | int) for each in classes.tolist()):
         net.classes = classes.tolist()

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.activations import Array
+from fastnn.losses import Loss, Quantile
 from fastnn.network import Network
 from fastnn.optimizers import Adam
 from fastnn.training.history import History, Row
@@ -25,7 +26,8 @@ class Recipe:
 
     Attributes
     ----------
-    output : str
+    loss : Loss
+        "cross_entropy" stands for classes, all others for numbers.
     activation : str
         Of the hidden layers.
     learning_rate : float
@@ -43,7 +45,7 @@ class Recipe:
         Of Adam.
     """
 
-    output: str
+    loss: Loss
     activation: str
     learning_rate: float
     metric: str
@@ -55,9 +57,16 @@ class Recipe:
     validation: float = 0.2
     beta2: float = 0.95
 
+    @property
+    def classes(self) -> bool:
+        """Whether the targets are classes."""
+        return self.loss == "cross_entropy"
 
-CLASSES = Recipe("softmax", "selu", 0.04, "validation_accuracy", True, 0.1)
-NUMBERS = Recipe("identity", "mish", 0.07, "validation_loss", False)
+
+CLASSES = Recipe("cross_entropy", "selu", 0.04, "validation_accuracy", True, 0.1)
+NUMBERS = Recipe("mse", "mish", 0.07, "validation_loss", False)
+# The ends of intervals, and the median.
+QUANTILES = replace(NUMBERS, loss=Quantile((0.05, 0.5, 0.95)))
 
 
 def changed(recipe: Recipe, **settings: Any) -> Recipe:
@@ -75,12 +84,13 @@ def network(
     net = Network(
         [inputs, *recipe.hidden, outputs],
         recipe.activation,
-        recipe.output,
+        "softmax" if recipe.classes else "identity",
+        recipe.loss,
         init=_lecun,
         seed=seed,
         backend=backend,
         threads=threads,
-        standardize_targets=recipe.output == "identity",
+        standardize_targets=not recipe.classes,
     )
     rng = np.random.default_rng([seed, 4])
     for biases in net.biases[:-1]:
