@@ -3,13 +3,17 @@
 The method ``update`` is the formula. The reference backend calls it; the compiled backend has a
 kernel for it. It works on any part ``w`` of the parameters, with the gradient ``g`` and the state
 ``slots`` of that part. State starts at zero.
+
+Each part of the network may have a learning rate of its own: that of the step times a factor for
+the weights of a layer, and one for its biases. With the weights' factors ``1 / sqrt(fan_in)`` Adam
+moves as in the NTK parametrisation (Jacot et al., 2018).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields
+from typing import ClassVar
 
 import numpy as np
 
@@ -21,23 +25,66 @@ PLAIN, MOMENTUM, RMSPROP, ADAM = range(4)
 
 
 _BELOW_ONE = {"momentum", "decay", "beta1", "beta2"}
+Factors = float | Sequence[float]
 
 
-def _check(optimizer: Any) -> None:
-    """Refuse numbers beyond their limits, by the name of the field."""
-    for field in fields(optimizer):
-        name, value = f"{type(optimizer).__name__}'s {field.name}", getattr(optimizer, field.name)
-        if field.name == "nesterov":
-            continue
-        if field.name in ("learning_rate", "epsilon"):
-            check.real(name, value, above=0)
-        else:
-            below = 1.0 if field.name in _BELOW_ONE else None
-            check.real(name, value, least=0, below=below)
+class _ByPart:
+    """What optimizers share: the check of their fields, and the factors of the learning rate."""
+
+    weight_factors: Factors
+    bias_factors: Factors
+
+    def __post_init__(self) -> None:
+        for each in fields(self):  # type: ignore[arg-type]
+            name, value = f"{type(self).__name__}'s {each.name}", getattr(self, each.name)
+            if each.name == "nesterov":
+                continue
+            if each.name.endswith("_factors") and isinstance(value, Iterable):
+                checked = [check.real(f"{name}[{i}]", v, above=0) for i, v in enumerate(value)]
+                object.__setattr__(self, each.name, tuple(checked))
+            elif each.name.endswith("_factors") or each.name in ("learning_rate", "epsilon"):
+                check.real(name, value, above=0)
+            else:
+                below = 1.0 if each.name in _BELOW_ONE else None
+                check.real(name, value, least=0, below=below)
+
+    @property
+    def is_even(self) -> bool:
+        """Whether all parts of a network have the same learning rate."""
+        return self.weight_factors == self.bias_factors == 1
+
+    def factors(self, depth: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Return the factors of the learning rate for the weights and for the biases of each layer.
+
+        Parameters
+        ----------
+        depth : int
+            The number of layers.
+
+        Raises
+        ------
+        ValueError
+            If there are factors for another number of layers.
+        """
+        weights, biases = (
+            self._for_layers(name, getattr(self, name), depth)
+            for name in ("weight_factors", "bias_factors")
+        )
+        return weights, biases
+
+    def _for_layers(self, name: str, value: Factors, depth: int) -> tuple[float, ...]:
+        if not isinstance(value, tuple):
+            return (float(value),) * depth  # type: ignore[arg-type]
+        if len(value) != depth:
+            raise ValueError(
+                f"{type(self).__name__}'s {name} must be a number, or one for each of the {depth} "
+                f"layers; got {len(value)}"
+            )
+        return value
 
 
 @dataclass(frozen=True)
-class SGD:
+class SGD(_ByPart):
     """Stochastic gradient descent, with or without momentum (Sutskever et al., 2013).
 
     Without momentum ``w -= rate * g``. With it ``v = momentum * v + g`` and ``w -= rate * v``, or
@@ -51,6 +98,9 @@ class SGD:
         At least 0 and less than 1.
     nesterov : bool
         Use Nesterov's momentum; needs a ``momentum`` greater than 0.
+    weight_factors, bias_factors : float or sequence of float
+        Factors of the learning rate for weights and for biases, one for all layers or one for each
+        layer; greater than 0.
 
     Raises
     ------
@@ -61,9 +111,11 @@ class SGD:
     learning_rate: float = 0.3
     momentum: float = 0.0
     nesterov: bool = False
+    weight_factors: Factors = field(default=1.0, kw_only=True)
+    bias_factors: Factors = field(default=1.0, kw_only=True)
 
     def __post_init__(self) -> None:
-        _check(self)
+        super().__post_init__()
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov needs a momentum greater than 0, such as 0.9; got 0")
 
@@ -99,7 +151,7 @@ class SGD:
 
 
 @dataclass(frozen=True)
-class RMSprop:
+class RMSprop(_ByPart):
     """RMSprop: a learning rate for each parameter (Tieleman and Hinton, 2012).
 
     ``s = decay * s + (1 - decay) * g^2`` and ``w -= rate * g / (sqrt(s) + epsilon)``.
@@ -112,6 +164,8 @@ class RMSprop:
         Share of the mean of squares that each step keeps; at least 0 and less than 1.
     epsilon : float
         Added to the square root; greater than 0.
+    weight_factors, bias_factors : float or sequence of float
+        As for `SGD`.
 
     Raises
     ------
@@ -122,12 +176,11 @@ class RMSprop:
     learning_rate: float = 0.001
     decay: float = 0.9
     epsilon: float = 1e-8
+    weight_factors: Factors = field(default=1.0, kw_only=True)
+    bias_factors: Factors = field(default=1.0, kw_only=True)
 
     code: ClassVar[int] = RMSPROP
     slots: ClassVar[int] = 1
-
-    def __post_init__(self) -> None:
-        _check(self)
 
     def update(self, w: Array, g: Array, slots: Sequence[Array], rate: float, step: int) -> None:
         """Take one step: change parameters and state in place.
@@ -149,7 +202,7 @@ class RMSprop:
 
 
 @dataclass(frozen=True)
-class Adam:
+class Adam(_ByPart):
     """Adam: adaptive moments (Kingma and Ba, 2015).
 
     ``m = beta1 * m + (1 - beta1) * g``, ``s = beta2 * s + (1 - beta2) * g^2`` and at step t
@@ -164,6 +217,8 @@ class Adam:
         less than 1.
     epsilon : float
         Added to the square root of the bias-corrected mean of squares; greater than 0.
+    weight_factors, bias_factors : float or sequence of float
+        As for `SGD`.
 
     Raises
     ------
@@ -175,12 +230,11 @@ class Adam:
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
+    weight_factors: Factors = field(default=1.0, kw_only=True)
+    bias_factors: Factors = field(default=1.0, kw_only=True)
 
     code: ClassVar[int] = ADAM
     slots: ClassVar[int] = 2
-
-    def __post_init__(self) -> None:
-        _check(self)
 
     def update(self, w: Array, g: Array, slots: Sequence[Array], rate: float, step: int) -> None:
         """Take one step: change parameters and state in place.
@@ -207,7 +261,8 @@ class Adam:
 class AdamW(Adam):
     """Adam with decoupled weight decay (Loshchilov and Hutter, 2019).
 
-    Each step begins with ``w -= rate * weight_decay * w`` for the weights; biases do not decay.
+    Each step begins with ``w -= rate * weight_decay * w`` for the weights; biases do not decay. The
+    rate of the decay is that of the step, without ``weight_factors``.
 
     Parameters
     ----------
@@ -215,6 +270,8 @@ class AdamW(Adam):
         As for `Adam`.
     weight_decay : float
         At least 0.
+    weight_factors, bias_factors : float or sequence of float
+        As for `SGD`.
 
     Raises
     ------

@@ -149,6 +149,7 @@ def train_steps(
     """Take one step per batch; see `contract`."""
     objective, gradient = rule.objective, Parameters(model.architecture)
     layers = [l for l in range(len(model.weights)) if l not in rule.frozen]
+    of_weights, of_biases = rule.optimizer.factors(len(model.weights))
     for step, rate in enumerate(rates.tolist()):
         batch = slice(step * batch_size, min((step + 1) * batch_size, len(order)))
         rows = order[batch]
@@ -166,11 +167,11 @@ def train_steps(
         for l in layers:
             if isinstance(rule.optimizer, AdamW):
                 model.weights[l][...] *= 1 - rate * rule.optimizer.weight_decay
-            for values, slopes, slots in (
-                (model.weights[l], gradient.weights[l], [slot.weights[l] for slot in state.slots]),
-                (model.biases[l], gradient.biases[l], [slot.biases[l] for slot in state.slots]),
+            for values, slopes, slots, factor in (
+                (model.weights, gradient.weights, [s.weights[l] for s in state.slots], of_weights),
+                (model.biases, gradient.biases, [s.biases[l] for s in state.slots], of_biases),
             ):
-                rule.optimizer.update(values, slopes, slots, rate, state.steps)
+                rule.optimizer.update(values[l], slopes[l], slots, rate * factor[l], state.steps)
             if rule.max_norm is not None:
                 norms = np.sqrt(np.square(model.weights[l]).sum(axis=0))
                 model.weights[l][...] *= np.minimum(1, rule.max_norm / np.maximum(norms, 1e-30))

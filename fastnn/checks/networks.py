@@ -20,6 +20,7 @@ from fastnn.losses import (
     name_of,
 )
 from fastnn.model.architecture import Architecture
+from fastnn.optimizers import Optimizer, named
 
 PURPOSE = {
     "cross_entropy": "for probabilities of classes that exclude each other",
@@ -117,6 +118,13 @@ def label_smoothing(value: Any, architecture: Architecture) -> float:
             f"got {architecture.loss!r}"
         )
     return share
+
+
+def optimizer(value: Any, architecture: Architecture) -> Optimizer:
+    """Return the optimizer of that name, or the object itself, if it fits the layers."""
+    found = named(value)
+    found.factors(len(architecture.layers))
+    return found
 
 
 def rates_of_dropout(dropout: Any, architecture: Architecture) -> tuple[float, ...]:

@@ -44,6 +44,8 @@ class Setting(NamedTuple):
 
 
 EPOCHS: Keywords = {"kind": int, "metavar": "EPOCHS"}
+PARTS = "factor of the learning rate for the {} of all layers, or of each"
+PER_LAYER = ("activation", "dropout", "weight_factors", "bias_factors")
 COUNT: Keywords = {"kind": int, "metavar": "COUNT"}
 SETTINGS = {
     "optimizer": (
@@ -58,6 +60,8 @@ SETTINGS = {
             "weight_decay",
             "weights shrink by this times the learning rate in each step",
         ),
+        Setting("--weight-factors", "weight_factors", PARTS.format("weights")),
+        Setting("--bias-factors", "bias_factors", PARTS.format("biases")),
     ),
     "schedule": (
         Setting("--by", "by", "when the rate changes", {"choices": ("step", "epoch")}),
@@ -244,6 +248,8 @@ def _add_settings(group: Group, kind: str, choices: dict[str, Any]) -> None:
         note = ", ".join(names)
         if field in ("nesterov", "restore_best"):
             group.flag(option, f"{text} ({note})" if note else text, dest=option)
+        elif field in PER_LAYER:
+            group.of_layers(option, text, float, metavar="FACTOR", dest=option)
         else:
             group.setting(option, text, note=note, dest=option, **(how or {}))
 
@@ -324,17 +330,21 @@ def _with_settings(kind: str, base: Any, given: Given) -> Any:
                 f"{setting.option} does not apply to the {kind} {given[kind]!r}; it takes "
                 f"{', '.join(own) or 'no options'}"
             )
-    changes = {setting.field: given[setting.option] for setting in used}
+    changes = _of_layers({setting.field: given[setting.option] for setting in used})
     return dataclasses.replace(base, **changes) if changes else base
 
 
 def _chosen(given: Given, names: Collection[str]) -> Keywords:
-    """Return what is given for these names; a list of one value stands for all layers."""
-    found = {name: given[name] for name in names if name in given}
-    for name in ("activation", "dropout"):
-        if name in found and len(found[name]) == 1:
-            found[name] = found[name][0]
-    return found
+    """Return what is given for these names."""
+    return _of_layers({name: given[name] for name in names if name in given})
+
+
+def _of_layers(found: Keywords) -> Keywords:
+    """Return the same; a list of one value stands for all layers."""
+    return {
+        name: value[0] if name in PER_LAYER and len(value) == 1 else value
+        for name, value in found.items()
+    }
 
 
 def _class_weight(words: list[str] | None, data: Dataset) -> Keywords:

@@ -12,11 +12,12 @@ from fastnn.activations import Array
 from fastnn.backends.contract import Examples, UpdateRule
 from fastnn.backends.dropout import NO_KEYS
 from fastnn.checks import data as check_data
+from fastnn.checks import networks as check_network
 from fastnn.checks import values as check
 from fastnn.checks.targets import REACH
 from fastnn.checks.targets import targets as check_targets
 from fastnn.model.model import Model
-from fastnn.optimizers import Optimizer, named
+from fastnn.optimizers import Optimizer
 from fastnn.training.evaluation import DivergenceError, scale_targets
 from fastnn.training.loop import alone
 from fastnn.training.run import Trained
@@ -38,7 +39,8 @@ class Learner:
     """
 
     def __init__(self, model: Model, given: str | Optimizer) -> None:
-        self.given, self.optimizer, self.classes = given, named(given), model.classes
+        self.given, self.classes = given, model.classes
+        self.optimizer = check_network.optimizer(given, model.architecture)
         _check_scalers(model)
         self.state = model.state_for(self.optimizer)
         self.rate = math.nan
@@ -135,7 +137,7 @@ def _row(model: Model, x: Any) -> Array:
 
 def few(model: Model, X: Any, y: Any, rate: float, optimizer: str | Optimizer) -> float:
     """Take a step on a few rows; see `fastnn.Network.learn_few`."""
-    rule = UpdateRule(optimizer=named(optimizer))
+    rule = UpdateRule(optimizer=check_network.optimizer(optimizer, model.architecture))
     rate = check.real("learning_rate", rate, above=0)
     features = check_data.features("X", X, model.architecture, model.features)
     targets = check_targets("y", y, len(features), model.architecture, model.classes)

@@ -13,7 +13,7 @@ from fastnn.backends.contract import Objective, UpdateRule
 from fastnn.checks import networks as check_network
 from fastnn.checks import values as check
 from fastnn.model.architecture import Architecture
-from fastnn.optimizers import Optimizer, named
+from fastnn.optimizers import Optimizer
 from fastnn.training.early_stopping import EarlyStopping
 from fastnn.training.fingerprints import of_setting
 from fastnn.training.history import Row
@@ -87,7 +87,7 @@ def objective(keywords: Mapping[str, Any], architecture: Architecture) -> Object
 def checked(keywords: Mapping[str, Any], architecture: Architecture, rows: int) -> TrainingSettings:
     """Return the settings of a run from the arguments of `fastnn.Network.train`, or refuse them."""
     given = dict(keywords)
-    optimizer = named(given["optimizer"])
+    optimizer = check_network.optimizer(given["optimizer"], architecture)
     epochs = check.integer("epochs", given["epochs"], 1)
     size, rate, every = given["batch_size"], given["learning_rate"], given["checkpoint_every"]
     stopping = given["early_stopping"]

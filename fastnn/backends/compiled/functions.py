@@ -79,8 +79,10 @@ _compiled: dict[np.dtype, set[str]] = {dtype: set() for dtype in _addresses}
 
 def is_plain(rule: UpdateRule) -> bool:
     """Tell whether a step is a sum that goes right into the parameters."""
-    return rule.optimizer.code == PLAIN and not (
-        rule.objective.l1 or rule.clip_norm is not None or rule.clip_value is not None
+    return (
+        rule.optimizer.code == PLAIN
+        and rule.optimizer.is_even
+        and not (rule.objective.l1 or rule.clip_norm is not None or rule.clip_value is not None)
     )
 
 

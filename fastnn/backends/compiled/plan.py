@@ -91,6 +91,8 @@ class Plan:
             slopes=backward or task.objective.drops,
         )
         self.layers["moves"][updated] = 1
+        factors = (rule.optimizer if rule else SGD()).factors(len(self.layers))
+        self.layers["weight_factor"], self.layers["bias_factor"] = factors
         names = functions.needed(model, task.objective, rule, task.one_row, task.in_blocks)
         pack = products.pack_size(dtype.itemsize) if backward else 0
         if task.updating and rule is not None and not self.plain:

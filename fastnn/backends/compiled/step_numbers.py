@@ -68,6 +68,11 @@ def numbers_of_a_step(
     )  # fmt: skip
 
 
+def largest_factor(optimizer: Optimizer) -> float:
+    """Return the largest factor that a part of the network has on the learning rate."""
+    return float(np.max(np.hstack([optimizer.weight_factors, optimizer.bias_factors])))
+
+
 def safe_norm(optimizer: Optimizer, rate: float, dtype: np.dtype) -> float:
     """Return a norm of gradients; if none so far reached it, a step leaves everything finite.
 
@@ -77,7 +82,7 @@ def safe_norm(optimizer: Optimizer, rate: float, dtype: np.dtype) -> float:
     largest, epsilon = float(np.finfo(dtype).max), float(np.finfo(dtype).eps)
     if isinstance(optimizer, AdamW) and rate * optimizer.weight_decay > 1:
         return float(np.finfo(dtype).tiny)  # weights may grow
-    factor = max(rate, 1.0)
+    factor = max(rate * largest_factor(optimizer), 1.0)
     if isinstance(optimizer, SGD):
         factor /= 1 - optimizer.momentum
     elif isinstance(optimizer, RMSprop):

@@ -43,7 +43,9 @@ LAYER = _record(
         "drop_below",  # hashes below this leave an input out; 0 without dropout
         "squares",  # place of the layer's first sum of squares
         "moves",  # whether a step changes it
-    )
+    ),
+    ("weight_factor", np.float64),  # of the learning rate
+    ("bias_factor", np.float64),
 )
 PLACES = ("inputs", "outputs", "deltas", "slopes")  # the offsets in the work array
 

@@ -166,6 +166,7 @@ def backward_one(plan):
                     terms = (plan.lists_of_one + 4 * (end + 1), int64(lists[end]))
                 offset *= itemsize
                 kept = plan.beta if summing else plan.decay
+                factor = type(one)(layer.bias_factor if biases else layer.weight_factor)
                 places = (
                     plan.parameters + offset,
                     plan.first_slot + offset,
@@ -177,8 +178,8 @@ def backward_one(plan):
                 step = Step(
                     scale,
                     one if biases else kept,
-                    rate,
-                    plan.look_ahead,
+                    factor * rate,
+                    factor * plan.look_ahead,
                     plan.first_memory,
                     plan.second_memory,
                     plan.correction,

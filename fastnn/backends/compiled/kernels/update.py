@@ -92,7 +92,10 @@ def update(plan, l, batch, share, stepping):
             else:
                 call_product(plan.functions.product, (a, deltas, gradient, shape, sums, 0))
         if stepping:
-            arguments = (plan, offset, gradient, stride, end - begin, columns, one, True, False)
+            factor = type(one)(layer.weight_factor)
+            arguments = (
+                plan, offset, gradient, stride, end - begin, columns, one, factor, True, False
+            )  # fmt: skip
             call_move(plan.functions.move, arguments)
     if share.stop == layer.fan_in:  # the biases are the weights of an input that is always 1
         offset = layer.biases + left
@@ -104,7 +107,8 @@ def update(plan, l, batch, share, stepping):
         arguments = (ones, deltas, gradient, shape, scaled(plan.alpha, plan.bias_beta), 0)
         call_product(plan.functions.product, arguments)
         if stepping:
-            arguments = (plan, offset, gradient, stride, 1, columns, one, False, False)
+            factor = type(one)(layer.bias_factor)
+            arguments = (plan, offset, gradient, stride, 1, columns, one, factor, False, False)
             call_move(plan.functions.move, arguments)
 
 
@@ -117,23 +121,25 @@ def scaled(alpha, beta):
 def _move_types(number):
     index = types.int64
     return (
-        plan_type(number), index, MATRIX, index, index, index, number, types.boolean, types.boolean,
+        plan_type(number), index, MATRIX, index, index, index, number, number, types.boolean,
+        types.boolean,
     )  # fmt: skip
 
 
 @unit(_move_types)
-def move(plan, offset, slopes, stride, rows, columns, scale, decaying, penalised):
+def move(plan, offset, slopes, stride, rows, columns, scale, factor, decaying, penalised):
     """Move rows of parameters that begin at an offset against ``scale`` times their gradients.
 
-    For the formulas see `fastnn.optimizers`. Weights are ``decaying``, biases are not; and unless
-    they are ``penalised`` already, their gradients, which this changes, first get penalties.
+    Their learning rate is that of the step times a ``factor``. For the formulas see
+    `fastnn.optimizers`. Weights are ``decaying``, biases are not; and unless they are ``penalised``
+    already, their gradients, which this changes, first get penalties.
     """
     if columns == stride == slopes.row:
         rows, columns = 1, rows * columns
     w = parameters_at(plan, plan.parameters)
     first, second = parameters_at(plan, plan.first_slot), parameters_at(plan, plan.second_slot)
     gradient = numbers(slopes.address, rows * slopes.row + columns, plan.alpha)
-    rate, most, code = plan.rate, plan.value_limit, plan.optimizer
+    rate, most, code = factor * plan.rate, plan.value_limit, plan.optimizer
     one = w.dtype.type(1)
     decay = plan.decay if decaying else one
     for r in range(rows):
@@ -149,7 +155,7 @@ def move(plan, offset, slopes, stride, rows, columns, scale, decaying, penalised
                 g[j] = most if g[j] > most else (-most if g[j] < -most else g[j])
         if code == MOMENTUM:
             velocity, memory = first[here : here + columns], plan.first_memory
-            ahead = plan.look_ahead
+            ahead = factor * plan.look_ahead
             along = rate if ahead == 0 else rate * memory
             for j in range(columns):
                 velocity[j] = memory * velocity[j] + g[j]
@@ -237,11 +243,15 @@ def move_layer(plan, l, batch, share):
     itemsize = itemsize_of(plan.alpha)
     offset = layer.weights + share.start * stride
     gradient = Matrix(plan.result + itemsize * offset, stride, int64(1))
-    arguments = (plan, offset, gradient, stride, rows, stride, scale, True, measured)
+    factor = type(scale)(layer.weight_factor)
+    arguments = (plan, offset, gradient, stride, rows, stride, scale, factor, True, measured)
     call_move(plan.functions.move, arguments)
     if share.stop == layer.fan_in:
         gradient = Matrix(plan.result + itemsize * layer.biases, stride, int64(1))
-        arguments = (plan, layer.biases, gradient, stride, 1, stride, scale, False, measured)
+        factor = type(scale)(layer.bias_factor)
+        arguments = (
+            plan, layer.biases, gradient, stride, 1, stride, scale, factor, False, measured
+        )  # fmt: skip
         call_move(plan.functions.move, arguments)
 
 
