@@ -258,8 +258,8 @@ class TabularRegressor(RegressorMixin, Tabular):
     backend, threads
         As for `fastnn.Network`.
     loss : str
-        "squared_error", or "quantile" for three outputs, the quantiles 0.05, 0.5 and 0.95: `predict`
-        returns the median, and intervals are wider where numbers vary more.
+        "squared_error", or "quantile" for three outputs, the quantiles 0.05, 0.5 and 0.95:
+        `predict` returns the median, and intervals are wider where numbers vary more.
 
     Attributes
     ----------

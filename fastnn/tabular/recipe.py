@@ -43,6 +43,8 @@ class Recipe:
     label_smoothing : float
     beta2 : float
         Of Adam.
+    bias_factor : float
+        Of the rate for biases.
     """
 
     loss: Loss
@@ -56,6 +58,7 @@ class Recipe:
     batch_size: int = 256
     validation: float = 0.2
     beta2: float = 0.95
+    bias_factor: float = 0.1
 
     @property
     def classes(self) -> bool:
@@ -127,12 +130,17 @@ def train(
         *rows,
         recipe.epochs,
         recipe.batch_size,
-        recipe.learning_rate / math.sqrt(recipe.hidden[0]),
+        recipe.learning_rate,
         validation=held_out,
         schedule="cosine_log",
         progress=False,
         callbacks=[best, *callbacks],
-        optimizer=Adam(beta2=recipe.beta2),
+        optimizer=Adam(
+            beta2=recipe.beta2,
+            # Adam moves as in the NTK parametrisation.
+            weight_factors=tuple(len(weights) ** -0.5 for weights in net.weights),
+            bias_factors=recipe.bias_factor,
+        ),
         label_smoothing=recipe.label_smoothing,
     )
     best.restore()
