@@ -343,6 +343,14 @@ def test_a_network_starts_as_the_recipe_says(backend):
     assert not net.biases[-1].any()
 
 
+@pytest.mark.parametrize(
+    ("rows", "size", "batches"), [(100, 100, 1), (265, 265, 1), (511, 511, 1), (1077, 270, 4)]
+)
+def test_batches_are_even_and_as_many_as_whole_ones(rows, size, batches):
+    assert recipes._even(rows, 256) == size
+    assert -(-rows // size) == batches
+
+
 def test_the_parameters_of_the_last_of_the_best_epochs_are_kept():
     net = fastnn.Network([2, 2], seed=0)
     best = recipes.Best(net, recipes.CLASSES)

@@ -244,7 +244,7 @@ class Levels:
         if self._is_binary:
             out = np.where(known, 2.0 * found - 1, 0)[:, None]
         else:
-            out = np.zeros((len(texts), len(self.levels)))
+            out = np.zeros((len(texts), len(self.levels)), np.float32)  # may be very many
             out[np.flatnonzero(known), found[known]] = 1
         others = Counter(text for text, one in zip(texts, known, strict=True) if not one)
         if not others:

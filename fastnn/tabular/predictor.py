@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import backends
 from fastnn.activations import Array
 from fastnn.checks import values as check
 from fastnn.datasets.spreadsheets import Columns
@@ -185,7 +184,7 @@ def load(
         raise ValueError(
             f"{os.fspath(path)!r} holds a network without preprocessing; fastnn.load reads it"
         )
-    made.network.backend = check.any_case("backend", backend, backends.BACKENDS)
+    made.network.backend = backend
     made.network.threads = threads
     return made
 

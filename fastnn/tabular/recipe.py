@@ -129,7 +129,7 @@ def train(
     history = net.train(
         *rows,
         recipe.epochs,
-        recipe.batch_size,
+        _even(len(rows[0]), recipe.batch_size),
         recipe.learning_rate,
         validation=held_out,
         schedule="cosine_log",
@@ -167,6 +167,14 @@ class Best:
     def restore(self) -> None:
         """Give the network the parameters of the best epoch."""
         self.net.parameters[:] = self.parameters
+
+
+def _even(rows: int, batch_size: int) -> int:
+    """Return the size of batches that are as many as whole ones of ``batch_size``.
+
+    The recipe leaves out the rows after the last whole batch, whose step would be a rough one.
+    """
+    return -(-rows // max(1, rows // batch_size))
 
 
 def _lecun(rng: np.random.Generator, fan_in: int, fan_out: int) -> Array:
