@@ -27,6 +27,14 @@ from fastnn.tabular.tables import columns_of, rows_of
 each_backend = pytest.mark.parametrize("backend", BACKENDS)
 
 
+@pytest.fixture
+def estimators():
+    pytest.importorskip("sklearn")
+    from fastnn import estimators
+
+    return estimators
+
+
 def table(**columns):
     """Return columns, each a list of Python's objects or an array."""
     made = [
@@ -257,6 +265,24 @@ def test_what_is_no_table_is_refused(values, error, message):
         columns_of(values)
 
 
+def test_what_is_masked_is_missing(estimators):
+    mask = np.arange(24).reshape(12, 2) % 7 == 0
+    numbers = np.ma.masked_array(np.arange(24.0).reshape(12, 2), mask)
+    found = columns_of(numbers)
+    assert [each.missing.tolist() for each in found] == mask.T.tolist()
+    words = columns_of(np.ma.masked_array([["a"], ["b"]], [[True], [False]]))["0"]
+    assert (words.values.tolist(), words.missing.tolist()) == (["", "b"], [True, False])
+    made = estimators.TabularRegressor(epochs=1, random_state=0).fit(numbers, np.arange(12.0))
+    assert made.preprocessing_.names == ["0", "0 is missing", "1", "1 is missing"]
+
+
+def test_frames_of_sparse_columns_are_refused():
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame({"x": pd.arrays.SparseArray([0.0, 1.0])})
+    with pytest.raises(TypeError, match=r"X is sparse; need a dense table: X.sparse.to_dense\(\)"):
+        columns_of(frame)
+
+
 def frames():
     """Return the same table as frames of several libraries, and as columns."""
     pytest.importorskip("narwhals")
@@ -455,11 +481,14 @@ def test_predictors_need_no_scikit_learn(tmp_path):
         "from fastnn.tabular.tables import columns_of\n"
         "from fastnn.datasets import Column, Columns\n"
         "given = columns_of(X)\n"
-        "print(made.preprocessing.columns, made.classes.tolist())\n"
+        "names = made.preprocessing.columns\n"
+        "rows = tuple(Column(name, each.kind, each.values, each.missing)\n"
+        "             for name, each in zip(names, given))\n"
+        "print(names, made.predict(Columns(1, rows)).shape, made.classes.tolist())\n"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "t.safetensors")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "('age', 'city', 'member', 'day') ['in', 'out']"
+    assert done.stdout.strip() == "('age', 'city', 'member', 'day') (1,) ['in', 'out']"
 
 
 def test_numbers_stay_within_the_range_of_fit():
@@ -530,14 +559,6 @@ def test_calibration_changes_no_class_and_lowers_the_loss(backend):
 
 
 # Estimators
-
-
-@pytest.fixture
-def estimators():
-    pytest.importorskip("sklearn")
-    from fastnn import estimators
-
-    return estimators
 
 
 def _checks():

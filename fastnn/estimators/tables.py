@@ -21,7 +21,7 @@ from fastnn.tabular import predictor as predictors
 from fastnn.tabular import recipe as recipes
 from fastnn.tabular.predictor import Predictor
 from fastnn.tabular.recipe import Recipe
-from fastnn.tabular.tables import columns_of, is_frame, is_missing
+from fastnn.tabular.tables import columns_of, is_frame, is_missing, unmasked
 from fastnn.training.history import History, Row, format_row
 
 Self = TypeVar("Self", bound="Tabular")
@@ -104,6 +104,7 @@ class Tabular(BaseEstimator):
             if not table.rows or not len(table):
                 raise ValueError(f"X has {table.rows} rows and {len(table)} columns; need one each")
         else:
+            X = unmasked(X)
             X = validate_data(self, X, reset=fitting, dtype=None, ensure_all_finite=False)
             table = columns_of(X)
         if fitting:

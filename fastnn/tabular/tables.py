@@ -43,10 +43,11 @@ def columns_of(X: Any) -> Columns:
     if isinstance(X, Columns):
         return X
     if hasattr(X, "toarray") or hasattr(X, "sparse"):
-        raise TypeError("X is sparse; need a dense table: X.toarray() makes one")
+        dense = "X.toarray()" if hasattr(X, "toarray") else "X.sparse.to_dense()"
+        raise TypeError(f"X is sparse; need a dense table: {dense} makes one")
     if is_frame(X):
         return _of_frame(X)
-    X = np.asarray(X)
+    X = np.asarray(unmasked(X))
     if X.ndim != 2:
         raise ValueError(f"X has {X.ndim} dimensions; need 2: rows and columns")
     return Columns(len(X), tuple(_of_array(str(i), X[:, i]) for i in range(X.shape[1])))
@@ -56,6 +57,16 @@ def is_frame(X: Any) -> bool:
     """Whether X is a DataFrame, or a table of pyarrow."""
     kind = type(X)  # a lazy frame warns where its columns are asked for
     return hasattr(kind, "columns") or hasattr(kind, "column_names")
+
+
+def unmasked(X: Any) -> Any:
+    """Return an array in which what was masked is missing, or anything else as it is."""
+    if not isinstance(X, np.ma.MaskedArray):
+        return X
+    mask, values = np.ma.getmaskarray(X), np.asarray(X.data)
+    if values.dtype.kind in "iuf":
+        return np.where(mask, np.nan, values.astype(np.float64))
+    return np.where(mask, None, values.astype(object))
 
 
 def rows_of(table: Columns, rows: Array) -> Columns:
