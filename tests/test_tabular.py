@@ -608,6 +608,22 @@ def test_the_regressor_learns_from_an_array_of_objects(estimators):
     assert regressor.score(as_objects(new), np.where(classes_of(new) == "in", 5.0, 3.0)) > 0.8
 
 
+def test_searches_of_scikit_learn_take_frames(estimators):
+    pd = pytest.importorskip("pandas")
+    from sklearn.model_selection import GridSearchCV
+
+    made = everything(120)
+    frame = pd.DataFrame(dict(zip(made.names, as_objects(made).T, strict=True)))
+    search = GridSearchCV(
+        estimators.TabularClassifier((32,), epochs=24, random_state=0),
+        {"learning_rate": [1e-9, None]},
+        cv=2,
+        error_score="raise",
+    ).fit(frame, classes_of(made))
+    assert search.best_params_ == {"learning_rate": None}
+    assert search.predict(frame).shape == (120,)
+
+
 def test_a_seed_fixes_everything(estimators):
     made = everything()
     y = classes_of(made)

@@ -66,7 +66,9 @@ def unmasked(X: Any) -> Any:
     mask, values = np.ma.getmaskarray(X), np.asarray(X.data)
     if values.dtype.kind in "iuf":
         return np.where(mask, np.nan, values.astype(np.float64))
-    return np.where(mask, None, values.astype(object))
+    found = values.astype(object)
+    found[mask] = None
+    return found
 
 
 def rows_of(table: Columns, rows: Array) -> Columns:
