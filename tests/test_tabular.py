@@ -369,6 +369,15 @@ def test_a_network_starts_as_the_recipe_says(backend):
     assert not net.biases[-1].any()
 
 
+def test_a_network_of_no_use_is_said_without_advice_about_other_arguments():
+    made = everything(120)
+    recipe = recipes.changed(recipes.CLASSES, learning_rate=1e-9, epochs=20, hidden=(8,))
+    with pytest.warns(fastnn.ConvergenceWarning) as record:
+        predictors.fit(made, classes_of(made), recipe, 0)
+    assert len(record) == 1
+    assert str(record[0].message).endswith("predicts the same for each of 96 rows")
+
+
 @pytest.mark.parametrize(
     ("rows", "size", "batches"), [(100, 100, 1), (265, 265, 1), (511, 511, 1), (1077, 270, 4)]
 )
@@ -615,12 +624,12 @@ def test_searches_of_scikit_learn_take_frames(estimators):
     made = everything(120)
     frame = pd.DataFrame(dict(zip(made.names, as_objects(made).T, strict=True)))
     search = GridSearchCV(
-        estimators.TabularClassifier((32,), epochs=24, random_state=0),
-        {"learning_rate": [1e-9, None]},
+        estimators.TabularClassifier((32,), random_state=0),
+        {"epochs": [1, 24]},
         cv=2,
         error_score="raise",
     ).fit(frame, classes_of(made))
-    assert search.best_params_ == {"learning_rate": None}
+    assert search.best_params_ == {"epochs": 24}
     assert search.predict(frame).shape == (120,)
 
 

@@ -14,6 +14,7 @@ except ImportError as error:
 
 from fastnn.estimators.classifier import MLPClassifier
 from fastnn.estimators.regressor import MLPRegressor
-from fastnn.estimators.tabular import TabularClassifier, TabularRegressor
+from fastnn.estimators.tabular_classifier import TabularClassifier
+from fastnn.estimators.tabular_regressor import TabularRegressor
 
 __all__ = ["MLPClassifier", "MLPRegressor", "TabularClassifier", "TabularRegressor"]

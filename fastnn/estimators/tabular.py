@@ -1,409 +1,234 @@
-"""The estimators for tables of numbers, categories, truth values, dates and missing values."""
+"""The base of both estimators for tables: from what scikit-learn passes to a `Predictor`."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
-from sklearn.base import ClassifierMixin, RegressorMixin
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from fastnn.activations import Array
 from fastnn.checks import values as check
-from fastnn.estimators.tables import Tabular
+from fastnn.checks.tables import shown, warn_of_indexes
+from fastnn.datasets.spreadsheets import Column, Columns
+from fastnn.network import Network
+from fastnn.tabular import predictor as predictors
 from fastnn.tabular import recipe as recipes
 from fastnn.tabular.predictor import Predictor
+from fastnn.tabular.recipe import Recipe
+from fastnn.tabular.tables import columns_of, is_frame, is_missing, unmasked
+from fastnn.training.history import History, Row, format_row
 
-LOSSES = {"squared_error": recipes.NUMBERS, "quantile": recipes.QUANTILES}
+Self = TypeVar("Self", bound="Tabular")
 
 
 @dataclass(eq=False, repr=False)
-class TabularClassifier(ClassifierMixin, Tabular):
-    """A network that classifies rows of a table as it is: text, dates and gaps included.
+class Tabular(BaseEstimator):
+    """The base of both estimators, whose docstrings explain the parameters."""
 
-    Preprocessing, network and training are those of RealMLP-TD-S (Holzmueller, Grinsztajn and
-    Steinwart, 2024, "Better by default"), see docs/tabular.md. `fit` checks the parameters, as
-    scikit-learn's estimators do.
-
-    Parameters
-    ----------
-    hidden_layer_sizes : sequence of int
-        Units of each hidden layer.
-    activation : str, optional
-        Activation of the hidden layers, see `fastnn.Network`. Default: "selu".
-    learning_rate : float, optional
-        The rate by which the schedule and the factors of the recipe are multiplied. Default:
-        0.04.
-    epochs, batch_size : int
-        Passes through the rows, and rows per step.
-    validation_fraction : float
-        Share of the rows to set aside: the parameters of the last of the epochs that are best on
-        them are kept; they find the temperature, too.
-    categorical_features : sequence of str or int, optional
-        Columns whose numbers are names of levels, by name or position.
-    random_state : int, RandomState or None
-        Seed of the rows set aside, the initial weights and the order of the rows.
-    verbose : bool
-        Print a line per epoch.
-    backend, threads
-        As for `fastnn.Network`.
-    label_smoothing : float
-        As for `fastnn.Network.train`.
-    calibrate : bool
-        Divide the inputs of softmax by the temperature that gives the rows set aside the lowest
-        cross-entropy (Guo et al., 2017). Predicted classes stay the same.
-
-    Attributes
-    ----------
-    classes_ : ndarray
-        The classes, sorted.
-    temperature_ : float
-        It is part of the network's last layer.
-    predictor_ : fastnn.tabular.Predictor
-        All that `save` writes; it predicts without scikit-learn.
-    preprocessing_ : fastnn.tabular.preprocessing.Preprocessing
-        What is done with each column.
-    network_ : fastnn.Network
-        It takes what ``preprocessing_.transform`` returns.
-    history_ : fastnn.History
-        A row per epoch; not after `load`.
-    n_features_in_, feature_names_in_
-        As in scikit-learn.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastnn.estimators import TabularClassifier
-    >>> X = np.array([["red", 1.0], ["blue", None], ["red", 3.0], ["green", 2.0]] * 10, object)
-    >>> y = ["no", "yes", "no", "yes"] * 10
-    >>> classifier = TabularClassifier(random_state=0, epochs=30).fit(X, y)
-    >>> classifier.predict(X[:4]).tolist()
-    ['no', 'yes', 'no', 'yes']
-    """
-
+    hidden_layer_sizes: Sequence[int] = (256, 256, 256)
     _: KW_ONLY
-    label_smoothing: float = 0.1
-    calibrate: bool = True
-    classes_: Array = field(init=False)
+    activation: str | None = None
+    learning_rate: float | None = None
+    epochs: int = 256
+    batch_size: int = 256
+    validation_fraction: float = 0.2
+    categorical_features: Sequence[str | int] | None = None
+    random_state: int | np.random.RandomState | None = None
+    verbose: bool | int = False
+    backend: str = "numba"
+    threads: int | None = None
+    predictor_: Predictor = field(init=False)
+    history_: History = field(init=False)
 
     @property
-    def temperature_(self) -> float:
-        """The temperature of the probabilities, 1 without calibration."""
-        return self.predictor_.temperature
+    def network_(self) -> Network:
+        """The network, which takes what ``preprocessing_`` makes of a table."""
+        return self.predictor_.network
 
-    def fit(self, X: Any, y: npt.ArrayLike) -> TabularClassifier:
-        """Learn the preprocessing and train a network.
+    @property
+    def preprocessing_(self) -> Any:
+        """What is done with each column, with ``names``, ``described`` and ``transform``."""
+        return self.predictor_.preprocessing
 
-        Parameters
-        ----------
-        X : DataFrame, fastnn.datasets.Columns or array of shape (rows, features)
-            DataFrames of pandas, Polars and others that narwhals knows. Not sparse.
-        y : array of shape (rows,)
-            Classes: numbers, text or truth values.
-
-        Returns
-        -------
-        TabularClassifier
-            Itself.
-
-        Raises
-        ------
-        ImportError
-            For a DataFrame, if there is no narwhals.
-        TypeError, ValueError
-            If the data or a parameter of the estimator are not as described; targets that are
-            missing are named by their rows.
-        DivergenceError
-            If training diverges.
-
-        Warns
-        -----
-        UserWarning
-            Of columns that are left out, that are of more than one kind, or that have more levels
-            than half of the rows.
-        """
-        smoothing = check.real("label_smoothing", self.label_smoothing, least=0, below=1)
-        recipe = recipes.changed(recipes.CLASSES, label_smoothing=smoothing)
-        self._fit(X, y, recipe, calibrate=bool(self.calibrate))
-        self._take("", self.predictor_)
+    def _fit(self: Self, X: Any, y: Any, recipe: Recipe, **settings: Any) -> Self:
+        warn_of_indexes(X, y=y)
+        table = self._read(X, fitting=True)
+        y = self._targets(without_gaps(column_or_1d(y, warn=True)))
+        if len(y) != table.rows:
+            raise ValueError(f"y must have as many rows as X, {table.rows}; got {len(y)}")
+        if table.rows < 2:
+            raise ValueError("X has n_samples = 1; need two rows, of which one is set aside")
+        recipe = recipes.changed(
+            recipe,
+            hidden=tuple(
+                check.integer(f"hidden_layer_sizes[{i}]", units, 1)
+                for i, units in enumerate(self.hidden_layer_sizes)
+            ),
+            activation=self.activation,
+            learning_rate=self.learning_rate,
+            epochs=check.integer("epochs", self.epochs, 1),
+            batch_size=check.integer("batch_size", self.batch_size, 1),
+            validation=check.real(
+                "validation_fraction", self.validation_fraction, above=0, below=1
+            ),
+        )
+        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        self.predictor_, self.history_ = predictors.fit(
+            table,
+            y,
+            recipe,
+            seed,
+            categories=self._categories(table),
+            backend=self.backend,
+            threads=self.threads,
+            callbacks=[_printed] if self.verbose else [],
+            **settings,
+        )
         return self
 
-    def predict(self, X: Any) -> Array:
-        """Return the class of each row.
+    def _read(self, X: Any, *, fitting: bool = False) -> Columns:
+        """Return X as columns after scikit-learn's checks of names, shape and kinds."""
+        if isinstance(X, Columns):
+            if fitting:
+                self._set_names(X.names)
+            return X
+        if is_frame(X):
+            table = columns_of(X)  # which names what is wrong with a table
+            validate_data(self, X, reset=fitting, skip_check_array=True)
+            if not table.rows or not len(table):
+                raise ValueError(f"X has {table.rows} rows and {len(table)} columns; need one each")
+        else:
+            X = unmasked(X)
+            X = validate_data(self, X, reset=fitting, dtype=None, ensure_all_finite=False)
+            table = columns_of(X)
+        if fitting:
+            return table
+        known = self.predictor_.preprocessing.columns
+        columns = (
+            Column(name, each.kind, each.values, each.missing)
+            for name, each in zip(known, table, strict=True)
+        )
+        return Columns(table.rows, tuple(columns))  # the positions decide, as in scikit-learn
+
+    def _set_names(self, names: Sequence[str]) -> None:
+        """Set what scikit-learn sets for a DataFrame."""
+        self.n_features_in_ = len(names)
+        if list(names) != list(map(str, range(len(names)))):
+            self.feature_names_in_ = np.array(names, object)
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+
+    def _categories(self, table: Columns) -> list[str]:
+        """Return the names of the columns that are named as categories."""
+        found = []
+        for each in self.categorical_features or ():
+            position = isinstance(each, int | np.integer) and not isinstance(each, bool)
+            if position and -len(table) <= int(each) < len(table):
+                found.append(table.names[int(each)])
+            elif isinstance(each, str) and each in table.names:
+                found.append(each)
+            else:
+                raise ValueError(
+                    f"categorical_features has {each!r}; need names or positions of columns: X has "
+                    f"{shown(table.names)}"
+                )
+        return found
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write network and preprocessing to a ``.safetensors`` file.
+
+        Nothing in the file is executed when it is read. `load`, ``fastnn.tabular.load`` (which
+        needs no scikit-learn) and ``python -m fastnn.predict`` read it; `fastnn.load` reads the
+        network in it.
 
         Parameters
         ----------
-        X : DataFrame, fastnn.datasets.Columns or array of shape (rows, features)
-            With the columns of `fit`. `Columns` are found by name, in any order; DataFrames must
-            have the same order, as in scikit-learn.
-
-        Returns
-        -------
-        ndarray of shape (rows,)
-            Classes as in y.
+        path : str or path
 
         Raises
         ------
         NotFittedError
             Before `fit`.
-        TypeError, ValueError
-            If X is not as described, or a column is missing or of another kind.
-        DivergenceError
-            If an output is not finite.
-
-        Warns
-        -----
-        UserWarning
-            Of levels that `fit` did not see, whose inputs are all 0, of dates out of its range, and
-            of missing values in columns that had none: one warning with their numbers.
+        TypeError, OSError
+            As for `fastnn.Network.save`.
         """
-        predictor, table = self._predictor(X)
-        return predictor.predict(table)
+        check_is_fitted(self, "predictor_")
+        self.predictor_.save(path)
 
-    def predict_proba(self, X: Any) -> Array:
-        """Return the probability of each class.
+    @classmethod
+    def load(
+        cls: type[Self],
+        path: str | os.PathLike[str],
+        backend: str = "numba",
+        threads: int | None = None,
+    ) -> Self:
+        """Return the estimator that was saved; predictions are the same to the bit.
+
+        Its parameters are the defaults: the file holds what `fit` learnt.
 
         Parameters
         ----------
-        X : DataFrame, fastnn.datasets.Columns or array of shape (rows, features)
-            With the columns of `fit`. `Columns` are found by name, in any order; DataFrames must
-            have the same order, as in scikit-learn.
-
-        Returns
-        -------
-        ndarray of float64, shape (rows, classes)
-            In the order of ``classes_``.
+        path : str or path
+        backend, threads
+            As for `fastnn.load`.
 
         Raises
         ------
-        NotFittedError
-            Before `fit`.
+        OSError
+            If the file cannot be read.
         TypeError, ValueError
-            If X is not as described, or a column is missing or of another kind.
-        DivergenceError
-            If an output is not finite.
-
-        Warns
-        -----
-        UserWarning
-            Of levels that `fit` did not see, whose inputs are all 0, of dates out of its range, and
-            of missing values in columns that had none: one warning with their numbers.
+            If the file is damaged, or is not one of such an estimator.
         """
-        predictor, table = self._predictor(X)
-        return predictor.outputs(table)
-
-    def predict_log_proba(self, X: Any) -> Array:
-        """Return the logarithm of the probability of each class.
-
-        Parameters
-        ----------
-        X
-            As for `predict_proba`.
-
-        Returns
-        -------
-        ndarray of float64, shape (rows, classes)
-            In the order of ``classes_``.
-
-        Raises
-        ------
-        NotFittedError, TypeError, ValueError, DivergenceError
-            As for `predict_proba`.
-        """
-        with np.errstate(divide="ignore"):
-            return np.log(self.predict_proba(X))
+        found = predictors.load(path, backend, threads)
+        made = cls(backend=backend, threads=threads)
+        made._take(os.fspath(path), found)
+        made.predictor_ = found
+        made._set_names(found.preprocessing.columns)
+        return made
 
     def _targets(self, y: Array) -> Array:
-        check_classification_targets(y)
-        if len(np.unique(y)) < 2:
-            raise ValueError(f"y holds one class, {y[:1].tolist()}; need two classes or more")
-        return y
+        """Return targets as `fastnn.tabular.predictor.fit` takes them, after checking them."""
+        raise NotImplementedError
 
     def _take(self, path: str, found: Predictor) -> None:
-        if found.classes is None:
-            raise ValueError(f"{path!r} predicts numbers: TabularRegressor.load reads it")
-        self.classes_ = found.classes
+        """Refuse a predictor of the other kind."""
+        raise NotImplementedError
+
+    def _predictor(self, X: Any) -> tuple[Predictor, Columns]:
+        """Return what predicts, and what it takes."""
+        check_is_fitted(self, "predictor_")
+        return self.predictor_, self._read(X)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "predictor_")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True  # not `string`: the checks pass dicts as cells then
+        return tags
 
 
-@dataclass(eq=False, repr=False)
-class TabularRegressor(RegressorMixin, Tabular):
-    """A network that predicts a number for rows of a table as it is: text, dates, gaps included.
+def without_gaps(y: Array) -> Array:
+    """Return targets, after refusing missing ones by their rows."""
+    if y.dtype.kind == "O":
+        gaps = np.array([is_missing(value) for value in y], bool)
+    else:
+        gaps = np.isnan(y) if y.dtype.kind == "f" else np.zeros(len(y), bool)
+    if gaps.any():
+        rows = np.flatnonzero(gaps).tolist()
+        raise ValueError(
+            f"Input y contains NaN, or another missing value, in rows {shown(rows)}; need a target "
+            "for each row: leave these rows out of X and y"
+        )
+    return y
 
-    Preprocessing, network and training are those of RealMLP-TD-S (Holzmueller, Grinsztajn and
-    Steinwart, 2024, "Better by default"), see docs/tabular.md. Predictions stay within the range of
-    y in `fit`. `fit` checks the parameters, as scikit-learn's estimators do.
 
-    Parameters
-    ----------
-    hidden_layer_sizes : sequence of int
-        Units of each hidden layer.
-    activation : str, optional
-        Activation of the hidden layers, see `fastnn.Network`. Default: "mish".
-    learning_rate : float, optional
-        The rate by which the schedule and the factors of the recipe are multiplied. Default:
-        0.07.
-    epochs, batch_size : int
-        Passes through the rows, and rows per step.
-    validation_fraction : float
-        Share of the rows to set aside: the parameters of the last of the epochs that are best on
-        them are kept; their errors make intervals, too.
-    categorical_features : sequence of str or int, optional
-        Columns whose numbers are names of levels, by name or position.
-    random_state : int, RandomState or None
-        Seed of the rows set aside, the initial weights and the order of the rows.
-    verbose : bool
-        Print a line per epoch.
-    backend, threads
-        As for `fastnn.Network`.
-    loss : str
-        "squared_error", or "quantile" for three outputs, the quantiles 0.05, 0.5 and 0.95:
-        `predict` returns the median, and intervals are wider where numbers vary more.
-
-    Attributes
-    ----------
-    predictor_ : fastnn.tabular.Predictor
-        All that `save` writes; it predicts without scikit-learn.
-    preprocessing_ : fastnn.tabular.preprocessing.Preprocessing
-        What is done with each column.
-    network_ : fastnn.Network
-        It takes what ``preprocessing_.transform`` returns.
-    history_ : fastnn.History
-        A row per epoch; not after `load`.
-    n_features_in_, feature_names_in_
-        As in scikit-learn.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastnn.estimators import TabularRegressor
-    >>> X = np.array([["red", 1.0], ["blue", None], ["red", 3.0], ["green", 2.0]] * 20, object)
-    >>> y = [1.0, 2.0, 3.0, 4.0] * 20
-    >>> regressor = TabularRegressor(random_state=0, epochs=50).fit(X, y)
-    >>> regressor.predict(X[:4]).round().tolist()
-    [1.0, 2.0, 3.0, 4.0]
-    >>> regressor.predict_interval(X[:4], coverage=0.8).shape
-    (4, 2)
-    """
-
-    _: KW_ONLY
-    loss: str = "squared_error"
-
-    def fit(self, X: Any, y: npt.ArrayLike) -> TabularRegressor:
-        """Learn the preprocessing and train a network.
-
-        Parameters
-        ----------
-        X : DataFrame, fastnn.datasets.Columns or array of shape (rows, features)
-            DataFrames of pandas, Polars and others that narwhals knows. Not sparse.
-        y : array of shape (rows,)
-            Finite numbers.
-
-        Returns
-        -------
-        TabularRegressor
-            Itself.
-
-        Raises
-        ------
-        ImportError
-            For a DataFrame, if there is no narwhals.
-        TypeError, ValueError
-            If the data or a parameter of the estimator are not as described; targets that are
-            missing are named by their rows.
-        DivergenceError
-            If training diverges.
-
-        Warns
-        -----
-        UserWarning
-            Of columns that are left out, that are of more than one kind, or that have more levels
-            than half of the rows.
-        """
-        check.one_of("loss", self.loss, LOSSES)
-        return self._fit(X, y, LOSSES[self.loss])
-
-    def predict(self, X: Any) -> Array:
-        """Return the number of each row.
-
-        Parameters
-        ----------
-        X : DataFrame, fastnn.datasets.Columns or array of shape (rows, features)
-            With the columns of `fit`. `Columns` are found by name, in any order; DataFrames must
-            have the same order, as in scikit-learn.
-
-        Returns
-        -------
-        ndarray of float64, shape (rows,)
-
-        Raises
-        ------
-        NotFittedError
-            Before `fit`.
-        TypeError, ValueError
-            If X is not as described, or a column is missing or of another kind.
-        DivergenceError
-            If an output is not finite.
-
-        Warns
-        -----
-        UserWarning
-            Of levels that `fit` did not see, whose inputs are all 0, of dates out of its range, and
-            of missing values in columns that had none: one warning with their numbers.
-        """
-        predictor, table = self._predictor(X)
-        return predictor.predict(table)
-
-    def predict_interval(self, X: Any, coverage: float = 0.9) -> Array:
-        """Return intervals that hold the numbers of a share ``coverage`` of new rows.
-
-        They are split-conformal (Lei et al., 2018): the prediction plus and minus the absolute
-        error that so many of the rows at most have that were set aside in `fit`. With the loss
-        "quantile" the quantiles are moved apart, or closer, until they hold so many of these rows
-        (Romano et al., 2019). As these rows also chose the epoch, the share is slightly lower than
-        named; it is that of all rows together, not of each kind of row.
-
-        Parameters
-        ----------
-        X : DataFrame, fastnn.datasets.Columns or array of shape (rows, features)
-            With the columns of `fit`. `Columns` are found by name, in any order; DataFrames must
-            have the same order, as in scikit-learn.
-        coverage : float
-            Between 0 and 1.
-
-        Returns
-        -------
-        ndarray of float64, shape (rows, 2)
-            The lower and the upper end.
-
-        Raises
-        ------
-        NotFittedError
-            Before `fit`.
-        TypeError, ValueError
-            If an argument is not as described, there are too few rows for the coverage, or a column
-            is missing or of another kind.
-        DivergenceError
-            If an output is not finite.
-
-        Warns
-        -----
-        UserWarning
-            Of levels that `fit` did not see, whose inputs are all 0, of dates out of its range, and
-            of missing values in columns that had none: one warning with their numbers.
-        """
-        predictor, table = self._predictor(X)
-        return predictor.interval(table, coverage)
-
-    def _targets(self, y: Array) -> Array:
-        y = y.astype(np.float64)
-        if not np.isfinite(y).all():
-            raise ValueError(
-                f"y is infinite in row {int(np.isinf(y).argmax())}; need finite numbers"
-            )
-        return y
-
-    def _take(self, path: str, found: Predictor) -> None:
-        if found.classes is not None:
-            raise ValueError(f"{path!r} predicts classes: TabularClassifier.load reads it")
+def _printed(row: Row) -> None:
+    """Print an epoch."""
+    print(format_row(row), flush=True)

@@ -7,6 +7,7 @@ pre-tuned MLPs and boosted trees on tabular data").
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.activations import Array
+from fastnn.checks.warning import ConvergenceWarning, warn
 from fastnn.losses import Loss, Quantile
 from fastnn.network import Network
 from fastnn.optimizers import Adam
@@ -124,27 +126,36 @@ def train(
     ------
     DivergenceError
         As for `Network.train`.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If training ended with a network of no use.
     """
     best = Best(net, recipe)
-    history = net.train(
-        *rows,
-        recipe.epochs,
-        _even(len(rows[0]), recipe.batch_size),
-        recipe.learning_rate,
-        validation=held_out,
-        schedule="cosine_log",
-        progress=False,
-        callbacks=[best, *callbacks],
-        optimizer=Adam(
-            beta2=recipe.beta2,
-            # Adam moves as in the NTK parametrisation.
-            weight_factors=tuple(len(weights) ** -0.5 for weights in net.weights),
-            bias_factors=recipe.bias_factor,
-        ),
-        label_smoothing=recipe.label_smoothing,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # advice about other arguments
+        history = net.train(
+            *rows,
+            recipe.epochs,
+            _even(len(rows[0]), recipe.batch_size),
+            recipe.learning_rate,
+            validation=held_out,
+            schedule="cosine_log",
+            progress=False,
+            callbacks=[best, *callbacks],
+            optimizer=Adam(
+                beta2=recipe.beta2,
+                # Adam moves as in the NTK parametrisation.
+                weight_factors=tuple(len(weights) ** -0.5 for weights in net.weights),
+                bias_factors=recipe.bias_factor,
+            ),
+            label_smoothing=recipe.label_smoothing,
+        )
     best.restore()
     history.best_epoch = best.epoch
+    if history.warning:
+        warn(history.warning.split(". Try ")[0], ConvergenceWarning)
     return history
 
 
