@@ -12,7 +12,7 @@ import numpy as np
 from fastnn import datasets
 from fastnn.activations import Array
 from fastnn.cli import parsing, paths, reading, tabular
-from fastnn.cli.groups import Group, Parser
+from fastnn.cli.groups import Group, Parser, add_columns
 from fastnn.cli.parsing import Given
 from fastnn.cli.printing import predicted, print_report, warnings_as_lines
 from fastnn.loading import load
@@ -56,7 +56,7 @@ def _parser() -> Parser:
         "of MNIST)"
     )
     group.one("--data", text, Path, metavar="PATH")
-    parsing.add_columns(group)
+    add_columns(group)
     group = Group(parser, "results")
     text = "file to write the predicted labels to, in Kaggle's form: ImageId,Label"
     group.one("--submission", text, Path, metavar="CSV")
