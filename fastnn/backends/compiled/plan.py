@@ -92,7 +92,6 @@ class Plan:
         )
         self.layers["moves"][updated] = 1
         factors = (rule.optimizer if rule else SGD()).factors(len(self.layers))
-        self.layers["weight_factor"], self.layers["bias_factor"] = factors
         names = functions.needed(model, task.objective, rule, task.one_row, task.in_blocks)
         pack = products.pack_size(dtype.itemsize) if backward else 0
         if task.updating and rule is not None and not self.plain:
@@ -120,6 +119,7 @@ class Plan:
             ("squares", squares),
             ("row_losses", np.zeros(task.capacity)),
             ("one", np.ones(1, dtype)),
+            ("factors", np.array(factors, dtype)),
         ):
             record[name] = address_of(array)
             self._kept.append(array)

@@ -43,9 +43,7 @@ LAYER = _record(
         "drop_below",  # hashes below this leave an input out; 0 without dropout
         "squares",  # place of the layer's first sum of squares
         "moves",  # whether a step changes it
-    ),
-    ("weight_factor", np.float64),  # of the learning rate
-    ("bias_factor", np.float64),
+    )
 )
 PLACES = ("inputs", "outputs", "deltas", "slopes")  # the offsets in the work array
 
@@ -141,7 +139,8 @@ def plan_dtype(number: np.dtype) -> np.dtype:
         *_integers("operations", "phase_ends", "phases", "first_change", "threads"),
         *_integers("work", "work_size", "packs", "pack_size", "scaler"),
         *_integers("lists", "lists_size", "squares", "square_count", "row_losses", "one"),
-        *_integers("levels"),  # of quantiles
+        # Levels of quantiles; factors of the learning rate, for all weights and then all biases.
+        *_integers("levels", "factors"),
         # Of a row on its own: lists of inputs, 0 .. as many as a layer has, the lowest that moves.
         *_integers("lists_of_one", "every", "lowest"),
         # What to learn from, and how it is gone through.
@@ -268,6 +267,13 @@ def parameters_at(plan, address):
 def numbers(address, count, like):
     """Return the numbers at an address, of the type of another."""
     return carray(pointer_to(address, like), count)
+
+
+@serial
+def factor_of(plan, l, of_biases):
+    """Return the factor of the learning rate for the weights of a layer, or its biases."""
+    place = l + plan.depth if of_biases else l
+    return numbers(plan.factors, 2 * plan.depth, plan.alpha)[place]
 
 
 @serial

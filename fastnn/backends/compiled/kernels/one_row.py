@@ -19,6 +19,7 @@ from fastnn.backends.compiled.kernels.layout import (
     Matrix,
     Share,
     Sums,
+    factor_of,
     indices,
     layers_of,
     numbers,
@@ -166,7 +167,7 @@ def backward_one(plan):
                     terms = (plan.lists_of_one + 4 * (end + 1), int64(lists[end]))
                 offset *= itemsize
                 kept = plan.beta if summing else plan.decay
-                factor = type(one)(layer.bias_factor if biases else layer.weight_factor)
+                factor = one if summing else factor_of(plan, l, biases > 0)
                 places = (
                     plan.parameters + offset,
                     plan.first_slot + offset,

@@ -19,6 +19,7 @@ from fastnn.backends.compiled.kernels.layout import (
     Matrix,
     Shape,
     Sums,
+    factor_of,
     layers_of,
     numbers,
     parameters_at,
@@ -92,7 +93,7 @@ def update(plan, l, batch, share, stepping):
             else:
                 call_product(plan.functions.product, (a, deltas, gradient, shape, sums, 0))
         if stepping:
-            factor = type(one)(layer.weight_factor)
+            factor = factor_of(plan, l, False)
             arguments = (
                 plan, offset, gradient, stride, end - begin, columns, one, factor, True, False
             )  # fmt: skip
@@ -107,7 +108,7 @@ def update(plan, l, batch, share, stepping):
         arguments = (ones, deltas, gradient, shape, scaled(plan.alpha, plan.bias_beta), 0)
         call_product(plan.functions.product, arguments)
         if stepping:
-            factor = type(one)(layer.bias_factor)
+            factor = factor_of(plan, l, True)
             arguments = (plan, offset, gradient, stride, 1, columns, one, factor, False, False)
             call_move(plan.functions.move, arguments)
 
@@ -243,12 +244,12 @@ def move_layer(plan, l, batch, share):
     itemsize = itemsize_of(plan.alpha)
     offset = layer.weights + share.start * stride
     gradient = Matrix(plan.result + itemsize * offset, stride, int64(1))
-    factor = type(scale)(layer.weight_factor)
+    factor = factor_of(plan, l, False)
     arguments = (plan, offset, gradient, stride, rows, stride, scale, factor, True, measured)
     call_move(plan.functions.move, arguments)
     if share.stop == layer.fan_in:
         gradient = Matrix(plan.result + itemsize * layer.biases, stride, int64(1))
-        factor = type(scale)(layer.bias_factor)
+        factor = factor_of(plan, l, True)
         arguments = (
             plan, layer.biases, gradient, stride, 1, stride, scale, factor, False, measured
         )  # fmt: skip
