@@ -696,6 +696,13 @@ def test_columns_that_are_named_as_categories_need_to_exist(estimators):
             classifier.fit(X, [0, 1] * 6)
 
 
+def test_verbose_prints_the_epochs(estimators, capsys):
+    estimators.TabularRegressor((8,), epochs=3, verbose=True).fit(
+        np.arange(40.0).reshape(20, 2), np.arange(20.0)
+    )
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
 def test_without_calibration_the_temperature_is_one(estimators):
     made = everything()
     classifier = estimators.TabularClassifier(epochs=2, calibrate=False).fit(made, classes_of(made))
