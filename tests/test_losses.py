@@ -11,6 +11,7 @@ from cases import BACKENDS, DTYPES, Case, fitting, make_data, make_network
 
 import fastnn
 from fastnn.losses import Focal, Quantile, pair
+from fastnn.model import files
 
 each_backend = pytest.mark.parametrize("backend", BACKENDS)
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
@@ -151,6 +152,30 @@ def test_a_run_is_not_resumed_with_another_number_in_its_loss(tmp_path):
 def test_numbers_that_do_not_fit_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_the_class_of_a_loss_is_refused():
+    with pytest.raises(TypeError, match=r"such as Quantile\(\), not the class"):
+        fastnn.Network([2, 1], loss=Quantile)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        {"name": "quantile", "levels": [0.5, 0.1, 0.9]},
+        {"name": "quantile", "levels": [0.1, 0.9]},
+        {"name": "quantile", "gamma": 2.0},
+        {"name": "focal", "gamma": "2"},
+        {"name": "mse"},
+        {"levels": [0.1, 0.5, 0.9]},
+    ],
+    ids=str,
+)
+def test_a_file_with_numbers_that_do_not_fit_is_refused(loss):
+    tensors, metadata = files.contents(of_quantiles().model, optimizer=False)
+    metadata["network"]["loss"] = loss
+    with pytest.raises(ValueError, match="does not describe a network"):
+        files.model_of("a file", tensors, metadata, None)
 
 
 def test_levels_that_are_one_number_are_refused():

@@ -17,6 +17,8 @@ pytest.importorskip("matplotlib")
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
+from fastnn.losses import Quantile
+
 PNG = b"\x89PNG\r\n\x1a\n"
 LONG = ["a class with quite a long name", "WWWWWWWWWWWWWWWWWWWWWWWWWWWWWW", "$x_1$ & <b>"]
 
@@ -526,3 +528,13 @@ def test_a_folder_that_is_a_file_is_refused(cases, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(FileExistsError):
         plots.run(tmp_path / "file", run.net, run.history, run.X, run.y)
+
+
+def test_quantiles_are_drawn_against_the_same_numbers():
+    X = np.random.default_rng(0).uniform(-1, 1, (60, 2))
+    net = Network([2, 4, 3], loss=Quantile((0.1, 0.5, 0.9)), seed=0)
+    history = net.train(X, X[:, 0], epochs=2)
+    found = plots.results(net, X, X[:, 0])
+    assert found.true.shape == found.predicted.shape == (60, 3)
+    drawn = dict(plots.of_run(net, history, X, X[:, 0]))
+    assert len(drawn["predictions"].axes) == 6

@@ -60,6 +60,8 @@ def architecture(
             f"got {len(names)}"
         )
     names = tuple(any_case(f"activation[{i}]", each, HIDDEN) for i, each in enumerate(names))
+    if isinstance(loss, type):
+        raise TypeError(f"loss must be an object, such as {loss.__name__}(), not the class itself")
     if not (loss is None or callable(loss) or isinstance(loss, WithNumbers)):
         loss = any_case("loss", loss, LOSSES)
         loss = WITH_NUMBERS.get(loss, loss)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import numpy.typing as npt
 
 from fastnn import metrics
@@ -70,6 +71,7 @@ def results(net: Network, X: npt.ArrayLike, y: npt.ArrayLike) -> Results:
     values, labels = check_targets("y", y, len(outputs), net.architecture, net.classes)
     probable = net.architecture.activations[-1] in ("softmax", "sigmoid")
     if labels is None:
+        values = np.broadcast_to(values, outputs.shape)  # the same numbers for all quantiles
         return Results("probabilities" if probable else "numbers", values, outputs, None)
     if probable:
         return Results("classes", labels, metrics.winners(outputs)[0], outputs)
