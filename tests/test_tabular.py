@@ -12,6 +12,8 @@ import sys
 import numpy as np
 import pytest
 from cases import BACKENDS
+from hypothesis import given
+from hypothesis import strategies as st
 
 import fastnn
 from fastnn import predict as predict_line
@@ -240,6 +242,40 @@ def everything(rows=60, seed=0):
         member=rng.random(rows) > 0.5,
         day=np.datetime64("2024-01-01") + rng.integers(0, 500, rows),
     )
+
+
+CELLS = {
+    "numbers": st.none() | st.floats(allow_infinity=False),
+    "texts": st.none() | st.text(max_size=3),
+    "truths": st.none() | st.booleans(),
+    "dates": st.none() | st.datetimes(),
+}
+
+
+@given(st.data())
+@pytest.mark.filterwarnings("ignore:X ")
+def test_any_table_becomes_finite_inputs_or_is_refused(data):
+    kinds = data.draw(st.lists(st.sampled_from(sorted(CELLS)), min_size=1, max_size=3))
+    rows = data.draw(st.integers(1, 12))
+    drawn = {
+        f"{kind}{i}": data.draw(st.lists(CELLS[kind], min_size=rows, max_size=rows))
+        for i, kind in enumerate(kinds)
+    }
+    made = table(**drawn)
+    refused = ""
+    try:
+        found = Preprocessing.fit(made)
+    except ValueError as error:
+        refused = str(error)
+    if refused:
+        assert "apart" in refused
+        return
+    X = found.transform(made)
+    assert X.shape == (rows, len(found.names))
+    assert np.isfinite(X).all()
+    assert abs(X).max(initial=0) <= 3
+    again = Preprocessing.of_plain(json.loads(json.dumps(found.plain())))
+    assert np.array_equal(again.transform(made), X)
 
 
 # Tables
