@@ -89,7 +89,10 @@ def _train(given: Given) -> int:
     if "describe" in given:
         _describe(given)
         return 0
-    data = reading.read(given)
+    try:
+        data = reading.read(given)
+    except CellError as error:
+        raise CellError(f"{error}; --tabular takes text, dates and gaps as they are") from None
     arguments = parsing.training_arguments(given, data)
     to_label = None
     if "predict" in given:

@@ -119,7 +119,10 @@ class Numbers:
         gaps = bool(column.missing.any())
         if not scales and not gaps:
             if first.min() < first.max():
-                raise ValueError(f"X, column {column.name!r}: its numbers are too far apart")
+                raise ValueError(
+                    f"X, column {column.name!r}, cannot be scaled in float64: its numbers are "
+                    f"{first.min():.3g} to {first.max():.3g}"
+                )
             return Dropped(column.name, "constant")
         low, high = float(first.min()), float(first.max())
         return cls(column.name, tuple(scales), tuple(scales.values()), gaps, low, high)
