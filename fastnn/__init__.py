@@ -41,11 +41,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> ModuleType:
-    """Import what needs an extra, `plots`, `report` and `estimators`, when it is first used."""
-    if name in ("estimators", "plots", "report"):
+    """Import what few programs need, some of it with an extra, when it is first used."""
+    if name in ("estimators", "plots", "report", "tabular"):
         return importlib.import_module(f"fastnn.{name}")
     known = (datasets, losses, metrics, optimizers, schedules)
     modules = [module for module in known if name in vars(module)]
-    place = "fastnn.estimators" if name.startswith("MLP") else modules and modules[0].__name__
+    of_estimators = name.startswith(("MLP", "Tabular"))
+    place = "fastnn.estimators" if of_estimators else modules and modules[0].__name__
     hint = f"; it is in {place}" if place else ""
     raise AttributeError(f"module 'fastnn' has no attribute {name!r}{hint}")

@@ -25,6 +25,11 @@ class Parser(argparse.ArgumentParser):
             message += self._hint(words.split())
         self.exit(2, f"{self.prog}: error: {message}\n")
 
+    def forget_defaults(self) -> None:
+        """Leave out of the result what is not typed."""
+        for action in self._actions:
+            action.default = argparse.SUPPRESS
+
     def _hint(self, words: Sequence[str]) -> str:
         """Return what may have been meant by words that are no options."""
         options = [each[2:] for each in self._option_string_actions if each.startswith("--")]
@@ -113,6 +118,27 @@ class Group:
         nargs = how.pop("nargs", "+")
         kind = _checked(without_comma(kind, option), choices)
         self.add(option, type=kind, nargs=nargs, help=text, **how)
+
+
+def add_columns(group: Group) -> None:
+    """Add the options that describe a CSV file."""
+    text = (
+        "column of the labels in a CSV file: its name, or its position from 0 (-1: the last) "
+        "(default: the column called 'label'); of a sparse .npz the .npy file of its labels"
+    )
+    group.one("--label", text, metavar="COLUMN")
+    text = (
+        "columns of a CSV file to leave out, by name or position, with spaces between them; they "
+        "may hold text"
+    )
+    group.add("--drop", nargs="+", metavar="COLUMN", help=text)
+    text = "the first line of a CSV file holds the names of the columns (default: detected)"
+    group.flag("--header", text)
+    group.flag("--no-header", "the first line of a CSV file is a row", dest="header")
+    text = "decimal mark of a CSV file: . or , (default: detected, column by column)"
+    group.one("--decimal", text, metavar="MARK")
+    text = "encoding of a CSV file, such as utf-8 or cp1252 (default: detected)"
+    group.one("--encoding", text, metavar="NAME")
 
 
 def _with_default(text: str, how: Keywords) -> str:

@@ -17,7 +17,16 @@ import numpy as np
 from fastnn import backends, tuning
 from fastnn.activations import HIDDEN, OUTPUT
 from fastnn.checks.values import DTYPES
-from fastnn.cli.groups import Group, Keywords, Parser, count, rate, share, without_comma
+from fastnn.cli.groups import (
+    Group,
+    Keywords,
+    Parser,
+    add_columns,
+    count,
+    rate,
+    share,
+    without_comma,
+)
 from fastnn.cli.printing import as_options
 from fastnn.cli.reading import Dataset
 from fastnn.losses import DEFAULT_OUTPUT, LOSSES
@@ -212,27 +221,6 @@ def _add_control(parser: Parser, several: bool) -> None:
     text = "layers whose parameters stay fixed, counted from 0, with spaces between them"
     kind = without_comma(int, "--freeze")
     group.add("--freeze", dest="frozen", type=kind, nargs="+", metavar="LAYER", help=text)
-
-
-def add_columns(group: Group) -> None:
-    """Add the options that describe a CSV file."""
-    text = (
-        "column of the labels in a CSV file: its name, or its position from 0 (-1: the last) "
-        "(default: the column called 'label'); of a sparse .npz the .npy file of its labels"
-    )
-    group.one("--label", text, metavar="COLUMN")
-    text = (
-        "columns of a CSV file to leave out, by name or position, with spaces between them; they "
-        "may hold text"
-    )
-    group.add("--drop", nargs="+", metavar="COLUMN", help=text)
-    text = "the first line of a CSV file holds the names of the columns (default: detected)"
-    group.flag("--header", text)
-    group.flag("--no-header", "the first line of a CSV file is a row", dest="header")
-    text = "decimal mark of a CSV file: . or , (default: detected, column by column)"
-    group.one("--decimal", text, metavar="MARK")
-    text = "encoding of a CSV file, such as utf-8 or cp1252 (default: detected)"
-    group.one("--encoding", text, metavar="NAME")
 
 
 def add_backend(group: Group) -> None:

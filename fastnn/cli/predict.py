@@ -11,12 +11,14 @@ import numpy as np
 
 from fastnn import datasets
 from fastnn.activations import Array
-from fastnn.cli import parsing, paths, reading
-from fastnn.cli.groups import Group, Parser
+from fastnn.cli import parsing, paths, reading, tabular
+from fastnn.cli.groups import Group, Parser, add_columns
 from fastnn.cli.parsing import Given
 from fastnn.cli.printing import predicted, print_report, warnings_as_lines
 from fastnn.loading import load
+from fastnn.model import storage
 from fastnn.network import Network
+from fastnn.tabular.predictor import found_in
 from fastnn.writing import replacing
 
 PROGRAM = "fastnn-predict"
@@ -54,7 +56,7 @@ def _parser() -> Parser:
         "test images of MNIST)"
     )
     group.one("--data", text, Path, metavar="PATH")
-    parsing.add_columns(group)
+    add_columns(group)
     group = Group(parser, "results")
     text = "file to write the predicted labels to, in Kaggle's form: ImageId,Label"
     group.one("--submission", text, Path, metavar="CSV")
@@ -67,6 +69,9 @@ def _parser() -> Parser:
 @warnings_as_lines(PROGRAM)
 def _predict(given: Given) -> int:
     paths.check(given, ("network", "data"), ("submission", "outputs"))
+    made = found_in(given["network"], *storage.read(given["network"]))
+    if made is not None:
+        return tabular.predict(given, made)
     net = load(given["network"], given["backend"], given.get("threads"))
     classes = _classes(net)
     name, rows = _read(given, net)

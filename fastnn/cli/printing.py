@@ -6,7 +6,7 @@ import re
 import shlex
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -85,17 +85,23 @@ def predicted(net: Network, X: Array, classes: Sequence[object]) -> Array:
 
 def print_report(net: Network, X: Array, y: Array, classes: Sequence[object]) -> None:
     """Print the evaluation of a network; y holds positions of classes, or numbers without any."""
-    if not classes:
-        scores = net.evaluate(X, y)
-        print(f"\ntest R2    {scores['r2']:.4f}")
-        print(f"test MAE   {scores['mae']:.4g}")
-        print(f"test RMSE  {scores['rmse']:.4g}")
-        if scores["r2"] < 0:
-            print(
-                "an R2 below 0 is worse than predicting the mean of the test labels for every row"
-            )
-        return
-    places = predicted(net, X, classes)
+    if classes:
+        print_classes(y, predicted(net, X, classes), classes)
+    else:
+        print_numbers(net.evaluate(X, y))
+
+
+def print_numbers(scores: Mapping[str, float]) -> None:
+    """Print how well numbers are predicted."""
+    print(f"\ntest R2    {scores['r2']:.4f}")
+    print(f"test MAE   {scores['mae']:.4g}")
+    print(f"test RMSE  {scores['rmse']:.4g}")
+    if scores["r2"] < 0:
+        print("an R2 below 0 is worse than predicting the mean of the test labels for every row")
+
+
+def print_classes(y: Array, places: Array, classes: Sequence[object]) -> None:
+    """Print how well classes are predicted; both arrays hold their positions."""
     print(f"\ntest accuracy  {metrics.accuracy(y, places):.4f}")
     print(f"test macro-F1  {metrics.macro_f1(y, places):.4f}")
     if len(classes) <= MOST_CLASSES:

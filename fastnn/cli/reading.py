@@ -101,7 +101,7 @@ def read(given: Keywords) -> Dataset:
     if numbers and y.dtype.kind not in "iuf":
         raise ValueError(f"--regression needs labels that are numbers; got {y.tolist()[0]!r}")
     if not numbers:
-        _check_classes(name, y)
+        check_classes(name, y)
     if other is None:
         share = given.get("test_share", TEST_SHARE)
         rows, aside = stratified(share, len(y), None if numbers else y, given["seed"])
@@ -120,13 +120,13 @@ def read(given: Keywords) -> Dataset:
             )
         return Dataset(name, X, y, test_X, test_y, (), train.features, notes)
     classes = np.unique(y)
-    test_y = _of_known(classes, test_y)
+    test_y = of_known(classes, test_y)
     y, test_y = np.searchsorted(classes, y), np.searchsorted(classes, test_y)
     names = tuple(classes.tolist())
     return Dataset(name, X, y, test_X, test_y, names, train.features, notes)
 
 
-def _check_classes(name: str, y: Array) -> None:
+def check_classes(name: str, y: Array) -> None:
     """Refuse labels of one class; warn of whole numbers that may be no classes."""
     classes = np.unique(y)
     if len(classes) < 2:
@@ -141,7 +141,7 @@ def _check_classes(name: str, y: Array) -> None:
         )
 
 
-def _of_known(classes: Array, test_y: Array) -> Array:
+def of_known(classes: Array, test_y: Array) -> Array:
     """Return labels of test rows in the type of the classes, after refusing unknown ones."""
     if classes.dtype.kind == "U":
         test_y = test_y.astype(str)  # numbers, if the test rows have no text
@@ -184,10 +184,10 @@ def load(path: Path, given: Keywords, dtype: str, columns: Names = None) -> data
     try:
         return datasets.load(
             path,
-            None if label is None else _column(label),
+            None if label is None else column(label),
             dtype=dtype,
             columns=columns,
-            drop=tuple(map(_column, drop)),
+            drop=tuple(map(column, drop)),
             **_of_text(given),
         )
     except ValueError as error:
@@ -201,7 +201,7 @@ def load(path: Path, given: Keywords, dtype: str, columns: Names = None) -> data
 
 def columns(given: Keywords) -> datasets.Columns:
     """Read a file of text with columns of any kind."""
-    drop = tuple(map(_column, given.get("drop", ())))
+    drop = tuple(map(column, given.get("drop", ())))
     return datasets.read_columns(given["data"], drop=drop, **_of_text(given))
 
 
@@ -230,7 +230,7 @@ def widened(path: Path, table: datasets.Table, count: int) -> datasets.Table:
     return table._replace(X=dataclasses.replace(table.X, columns=count))
 
 
-def _column(text: str) -> str | int:
+def column(text: str) -> str | int:
     """Return a column as it is typed; an integer is a position."""
     return int(text) if text.lstrip("-").isdigit() else text
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fastnn import backends, datasets
-from fastnn.cli import parsing, paths, reading
+from fastnn.cli import parsing, paths, reading, tabular
 from fastnn.cli.groups import Group, Keywords, Parser, count
 from fastnn.cli.parsing import Given
 from fastnn.cli.printing import as_options, predicted, print_report, warnings_as_lines
@@ -39,12 +40,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0, or 130 on Ctrl-C. Bad input exits with 2 and a line on standard error;
         SIGTERM exits with 143 if there is a checkpoint.
     """
-    return parsing.run(_parser(), _train, arguments)
+    parser = _parser()
+    typed = sys.argv[1:] if arguments is None else arguments
+    if any(each.startswith("--ta") for each in typed):  # --tabular, of which the recipe decides
+        parser.forget_defaults()
+    return parsing.run(parser, _train, arguments)
 
 
 def _parser() -> Parser:
     text = "Train a multi-layer perceptron on MNIST or other data, and evaluate it on test data."
     parser = parsing.parser(PROGRAM, text)
+    text = (
+        "A recipe for CSV files as they are, which needs no other option than --data and --label."
+    )
+    group = Group(parser, "tables", text)
+    text = (
+        "take text, dates and missing cells as they are, and build and train the network as "
+        "docs/tabular.md says"
+    )
+    group.flag("--tabular", text)
     group = Group(parser, "results")
     group.flag("--describe", "describe all rows of the data, and train nothing")
     group.one("--history", "file to write the history to, a row per epoch", Path, metavar="CSV")
@@ -71,10 +85,15 @@ def _train(given: Given) -> int:
 
     start = time.perf_counter()
     _check_results(given)
+    if "tabular" in given:
+        return tabular.train(given)
     if "describe" in given:
         _describe(given)
         return 0
-    data = reading.read(given)
+    try:
+        data = reading.read(given)
+    except CellError as error:
+        raise CellError(f"{error}; --tabular takes text, dates and gaps as they are") from None
     arguments = parsing.training_arguments(given, data)
     to_label = None
     if "predict" in given:

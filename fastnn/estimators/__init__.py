@@ -1,7 +1,8 @@
-"""Estimators for scikit-learn, `MLPClassifier` and `MLPRegressor`, which train a `Network`.
+"""Estimators for scikit-learn, which train a `Network`.
 
-Their parameters have the names, meanings and defaults of scikit-learn's; additional parameters
-follow after them. docs/estimators.md lists the differences.
+The parameters of `MLPClassifier` and `MLPRegressor` have the names, meanings and defaults of
+scikit-learn's; additional parameters follow after them. docs/estimators.md lists the differences.
+`TabularClassifier` and `TabularRegressor` take tables as they are, see docs/tabular.md.
 """
 
 try:
@@ -13,5 +14,7 @@ except ImportError as error:
 
 from fastnn.estimators.classifier import MLPClassifier
 from fastnn.estimators.regressor import MLPRegressor
+from fastnn.estimators.tabular_classifier import TabularClassifier
+from fastnn.estimators.tabular_regressor import TabularRegressor
 
-__all__ = ["MLPClassifier", "MLPRegressor"]
+__all__ = ["MLPClassifier", "MLPRegressor", "TabularClassifier", "TabularRegressor"]

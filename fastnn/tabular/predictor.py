@@ -1,0 +1,331 @@
+"""`Predictor`: a network for tables with its preprocessing, in one file, without scikit-learn."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from fastnn.activations import Array
+from fastnn.checks import values as check
+from fastnn.datasets.spreadsheets import Columns
+from fastnn.model import files, storage
+from fastnn.network import Network
+from fastnn.tabular import recipe as recipes
+from fastnn.tabular.preprocessing import Preprocessing
+from fastnn.tabular.recipe import Recipe
+from fastnn.tabular.tables import columns_of, rows_of
+from fastnn.training.history import History
+from fastnn.training.rows import stratified
+
+KEY = "tabular"  # in the metadata of a file
+RESIDUALS = f"{KEY}.residuals"
+_COLDEST, _HOTTEST = 0.01, 100.0  # temperatures
+_HALVINGS = 60
+
+
+@dataclass(eq=False)
+class Predictor:
+    """A network that takes tables as they are.
+
+    Attributes
+    ----------
+    preprocessing : Preprocessing
+    network : Network
+        It takes what ``preprocessing`` returns. The temperature is part of its last layer.
+    classes : ndarray or None
+        The classes, sorted; None if it predicts numbers.
+    label : str
+        What is predicted, or "".
+    low, high : float
+        The range of the numbers to predict.
+    residuals : ndarray of float64
+        Sorted errors of the rows that chose the epoch; empty for classes. They are absolute, or
+        with quantiles how far the numbers are beyond them.
+    temperature : float
+        That by which the outputs before softmax were divided.
+    """
+
+    preprocessing: Preprocessing
+    network: Network
+    classes: Array | None = None
+    label: str = ""
+    low: float = -math.inf
+    high: float = math.inf
+    residuals: Array = field(default_factory=lambda: np.empty(0))
+    temperature: float = 1.0
+
+    def outputs(self, X: Any) -> Array:
+        """Return probabilities, (rows, classes), or numbers, (rows, 1 or 3), as float64.
+
+        Three numbers are quantiles, with the median in the middle.
+
+        Parameters
+        ----------
+        X : Columns, DataFrame or array
+            See `fastnn.tabular.tables.columns_of`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If X is not as described, or lacks a column.
+        DivergenceError
+            If an output is not finite.
+        """
+        found = self.network.predict_proba(self.preprocessing.transform(columns_of(X)))
+        found = found.astype(np.float64)
+        if self.classes is None:
+            return np.clip(found, self.low, self.high)
+        return found / found.sum(axis=1, keepdims=True)
+
+    def predict(self, X: Any) -> Array:
+        """Return the class or the number of each row, (rows,).
+
+        Parameters
+        ----------
+        X
+            As for `outputs`.
+
+        Raises
+        ------
+        TypeError, ValueError, DivergenceError
+            As for `outputs`.
+        """
+        found = self.outputs(X)
+        if self.classes is None:
+            return found[:, found.shape[1] // 2]
+        return self.classes[found.argmax(axis=1)]
+
+    def interval(self, X: Any, coverage: float = 0.9) -> Array:
+        """Return the ends of intervals, (rows, 2), that hold a share ``coverage`` of new numbers.
+
+        Split-conformal (Lei et al., 2018): each prediction plus and minus the absolute error that
+        so many of the rows have that chose the epoch.
+
+        Parameters
+        ----------
+        X
+            As for `outputs`.
+        coverage : float
+            Between 0 and 1.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not as described, or there are too few rows for such a coverage.
+        """
+        check.real("coverage", coverage, above=0, below=1)
+        count = len(self.residuals)
+        place = math.ceil(round((count + 1) * coverage, 9))
+        if place > count:
+            raise ValueError(
+                f"coverage is {coverage:g}, for which {math.ceil(coverage / (1 - coverage))} rows "
+                f"must be set aside in fit; there were {count}: need a lower coverage or more rows"
+            )
+        ends = self.outputs(X)[:, [0, -1]]
+        # Quantiles that are moved beyond each other leave the way between them.
+        return np.sort(ends + self.residuals[place - 1] * np.array([-1.0, 1.0]), axis=1)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything to a ``.safetensors`` file, which `load` reads.
+
+        `fastnn.load` reads the network in it.
+
+        Parameters
+        ----------
+        path : str or path
+
+        Raises
+        ------
+        TypeError, OSError
+            As for `Network.save`.
+        """
+        tensors, metadata = files.contents(self.network.model, optimizer=False)
+        numbers = self.classes is None
+        metadata[KEY] = {
+            "columns": self.preprocessing.plain(),
+            "classes": None if self.classes is None else self.classes.tolist(),
+            "label": self.label,
+            "range": [self.low, self.high] if numbers else None,
+            "temperature": self.temperature,
+        }
+        if len(self.residuals):
+            tensors[RESIDUALS] = np.asarray(self.residuals, np.float64)
+        storage.write(path, tensors, metadata)
+
+
+def load(
+    path: str | os.PathLike[str], backend: str = "numba", threads: int | None = None
+) -> Predictor:
+    """Load a predictor from a file of `Predictor.save`.
+
+    The whole file is checked first. Nothing in it is executed.
+
+    Parameters
+    ----------
+    path : str or path
+    backend, threads
+        As for `fastnn.load`.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    TypeError, ValueError
+        If the file is damaged, or holds no predictor for tables; if an argument is not as
+        described.
+    """
+    made = found_in(path, *storage.read(path))
+    if made is None:
+        raise ValueError(
+            f"{os.fspath(path)!r} holds a network without preprocessing; fastnn.load reads it"
+        )
+    made.network.backend = backend
+    made.network.threads = threads
+    return made
+
+
+def found_in(
+    path: str | os.PathLike[str], tensors: storage.Tensors, metadata: dict[str, Any]
+) -> Predictor | None:
+    """Return the predictor in a file, or None if it holds a network alone."""
+    if KEY not in metadata:
+        return None
+    name = repr(os.fspath(path))
+    net = Network.of(files.model_of(name, tensors, metadata, None))
+    try:
+        return _of_plain(net, dict(metadata[KEY]), tensors.get(RESIDUALS, np.empty(0)))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{name} does not describe a network for tables: {error!r}") from None
+
+
+def _of_plain(net: Network, found: dict[str, Any], residuals: Array) -> Predictor:
+    preprocessing = Preprocessing.of_plain(found["columns"])
+    inputs, outputs = net.architecture.sizes[0], net.architecture.sizes[-1]
+    if len(preprocessing.names) != inputs:
+        raise ValueError(f"{len(preprocessing.names)} inputs for a network that takes {inputs}")
+    label, temperature = found["label"], check.real("temperature", found["temperature"], above=0)
+    if not isinstance(label, str):
+        raise TypeError(f"label must be a text, got {label!r}")
+    if found["classes"] is None:
+        if outputs not in (1, 3) or residuals.ndim != 1 or not np.isfinite(residuals).all():
+            raise ValueError("need one output or three, and finite residuals")
+        low, high = (check.real("range", each) for each in found["range"])
+        return Predictor(preprocessing, net, None, label, low, high, np.sort(residuals))
+    classes = np.array(found["classes"])
+    if classes.dtype.kind not in "biufU" or classes.shape != (outputs,):
+        raise ValueError(f"need names of {outputs} classes")
+    return Predictor(preprocessing, net, classes, label, temperature=temperature)
+
+
+def fit(
+    table: Columns,
+    y: Array,
+    recipe: Recipe,
+    seed: int,
+    *,
+    categories: Collection[str] = (),
+    calibrate: bool = True,
+    backend: str = "numba",
+    threads: int | None = None,
+    label: str = "",
+    callbacks: Sequence[Any] = (),
+) -> tuple[Predictor, History]:
+    """Learn the preprocessing, and train a network.
+
+    Parameters
+    ----------
+    table : Columns
+    y : ndarray of shape (rows,)
+        Classes, if the recipe is for classes, else numbers.
+    recipe : Recipe
+    seed : int
+        Of the rows set aside, the initial weights and the order of the rows.
+    categories : collection of str
+        Columns whose numbers are names of levels.
+    calibrate : bool
+        Find the temperature of the probabilities (Guo et al., 2017).
+    backend, threads
+        As for `Network`.
+    label : str
+        What is predicted.
+    callbacks : sequence of callable
+        As for `Network.train`.
+
+    Returns
+    -------
+    predictor : Predictor
+    history : History
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is nothing to learn from.
+    DivergenceError
+        As for `Network.train`.
+    """
+    classes = None
+    if recipe.classes:
+        classes, y = np.unique(y, return_inverse=True)
+    rows, aside = stratified(recipe.validation, len(y), None if classes is None else y, seed)
+    # A level that only rows set aside have would have weights that were never trained.
+    preprocessing = Preprocessing.fit(rows_of(table, rows), categories)
+    inputs = preprocessing.transform(table, quiet=True)
+    outputs = len(getattr(recipe.loss, "levels", "1")) if classes is None else len(classes)
+    net = recipes.network(recipe, inputs.shape[1], outputs, seed, backend, threads)
+    held_out = inputs[aside], y[aside]
+    history = recipes.train(recipe, net, (inputs[rows], y[rows]), held_out, callbacks)
+    net.model.optimizer_state = None
+    if len(set(preprocessing.names)) == len(preprocessing.names):
+        net.features = preprocessing.names
+    made = Predictor(preprocessing, net, classes, label)
+    if classes is None:
+        made.low, made.high = float(y.min()), float(y.max())
+        found = np.clip(net.predict_proba(held_out[0]).astype(float), made.low, made.high)
+        made.residuals = np.sort(np.maximum(found[:, 0] - held_out[1], held_out[1] - found[:, -1]))
+        return made, history
+    if all(isinstance(each, str | int) for each in classes.tolist()):
+        net.classes = classes.tolist()
+    if calibrate:
+        made.temperature = temperature_of(_logits(net, held_out[0]), held_out[1])
+        for array in (net.weights[-1], net.biases[-1]):
+            array /= made.temperature
+    return made, history
+
+
+def temperature_of(logits: Array, labels: Array) -> float:
+    """Return the temperature with the lowest cross-entropy on some rows.
+
+    The targets are those of Platt (1999): as if there were a further row of each class with these
+    inputs, so that the temperature stays above 0 where all rows are predicted right.
+
+    Parameters
+    ----------
+    logits : ndarray of shape (rows, classes)
+        The inputs of softmax.
+    labels : ndarray of int, shape (rows,)
+    """
+    count, classes = logits.shape
+    targets = np.full(logits.shape, 1.0)
+    targets[np.arange(count), labels] += count
+    targets /= count + classes
+    low, high = 1 / _HOTTEST, 1 / _COLDEST
+    for _ in range(_HALVINGS):  # the cross-entropy is convex in 1 / T, and this is its slope
+        inverse = math.sqrt(low * high)
+        p = np.exp(inverse * (logits - logits.max(axis=1, keepdims=True)))
+        p /= p.sum(axis=1, keepdims=True)
+        if ((p - targets) * logits).sum() > 0:
+            high = inverse
+        else:
+            low = inverse
+    return 1 / math.sqrt(low * high)
+
+
+def _logits(net: Network, X: Array) -> Array:
+    """Return the inputs of softmax in the last layer."""
+    below = net.activations(X)[-2].astype(np.float64)
+    return below @ net.weights[-1].astype(np.float64) + net.biases[-1]

@@ -1,0 +1,844 @@
+"""Tables of any kind: their preprocessing, the estimators for them, their files, --tabular."""
+
+from __future__ import annotations
+
+import copy
+import datetime as dt
+import json
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from cases import BACKENDS
+from hypothesis import given
+from hypothesis import strategies as st
+
+import fastnn
+from fastnn import predict as predict_line
+from fastnn import tabular
+from fastnn import train as train_line
+from fastnn.datasets import Columns, read_columns
+from fastnn.model import storage
+from fastnn.tabular import predictor as predictors
+from fastnn.tabular import recipe as recipes
+from fastnn.tabular.preprocessing import Preprocessing
+from fastnn.tabular.tables import columns_of, rows_of
+
+each_backend = pytest.mark.parametrize("backend", BACKENDS)
+
+
+@pytest.fixture
+def estimators():
+    pytest.importorskip("sklearn")
+    from fastnn import estimators
+
+    return estimators
+
+
+def table(**columns):
+    """Return columns, each a list of Python's objects or an array."""
+    made = [
+        columns_of(np.array(values, getattr(values, "dtype", object)).reshape(-1, 1))[str(0)]
+        for values in columns.values()
+    ]
+    named = [type(each)(name, each.kind, each.values, each.missing, each.note)
+             for name, each in zip(columns, made, strict=True)]  # fmt: skip
+    return Columns(len(named[0].values), tuple(named))
+
+
+def inputs(values, **how):
+    """Return the inputs that a column by itself becomes."""
+    made = table(x=values)
+    return Preprocessing.fit(made, **how).transform(made)
+
+
+def smooth(s):
+    return s / np.sqrt(1 + (s / 3) ** 2)
+
+
+# Preprocessing
+
+
+def test_numbers_are_scaled_by_the_quartiles_and_clipped_smoothly():
+    x = np.array([0.0, 1, 2, 3, 4, 1000])
+    quartiles = np.quantile(x, [0.25, 0.5, 0.75])
+    expected = smooth((x - quartiles[1]) / (quartiles[2] - quartiles[0]))
+    np.testing.assert_allclose(inputs(x)[:, 0], expected, rtol=1e-6)  # float32
+    assert abs(inputs(x)).max() < 3
+
+
+def test_numbers_whose_quartiles_are_the_same_are_scaled_by_half_of_the_range():
+    x = np.array([5.0] * 9 + [7, 1])
+    np.testing.assert_allclose(inputs(x)[:, 0], smooth((x - 5) / 3), rtol=1e-6)  # float32
+
+
+def test_missing_numbers_are_the_median_and_an_input_of_their_own():
+    found = inputs([1.0, None, 2.0, float("nan"), 30.0])
+    assert found[[1, 3]].tolist() == [[0, 1], [0, 1]]
+    assert found[:, 1].tolist() == [0, 1, 0, 1, 0]
+    assert found[2, 0] == 0  # the median of 1, 2 and 30
+
+
+def test_two_levels_are_one_input_and_more_are_one_each():
+    assert inputs(["b", "a", "b", "b"]).tolist() == [[1], [-1], [1], [1]]
+    assert inputs([True, False, True]).tolist() == [[1], [-1], [1]]
+    three = ["b", "a", "c", "a", "b", "c"]
+    assert inputs(three).tolist() == [[level == each for level in "abc"] for each in three]
+
+
+def test_a_missing_category_is_a_level():
+    assert inputs(["b", None, "b", ""]).tolist() == [[1], [-1], [1], [-1]]
+    assert inputs([True, None, False, True, None, False]).shape == (6, 3)
+
+
+def test_levels_that_fit_did_not_see_are_zeros_and_counted_in_one_warning():
+    made = Preprocessing.fit(table(x=["a", "b", "c"] * 2, y=["p", "q"] * 3))
+    with pytest.warns(UserWarning, match="fit") as record:
+        found = made.transform(table(x=["d", "a", "e"], y=["p", "r", None]))
+    assert found.tolist() == [[0, 0, 0, -1], [1, 0, 0, 0], [0, 0, 0, 0]]
+    assert len(record) == 1
+    for part in ("'x': 'd', 'e' in 2 rows", "'y': 'r', missing in 2 rows"):
+        assert part in str(record[0].message)
+
+
+def test_dates_are_seconds_and_the_parts_that_vary():
+    days = np.array(["2024-01-01", "2024-01-09", "2024-01-17"], "datetime64[D]")
+    made = Preprocessing.fit(table(day=days))
+    assert made.names == ["day.seconds", "day.weekday"]
+    times = np.array(["2024-01-01T10", "2025-03-01T11", "1960-01-17T11"], "datetime64[h]")
+    made = Preprocessing.fit(table(time=times))
+    assert made.names == [
+        f"time.{part}" for part in ("seconds", "year", "month", "weekday", "hour")
+    ]
+
+
+@pytest.mark.parametrize("text", ["1970-01-01T00:00", "1969-12-31T23:59", "2024-02-29T13:00"])
+def test_parts_of_dates_are_those_of_the_calendar(text):
+    from fastnn.tabular.encoders import parts_of
+
+    date = dt.datetime.fromisoformat(text)
+    found = {name: float(part[0]) for name, part in parts_of(np.array([text], "M8[s]")).items()}
+    seconds = date.replace(tzinfo=dt.timezone.utc).timestamp()
+    assert found == {
+        "seconds": seconds, "year": date.year, "month": date.month, "weekday": date.weekday(),
+        "hour": date.hour,
+    }  # fmt: skip
+
+
+def test_dates_far_from_those_of_fit_are_counted():
+    made = Preprocessing.fit(table(day=np.array(["2024-01-01", "2024-02-09"] * 2, "M8[D]")))
+    with pytest.warns(UserWarning, match="'day': dates far from all in fit in 1 row"):
+        made.transform(table(day=np.array(["2024-01-05", "2034-01-05"], "M8[D]")))
+
+
+def test_columns_that_tell_nothing_are_left_out_and_named():
+    with pytest.warns(UserWarning, match="left out") as record:
+        made = Preprocessing.fit(
+            table(one=[1.0] * 4, gaps=[None] * 4, same=["a"] * 4, good=[1, 2, 3, 4])
+        )
+    assert made.names == ["good"]
+    for part in ("'one' (constant)", "'gaps' (all cells are missing)", "'same' (constant)"):
+        assert part in str(record[0].message)
+    with pytest.raises(ValueError, match=r"no column that tells rows apart: 'one' .constant"):
+        Preprocessing.fit(table(one=[1.0] * 4))
+
+
+def test_a_constant_with_gaps_keeps_the_input_that_tells_where_they_are():
+    assert inputs([1.0, None, 1.0]).tolist() == [[0], [1], [0]]
+
+
+def test_of_more_levels_than_half_of_the_rows_only_those_in_several_rows_are_used():
+    with pytest.warns(UserWarning, match=r"'x' \(4\).*identify rows"):
+        assert Preprocessing.fit(table(x=["a", "b", "c", "d", "a"])).names == ["x=a"]
+    with pytest.warns(UserWarning, match=r"'id' .4 levels, each in one row"):
+        Preprocessing.fit(table(id=["a", "b", "c", "d"], x=[1, 2, 3, 4]))
+
+
+def test_columns_of_texts_and_numbers_are_categories_and_named():
+    with pytest.warns(UserWarning, match="more than one kind, taken for categories: 'x'"):
+        assert inputs([1, "b", 1, 1.0]).tolist() == [[-1], [1], [-1], [-1]]
+
+
+def test_numbers_may_be_names_of_levels():
+    made = table(x=[1, 2, 3.0, 1, 2, 3])
+    assert Preprocessing.fit(made, ["x"]).names == ["x=1", "x=2", "x=3"]
+
+
+def test_columns_are_found_by_name():
+    made = Preprocessing.fit(table(a=[1, 2, 3, 4], b=["p", "q"] * 2))
+    expected = made.transform(table(a=[1, 2], b=["p", "q"]))
+    assert np.array_equal(made.transform(table(b=["p", "q"], a=[1, 2])), expected)
+    with pytest.warns(UserWarning, match="left out, as fit did not see them: the column 'c'"):
+        made.transform(table(b=["p", "q"], c=[1, 1], a=[1, 2]))
+    with pytest.raises(ValueError, match=r"X lacks the column 'a' that .*; it has 'b'"):
+        made.transform(table(b=["p"]))
+
+
+@pytest.mark.parametrize(
+    ("known", "new", "message"),
+    [
+        ([1.0, 2.0, 3.0], ["1", "x"], "column 'x', holds 'x' in row 1; need numbers"),
+        (
+            np.array(["2024-01-01", "2024-02-02"], "M8[D]"),
+            [1.0],
+            "holds '1.0' in row 0; need dates",
+        ),
+        ([1.0, 2.0, 3.0], np.array(["2024-01-01"], "M8[D]"), "need numbers"),
+    ],
+)
+def test_a_column_of_another_kind_is_refused_by_its_first_such_cell(known, new, message):
+    made = Preprocessing.fit(table(x=known))
+    with pytest.raises(ValueError, match=message):
+        made.transform(table(x=new))
+
+
+@pytest.mark.parametrize(
+    ("known", "new"),
+    [
+        (["1", "2", "3"] * 2, [3, 1]),
+        (["yes", "no", "maybe"] * 2, [True, False]),
+        ([True, False], [1, 0]),
+        ([1, 0, 2], [True, False]),
+    ],
+)
+def test_few_new_rows_may_look_like_another_kind(known, new):
+    made = Preprocessing.fit(table(x=known))
+    told = {True: "yes", False: "no"} if "maybe" in known else {}
+    same = [told.get(value, type(known[0])(value)) for value in new]
+    assert np.array_equal(made.transform(table(x=new)), made.transform(table(x=same)))
+
+
+def test_all_missing_in_new_rows_is_what_a_missing_cell_is():
+    made = Preprocessing.fit(table(x=[1.0, None, 3.0] * 2, y=["a", "b", None] * 2))
+    assert made.transform(table(x=[None], y=[None])).tolist() == [[0, 1, 1, 0, 0]]
+
+
+def test_numbers_at_the_ends_of_float64_stay_finite():
+    x = np.array([-1e308, 0, 1, 2, 1e308])
+    assert np.isfinite(inputs(x)).all()
+    with pytest.raises(ValueError, match="column 'x', cannot be scaled in float64"):
+        inputs(np.array([-1.7e308, 1.7e308] * 3))
+
+
+def test_preprocessing_is_plain_json():
+    made = Preprocessing.fit(everything())
+    again = Preprocessing.of_plain(json.loads(json.dumps(made.plain())))
+    assert again.encoders == made.encoders
+    assert np.array_equal(again.transform(everything()), made.transform(everything()))
+
+
+def everything(rows=60, seed=0):
+    """Return a table with columns of all kinds."""
+    rng = np.random.default_rng(seed)
+    age = rng.normal(40, 10, rows)
+    age[::7] = np.nan
+    city = rng.choice(["Rome", "Oslo", "Bern"], rows).astype(object)
+    city[::9] = None
+    return table(
+        age=age,
+        city=city,
+        member=rng.random(rows) > 0.5,
+        day=np.datetime64("2024-01-01") + rng.integers(0, 500, rows),
+    )
+
+
+CELLS = {
+    "numbers": st.none() | st.floats(allow_infinity=False),
+    "texts": st.none() | st.text(max_size=3),
+    "truths": st.none() | st.booleans(),
+    "dates": st.none() | st.datetimes(),
+}
+
+
+@given(st.data())
+@pytest.mark.filterwarnings("ignore:X ")
+def test_any_table_becomes_finite_inputs_or_is_refused(data):
+    kinds = data.draw(st.lists(st.sampled_from(sorted(CELLS)), min_size=1, max_size=3))
+    rows = data.draw(st.integers(1, 12))
+    drawn = {
+        f"{kind}{i}": data.draw(st.lists(CELLS[kind], min_size=rows, max_size=rows))
+        for i, kind in enumerate(kinds)
+    }
+    made = table(**drawn)
+    refused = ""
+    try:
+        found = Preprocessing.fit(made)
+    except ValueError as error:
+        refused = str(error)
+    if refused:
+        assert "tells rows apart" in refused or "cannot be scaled" in refused
+        return
+    X = found.transform(made)
+    assert X.shape == (rows, len(found.names))
+    assert np.isfinite(X).all()
+    assert abs(X).max(initial=0) <= 3
+    again = Preprocessing.of_plain(json.loads(json.dumps(found.plain())))
+    assert np.array_equal(again.transform(made), X)
+
+
+# Tables
+
+
+def test_arrays_of_text_hold_numbers_where_all_cells_are():
+    found = columns_of(np.array([["1", "a"], ["2.5", "b"], ["", "1"]]))
+    assert [each.kind for each in found] == ["number", "text"]
+    assert found["0"].values[:2].tolist() == [1, 2.5]
+
+
+@pytest.mark.parametrize(
+    ("values", "error", "message"),
+    [
+        ([[1.0], [np.inf]], ValueError, "column '0', holds infinity in row 1"),
+        (np.array([[1], [{}]], object), TypeError, "holds a dict in row 1"),
+        ([1.0, 2.0], ValueError, "X has 1 dimensions; need 2"),
+        (np.ones((2, 2), complex), TypeError, "holds complex128"),
+    ],
+)
+def test_what_is_no_table_is_refused(values, error, message):
+    with pytest.raises(error, match=message):
+        columns_of(values)
+
+
+def test_what_is_masked_is_missing(estimators):
+    mask = np.arange(24).reshape(12, 2) % 7 == 0
+    numbers = np.ma.masked_array(np.arange(24.0).reshape(12, 2), mask)
+    found = columns_of(numbers)
+    assert [each.missing.tolist() for each in found] == mask.T.tolist()
+    words = columns_of(np.ma.masked_array([["a"], ["b"]], [[True], [False]]))["0"]
+    assert (words.values.tolist(), words.missing.tolist()) == (["", "b"], [True, False])
+    made = estimators.TabularRegressor(epochs=1, random_state=0).fit(numbers, np.arange(12.0))
+    assert made.preprocessing_.names == ["0", "0 is missing", "1", "1 is missing"]
+
+
+def test_frames_of_sparse_columns_are_refused():
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame({"x": pd.arrays.SparseArray([0.0, 1.0])})
+    with pytest.raises(TypeError, match=r"X is sparse; need a dense table: X.sparse.to_dense\(\)"):
+        columns_of(frame)
+
+
+def frames():
+    """Return the same table as frames of several libraries, and as columns."""
+    pytest.importorskip("narwhals")
+    rng = np.random.default_rng(1)
+    columns = {
+        "age": [None, *rng.normal(size=39).tolist()],
+        "city": [None, *rng.choice(["Rome", "Oslo", "Bern"], 39).tolist()],
+        "member": (rng.random(40) > 0.5).tolist(),
+        "day": [
+            dt.datetime(2024, 1, 1) + dt.timedelta(days=int(d)) for d in rng.integers(0, 90, 40)
+        ],
+        "wait": [dt.timedelta(seconds=int(s)) for s in rng.integers(0, 90, 40)],
+    }
+    expected = table(**{k: v for k, v in columns.items() if k != "wait"},
+                     wait=[s.total_seconds() for s in columns["wait"]])  # fmt: skip
+    return columns, expected
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])
+def test_frames_are_the_same_whatever_their_library(library):
+    module = pytest.importorskip(library)
+    columns, expected = frames()
+    frame = module.table(columns) if library == "pyarrow" else module.DataFrame(columns)
+    found = columns_of(frame)
+    assert found.names == expected.names
+    for ours, theirs in zip(expected, found, strict=True):
+        assert (theirs.kind, theirs.missing.tolist()) == (ours.kind, ours.missing.tolist())
+        assert np.array_equal(theirs.values[~theirs.missing], ours.values[~ours.missing])
+
+
+def test_pandas_categories_that_no_row_has_are_no_levels():
+    pd = pytest.importorskip("pandas")
+    pytest.importorskip("narwhals")
+    frame = pd.DataFrame(
+        {
+            "x": pd.Categorical(["a", "b", "a", None], categories=["a", "b", "c"]),
+            "n": pd.Categorical([3, 1, 3, 2]),
+            "i": pd.array([1, None, 3, 4], dtype="Int64"),
+            "b": pd.array([True, None, False, True], dtype="boolean"),
+        }
+    )
+    found = columns_of(frame)
+    assert [each.kind for each in found] == ["text", "text", "number", "boolean"]
+    with pytest.warns(UserWarning, match="more levels"):  # of 4 rows
+        made = Preprocessing.fit(rows_of(found, np.arange(4)))
+    assert not [name for name in made.names if name == "x=c"]
+
+
+def test_times_with_a_zone_are_those_of_utc():
+    pd = pytest.importorskip("pandas")
+    pytest.importorskip("narwhals")
+    frame = pd.DataFrame({"t": pd.to_datetime(["2024-01-01T12:00+02:00"], utc=True)})
+    local = frame.assign(t=frame["t"].dt.tz_convert("Europe/Rome"))
+    for each in (frame, local):
+        assert str(columns_of(each)["t"].values[0]) == "2024-01-01T10:00:00"
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_frames_with_columns_of_other_kinds_are_refused(library):
+    module = pytest.importorskip(library)
+    pytest.importorskip("narwhals")
+    with pytest.raises(TypeError, match=r"column 'x', holds (a list in row 0|List)"):
+        columns_of(module.DataFrame({"x": [[1, 2], [3]]}))
+    if library == "polars":
+        with pytest.raises(TypeError, match="X is a LazyFrame; need a table in memory"):
+            columns_of(module.DataFrame({"x": [1]}).lazy())
+    else:
+        frame = module.DataFrame([[1, 2]], columns=["x", "x"])
+        with pytest.raises(ValueError, match="two columns of one name"):
+            columns_of(frame)
+
+
+# Recipe
+
+
+@each_backend
+def test_a_network_starts_as_the_recipe_says(backend):
+    net = recipes.network(recipes.CLASSES, 100, 3, 0, backend, None)
+    assert net.architecture.sizes == (100, 256, 256, 256, 3)
+    for weights in net.weights[:-1]:
+        assert weights.std() == pytest.approx(len(weights) ** -0.5, rel=0.05)  # of 25,600 numbers
+    assert np.std(net.biases[:-1]) == pytest.approx(1, rel=0.15)  # of 768 numbers
+    assert not net.weights[-1].any()
+    assert not net.biases[-1].any()
+
+
+def test_a_network_of_no_use_is_said_without_advice_about_other_arguments():
+    made = everything(120)
+    recipe = recipes.changed(recipes.CLASSES, learning_rate=1e-9, epochs=20, hidden=(8,))
+    with pytest.warns(fastnn.ConvergenceWarning) as record:
+        predictors.fit(made, classes_of(made), recipe, 0)
+    assert len(record) == 1
+    assert str(record[0].message).endswith("predicts the same for each of 96 rows")
+
+
+@pytest.mark.parametrize(
+    ("rows", "size", "batches"), [(100, 100, 1), (265, 265, 1), (511, 511, 1), (1077, 270, 4)]
+)
+def test_batches_are_even_and_as_many_as_whole_ones(rows, size, batches):
+    assert recipes._even(rows, 256) == size
+    assert -(-rows // size) == batches
+
+
+def test_the_parameters_of_the_last_of_the_best_epochs_are_kept():
+    net = fastnn.Network([2, 2], seed=0)
+    best = recipes.Best(net, recipes.CLASSES)
+    for epoch, score in enumerate([0.5, 0.9, 0.7, 0.9, 0.8], 1):
+        net.weights[0][...] = epoch
+        best({"epoch": epoch, "validation_accuracy": score})
+    best.restore()
+    assert (best.epoch, float(net.weights[0][0, 0])) == (4, 4)
+
+
+# Predictors
+
+
+def classes_of(made):
+    """Return labels that depend on several columns."""
+    city = made["city"].values == "Rome"
+    return np.where(city ^ made["member"].values, "in", "out")
+
+
+def fitted(kind, backend="numba", epochs=24, rows=200):
+    made = everything(rows)
+    if kind == "classes":
+        recipe, y = recipes.CLASSES, classes_of(made)
+    else:
+        recipe = recipes.NUMBERS if kind == "numbers" else recipes.QUANTILES
+        y = np.where(classes_of(made) == "in", 5.0, 3.0)
+        y += np.random.default_rng(7).normal(0, 0.1, rows)
+    recipe = recipes.changed(recipe, epochs=epochs, hidden=(64, 64))
+    return predictors.fit(made, y, recipe, 0, backend=backend, label="what")[0], made, y
+
+
+@each_backend
+@pytest.mark.parametrize("kind", ["classes", "numbers", "quantiles"])
+def test_files_hold_everything(kind, backend, tmp_path):
+    made, rows, _ = fitted(kind, backend, epochs=2)
+    made.save(tmp_path / "t.safetensors")
+    again = tabular.load(tmp_path / "t.safetensors", backend)
+    assert np.array_equal(again.outputs(rows), made.outputs(rows))
+    assert again.label == "what"
+    if kind != "classes":
+        assert np.array_equal(again.interval(rows, 0.8), made.interval(rows, 0.8))
+        assert (again.low, again.high) == (made.low, made.high)
+    else:
+        assert again.classes.tolist() == ["in", "out"]
+        assert again.temperature == made.temperature != 1
+    net = fastnn.load(tmp_path / "t.safetensors", backend)
+    known = made.preprocessing.transform(rows)
+    assert np.array_equal(net.predict_proba(known), made.network.predict_proba(known))
+    assert net.features == tuple(made.preprocessing.names)
+
+
+CHANGES = {
+    "not a list": lambda found: {**found, "columns": 3},
+    "fewer columns": lambda found: {**found, "columns": found["columns"][1:]},
+    "a column twice": lambda found: {**found, "columns": [*found["columns"], found["columns"][0]]},
+    "no width": lambda found: {
+        **found, "columns": [
+            each | {"scales": [{"center": 0, "width": 0}]} if each.get("parts") == [""] else each
+            for each in found["columns"]
+        ],
+    },
+    "one class": lambda found: {**found, "classes": ["in"]},
+    "a temperature of 0": lambda found: {**found, "temperature": 0},
+    "a label that is a list": lambda found: {**found, "label": ["x"]},
+    "levels that are numbers": lambda found: {
+        **found, "columns": [
+            {**each, **({"levels": [1, 2, 3, 4]} if "levels" in each else {})}
+            for each in found["columns"]
+        ],
+    },
+    "nothing": lambda found: {},
+    "no object": lambda found: [1],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_damaged_files_are_refused(change, tmp_path):
+    made, *_ = fitted("classes", epochs=1)
+    path = tmp_path / "t.safetensors"
+    made.save(path)
+    tensors, metadata = storage.read(path)
+    metadata["tabular"] = change(metadata["tabular"])
+    storage.write(path, tensors, metadata)
+    with pytest.raises(ValueError, match=r"t.safetensors' does not describe a network for tables"):
+        tabular.load(path)
+
+
+def test_a_file_of_a_network_alone_is_refused(tmp_path):
+    fastnn.Network([2, 2]).save(tmp_path / "n.safetensors")
+    with pytest.raises(ValueError, match=r"without preprocessing; fastnn.load reads it"):
+        tabular.load(tmp_path / "n.safetensors")
+
+
+def test_predictors_need_no_scikit_learn(tmp_path):
+    made, *_ = fitted("classes", epochs=1)
+    made.save(tmp_path / "t.safetensors")
+    code = (
+        "import sys; sys.modules.update(sklearn=None, scipy=None, narwhals=None, pandas=None)\n"
+        "import numpy as np, fastnn.tabular\n"
+        "made = fastnn.tabular.load(sys.argv[1], 'numpy')\n"
+        "X = np.array([[40.0, 'Rome', True, np.datetime64('2024-02-02')]], object)\n"
+        "from fastnn.tabular.tables import columns_of\n"
+        "from fastnn.datasets import Column, Columns\n"
+        "given = columns_of(X)\n"
+        "names = made.preprocessing.columns\n"
+        "rows = tuple(Column(name, each.kind, each.values, each.missing)\n"
+        "             for name, each in zip(names, given))\n"
+        "print(names, made.predict(Columns(1, rows)).shape, made.classes.tolist())\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "t.safetensors")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "('age', 'city', 'member', 'day') (1,) ['in', 'out']"
+
+
+def test_numbers_stay_within_the_range_of_fit():
+    made, rows, y = fitted("numbers")
+    far = table(age=[1e9], city=["Rome"], member=[False], day=np.array(["2024-01-02"], "M8[D]"))
+    for each in (rows, far):
+        found = made.predict(each)
+        assert found.min() >= y.min()
+        assert found.max() <= y.max()
+
+
+@pytest.mark.parametrize("kind", ["numbers", "quantiles"])
+def test_intervals_hold_the_share_that_they_are_for(kind):
+    made, _, _ = fitted(kind, epochs=48, rows=1000)
+    new = everything(2000, seed=5)
+    y = np.where(classes_of(new) == "in", 5.0, 3.0) + np.random.default_rng(9).normal(0, 0.1, 2000)
+    for coverage in (0.5, 0.9):
+        low, high = made.interval(new, coverage).T
+        # 200 rows set the width: four standard deviations of a share of them.
+        slack = 4 * np.sqrt(coverage * (1 - coverage) / 200)
+        assert np.mean((low <= y) & (y <= high)) == pytest.approx(coverage, abs=slack)
+
+
+def test_intervals_of_quantiles_are_wider_where_numbers_vary_more():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, 1000)
+    made = table(x=x)
+    recipe = recipes.changed(recipes.QUANTILES, epochs=48, hidden=(64, 64))
+    found, _ = predictors.fit(made, np.where(x > 0, 1, 0.1) * rng.normal(size=1000), recipe, 0)
+    low, high = found.interval(made, 0.8).T
+    assert np.median((high - low)[x > 0.2]) > 3 * np.median((high - low)[x < -0.2])
+    assert (low <= high).all()
+    assert np.array_equal(found.predict(made), found.outputs(made)[:, 1])
+
+
+def test_an_interval_that_needs_more_rows_is_refused():
+    made, rows, _ = fitted("numbers", epochs=1, rows=40)
+    with pytest.raises(
+        ValueError, match="for which 19 rows must be set aside in fit; there were 8"
+    ):
+        made.interval(rows, 0.95)
+    with pytest.raises(ValueError, match="coverage must be"):
+        made.interval(rows, 1.0)
+    assert made.interval(rows, 8 / 9).shape == (40, 2)
+
+
+def test_the_temperature_is_that_of_the_lowest_cross_entropy():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(3000, 3))
+    p = np.exp(logits / 2.5)
+    p /= p.sum(axis=1, keepdims=True)
+    labels = (p.cumsum(axis=1) < rng.random((3000, 1))).sum(axis=1)
+    assert predictors.temperature_of(logits, labels) == pytest.approx(2.5, rel=0.1)  # 3,000 rows
+    sure = np.eye(3)[rng.integers(0, 3, 50)]
+    assert 0.05 < predictors.temperature_of(sure, sure.argmax(axis=1)) < 1
+
+
+@each_backend
+def test_calibration_changes_no_class_and_lowers_the_loss(backend):
+    made, rows, y = fitted("classes", backend)
+    net = copy.deepcopy(made.network)
+    for array in (net.weights[-1], net.biases[-1]):
+        array *= made.temperature
+    known = made.preprocessing.transform(rows)
+    assert (net.predict(known) == made.network.predict(known)).all()
+    assert made.temperature < 1  # label smoothing makes too little of what is certain
+    assert made.network.evaluate(known, y)["loss"] < net.evaluate(known, y)["loss"]
+
+
+# Estimators
+
+
+def _checks():
+    try:
+        from sklearn.utils.estimator_checks import parametrize_with_checks
+    except ImportError:
+        return pytest.mark.skip("needs scikit-learn")
+    from fastnn.estimators import TabularClassifier, TabularRegressor
+
+    # Fewer epochs: 30 checks train a dozen networks each.
+    theirs = parametrize_with_checks([TabularClassifier(epochs=64), TabularRegressor(epochs=64)])
+    return pytest.mark.parametrize(theirs.args[0], list(theirs.args[1]), **theirs.kwargs)
+
+
+@_checks()
+@pytest.mark.filterwarnings("ignore")  # theirs are about the data that they pass
+def test_scikit_learns_checks_pass(estimator, check):
+    check(estimator)
+
+
+def as_objects(made):
+    """Return a table as an array of objects."""
+    columns = [np.where(each.missing, None, each.values.astype(object)) for each in made]
+    return np.column_stack(columns)
+
+
+@each_backend
+def test_the_classifier_learns_from_a_table_of_all_kinds(estimators, backend):
+    made = everything(300)
+    y = classes_of(made)
+    classifier = estimators.TabularClassifier(
+        (64, 64), epochs=96, random_state=0, backend=backend
+    ).fit(made, y)
+    assert classifier.feature_names_in_.tolist() == ["age", "city", "member", "day"]
+    assert classifier.classes_.tolist() == ["in", "out"]
+    new = everything(200, seed=3)
+    assert classifier.score(new, classes_of(new)) > 0.9
+    np.testing.assert_allclose(classifier.predict_proba(new).sum(axis=1), 1)
+
+
+def test_the_regressor_learns_from_an_array_of_objects(estimators):
+    made = everything(300)
+    y = np.where(classes_of(made) == "in", 5.0, 3.0)
+    regressor = estimators.TabularRegressor((64, 64), epochs=96, random_state=0)
+    regressor.fit(as_objects(made), y)
+    new = everything(200, seed=3)
+    assert regressor.score(as_objects(new), np.where(classes_of(new) == "in", 5.0, 3.0)) > 0.8
+
+
+def test_searches_of_scikit_learn_take_frames(estimators):
+    pd = pytest.importorskip("pandas")
+    from sklearn.model_selection import GridSearchCV
+
+    made = everything(120)
+    frame = pd.DataFrame(dict(zip(made.names, as_objects(made).T, strict=True)))
+    search = GridSearchCV(
+        estimators.TabularClassifier((32,), random_state=0),
+        {"epochs": [1, 24]},
+        cv=2,
+        error_score="raise",
+    ).fit(frame, classes_of(made))
+    assert search.best_params_ == {"epochs": 24}
+    assert search.predict(frame).shape == (120,)
+
+
+def test_a_seed_fixes_everything(estimators):
+    made = everything()
+    y = classes_of(made)
+    one, two = (
+        estimators.TabularClassifier(epochs=3, random_state=7).fit(made, y) for _ in range(2)
+    )
+    assert np.array_equal(one.predict_proba(made), two.predict_proba(made))
+
+
+def test_copies_and_files_of_estimators_predict_the_same(estimators, tmp_path):
+    from sklearn.base import clone
+
+    made = everything()
+    classifier = estimators.TabularClassifier(epochs=3, random_state=7).fit(made, classes_of(made))
+    regressor = estimators.TabularRegressor(epochs=3, random_state=7).fit(made, np.arange(60.0))
+    for each in (classifier, regressor):
+        expected = each.predict(made)
+        each.save(tmp_path / "e.safetensors")
+        loaded = type(each).load(tmp_path / "e.safetensors")
+        for other in (pickle.loads(pickle.dumps(each)), copy.deepcopy(each), loaded):
+            assert np.array_equal(other.predict(made), expected)
+        assert loaded.feature_names_in_.tolist() == each.feature_names_in_.tolist()
+        assert clone(each).get_params() == each.get_params()
+    with pytest.raises(ValueError, match=r"predicts numbers: TabularRegressor.load reads it"):
+        estimators.TabularClassifier.load(tmp_path / "e.safetensors")
+    classifier.save(tmp_path / "e.safetensors")
+    with pytest.raises(ValueError, match=r"predicts classes: TabularClassifier.load reads it"):
+        estimators.TabularRegressor.load(tmp_path / "e.safetensors")
+
+
+def test_targets_with_gaps_are_refused_by_their_rows(estimators):
+    X = np.arange(12.0)[:, None]
+    y = np.arange(12.0)
+    y[[3, 8]] = np.nan
+    with pytest.raises(ValueError, match="missing value, in rows 3, 8"):
+        estimators.TabularRegressor().fit(X, y)
+    labels = np.array(["a", "b"] * 6, object)
+    labels[5] = None
+    with pytest.raises(ValueError, match="missing value, in rows 5"):
+        estimators.TabularClassifier().fit(X, labels)
+    y[[3, 8]] = np.inf
+    with pytest.raises(ValueError, match="y is infinite in row 3"):
+        estimators.TabularRegressor().fit(X, y)
+    with pytest.raises(ValueError, match="y holds one class, \\['a'\\]"):
+        estimators.TabularClassifier().fit(X, ["a"] * 12)
+
+
+def test_sparse_input_is_refused(estimators):
+    sparse = pytest.importorskip("scipy.sparse")
+    with pytest.raises(TypeError, match="Sparse data was passed for X"):
+        estimators.TabularClassifier().fit(sparse.eye_array(8), [0, 1] * 4)
+
+
+def test_columns_that_are_named_as_categories_need_to_exist(estimators):
+    X = np.array([[1.0, 2], [2, 2.5], [3, 1]] * 4)
+    classifier = estimators.TabularClassifier(epochs=1, categorical_features=[0]).fit(X, [0, 1] * 6)
+    assert classifier.preprocessing_.names == ["0=1", "0=2", "0=3", "1"]
+    for wrong in (2, "x", True):
+        classifier.categorical_features = [wrong]
+        with pytest.raises(ValueError, match=r"categorical_features has .*: X has '0', '1'"):
+            classifier.fit(X, [0, 1] * 6)
+
+
+def test_verbose_prints_the_epochs(estimators, capsys):
+    estimators.TabularRegressor((8,), epochs=3, verbose=True).fit(
+        np.arange(40.0).reshape(20, 2), np.arange(20.0)
+    )
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+def test_without_calibration_the_temperature_is_one(estimators):
+    made = everything()
+    classifier = estimators.TabularClassifier(epochs=2, calibrate=False).fit(made, classes_of(made))
+    assert classifier.temperature_ == 1
+
+
+# Command lines
+
+
+def written(path, made, y=None, label="what"):
+    """Write a table as a CSV file."""
+    names = list(made.names) + [label] * (y is not None)
+    lines = [",".join(names)]
+    for i in range(made.rows):
+        cells = ["" if each.missing[i] else str(each.values[i]) for each in made]
+        lines.append(",".join([*cells, *([] if y is None else [str(y[i])])]))
+    path.write_text("\n".join(lines))
+    return path
+
+
+@pytest.mark.filterwarnings("default")  # which the command line prints
+def test_a_csv_file_is_taken_as_it_is(tmp_path, capsys):
+    made = everything(200)
+    data = written(tmp_path / "d.csv", made, classes_of(made))
+    saved = tmp_path / "n.safetensors"
+    options = ["--data", data, "--label", "what", "--tabular", "--save", saved, "--epochs", 24]
+    assert train_line.main(list(map(str, options))) == 0
+    printed = capsys.readouterr().out
+    for part in (
+        "160 training and 40 test rows, 4 columns; 'what' is predicted, 2 classes",
+        "age     number ",
+        "scaled; missing: the median, and an input that tells",
+        "an input for each of 4 levels, missing is one",
+        "False is -1, True is 1",
+        "test accuracy",
+        f"the network and its preprocessing are in {saved}",
+    ):
+        assert part in printed
+    city = made["city"].values.copy()
+    city[:2] = "Paris"
+    columns = [c if c.name != "city" else type(c)("city", c.kind, city, city == "") for c in made]
+    new = written(tmp_path / "new.csv", Columns(200, tuple(reversed(columns))))
+    out = tmp_path / "out.csv"
+    assert predict_line.main([str(saved), "--data", str(new), "--outputs", str(out)]) == 0
+    assert "'city': 'Paris' in 2 rows" in capsys.readouterr().err
+    lines = out.read_text().splitlines()
+    assert lines[0] == "row,what,in,out"
+    found = [line.split(",")[1] for line in lines[3:]]
+    assert np.mean(np.array(found) == classes_of(made)[2:]) > 0.9
+    assert predict_line.main([str(saved), "--data", str(data)]) == 0
+    assert "test accuracy  0.9" in capsys.readouterr().out
+    table_of_rows = read_columns(data, columns=made.names)
+    assert tabular.load(saved).predict(table_of_rows).tolist()[2:] == found
+
+
+def test_numbers_are_predicted_from_a_csv_file(tmp_path, capsys):
+    made = everything(200)
+    y = np.where(classes_of(made) == "in", 5.25, 3)
+    data, saved = written(tmp_path / "d.csv", made, y), tmp_path / "n.safetensors"
+    options = ["--data", data, "--label", "what", "--tabular", "--save", saved, "--test", data]
+    assert train_line.main([*map(str, options), "--epochs", "30", "--quiet"]) == 0
+    assert "test R2    0." in capsys.readouterr().out
+    new = written(tmp_path / "new.csv", everything(12))
+    assert predict_line.main([str(saved), "--data", str(new)]) == 0
+    printed = capsys.readouterr().out
+    assert "row     what" in printed
+    assert "... and 2 more" in printed
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--label", "nope"], "there is no column 'nope' to predict"),
+        (["--label", "city"], "'city', which is to be predicted, is empty in rows 1, 10"),
+        (["--label", "day"], "the column 'day' holds dates"),
+        (["--label", "what", "--hidden", "8"], "--hidden does not apply with --tabular"),
+        (["--label", "what", "--regression"], "--regression needs numbers; 'what' is text"),
+        (["--label", "what", "--momentum", "0.5"], "--momentum does not apply with --tabular"),
+    ],
+)
+def test_what_does_not_fit_is_refused(options, message, tmp_path, capsys):
+    made = everything()
+    data = written(tmp_path / "d.csv", made, classes_of(made))
+    with pytest.raises(SystemExit) as ended:
+        train_line.main(["--data", str(data), "--tabular", *options])
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_cells_that_are_no_numbers_are_refused_with_the_option_that_takes_them(tmp_path, capsys):
+    data = written(tmp_path / "d.csv", everything(), classes_of(everything()))
+    with pytest.raises(SystemExit):
+        train_line.main(["--data", str(data), "--label", "what"])
+    assert "; --tabular takes text, dates and gaps as they are" in capsys.readouterr().err
+
+
+def test_a_column_that_new_rows_lack_is_named(tmp_path, capsys):
+    made, rows, _ = fitted("classes", epochs=1)
+    made.save(tmp_path / "n.safetensors")
+    new = written(tmp_path / "new.csv", Columns(rows.rows, rows.columns[1:]))
+    with pytest.raises(SystemExit):
+        predict_line.main([str(tmp_path / "n.safetensors"), "--data", str(new)])
+    assert "X lacks the column 'age'" in capsys.readouterr().err
