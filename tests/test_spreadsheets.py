@@ -185,6 +185,12 @@ def test_a_column_is_decided_by_its_last_row_not_by_its_first(write):
     assert rows(write(text + "1.5;5\n"))[0] == [1.234, 5]
 
 
+def test_a_unit_in_some_cells_of_which_nothing_else_decides_is_refused_with_its_line(write):
+    path = write("a;b\n1.234 %;1\n5.678;2\n")
+    with pytest.raises(ValueError, match=r"line 2, column 'a': '1\.234 %'; need a number.*no unit"):
+        read_csv(path)
+
+
 def test_where_nothing_decides_the_assumption_and_the_way_to_set_it_are_said(write):
     path = write("a;b\n1.234;5\n2.500;6\n")
     said = (
