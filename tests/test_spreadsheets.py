@@ -326,6 +326,22 @@ def test_any_table_of_a_spreadsheet_reads_back(
         np.testing.assert_array_equal([column.values for column in columns], X.T)
 
 
+@pytest.mark.parametrize(
+    ("text", "decimal", "X"),
+    [
+        ("price\n1,5 %\n-2 %\n1.234,5 %\n", ",", [[1.5], [-2], [1234.5]]),
+        ("1,5\n2\n2,25\n", ",", [[1.5], [2], [2.25]]),
+        ("1,5\n2,25\n", None, [[1, 5], [2, 25]]),
+        ("a,b\n1,5\n2,25\n", ",", [[1, 5], [2, 25]]),
+        ("price\n1\n2\n", ",", [[1], [2]]),
+    ],
+)
+def test_a_single_column_has_decimal_commas_if_they_are_asked_for(write, text, decimal, X):
+    assert read_csv(write(text), decimal=decimal).X.tolist() == X
+    columns = read_columns(write(text), decimal=decimal)
+    assert np.transpose([column.values for column in columns]).tolist() == X
+
+
 # Labels.
 
 
@@ -480,7 +496,7 @@ def test_lines_before_the_header_are_left_out_with_a_warning(write, titles):
         ("a,b\n1,2,3\n4,5,6\n", "line 2: 3 cells; need 2"),
         ("5,,\n6,1,2\n7,8,9\n", "line 1, column 1: empty; need a number"),
         ("x\n1,2\n", "line 2: 2 cells; need 1"),
-        ("x\n1,5\n2,5\n", "line 2: 2 cells; need 1"),
+        ("x\n1,5\n2,5\n", "line 2: 2 cells; need 1; decimal=',' reads a single column"),
         ("a,b\n1,2\n#,3\n", "line 3, column 'a': '#'; need a number"),
     ],
 )

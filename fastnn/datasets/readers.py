@@ -205,7 +205,11 @@ def rows_of(stream: TextIO, form: Form) -> Iterator[tuple[int, list[str]]]:
         if not 0 <= more <= form.padding:
             if cells[0].lstrip().startswith("#"):
                 continue
-            raise ValueError(f"{form.name}, line {line}: {len(cells)} cells; need {form.width}")
+            single = form.width == 1 and len(cells) == 2 and is_written(",".join(cells))
+            hint = "; decimal=',' reads a single column of decimal commas" * single
+            raise ValueError(
+                f"{form.name}, line {line}: {len(cells)} cells; need {form.width}{hint}"
+            )
         for text in cells[form.width :]:
             if text.strip():
                 raise ValueError(
