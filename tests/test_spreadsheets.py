@@ -342,6 +342,11 @@ def test_a_single_column_has_decimal_commas_if_they_are_asked_for(write, text, d
     assert np.transpose([column.values for column in columns]).tolist() == X
 
 
+def test_decimal_commas_are_not_proposed_for_thousands_with_a_decimal_point(write):
+    with pytest.raises(ValueError, match=r"line 2: 2 cells; need 1$"):
+        read_csv(write("price\n1,234.50\n2,345.00\n"))
+
+
 # Labels.
 
 

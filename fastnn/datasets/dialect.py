@@ -11,7 +11,7 @@ from typing import NamedTuple, TextIO, TypeAlias
 from fastnn.datasets.columns import is_number
 from fastnn.datasets.dates import is_date
 from fastnn.datasets.notation import COMMA, is_written
-from fastnn.datasets.readers import records
+from fastnn.datasets.readers import has_decimal_comma, records
 
 DELIMITERS = ",;\t"
 _LINES = 32  # to look at
@@ -128,7 +128,7 @@ def _is_one_column(found: Sequence[Record]) -> bool:
     rows = [cells for _, cells in found]
     rows = rows[1:] if len(rows[0]) == 1 else rows
     alike = max(map(len, rows), default=0) == 2
-    return alike and all(len(cells) == 1 or is_written(COMMA.join(cells)) for cells in rows)
+    return alike and all(len(cells) == 1 or has_decimal_comma(cells) for cells in rows)
 
 
 def _share_of_data(rows: Sequence[Sequence[str]]) -> float:
