@@ -74,7 +74,8 @@ def minimize(
     RuntimeError
         If the network is being trained.
     KeyboardInterrupt
-        On Ctrl-C. The network holds the result of the last iteration.
+        On Ctrl-C. The network holds the result of the last iteration, or is as it was if that is
+        too large for its dtype.
 
     Examples
     --------

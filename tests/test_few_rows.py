@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -113,6 +114,22 @@ def test_threads_of_python_predict_few_rows_at_the_same_time():
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_few_rows_are_right_after_ctrl_c_in_a_prediction_of_many(monkeypatch):
+    net, X = network(threads=1), inputs(2000).astype(np.float32)
+    right, run = net.predict_proba(X[:5]), few_rows.batches.run
+    net.predict_proba(X)
+
+    def interrupted(*arguments):
+        run.dispatcher(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(few_rows.batches, "run", SimpleNamespace(dispatcher=interrupted))
+        with pytest.raises(KeyboardInterrupt):
+            net.predict_proba(X[5:])
+    np.testing.assert_array_equal(net.predict_proba(X[:5]), right)
 
 
 ROWS_OF_TARGETS = np.random.default_rng(1)

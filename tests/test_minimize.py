@@ -160,6 +160,22 @@ def test_parameters_beyond_float32_are_refused_and_change_nothing():
     assert np.array_equal(net.parameters, before)
 
 
+def test_ctrl_c_at_parameters_beyond_float32_changes_nothing(monkeypatch):
+    accept = full_batch.Search.accept
+
+    def interrupting(self):
+        accept(self)
+        if np.abs(self.best.x).max() > np.finfo(np.float32).max:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(full_batch.Search, "accept", interrupting)
+    net = network("numpy", (4, 1), output="identity", loss=endless)
+    before = net.parameters.copy()
+    with pytest.raises(KeyboardInterrupt):
+        minimize(net, X, NUMBERS, tol=0, max_iter=10)
+    assert np.array_equal(net.parameters, before)
+
+
 def endless(outputs, targets):
     """Return a loss without a minimum."""
     return -(outputs[:, 0] ** 2), -2 * outputs

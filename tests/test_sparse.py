@@ -15,7 +15,7 @@ from cases import BACKENDS, DTYPES
 
 import fastnn
 from fastnn import backends, predict, sparse_rows, train
-from fastnn.backends.compiled import blocks, few_rows
+from fastnn.backends.compiled import blocks, few_rows, sparse_plan
 from fastnn.backends.compiled.machinery import threads
 from fastnn.backends.contract import Examples, Objective, UpdateRule
 from fastnn.backends.dropout import NO_KEYS, multipliers, multipliers_of, row_keys
@@ -749,3 +749,19 @@ def test_plain_sgd_needs_no_room_of_the_size_of_the_weights():
     finally:
         tracemalloc.stop()
     assert peak < net.parameters.nbytes / 4
+
+
+def test_sparse_predictions_are_right_after_ctrl_c_while_a_plan_is_changed(monkeypatch):
+    one, other = sparse_rows.read(matrix(300, 12)), sparse_rows.read(matrix(300, 12, seed=1))
+    net = network(one, threads=1)
+    right = net.predict_proba(other)
+    net.predict_proba(one)
+    monkeypatch.setattr(sparse_plan, "address_of", ctrl_c)
+    with pytest.raises(KeyboardInterrupt):
+        net.predict_proba(other)
+    monkeypatch.undo()
+    assert np.array_equal(net.predict_proba(other), right)
+
+
+def ctrl_c(*arguments):
+    raise KeyboardInterrupt

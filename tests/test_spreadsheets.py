@@ -185,6 +185,12 @@ def test_a_column_is_decided_by_its_last_row_not_by_its_first(write):
     assert rows(write(text + "1.5;5\n"))[0] == [1.234, 5]
 
 
+def test_a_unit_in_some_cells_of_which_nothing_else_decides_is_refused_with_its_line(write):
+    path = write("a;b\n1.234 %;1\n5.678;2\n")
+    with pytest.raises(ValueError, match=r"line 2, column 'a': '1\.234 %'; need a number.*no unit"):
+        read_csv(path)
+
+
 def test_where_nothing_decides_the_assumption_and_the_way_to_set_it_are_said(write):
     path = write("a;b\n1.234;5\n2.500;6\n")
     said = (
@@ -318,6 +324,27 @@ def test_any_table_of_a_spreadsheet_reads_back(
         np.testing.assert_array_equal(table.X, X)
         columns = read_columns(scratch_file, header=named)
         np.testing.assert_array_equal([column.values for column in columns], X.T)
+
+
+@pytest.mark.parametrize(
+    ("text", "decimal", "X"),
+    [
+        ("price\n1,5 %\n-2 %\n1.234,5 %\n", ",", [[1.5], [-2], [1234.5]]),
+        ("1,5\n2\n2,25\n", ",", [[1.5], [2], [2.25]]),
+        ("1,5\n2,25\n", None, [[1, 5], [2, 25]]),
+        ("a,b\n1,5\n2,25\n", ",", [[1, 5], [2, 25]]),
+        ("price\n1\n2\n", ",", [[1], [2]]),
+    ],
+)
+def test_a_single_column_has_decimal_commas_if_they_are_asked_for(write, text, decimal, X):
+    assert read_csv(write(text), decimal=decimal).X.tolist() == X
+    columns = read_columns(write(text), decimal=decimal)
+    assert np.transpose([column.values for column in columns]).tolist() == X
+
+
+def test_decimal_commas_are_not_proposed_for_thousands_with_a_decimal_point(write):
+    with pytest.raises(ValueError, match=r"line 2: 2 cells; need 1$"):
+        read_csv(write("price\n1,234.50\n2,345.00\n"))
 
 
 # Labels.
@@ -474,7 +501,7 @@ def test_lines_before_the_header_are_left_out_with_a_warning(write, titles):
         ("a,b\n1,2,3\n4,5,6\n", "line 2: 3 cells; need 2"),
         ("5,,\n6,1,2\n7,8,9\n", "line 1, column 1: empty; need a number"),
         ("x\n1,2\n", "line 2: 2 cells; need 1"),
-        ("x\n1,5\n2,5\n", "line 2: 2 cells; need 1"),
+        ("x\n1,5\n2,5\n", "line 2: 2 cells; need 1; decimal=',' reads a single column"),
         ("a,b\n1,2\n#,3\n", "line 3, column 'a': '#'; need a number"),
     ],
 )

@@ -95,7 +95,8 @@ def read_csv(
     decimal : "." or ",", optional
         What separates the decimals of numbers. Default: what fits all cells of a column; then what
         the other columns have; then, for a cell such as "1,234", the point between commas and the
-        comma between semicolons; then the point, with a warning.
+        comma between semicolons; then the point, with a warning. With "," lines such as 1,5 are a
+        single column.
     encoding : str, optional
         Name of an encoding that Python knows. Default: UTF-8; UTF-16, by its byte order mark or its
         zero bytes; else Windows-1252, with a warning.
@@ -327,7 +328,7 @@ def form_for(
 
     Warn of lines before the table, or refuse them where the text is only the head of a file.
     """
-    dialect = dialect_of(name, lambda: open_text(content))
+    dialect = dialect_of(name, lambda: open_text(content), request.decimal)
     if dialect.before:
         if head_only:
             raise ValueError("lines before the table")

@@ -10,8 +10,8 @@ from typing import NamedTuple, TextIO, TypeAlias
 
 from fastnn.datasets.columns import is_number
 from fastnn.datasets.dates import is_date
-from fastnn.datasets.notation import is_written
-from fastnn.datasets.readers import records
+from fastnn.datasets.notation import COMMA, is_written
+from fastnn.datasets.readers import has_decimal_comma, records
 
 DELIMITERS = ",;\t"
 _LINES = 32  # to look at
@@ -43,7 +43,7 @@ class Dialect(NamedTuple):
     before: list[Record]
 
 
-def dialect_of(name: str, opened: Callable[[], TextIO]) -> Dialect:
+def dialect_of(name: str, opened: Callable[[], TextIO], decimal: str | None = None) -> Dialect:
     """Find out how the table of a text is written.
 
     Parameters
@@ -52,11 +52,18 @@ def dialect_of(name: str, opened: Callable[[], TextIO]) -> Dialect:
         Of the file, for errors.
     opened : callable
         Returns the text, from its start.
+    decimal : "." or ",", optional
+        The decimal mark of the file, if it is known.
     """
     line = next((line for line in opened() if line.strip()), "")
     told = _SEP.fullmatch(line)
     samples = _samples(opened, told[1] if told else DELIMITERS)
-    delimiter = told[1] if told else delimiter_of(samples, line)
+    if told:
+        delimiter = told[1]
+    elif decimal == COMMA and list(samples) == [COMMA] and _is_one_column(samples[COMMA]):
+        delimiter = ";"  # which does not occur
+    else:
+        delimiter = delimiter_of(samples, line)
     # Where nothing parts cells, reading may say why.
     found = samples.get(delimiter) or sample(records(opened(), delimiter, name))
     first = start_of(found) if not told else max(1, start_of(found))
@@ -114,6 +121,14 @@ def delimiter_of(samples: Mapping[str, Sequence[Record]], line: str) -> str:
     unquoted = re.sub('"[^"]*"', "", line)
     values = {each: _share_of_data(rows[each]) for each in best}
     return max(best or DELIMITERS, key=lambda each: (values.get(each, 0), unquoted.count(each)))
+
+
+def _is_one_column(found: Sequence[Record]) -> bool:
+    """Whether all commas are within numbers, a line each, below a name without a comma or none."""
+    rows = [cells for _, cells in found]
+    rows = rows[1:] if len(rows[0]) == 1 else rows
+    alike = max(map(len, rows), default=0) == 2
+    return alike and all(len(cells) == 1 or has_decimal_comma(cells) for cells in rows)
 
 
 def _share_of_data(rows: Sequence[Sequence[str]]) -> float:

@@ -277,7 +277,7 @@ def settle(columns: Mapping[int, Evidence], delimiter: str, decimal: str | None 
         else:
             by_delimiter = decimal_of(delimiter, evidence.example)
             mark = by_delimiter or POINT
-            if not by_delimiter:
+            if not by_delimiter and len(evidence.units) == 1:  # of several, a cell is refused
                 assumed.append(place)
         notations[place] = evidence.notation(mark)
     return Settled(notations, tuple(assumed))

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, TextIO, TypeAlias
 import numpy as np
 
 from fastnn.datasets.columns import MISSING, Array, fill, is_number, number, truth
-from fastnn.datasets.notation import NAMES, Notation, is_written
+from fastnn.datasets.notation import COMMA, NAMES, Notation, facts_of, is_written
 
 _LARGE = 1 << 25  # bytes for which NumPy takes as long as importing pandas
 _TALL = 1 << 10  # bytes of a column for which NumPy takes as long as pandas takes to start a column
@@ -205,7 +205,11 @@ def rows_of(stream: TextIO, form: Form) -> Iterator[tuple[int, list[str]]]:
         if not 0 <= more <= form.padding:
             if cells[0].lstrip().startswith("#"):
                 continue
-            raise ValueError(f"{form.name}, line {line}: {len(cells)} cells; need {form.width}")
+            single = form.width == 1 and len(cells) == 2 and has_decimal_comma(cells)
+            hint = "; decimal=',' reads a single column of decimal commas" * single
+            raise ValueError(
+                f"{form.name}, line {line}: {len(cells)} cells; need {form.width}{hint}"
+            )
         for text in cells[form.width :]:
             if text.strip():
                 raise ValueError(
@@ -299,6 +303,11 @@ def _refusal(text: str, column: int, line: int, form: Form, notation: Notation |
         if not form.named and line == form.header + 1:
             hint += f", or header=True if line {line} holds the names of the columns"
     return f"{form.where(line, column)}: {shown}; need a number{hint}"
+
+
+def has_decimal_comma(cells: Iterable[str]) -> bool:
+    """Whether cells that commas part are one number, with a decimal comma."""
+    return COMMA in facts_of(COMMA.join(cells).strip()).decimals
 
 
 def has_commas(text: str) -> bool:

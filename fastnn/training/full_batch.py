@@ -223,7 +223,10 @@ def minimise(
             if isinstance(error, Exception) or search is None or not search.losses:
                 before.restore(model)
             else:  # Ctrl-C
-                search.finish()
+                try:
+                    search.finish()
+                except DivergenceError:
+                    before.restore(model)
             raise
     assert search.best is not None
     loss = search.best.value

@@ -106,9 +106,10 @@ class Call:
     def __enter__(self) -> Call:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        # Gradients of inputs may leave NaN in the padding of gathered rows, which stays.
-        if self.plan.is_small and not self.plan.task.to_inputs:
+    def __exit__(self, error: object, *_: object) -> None:
+        # Gradients of inputs may leave NaN in the padding of gathered rows, which stays. Ctrl-C may
+        # leave the plan half changed.
+        if error is None and self.plan.is_small and not self.plan.task.to_inputs:
             self.model.prepared[self.key] = self.plan
 
     def run(

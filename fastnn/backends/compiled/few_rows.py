@@ -128,22 +128,20 @@ def _convert(numbers: Array, out: Array) -> None:
 def predict(model: Model, X: Array, out: Array) -> bool | None:
     """Predict as `contract` says, or return None if these rows are not for this way."""
     few = _taken(model, PREDICTING)
-    try:
-        return few.run(X, out) == 0 if few.takes(model, X) else None
-    finally:
-        model.prepared[PREDICTING] = few
+    finite = few.run(X, out) == 0 if few.takes(model, X) else None
+    model.prepared[PREDICTING] = few  # not after Ctrl-C, which may leave the plan half changed
+    return finite
 
 
 def loss(model: Model, examples: Examples, out: Array) -> float | None:
     """Return the loss as `contract` says, or None if these rows are not for this way."""
     few = _taken(model, LEARNING)
-    try:
-        if not few.takes(model, examples.X):
-            return None
+    value = None
+    if few.takes(model, examples.X):
         few.learn_from(examples)
-        return few.run(examples.X, out)
-    finally:
-        model.prepared[LEARNING] = few
+        value = few.run(examples.X, out)
+    model.prepared[LEARNING] = few
+    return value
 
 
 def _taken(model: Model, key: str) -> FewRows:
