@@ -794,6 +794,25 @@ def test_a_csv_file_is_taken_as_it_is(tmp_path, capsys):
     assert tabular.load(saved).predict(table_of_rows).tolist()[2:] == found
 
 
+@pytest.mark.parametrize("of_numbers", [False, True], ids=["classes", "numbers"])
+def test_a_run_on_a_table_has_a_page_and_pictures_and_a_history(tmp_path, capsys, of_numbers):
+    pytest.importorskip("matplotlib")
+    made = everything(80)
+    y = np.where(classes_of(made) == "in", 5.25, 3) if of_numbers else classes_of(made)
+    data = written(tmp_path / "d.csv", made, y)
+    files = {name: tmp_path / name for name in ("report", "plot", "history")}
+    options = ["--data", data, "--label", "what", "--tabular", "--epochs", 3]
+    for name, path in files.items():
+        options += [f"--{name}", path]
+    assert train_line.main(list(map(str, options))) == 0
+    assert f"the report is {files['report']}" in capsys.readouterr().out
+    page = files["report"].read_text(encoding="utf-8")
+    assert "d.csv: training run" in page
+    assert ("RMSE" if of_numbers else "Confusion matrix") in page
+    assert (files["plot"] / "curves.png").exists()
+    assert len(files["history"].read_text().splitlines()) == 1 + 3
+
+
 def test_numbers_are_predicted_from_a_csv_file(tmp_path, capsys):
     made = everything(200)
     y = np.where(classes_of(made) == "in", 5.25, 3)

@@ -13,6 +13,7 @@ import numpy as np
 from fastnn import metrics
 from fastnn.activations import Array
 from fastnn.cli import reading
+from fastnn.cli.drawing import Tested, draw
 from fastnn.cli.groups import Keywords
 from fastnn.cli.printing import print_classes, print_numbers
 from fastnn.datasets.spreadsheets import Column, Columns
@@ -28,7 +29,7 @@ from fastnn.writing import replacing
 TRAINING = frozenset((
     "tabular", "data", "label", "drop", "header", "decimal", "encoding", "regression", "test",
     "test_share", "validation", "epochs", "batch_size", "learning_rate", "label_smoothing", "seed",
-    "backend", "threads", "quiet", "save",
+    "backend", "threads", "quiet", "save", "history", "plot", "report",
 ))  # fmt: skip
 EVERY = 16  # epochs between two lines
 SHOWN = 10  # predictions that are printed, and rows that are named
@@ -103,6 +104,13 @@ def train(given: Keywords) -> int:
     say(f"\n{made.preprocessing.described(table)}\n\n{made.network!r}")
     say(f"the parameters are those of epoch {history.best_epoch}, the last of the best")
     report(made, test_table, test_y)
+    X = made.preprocessing.transform(test_table, quiet=True)
+    names, codes = None, test_y
+    if made.classes is not None:
+        names, codes = list(map(str, made.classes)), np.searchsorted(made.classes, test_y)
+    draw(given, made.network, history, Tested(given["data"].name, X, codes, names), say)
+    if "history" in given:
+        history.to_csv(given["history"])
     if "save" in given:
         made.save(given["save"])
         say(f"\nthe network and its preprocessing are in {given['save']}")

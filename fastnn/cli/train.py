@@ -10,10 +10,10 @@ from pathlib import Path
 
 from fastnn import backends, datasets
 from fastnn.cli import parsing, paths, reading, tabular
+from fastnn.cli.drawing import Tested, draw
 from fastnn.cli.groups import Group, Keywords, Parser, count
 from fastnn.cli.parsing import Given
 from fastnn.cli.printing import as_options, predicted, print_report, warnings_as_lines
-from fastnn.cli.reading import Dataset
 from fastnn.datasets.readers import CellError
 from fastnn.network import Network
 from fastnn.sparse_rows import is_sparse
@@ -165,7 +165,8 @@ def _train(given: Given) -> int:
         labels = data.labels(predicted(net, to_label.X, data.classes))
         datasets.write_submission(given["submission"], labels)
         say(f"\n{len(labels):,} labels are in {given['submission']}")
-    _draw(given, net, history, data, say)
+    names = list(map(str, data.classes)) or None
+    draw(given, net, history, Tested(data.name, data.test_X, test_y, names), say)
     if not {"save", "checkpoint"} & given.keys():
         say("\nthe network was not saved; --save FILE keeps it")
     kernels = "compiling" if compiled else "loading"
@@ -225,37 +226,3 @@ def _describe(given: Given) -> None:
     for note in reading.written(name, split.train):
         print(note)
     print(datasets.describe(X, y, split.train.features))
-
-
-def _draw(given: Given, net: Network, history: History, data: Dataset, say: Say) -> None:
-    """Write the pictures and the page that are asked for."""
-    names = list(map(str, data.classes)) or None
-    y = data.targets(data.test_y, net.architecture.output)
-    if "plot" in given and len(history):
-        from fastnn import plots
-
-        pictures = plots.run(given["plot"], net, history, data.test_X, y, names=names)
-        say(f"\n{len(pictures)} pictures are in {given['plot']}")
-    if "report" in given and len(history):
-        from fastnn import report
-
-        report.write(
-            given["report"],
-            net,
-            history,
-            data.test_X,
-            y,
-            settings=_as_typed(given),
-            names=names,
-            title=f"{data.name}: training run",
-        )
-        say(f"\nthe report is {given['report']}")
-
-
-def _as_typed(given: Given) -> dict[str, str]:
-    """Return the options of a run as a user types them, without the dashes."""
-    typed = {}
-    for name, value in given.items():
-        values = value if isinstance(value, list) else [value]
-        typed[name.lstrip("-").replace("_", "-")] = " ".join(map(str, values))
-    return typed
