@@ -19,6 +19,12 @@ def cells_of(results: Result, of_set: str, contender: str) -> dict[int, Result]:
     return {cell["split"]: cell for cell in found}
 
 
+def sets(results: Result) -> dict[str, Result]:
+    """Return what the sets hold: those of numbers first, and the smallest first of each kind."""
+    found = results["sets"].items()
+    return dict(sorted(found, key=lambda each: (each[1]["kind"] == "classes", each[1]["rows"])))
+
+
 def contenders(results: Result) -> list[str]:
     """Return all contenders, in the order in which they were measured."""
     return list(dict.fromkeys(cell["contender"] for cell in results["cells"]))
@@ -68,7 +74,7 @@ def errors(results: Result) -> str:
     """Return the errors of all sets, and the means."""
     names = contenders(results)
     table = [["set", "rows, columns, targets", "splits", *names]]
-    for of_set, about in results["sets"].items():
+    for of_set, about in sets(results).items():
         counts = {len(found) for n in names if (found := cells_of(results, of_set, n))}
         splits = f"{min(counts)} to {max(counts)}" if len(counts) > 1 else f"{max(counts)}"
         figures = (error(results, of_set, name) for name in names)
@@ -81,7 +87,7 @@ def errors(results: Result) -> str:
 def coverage(results: Result) -> str:
     """Return the share of test rows that lie within the intervals of 90%."""
     table = [["set", "splits", f"within intervals of {COVERAGE:.0%}", "least", "most"]]
-    for of_set in results["sets"]:
+    for of_set in sets(results):
         for name in contenders(results):
             cells = cells_of(results, of_set, name).values()
             if shares := [cell["coverage"] for cell in cells if "coverage" in cell]:
