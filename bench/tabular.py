@@ -318,19 +318,21 @@ def places(
 
 
 def run(
-    sets: dict[str, Data], contenders: dict[str, Contender], options: argparse.Namespace
-) -> dict[str, Any]:
-    """Measure cells; print each, and write the file whenever one is done."""
-    results = started(options.json, sets, contenders)
+    results: dict[str, Any],
+    sets: dict[str, Data],
+    contenders: dict[str, Contender],
+    options: argparse.Namespace,
+) -> None:
+    """Measure cells into the results; print each, and write the file whenever one is done."""
     for of_set, data in sets.items():
         chosen = list(places(results, options, of_set, contenders))
         if not chosen:
             continue
         table = loaded(data)
         X, y = table
-        results["sets"][of_set] = {"rows": len(y), "columns": X.shape[1], "kind": data.kind}
+        about = {"rows": len(y), "columns": X.shape[1], "kind": data.kind}
         if data.kind == "classes":
-            results["sets"][of_set]["classes"] = len(np.unique(y))
+            about["classes"] = len(np.unique(y))
         warm = set()
         for name, split in chosen:
             place = {"set": of_set, "contender": name, "split": split}
@@ -345,10 +347,10 @@ def run(
                 continue
             others = (old for old in results["cells"] if not place.items() <= old.items())
             results["cells"] = [*others, cell]
+            results["sets"][of_set] = about
             figures = f"error {cell['error']:.4f}  {cell['seconds']:.2f} s"
             print(f"{of_set}, {name}, split {split}: {figures}", flush=True)
             options.json.write_text(json.dumps(results, indent=1) + "\n")
-    return results
 
 
 def main() -> None:
@@ -367,9 +369,10 @@ def main() -> None:
     sets = installed({name: SETS[name] for name in options.sets})
     contenders = installed({name: CONTENDERS[name] for name in options.contenders})
     try:
-        results = run(sets, contenders, options)
+        results = started(options.json, sets, contenders)
     except ValueError as error:
         parser.error(str(error))
+    run(results, sets, contenders, options)
     print("\n" + tabular_report.everything(results))
 
 

@@ -59,8 +59,12 @@ def table(targets):
     return pd.DataFrame({"x": np.arange(len(targets))}), np.asarray(targets)
 
 
-def options(file, splits=2, missing=False):
-    return argparse.Namespace(json=file, splits=splits, missing=missing)
+def run(tabular, file, sets, contenders, splits=2, missing=False):
+    """Return the results of the file and of what is measured."""
+    results = tabular.started(file, sets, contenders)
+    options = argparse.Namespace(json=file, splits=splits, missing=missing)
+    tabular.run(results, sets, contenders, options)
+    return results
 
 
 @pytest.fixture
@@ -124,7 +128,7 @@ def test_a_set_has_at_most_so_many_rows_and_text_is_categories(tabular):
 
 def test_every_cell_is_in_the_file(tabular, sets, contenders, tmp_path):
     file = tmp_path / "tabular.json"
-    tabular.run(sets, contenders, options(file))
+    run(tabular, file, sets, contenders)
     results = json.loads(file.read_text())
     places = [(cell["set"], cell["contender"], cell["split"]) for cell in results["cells"]]
     assert sorted(places) == [("tiny", who, split) for who in ("ones", "zeros") for split in (0, 1)]
@@ -136,11 +140,11 @@ def test_a_cell_that_the_file_has_is_left_out_or_measured_again(
     tabular, sets, contenders, tmp_path, missing, error
 ):
     file = tmp_path / "tabular.json"
-    results = tabular.run(sets, {"zeros": contenders["zeros"]}, options(file, splits=1))
+    results = run(tabular, file, sets, {"zeros": contenders["zeros"]}, splits=1)
     assert results["cells"][0]["error"] == 0.25
     results["cells"][0]["error"] = 7.0
     file.write_text(json.dumps(results))
-    results = tabular.run(sets, contenders, options(file, splits=1, missing=missing))
+    results = run(tabular, file, sets, contenders, splits=1, missing=missing)
     errors = {cell["contender"]: cell["error"] for cell in results["cells"]}
     assert errors == {"zeros": error, "ones": 0.75}
     assert len(results["cells"]) == 2
@@ -150,18 +154,24 @@ def test_a_contender_that_fails_is_named_and_the_others_go_on(
     tabular, sets, contenders, tmp_path, capsys
 ):
     contenders = {"failing": tabular.Contender(lambda kind: Failing(), ("numpy",)), **contenders}
-    results = tabular.run(sets, contenders, options(tmp_path / "tabular.json", splits=1))
+    results = run(tabular, tmp_path / "tabular.json", sets, contenders, splits=1)
     assert [cell["contender"] for cell in results["cells"]] == ["zeros", "ones"]
     assert "tiny, failing, 0: ValueError: no" in capsys.readouterr().out
 
 
+def test_a_set_without_a_cell_is_not_in_the_table(tabular, report, sets, tmp_path):
+    failing = {"failing": tabular.Contender(lambda kind: Failing(), ("numpy",))}
+    results = run(tabular, tmp_path / "tabular.json", sets, failing)
+    assert "tiny" not in report.everything(results)
+
+
 def test_results_of_other_versions_are_refused(tabular, sets, contenders, tmp_path):
     file = tmp_path / "tabular.json"
-    results = tabular.run(sets, contenders, options(file))
+    results = run(tabular, file, sets, contenders)
     results["versions"]["numpy"] = "0.1"
     file.write_text(json.dumps(results))
     with pytest.raises(ValueError, match=r"results of numpy 0\.1, not .*; remove it, or name"):
-        tabular.run(sets, contenders, options(file))
+        run(tabular, file, sets, contenders)
 
 
 def test_what_is_not_installed_is_skipped_by_name(tabular, contenders, capsys):
