@@ -203,7 +203,7 @@ def installed(chosen: dict[str, Any]) -> dict[str, Any]:
     found = {}
     for name, value in chosen.items():
         if missing := [needed for needed in value.needs if version(needed) is None]:
-            print(f"{name}: skipped, as {' and '.join(missing)} is not installed")
+            print(f"{name}: skipped, as there is no {' and no '.join(missing)}")
         else:
             found[name] = value
     return found

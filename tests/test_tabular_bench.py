@@ -175,9 +175,9 @@ def test_results_of_other_versions_are_refused(tabular, sets, contenders, tmp_pa
 
 
 def test_what_is_not_installed_is_skipped_by_name(tabular, contenders, capsys):
-    chosen = {**contenders, "other": tabular.Contender(Constant, ("numpy", "no-such-package"))}
+    chosen = {**contenders, "other": tabular.Contender(Constant, ("numpy", "absent-package"))}
     assert list(tabular.installed(chosen)) == ["zeros", "ones"]
-    assert capsys.readouterr().out == "other: skipped, as no-such-package is not installed\n"
+    assert capsys.readouterr().out == "other: skipped, as there is no absent-package\n"
 
 
 # Results that are made up: LightGBM has one split of one set.
