@@ -25,18 +25,19 @@ import pictures
 import products
 import roofline
 import startup
+import tabular_report
 import to_accuracy
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results"
 README = ROOT / "README.md"
-COMMANDS, PERFORMANCE, CELLS = (
-    ROOT / "docs" / name for name in ("command-line.md", "performance.md", "cells.md")
+COMMANDS, PERFORMANCE, CELLS, TABLES = (
+    ROOT / "docs" / name for name in ("command-line.md", "performance.md", "cells.md", "tabular.md")
 )
 # What is measured, and how long that takes in minutes on two cores.
 MINUTES = {
     "main_job": 1, "roofline": 2, "peers": 130, "to_accuracy": 2, "startup": 1, "scaling": 5,
-    "cliffs": 10, "random_cells": 20,
+    "cliffs": 10, "random_cells": 20, "tabular": 40,
 }  # fmt: skip
 
 
@@ -172,6 +173,14 @@ def startup_table() -> str:
     return markdown(startup.table(result("startup")))
 
 
+def tabular_tables() -> str:
+    """Return errors and CPU seconds on tables, with the machine and the versions."""
+    results = result("tabular")
+    versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
+    about = f"{described(results['machine'])}; {versions}."
+    return f"{about}\n\n{tabular_report.everything(results)}"
+
+
 BLOCKS: list[tuple[str, Path, str, Callable[[], str]]] = [
     ("main_job", COMMANDS, "main-job", main_job),
     ("peers", README, "ratios", contest_means),
@@ -183,6 +192,7 @@ BLOCKS: list[tuple[str, Path, str, Callable[[], str]]] = [
     ("cliffs", PERFORMANCE, "cliffs", lambda: cliffs_report.behind(result("cliffs"))),
     ("cliffs", CELLS, "cells", lambda: cliffs_report.everything(result("cliffs"))),
     ("random_cells", CELLS, "random", lambda: cliffs_report.at_random(result("random_cells"))),
+    ("tabular", TABLES, "beside-others", tabular_tables),
 ]
 PICTURES = {
     "peers": ("throughput", pictures.throughput),
