@@ -57,15 +57,15 @@ def test_both_backends_take_the_same_steps(optimizer, rule, dtype):
     np.testing.assert_allclose(*results, rtol=0, atol=np.finfo(dtype).eps * 1e4)
 
 
-@pytest.mark.parametrize("activation", ["tanh", "identity", "leaky_relu"])
+@pytest.mark.parametrize("activation", ["tanh", "identity", "leaky_relu", "sigmoid", "softplus"])
 @pytest.mark.parametrize("rule", ["alone", "clip_norm", "dropout"])
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_other_activations_take_the_same_steps(optimizer, rule, activation):
     results = [
-        trained(backend, {"optimizer": optimizer, **RULES[rule]}, activation)
+        trained(backend, {"optimizer": optimizer, **RULES[rule]}, activation, dtype="float64")
         for backend in BACKENDS
     ]
-    np.testing.assert_allclose(*results, rtol=0, atol=np.finfo(np.float32).eps * 1e4)
+    np.testing.assert_allclose(*results, rtol=0, atol=np.finfo(np.float64).eps * 1e4)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

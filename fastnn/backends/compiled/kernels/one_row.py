@@ -30,6 +30,7 @@ from fastnn.backends.compiled.kernels.layout import (
 from fastnn.backends.compiled.kernels.outputs import call_finish
 from fastnn.backends.compiled.kernels.update import call_limit
 from fastnn.backends.compiled.machinery.jit import serial, unit
+from fastnn.backends.compiled.machinery.lines import filled, first_of, lanes_of, load, sum_of
 from fastnn.backends.compiled.machinery.vector_ir import (
     FROM_BIASES,
     MOMENTUM_STEP,
@@ -46,7 +47,6 @@ from fastnn.backends.compiled.machinery.vector_ir import (
     move_rows,
     restore_denormals,
     row_tile,
-    squares_of_lines,
 )
 from fastnn.backends.contract import FINE, NOT_FINITE, WRONG_LENGTH
 
@@ -228,9 +228,20 @@ def _norm_of_one(plan):
         layer = layers[l]
         if layer.moves:
             a, d = plan.work + itemsize * layer.inputs, plan.work + itemsize * layer.deltas
-            of_inputs = squares_of_lines(a, layer.fan_in, plan.alpha) + 1.0
-            total += of_inputs * squares_of_lines(d, layer.fan_out, plan.alpha)
+            of_inputs = _squares(a, layer.fan_in, plan.alpha) + 1.0
+            total += of_inputs * _squares(d, layer.fan_out, plan.alpha)
     return math.sqrt(total)
+
+
+@serial
+def _squares(address, count, like):
+    """Return the sum of squares of so many numbers; some activations leave others behind them."""
+    itemsize, lanes, zero = itemsize_of(like), lanes_of(like), type(like)(0)
+    total = filled(zero)
+    for j in range(0, count, lanes):
+        line = first_of(load(address + itemsize * j, like), count - j, zero)
+        total = line * line + total
+    return sum_of(total)
 
 
 def _one_row_types(number):

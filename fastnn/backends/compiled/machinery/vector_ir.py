@@ -552,31 +552,6 @@ def move_rows(typingctx, way, places, terms, stride, columns, passing_back, shap
     return signature, codegen
 
 
-@intrinsic
-def squares_of_lines(typingctx, address, columns, like):
-    """Return the sum of squares of numbers at an address, rounded up to whole cache lines.
-
-    ``like`` is of their type. A sum of as many lanes on any machine.
-    """
-
-    def codegen(context, builder, signature, args):
-        address, columns, _ = args
-        element = IR_TYPES[signature.args[2]]
-        line = ir.VectorType(element, LINE_BYTES // (_bits(element) // 8))
-        data = builder.inttoptr(address, element.as_pointer())
-        total = cgutils.alloca_once_value(builder, ir.Constant(line, [0.0] * line.count))
-        lines = builder.sdiv(
-            builder.add(columns, ir.Constant(I64, line.count - 1)), ir.Constant(I64, line.count)
-        )
-        with cgutils.for_range(builder, lines) as loop:
-            here = builder.gep(data, [builder.mul(loop.index, ir.Constant(I64, line.count))])
-            value = _load(builder, here, line, 0)
-            builder.store(_multiply_add(builder, value, value, builder.load(total)), total)
-        return _across_lanes(builder, builder.load(total), _add)
-
-    return like(types.intp, types.intp, like), codegen
-
-
 # Lanes of a reduction on any machine, so that its bits are the same.
 REDUCED = 16
 
