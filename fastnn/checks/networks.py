@@ -125,7 +125,8 @@ def label_smoothing(value: Any, architecture: Architecture) -> float:
 def optimizer(value: Any, architecture: Architecture) -> Optimizer:
     """Return the optimizer of that name, or the object itself, if it fits the layers."""
     found = named(value)
-    found.factors(len(architecture.layers))
+    if not found.is_even:
+        found.factors(len(architecture.layers))
     return found
 
 
