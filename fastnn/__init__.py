@@ -6,6 +6,7 @@ from types import ModuleType
 from fastnn import datasets, losses, metrics, optimizers, schedules
 from fastnn.backends import warmup
 from fastnn.checks.warning import ConvergenceWarning
+from fastnn.committee import Committee
 from fastnn.inspection import check_gradients, compare_backends
 from fastnn.loading import load
 from fastnn.minimizing import minimize
@@ -19,6 +20,7 @@ from fastnn.tuning import Tuning, tune
 __version__ = "0.1.0"
 
 __all__ = [
+    "Committee",
     "ConvergenceWarning",
     "DivergenceError",
     "EarlyStopping",

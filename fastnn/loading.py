@@ -1,4 +1,4 @@
-"""Loading networks from files."""
+"""Loading networks and committees from files."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 
 from fastnn import backends
 from fastnn.checks import values as check
+from fastnn.checks.committees import agree
+from fastnn.committee import Committee
 from fastnn.losses import Custom
 from fastnn.model import files, storage
 from fastnn.network import Network
@@ -16,8 +18,8 @@ def load(
     backend: str = "numba",
     threads: int | None = None,
     loss: Custom | None = None,
-) -> Network:
-    """Load a network from a file of `Network.save`, or from a checkpoint.
+) -> Network | Committee:
+    """Load a network or a committee from a file of ``save``, or a network from a checkpoint.
 
     The whole file is checked first. Nothing in it is executed.
 
@@ -33,9 +35,9 @@ def load(
 
     Returns
     -------
-    Network
-        With the same parameters, seed, classes and standardisation, and with the optimizer's state
-        if the file holds it. Predictions are the same to the bit.
+    Network or Committee
+        What was saved, with the same parameters, seed, classes and standardisation, and with the
+        optimizer's state if the file holds it. Predictions are the same to the bit.
 
     Raises
     ------
@@ -46,7 +48,19 @@ def load(
         describe a network; if an argument is not as described.
     """
     found, metadata = storage.read(path)
-    model = files.model_of(repr(os.fspath(path)), found, metadata, loss)
-    model.backend = check.any_case("backend", backend, backends.BACKENDS)
-    model.threads = None if threads is None else check.integer("threads", threads, 1)
-    return Network.of(model)
+    name = repr(os.fspath(path))
+    backend = check.any_case("backend", backend, backends.BACKENDS)
+    threads = None if threads is None else check.integer("threads", threads, 1)
+    several = files.MEMBERS in metadata
+    if several:
+        models = files.models_of(name, found, metadata, loss)
+        try:
+            agree(models)
+        except ValueError as error:
+            raise ValueError(f"{name} does not describe a committee: {error}") from None
+    else:
+        models = [files.model_of(name, found, metadata, loss)]
+    for model in models:
+        model.backend, model.threads = backend, threads
+    networks = [Network.of(model) for model in models]
+    return Committee(networks) if several else networks[0]

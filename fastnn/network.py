@@ -382,17 +382,5 @@ class Network(Learning):
         DivergenceError
             As for `predict_proba`.
         """
-        output = self.architecture.output
-        if threshold is not None:
-            check.real("threshold", threshold, least=0, most=1)
-            if output != "sigmoid":
-                raise ValueError(f"threshold needs the output 'sigmoid', not {output!r}")
-        outputs = self.predict_proba(X)
-        if output not in ("softmax", "sigmoid"):
-            return outputs
-        if threshold is None:
-            return evaluation.named(self.model, evaluation.classes_of(outputs))
-        labels = (outputs > threshold).astype(np.int64)
-        if labels.shape[1] > 1:
-            return labels
-        return evaluation.named(self.model, labels[:, 0])
+        evaluation.check_threshold(threshold, self.architecture.output)
+        return evaluation.decided(self.model, self.predict_proba(X), threshold)

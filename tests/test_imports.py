@@ -17,7 +17,7 @@ LONG = {"fastnn.backends.compiled.machinery.vector_ir"}
 # What is built on top of `Network`, and may import it.
 ABOVE = ("fastnn.loading", "fastnn.inspection", "fastnn.minimizing", "fastnn.tuning",
          "fastnn.report", "fastnn.cli", "fastnn.estimators", "fastnn.plots", "fastnn.tabular",
-         "fastnn.network")  # fmt: skip
+         "fastnn.members", "fastnn.committee", "fastnn.network")  # fmt: skip
 
 
 def name_of(path: Path) -> str:

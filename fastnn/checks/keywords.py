@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import ParamSpec, TypeVar
 
 from fastnn.checks.values import meant
@@ -59,11 +59,16 @@ def suggesting(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def call(*values: P.args, **keywords: P.kwargs) -> R:
         if not keywords.keys() <= known:
-            keyword = min(keywords.keys() - known)
-            other = ELSEWHERE.get(keyword.lower(), "")
-            hint = f"; did you mean {other!r}?" if other in known else meant(keyword, known)
-            name = function.__qualname__.removesuffix(".__init__")
-            raise TypeError(f"{name}() has no argument {keyword!r}{hint}")
+            check(function.__qualname__.removesuffix(".__init__"), keywords, known)
         return function(*values, **keywords)
 
     return call
+
+
+def check(function: str, keywords: Collection[str], known: Collection[str]) -> None:
+    """Refuse keywords that a function does not know; the error names the one that was meant."""
+    if unknown := set(keywords).difference(known):
+        keyword = min(unknown)
+        other = ELSEWHERE.get(keyword.lower(), "")
+        hint = f"; did you mean {other!r}?" if other in known else meant(keyword, known)
+        raise TypeError(f"{function}() has no argument {keyword!r}{hint}")

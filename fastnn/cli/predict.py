@@ -15,8 +15,10 @@ from fastnn.cli import parsing, paths, reading, tabular
 from fastnn.cli.groups import Group, Parser, add_columns
 from fastnn.cli.parsing import Given
 from fastnn.cli.printing import predicted, print_report, warnings_as_lines
+from fastnn.committee import Committee
 from fastnn.loading import load
 from fastnn.model import storage
+from fastnn.model.architecture import Architecture
 from fastnn.network import Network
 from fastnn.tabular.predictor import found_in
 from fastnn.writing import replacing
@@ -75,7 +77,7 @@ def _predict(given: Given) -> int:
     net = load(given["network"], given["backend"], given.get("threads"))
     classes = _classes(net)
     name, rows = _read(given, net)
-    several = not classes and net.architecture.sizes[-1] > 1
+    several = not classes and _architecture(net).sizes[-1] > 1
     if several and "submission" in given:
         raise ValueError(
             "the network predicts several numbers per row; --outputs CSV writes them to a file"
@@ -111,17 +113,24 @@ def _predict(given: Given) -> int:
     return 0
 
 
-def _classes(net: Network) -> tuple[int | str, ...]:
+def _architecture(net: Network | Committee) -> Architecture:
+    """Return an architecture with the inputs and outputs of a network or of all members."""
+    return (net[0] if isinstance(net, Committee) else net).architecture
+
+
+def _classes(net: Network | Committee) -> tuple[int | str, ...]:
     """Return the names of the classes; () if outputs are numbers."""
-    if net.architecture.activations[-1] not in ("softmax", "sigmoid"):
+    architecture = _architecture(net)
+    if architecture.output not in ("softmax", "sigmoid"):
         return ()
-    return net.classes or tuple(range(max(2, net.architecture.sizes[-1])))
+    return net.classes or tuple(range(max(2, architecture.sizes[-1])))
 
 
-def _read(given: Given, net: Network) -> tuple[str, datasets.Table]:
+def _read(given: Given, net: Network | Committee) -> tuple[str, datasets.Table]:
     """Return the name of the data and the rows to predict: the test rows, if there are any."""
-    name, split = reading.tables(given, net.architecture.dtype.name, net.features)
-    rows, inputs = split.test or split.train, net.architecture.sizes[0]
+    architecture = _architecture(net)
+    name, split = reading.tables(given, architecture.dtype.name, net.features)
+    rows, inputs = split.test or split.train, architecture.sizes[0]
     if "data" in given:
         rows = reading.widened(given["data"], rows, inputs)
     if rows.X.shape[1] != inputs:
@@ -155,9 +164,11 @@ def _numbers(name: str, labels: Array) -> Array:
     return labels
 
 
-def _heading(net: Network, classes: tuple[int | str, ...], label: str | None) -> list[str]:
+def _heading(
+    net: Network | Committee, classes: tuple[int | str, ...], label: str | None
+) -> list[str]:
     """Return the heading of the predictions: the row, what is predicted, and probabilities."""
-    outputs = net.architecture.sizes[-1]
+    outputs = _architecture(net).sizes[-1]
     if classes or outputs == 1:
         named = label if label is not None and not label.isdigit() else None
         return ["row", "prediction" if classes or named is None else named, *map(str, classes)]
@@ -165,7 +176,10 @@ def _heading(net: Network, classes: tuple[int | str, ...], label: str | None) ->
 
 
 def _lines(
-    net: Network, X: Array, classes: tuple[int | str, ...], written: Callable[[object], str]
+    net: Network | Committee,
+    X: Array,
+    classes: tuple[int | str, ...],
+    written: Callable[[object], str],
 ) -> Iterator[list[str]]:
     """Yield a line per row: its number from 1, the predicted class, and the outputs."""
     outputs = net.predict_proba(X)

@@ -14,6 +14,7 @@ import numpy as np
 from fastnn import metrics, tuning
 from fastnn.activations import Array
 from fastnn.cli.groups import OPTION_OF
+from fastnn.committee import Committee
 from fastnn.network import Network
 from fastnn.training import settings
 
@@ -75,7 +76,7 @@ def warnings_as_lines(program: str) -> Iterator[None]:
         yield
 
 
-def predicted(net: Network, X: Array, classes: Sequence[object]) -> Array:
+def predicted(net: Network | Committee, X: Array, classes: Sequence[object]) -> Array:
     """Return positions of classes, for any output, or numbers."""
     outputs = net.predict_proba(X)
     if outputs.shape[1] > 1:
@@ -83,7 +84,7 @@ def predicted(net: Network, X: Array, classes: Sequence[object]) -> Array:
     return (outputs[:, 0] > 0.5).astype(np.int64) if classes else outputs[:, 0]
 
 
-def print_report(net: Network, X: Array, y: Array, classes: Sequence[object]) -> None:
+def print_report(net: Network | Committee, X: Array, y: Array, classes: Sequence[object]) -> None:
     """Print the evaluation of a network; y holds positions of classes, or numbers without any."""
     if classes:
         print_classes(y, predicted(net, X, classes), classes)

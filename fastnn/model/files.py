@@ -6,10 +6,14 @@ without padding, in the network's dtype. With standardisation there are ``input_
 "fastnn", ``version`` that of this layout, ``network`` the settings as JSON. An optimizer's state
 is in the metadata ``optimizer`` and in the tensors ``optimizer.0.layers.0.weights`` and so on.
 `fastnn.training.checkpoints` adds more.
+
+In the file of a committee the metadata ``members`` are a list with those of each network. The names
+of its tensors begin with its position, as in ``members.0.layers.0.weights``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastnn.checks import networks as check_network
@@ -34,6 +38,7 @@ MOST_STEPS = 2**53  # up to here a float64 holds every integer
 SCALERS = ("input_scaler", "target_scaler")
 # Settings that are fields of the model.
 OPTIONAL = ("features", "pixels")
+MEMBERS = "members"  # in the metadata of a committee
 OF_MODEL = ("seed", "epochs_trained", "standardize_inputs", "standardize_targets")
 
 
@@ -102,6 +107,38 @@ def model_of(name: str, tensors: Tensors, metadata: dict[str, Any], loss: Custom
     if "optimizer" in metadata:
         model.optimizer_state = _state(name, tensors, metadata["optimizer"], architecture)
     return model
+
+
+def contents_of_several(models: Sequence[Model], optimizer: bool) -> tuple[Tensors, dict[str, Any]]:
+    """Return the tensors and the metadata of a committee; see `contents`."""
+    tensors: Tensors = {}
+    members = []
+    for i, model in enumerate(models):
+        own, metadata = contents(model, optimizer)
+        tensors |= {f"{MEMBERS}.{i}.{tensor}": array for tensor, array in own.items()}
+        members.append(metadata)
+    return tensors, {MEMBERS: members}
+
+
+def models_of(
+    name: str, tensors: Tensors, metadata: dict[str, Any], loss: Custom | None
+) -> list[Model]:
+    """Return the models of a committee; see `model_of`."""
+    members = metadata[MEMBERS]
+    if not isinstance(members, list) or not members:
+        raise ValueError(f"{name} holds no list of members; need a file of Committee.save")
+    models = []
+    for i, each in enumerate(members):
+        if not isinstance(each, dict):
+            raise ValueError(f"{name} holds no settings of member {i}; need those of a network")
+        start = f"{MEMBERS}.{i}."
+        own = {
+            tensor.removeprefix(start): array
+            for tensor, array in tensors.items()
+            if tensor.startswith(start)
+        }
+        models.append(model_of(f"member {i} of {name}", own, each, loss))
+    return models
 
 
 def _described(loss: Loss) -> Any:

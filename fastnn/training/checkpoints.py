@@ -92,7 +92,7 @@ class Saver:
     def ending_well(self) -> Iterator[None]:
         """Write a checkpoint on Ctrl-C and on SIGTERM."""
         try:
-            with _termination():
+            with termination():
                 yield
         except (KeyboardInterrupt, SystemExit) as end:
             try:
@@ -245,7 +245,7 @@ def _own_loss(model: Model) -> Any:
 
 
 @contextlib.contextmanager
-def _termination() -> Iterator[None]:
+def termination() -> Iterator[None]:
     """Let SIGTERM raise SystemExit, unless the program handles it itself."""
 
     def end(number: int, frame: object) -> NoReturn:

@@ -14,7 +14,8 @@ from fastnn.backends.contract import Examples
 from fastnn.checks import data as check
 from fastnn.checks.sparse import refuse_to_standardise
 from fastnn.checks.targets import Targets
-from fastnn.losses import Quantile
+from fastnn.checks.values import real
+from fastnn.losses import Quantile, matrix, pair
 from fastnn.metrics.classes import accuracy_and_macro_f1
 from fastnn.metrics.regression import r2_mae_rmse
 from fastnn.model.architecture import Architecture
@@ -25,6 +26,14 @@ from fastnn.sparse_rows import Rows, SparseRows
 # Floating-point operations of one call of a backend: about a fiftieth of a second, and less than a
 # quarter on any machine, so that Ctrl-C and the progress bar respond promptly.
 SLICE = 4e9
+PART = 4096  # rows whose loss is computed at a time
+# What outputs come from, up to a number for each row.
+INVERSE: dict[str, Callable[[Array], Array]] = {
+    "softmax": np.log,
+    "sigmoid": lambda a: np.log(a) - np.log1p(-a),
+    "identity": lambda a: a,
+    "exponential": np.log,
+}
 MEDIAN = 0.5  # the level whose errors metrics are about
 
 
@@ -51,6 +60,11 @@ def outputs(model: Model, name: str, X: Any) -> Array:
     refuse_to_standardise(name, X, model.input_scaler is not None)
     features = check.features(name, X, model.architecture, model.features, finite=False)
     warn_of_other_units(model, name, features)
+    return outputs_of_rows(model, name, features)
+
+
+def outputs_of_rows(model: Model, name: str, features: Rows) -> Array:
+    """Return the outputs for rows that are ready for a backend, but for NaN and infinity."""
     out = _empty(model.architecture, len(features))
     predict, parts = backends.get(model.backend).predict, [(features, out)]
     if len(features) > _length(model.architecture, features):
@@ -60,7 +74,7 @@ def outputs(model: Model, name: str, X: Any) -> Array:
         if not predict(model, part, outs):
             check.features(name, features, model.architecture, model.features)  # says where
     restore_targets(model, out)
-    _check_outputs(model.architecture, out)
+    check_outputs(model.architecture, out)
     return out
 
 
@@ -141,9 +155,13 @@ class Evaluation:
             total += backend.loss(model, examples, out[rows]) * len(examples.X)
         values = {"loss": total / len(out)}
         restore_targets(model, out)
-        _check_outputs(model.architecture, out)
+        check_outputs(model.architecture, out)
         check_loss(values["loss"])
-        return values | dict(zip(self.names, self._scores(out), strict=True))
+        return values | self.scores(out)
+
+    def scores(self, out: Array) -> dict[str, float]:
+        """Return the metrics of outputs in units of the targets."""
+        return dict(zip(self.names, self._scores(out), strict=True))
 
     def _scores(self, out: Array) -> tuple[float, ...]:
         model, values, weights = self.model, self.targets.values, self.weights
@@ -192,6 +210,27 @@ def named(model: Model, positions: Array) -> Array:
     return np.array(names, None if one_kind else object)[positions]
 
 
+def decided(model: Model, outputs: Array, threshold: float | None) -> Array:
+    """Return what outputs predict; see `fastnn.Network.predict`."""
+    if model.architecture.output not in ("softmax", "sigmoid"):
+        return outputs
+    if threshold is None:
+        return named(model, classes_of(outputs))
+    labels = (outputs > threshold).astype(np.int64)
+    if labels.shape[1] > 1:
+        return labels
+    return named(model, labels[:, 0])
+
+
+def check_threshold(threshold: float | None, output: str) -> None:
+    """Refuse a threshold that is no probability, or is not for this output."""
+    if threshold is None:
+        return
+    real("threshold", threshold, least=0, most=1)
+    if output != "sigmoid":
+        raise ValueError(f"threshold needs the output 'sigmoid', not {output!r}")
+
+
 def scale_targets(model: Model, targets: Targets) -> Array:
     """Return the targets of the backends: standardised, if the model does so."""
     if model.target_scaler is None:
@@ -209,6 +248,34 @@ def restore_targets(model: Model, out: Array) -> None:
         out.sort(axis=-1)
 
 
+def loss_of_outputs(model: Model, data: EvaluationData, out: Array) -> float:
+    """Return the mean loss of outputs in units of the targets that may be no network's own.
+
+    Probabilities and rates count as what they are rounded to, but for 0 and 1.
+    """
+    a = model.architecture
+    info = np.finfo(a.dtype)
+    formula, total = pair(a.output, a.loss), 0.0
+    targets = scale_targets(model, data.targets)
+    dtype = a.dtype if callable(a.loss) else np.dtype(np.float64)
+    for first in range(0, len(out), PART):
+        rows = slice(first, first + PART)
+        outputs = out[rows].astype(dtype)
+        if model.target_scaler is not None:
+            outputs = (outputs - model.target_scaler.mean) * model.target_scaler.scale
+        if a.output in ("softmax", "sigmoid"):
+            outputs = np.clip(outputs, info.tiny, 1 - info.epsneg)
+        if a.output == "exponential":
+            outputs = np.maximum(outputs, info.tiny)
+        z = INVERSE[a.output](outputs)
+        losses = formula.value(z, outputs, matrix(targets[rows], a.sizes[-1], dtype))
+        weights = 1.0 if data.weights is None else data.weights[rows]
+        total += float((losses * weights).sum(dtype=np.float64))
+    value = total / len(out)
+    check_loss(value)
+    return value
+
+
 def check_loss(loss: float) -> None:
     """Refuse a loss that is not finite."""
     if not math.isfinite(loss):
@@ -218,7 +285,7 @@ def check_loss(loss: float) -> None:
         )
 
 
-def _check_outputs(architecture: Architecture, out: Array) -> None:
+def check_outputs(architecture: Architecture, out: Array) -> None:
     """Refuse outputs that are not finite."""
     if np.count_nonzero(np.isfinite(out)) < out.size:  # sooner than `all` for few rows
         row = np.isfinite(out).all(axis=1).argmin()

@@ -65,37 +65,55 @@ def alone(model: Model) -> Iterator[None]:
 
 def fit(model: Model, data: TrainingData, settings: TrainingSettings) -> History:
     """Train a model and return its history; an interrupted run ends after a complete step."""
+    data = recorded(model, data, settings)
+    with alone(model):
+        run = Run(model, data, settings)
+        with bar_of(settings.progress, settings.epochs * len(data)) as bar:
+            carry_out(run, bar)
+    if run.history.warning:
+        warn(run.history.warning, ConvergenceWarning)
+    return run.history
+
+
+def recorded(model: Model, data: TrainingData, settings: TrainingSettings) -> TrainingData:
+    """Return the data with all that a run records, after checking what early stopping watches."""
     if settings.training_metrics:
         data = data.with_training_metrics()
     _check_metric(model, data, settings)
-    with alone(model):
-        run = Run(model, data, settings)
-        try:
-            with run, _bar(settings, len(data)) as bar:
-                history = _carry_out(run, bar)
-        except (KeyboardInterrupt, SystemExit):
-            run.undo()  # again, as this may have come in the middle of it
-            raise
-    history.warning = health.verdict(run)
-    if history.warning:
-        warn(history.warning, ConvergenceWarning)
-    return history
+    return data
 
 
-def _carry_out(run: Run, bar: Any) -> History:
+def carry_out(run: Run, bar: Any) -> None:
+    """Train; an interrupted run ends after a complete step."""
+    try:
+        with run:
+            _set_up_and_go(run, bar)
+    except (KeyboardInterrupt, SystemExit):
+        run.undo()  # again, as this may have come in the middle of it
+        raise
+    run.history.warning = health.verdict(run)
+
+
+def prepare(model: Model, data: TrainingData, settings: TrainingSettings, bar: Any) -> float:
+    """Compile or load what a run needs, and return the seconds that it took."""
+    seconds: float = backends.get(model.backend).prepare(
+        model,
+        lambda: bar.set_description_str("compiling (once)"),
+        settings.rule,
+        (settings.batch_size, len(data) % settings.batch_size),
+        isinstance(data.X, SparseRows),
+    )
+    return seconds
+
+
+def _set_up_and_go(run: Run, bar: Any) -> History:
     """Set a run up, and train."""
     model, settings = run.model, run.settings
     saver = None if settings.checkpoint is None else Saver(run)
     run.set_up()
     if saver is not None:
         saver.begin()
-    run.history.compile_seconds = backends.get(model.backend).prepare(
-        model,
-        lambda: bar.set_description_str("compiling (once)"),
-        settings.rule,
-        (settings.batch_size, len(run.data) % settings.batch_size),
-        isinstance(run.data.X, SparseRows),
-    )
+    run.history.compile_seconds = prepare(model, run.data, settings, bar)
     run.began = time.perf_counter()
     if saver is None:
         return _go(run, bar)
@@ -214,6 +232,7 @@ def _go_through_the_rows(run: Run, bar: Any, saver: Saver | None) -> Moment:
     for part in slices(model.architecture, run.steps, batch_size, every, first, work):
         if run.progress is not run.moment.progress:  # as it is before the first part of a call
             run.keep()
+        run.between()
         if run.data.evaluated:
             before = before or run.moment
         at = run.progress
@@ -300,8 +319,8 @@ class _NoBar:
         """Do nothing."""
 
 
-def _bar(settings: TrainingSettings, rows: int):  # type: ignore[no-untyped-def]
-    shown = settings.progress
+def bar_of(shown: bool | None, rows: int):  # type: ignore[no-untyped-def]
+    """Return a progress bar for so many rows, if it is to be shown; None is on a terminal only."""
     if shown is None:
         shown = sys.stderr is not None and sys.stderr.isatty()
     if not shown:
@@ -309,7 +328,7 @@ def _bar(settings: TrainingSettings, rows: int):  # type: ignore[no-untyped-def]
     from tqdm import tqdm  # only here: importing it takes a tenth of a second
 
     return tqdm(
-        total=settings.epochs * rows,
+        total=rows,
         unit="samples",
         unit_scale=True,
         dynamic_ncols=True,

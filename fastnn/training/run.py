@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -57,17 +58,26 @@ class Run:
         A copy of the state, to return to if the next steps fail.
     examples : Examples
     state : OptimizerState
+    between : callable
+        What is called before each call of the backend; an error that it raises ends the run.
     """
 
     examples: Examples
     state: OptimizerState
     moment: Moment
 
-    def __init__(self, model: Model, data: TrainingData, settings: TrainingSettings) -> None:
+    def __init__(
+        self,
+        model: Model,
+        data: TrainingData,
+        settings: TrainingSettings,
+        between: Callable[[], None] = lambda: None,
+    ) -> None:
         self.before: Trained | None = Trained.of(model)
         self.model = model
         self.data = data
         self.settings = settings
+        self.between = between
         self.history = History()
         self.watch = Watch(settings.early_stopping) if settings.early_stopping else None
         self.best = model.vector
