@@ -22,7 +22,7 @@ from fastnn.checks.sparse import refuse_to_standardise
 from fastnn.members import Members
 from fastnn.network import Network
 from fastnn.training import evaluation, settings
-from fastnn.training.data import evaluation_data
+from fastnn.training.data import checked, evaluation_data
 from fastnn.training.evaluation import DivergenceError, Evaluation
 from fastnn.training.history import History, Row
 from fastnn.training.row_weights import ClassWeight
@@ -344,6 +344,13 @@ class Committee(Members):
         out = self._mean(self._outputs(data.X))
         loss = evaluation.loss_of_outputs(lead, data, out)
         return {"loss": loss, **Evaluation(lead, data).scores(out)}
+
+
+def job(net: Network, X: Any, y: Any, **arguments: Any) -> Job:
+    """Return the run that ``net.train`` would begin with these arguments, after checking them."""
+    given = {**DEFAULTS, **arguments}
+    data = checked(net.model, X, y, *(given.pop(name) for name in OF_DATA))
+    return Job(net.model, data, settings.checked(given, net.architecture, len(data)))
 
 
 def _with_member(member: int, callback: Callback, lock: threading.Lock) -> Callback:

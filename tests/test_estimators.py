@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import _thread
 import copy
 import pickle
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -527,3 +529,170 @@ def test_a_classifier_takes_the_focal_loss():
     y = X.sum(axis=1) > 0
     classifier = MLPClassifier(loss="focal", random_state=0, learning_rate_init=0.01).fit(X, y)
     assert classifier.score(X, y) > 0.9
+
+
+# Several members
+
+
+DIABETES = load_diabetes(return_X_y=True)
+
+
+def several(Estimator, **options):
+    """Return a fitted estimator with three members, and the data."""
+    X, y = (X_IRIS, Y_IRIS) if Estimator is MLPClassifier else DIABETES
+    options = {"max_iter": 5, "random_state": 3, "hidden_layer_sizes": (6,), **options}
+    return Estimator(n_members=3, **options).fit(X, y), X, y
+
+
+@each_estimator
+def test_predictions_of_several_members_are_the_mean_of_theirs(Estimator):
+    estimator, X, _ = several(Estimator)
+    method = "predict_proba" if Estimator is MLPClassifier else "predict"
+    each = [getattr(member, method)(X) for member in estimator.estimators_]
+    np.testing.assert_allclose(getattr(estimator, method)(X), np.mean(each, axis=0), rtol=1e-6)
+    if Estimator is MLPClassifier:
+        best = estimator.classes_[estimator.predict_proba(X).argmax(axis=1)]
+        assert (estimator.predict(X) == best).all()
+    assert [member.network_ for member in estimator.estimators_] == list(estimator.committee_)
+
+
+@each_estimator
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"early_stopping": True, "n_iter_no_change": 2, "max_iter": 30},
+        {"solver": "sgd", "learning_rate": "adaptive", "tol": 1.0, "max_iter": 40},
+        {"solver": "lbfgs"},
+        {"backend": "numpy", "dropout": 0.2},
+    ],
+)
+def test_each_member_is_what_it_would_be_alone(Estimator, options):
+    estimator, X, y = several(Estimator, **options)
+    for member in estimator.estimators_:
+        alone = clone(member).fit(X, y)
+        assert alone.n_members == 1
+        assert alone.network_.parameters.tobytes() == member.network_.parameters.tobytes()
+        assert alone.n_iter_ == member.n_iter_
+        if "solver" not in options:
+            assert alone.loss_curve_ == member.loss_curve_
+    assert estimator.n_iter_ == max(member.n_iter_ for member in estimator.estimators_)
+
+
+@each_estimator
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_a_warm_start_goes_on_with_each_member(Estimator, solver):
+    estimator, X, y = several(Estimator, warm_start=True, solver=solver)
+    members = [copy.deepcopy(member) for member in estimator.estimators_]
+    estimator.set_params(max_iter=7).fit(X, y)
+    for member, alone in zip(estimator.estimators_, members, strict=True):
+        alone.set_params(max_iter=7).fit(X, y)
+        assert alone.network_.parameters.tobytes() == member.network_.parameters.tobytes()
+    for count in (1, 4):
+        with pytest.raises(ValueError, match=f"n_members is {count}, but training continues with"):
+            estimator.set_params(n_members=count).fit(X, y)
+
+
+@each_estimator
+def test_partial_fit_trains_each_member(Estimator):
+    X, y = (X_IRIS, Y_IRIS) if Estimator is MLPClassifier else DIABETES
+    more = {"classes": [0, 1, 2]} if Estimator is MLPClassifier else {}
+    estimator = Estimator((6,), random_state=0, n_members=2)
+    if Estimator is MLPRegressor:
+        estimator = Estimator(hidden_layer_sizes=(6,), random_state=0, n_members=2)
+    members = None
+    for first in range(0, 100, 20):
+        rows = slice(first, first + 20)
+        estimator.partial_fit(X[rows], y[rows], **more)
+        members = members or [clone(member) for member in estimator.estimators_]
+        for member, alone in zip(estimator.estimators_, members, strict=True):
+            alone.partial_fit(X[rows], y[rows], **more)
+            assert alone.network_.parameters.tobytes() == member.network_.parameters.tobytes()
+    assert estimator.predict(X).shape == y.shape
+    with pytest.raises(ValueError, match="n_members is 1, but training continues with 2"):
+        estimator.set_params(n_members=1).partial_fit(X, y, **more)
+
+
+@each_estimator
+def test_what_is_of_a_single_network_says_where_it_is(Estimator):
+    estimator, X, y = several(Estimator)
+    assert not hasattr(estimator, "network_")
+    for name in ("coefs_", "loss_curve_", "network_"):
+        with pytest.raises(AttributeError, match=rf"each has its own: estimators_\[0\].{name}"):
+            getattr(estimator, name)
+    with pytest.raises(AttributeError, match=r"has no attribute 'coefs'$"):
+        estimator.coefs  # noqa: B018
+    assert estimator.n_layers_ == 3
+    estimator.set_params(n_members=1).fit(X, y)
+    assert not hasattr(estimator, "committee_")
+    assert len(estimator.coefs_) == 2
+    estimator.set_params(n_members=2).fit(X, y)
+    assert not hasattr(estimator, "loss_curve_")
+
+
+def test_several_labels_and_two_classes_have_members_too():
+    labels = np.stack([Y_IRIS > 0, Y_IRIS > 1], axis=1).astype(int)
+    classifier = MLPClassifier((5,), max_iter=3, n_members=2).fit(X_IRIS, labels)
+    assert classifier.predict(X_IRIS).shape == labels.shape
+    assert classifier.predict_proba(X_IRIS).shape == labels.shape
+    names = np.where(Y_IRIS > 0, "b", "a")
+    classifier = MLPClassifier((5,), max_iter=3, n_members=2).fit(X_IRIS, names)
+    np.testing.assert_allclose(classifier.predict_proba(X_IRIS).sum(axis=1), 1)
+    assert set(classifier.predict(X_IRIS)) <= {"a", "b"}
+
+
+def test_members_that_have_not_converged_are_named_in_one_warning():
+    with pytest.warns(
+        ConvergenceWarning, match=r"^members 0, 1, 2: Stochastic.*\(5\) reached"
+    ) as f:
+        several(MLPClassifier)
+    assert len(f) == 1
+
+
+def test_lines_of_members_say_which(capsys):
+    several(MLPClassifier, verbose=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert sorted({line.split(":")[0] for line in lines}) == ["member 0", "member 1", "member 2"]
+    assert len(lines) == 15
+
+
+def test_divergence_of_a_member_is_an_error_that_names_it():
+    with pytest.raises(ValueError, match=r"non-finite parameter weights.* member [012]: "):
+        several(MLPRegressor, solver="sgd", learning_rate_init=1e30)
+
+
+def test_ctrl_c_keeps_all_members_as_far_as_they_are():
+    def interrupt(epochs):
+        if epochs >= 2:
+            _thread.interrupt_main()
+            time.sleep(0.3)
+        return 1.0
+
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        estimator, X, _ = several(MLPClassifier, learning_rate=interrupt, max_iter=10**4)
+    assert estimator.n_iter_ < 10**4
+    assert estimator.predict(X).shape == (150,)
+
+
+@each_estimator
+def test_estimators_with_members_can_be_copied(Estimator):
+    estimator, X, _ = several(Estimator)
+    for other in (copy.deepcopy(estimator), pickle.loads(pickle.dumps(estimator))):
+        assert (other.predict(X) == estimator.predict(X)).all()
+    assert not hasattr(clone(estimator), "committee_")
+
+
+@pytest.mark.parametrize(("count", "error"), [(0, ValueError), (2.5, TypeError), ("5", TypeError)])
+def test_the_number_of_members_is_checked(count, error):
+    with pytest.raises(error, match=r"^n_members must be "):
+        MLPClassifier(n_members=count).fit(X_IRIS, Y_IRIS)
+
+
+WITH_MEMBERS = parametrize_with_checks([MLPClassifier(n_members=2), MLPRegressor(n_members=2)])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(WITH_MEMBERS.args[0], list(WITH_MEMBERS.args[1]), **WITH_MEMBERS.kwargs)
+@pytest.mark.filterwarnings("ignore")  # theirs are about the data that they pass
+def test_scikit_learns_checks_pass_with_members(estimator, check):
+    check(estimator)

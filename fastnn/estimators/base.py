@@ -5,13 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
 from fastnn import schedules
 from fastnn.activations import Array
@@ -19,10 +18,18 @@ from fastnn.checks import values as check
 from fastnn.checks.sparse import rows_of
 from fastnn.checks.tables import warn_of_indexes
 from fastnn.checks.warning import ConvergenceWarning as OwnConvergenceWarning
-from fastnn.estimators import full_batch, translation
+from fastnn.checks.warning import warn
+from fastnn.committee import Committee
+from fastnn.estimators import full_batch, members, translation
+from fastnn.estimators.fitted import Fitted
 from fastnn.estimators.partial import learn, remember
 from fastnn.estimators.progress import Progress
-from fastnn.estimators.translation import NOT_FINITE, Assignable, in_their_words
+from fastnn.estimators.translation import (
+    INTERRUPTED,
+    NOT_CONVERGED,
+    NOT_FINITE,
+    in_their_words,
+)
 from fastnn.model.initializers import Initializer
 from fastnn.network import Network
 from fastnn.optimizers import OPTIMIZERS, SGD, Adam, Optimizer, named
@@ -32,6 +39,18 @@ from fastnn.training.history import History
 from fastnn.training.rows import stratified
 
 SCHEDULES = ("constant", "invscaling", "adaptive")
+
+
+class Begun(NamedTuple):
+    """A network, the arguments of `Network.train`, and what they were made of."""
+
+    network: Network
+    arguments: dict[str, Any]
+    progress: Progress
+    max_iter: int
+    rate: float
+    penalty: float
+    slope: float
 
 
 def is_stochastic(estimator: Any) -> bool:
@@ -44,7 +63,7 @@ def is_stochastic(estimator: Any) -> bool:
 
 
 @dataclass(eq=False, repr=False)
-class MLP(BaseEstimator):
+class MLP(Fitted):
     """The base of both estimators, whose docstrings explain the parameters."""
 
     _: KW_ONLY
@@ -77,44 +96,10 @@ class MLP(BaseEstimator):
     clip_value: float | None = None
     backend: str = "numba"
     threads: int | None = None
+    n_members: int = 1
     network_: Network = field(init=False)
-
-    @property
-    def coefs_(self) -> list[Array]:
-        """The weights of each layer, (fan_in, fan_out), which may be assigned.
-
-        They are views of those of ``network_``.
-        """
-        return Assignable(self.network_.weights)
-
-    @coefs_.setter
-    def coefs_(self, arrays: Sequence[Array]) -> None:
-        self.coefs_[:] = arrays
-
-    @property
-    def intercepts_(self) -> list[Array]:
-        """The biases of each layer, (fan_out,), to be used like ``coefs_``."""
-        return Assignable(self.network_.biases)
-
-    @intercepts_.setter
-    def intercepts_(self, arrays: Sequence[Array]) -> None:
-        self.intercepts_[:] = arrays
-
-    @property
-    def n_layers_(self) -> int:
-        """The number of layers, with inputs and outputs."""
-        return len(self.network_.architecture.sizes)
-
-    @property
-    def n_outputs_(self) -> int:
-        """The number of outputs."""
-        return self.network_.architecture.sizes[-1]
-
-    @property
-    def out_activation_(self) -> str:
-        """The activation of the last layer, by its name in scikit-learn."""
-        name = self.network_.architecture.activations[-1]
-        return {"sigmoid": "logistic", "exponential": "exp"}.get(name, name)
+    committee_: Committee = field(init=False)
+    estimators_: list[Any] = field(init=False)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -146,12 +131,11 @@ class MLP(BaseEstimator):
         with np.errstate(over="ignore", invalid="ignore"):
             return bool(np.isfinite(X.sum()))
 
-    def _check_fitted(self) -> None:
-        if not hasattr(self, "network_"):  # which takes a moment, not ten microseconds
-            check_is_fitted(self, "network_")
+    def _n_members(self) -> int:
+        return check.integer("n_members", self.n_members, 1)
 
     def _goes_on(self, *, partial: bool) -> bool:
-        return hasattr(self, "network_") and (partial or bool(self.warm_start))
+        return self._is_fitted() and (partial or bool(self.warm_start))
 
     def _sizes(self, X: Array, outputs: int) -> list[int]:
         hidden = self.hidden_layer_sizes
@@ -172,9 +156,64 @@ class MLP(BaseEstimator):
         **settings: Any,
     ) -> None:
         """Train a new network or continue with the old one, for one epoch if ``partial``."""
+        how = {"partial": partial, "labels": labels, **settings}
+        if self._n_members() > 1:
+            members.train(self, (X, y, weights, outputs, output), how)
+            return
+        begun = self._begin(X, y, weights, outputs, output, **how)
+        if begun is None:
+            return
+        try:
+            history = _train_quietly(begun.network, begun.arguments)
+        except DivergenceError as error:
+            if begun.progress.best is None:
+                raise ValueError(f"{NOT_FINITE} {in_their_words(str(error))}") from error
+            self.n_iter_ += 1
+            self.loss_curve_.append(np.nan)
+            self.validation_scores_.append(np.nan)
+            message = (
+                "training diverged; the parameters of the best epoch are kept: "
+                f"{in_their_words(str(error))}"
+            )
+            warn(message, ConvergenceWarning)
+        except KeyboardInterrupt:
+            warn(INTERRUPTED)
+        else:
+            if history.warning:
+                warn(in_their_words(history.warning), ConvergenceWarning)
+            if not partial and self.n_iter_ == begun.max_iter:
+                warn(NOT_CONVERGED.format(begun.max_iter), ConvergenceWarning)
+        self._end(begun)
+        if partial and weights is None:
+            remember(self, len(X), begun.rate, begun.penalty, begun.slope)
+
+    def _end(self, begun: Begun) -> None:
+        """Keep a network that was trained."""
+        if begun.progress.best is not None:
+            begun.network.parameters[:] = begun.progress.best
+        self._keep(begun.network)
+
+    def _begin(
+        self,
+        X: Array,
+        y: Array,
+        weights: Array | None,
+        outputs: int,
+        output: str,
+        *,
+        partial: bool,
+        labels: Array | None = None,
+        **settings: Any,
+    ) -> Begun | None:
+        """Return what is to be trained and how; "lbfgs" has trained it already."""
         max_iter = check.integer("max_iter", self.max_iter, 1)
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         fresh = not self._goes_on(partial=partial)
+        if not fresh and "network_" not in vars(self):
+            raise ValueError(
+                f"n_members is 1, but training continues with {len(self.estimators_)}; need as "
+                "many, or a new estimator"
+            )
         sizes = self._sizes(X, outputs)
         network = (
             translation.network(self, sizes, output, seed, X.dtype) if fresh else self.network_
@@ -190,7 +229,7 @@ class MLP(BaseEstimator):
         if self.solver == "lbfgs":
             penalty = self._penalty(len(X), weights)
             full_batch.fit(self, network, X, y, weights, penalty, **settings)
-            return
+            return None
         held_out = None
         if self.early_stopping:
             if partial:
@@ -218,57 +257,28 @@ class MLP(BaseEstimator):
             network.model.optimizer_state = None
         constant = translation.constant(self, y, weights)
         progress = Progress(self, network, (len(X), batch), penalty, constant)
-        try:
-            history = _train_quietly(
-                network,
-                X,
-                y,
-                1 if partial else max_iter,
-                batch,
-                rate,
-                slope * penalty,
-                held_out,
-                bool(self.shuffle),
-                self._schedule(progress),
-                progress=False,
-                callbacks=[progress],
-                optimizer=self._optimizer(),
-                l1=slope * check.real("l1", self.l1, least=0),
-                dropout=self.dropout,
-                max_norm=self.max_norm,
-                clip_norm=self.clip_norm,
-                clip_value=self.clip_value,
-                sample_weight=weights,
-                **settings,
-            )
-        except DivergenceError as error:
-            if progress.best is None:
-                raise ValueError(f"{NOT_FINITE} {in_their_words(str(error))}") from error
-            self.n_iter_ += 1
-            self.loss_curve_.append(np.nan)
-            self.validation_scores_.append(np.nan)
-            message = (
-                "training diverged; the parameters of the best epoch are kept: "
-                f"{in_their_words(str(error))}"
-            )
-            warnings.warn(message, ConvergenceWarning, stacklevel=4)
-        except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=4)
-        else:
-            if history.warning:
-                warnings.warn(in_their_words(history.warning), ConvergenceWarning, stacklevel=4)
-            if not partial and self.n_iter_ == max_iter:
-                warnings.warn(
-                    f"Stochastic Optimizer: Maximum iterations ({max_iter}) reached and the "
-                    "optimization hasn't converged yet.",
-                    ConvergenceWarning,
-                    stacklevel=4,
-                )
-        if progress.best is not None:
-            network.parameters[:] = progress.best
-        self.network_ = network
-        if partial and weights is None:
-            remember(self, len(X), rate, penalty, slope)
+        arguments = {
+            "X": X,
+            "y": y,
+            "epochs": 1 if partial else max_iter,
+            "batch_size": batch,
+            "learning_rate": rate,
+            "l2": slope * penalty,
+            "validation": held_out,
+            "shuffle": bool(self.shuffle),
+            "schedule": self._schedule(progress),
+            "progress": False,
+            "callbacks": [progress],
+            "optimizer": self._optimizer(),
+            "l1": slope * check.real("l1", self.l1, least=0),
+            "dropout": self.dropout,
+            "max_norm": self.max_norm,
+            "clip_norm": self.clip_norm,
+            "clip_value": self.clip_value,
+            "sample_weight": weights,
+            **settings,
+        }
+        return Begun(network, arguments, progress, max_iter, rate, penalty, slope)
 
     def _learnt(self, X: Array, Y: Array) -> bool:
         """Take the step of `partial_fit` the short way, if there is one."""
@@ -316,9 +326,7 @@ class MLP(BaseEstimator):
             return min(200, rows)
         batch = check.integer("batch_size", self.batch_size, 1)
         if batch > rows:
-            warnings.warn(
-                f"batch_size is {batch}, more than the {rows} rows; using {rows}", stacklevel=5
-            )
+            warn(f"batch_size is {batch}, more than the {rows} rows; using {rows}")
         return min(batch, rows)
 
     def _optimizer(self) -> str | Optimizer:
@@ -338,8 +346,8 @@ class MLP(BaseEstimator):
         return progress.factor if self.learning_rate in SCHEDULES else self.learning_rate
 
 
-def _train_quietly(network: Network, *arguments: Any, **settings: Any) -> History:
+def _train_quietly(network: Network, arguments: dict[str, Any]) -> History:
     """Train a network; that it is of no use is only in the history."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", OwnConvergenceWarning)
-        return network.train(*arguments, **settings)
+        return network.train(**arguments)

@@ -15,6 +15,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import _check_sample_weight, column_or_1d
 
 from fastnn.activations import Array
+from fastnn.estimators import members
 from fastnn.estimators.base import MLP, is_stochastic
 from fastnn.estimators.partial import is_ordinary
 from fastnn.losses import Loss
@@ -78,10 +79,20 @@ class MLPClassifier(ClassifierMixin, MLP):
     l1, dropout, max_norm, clip_norm, clip_value, backend, threads, label_smoothing
         Additional parameters, as for `fastnn.Network` and `fastnn.Network.train`.
 
+    n_members : int
+        Networks that are trained side by side and predict together, see `fastnn.Committee`. Each is
+        an estimator of its own, with a seed from ``random_state``.
+
     Attributes
     ----------
     network_ : fastnn.Network
-        The network itself, with ``predict_one``, ``summary``, ``activations`` and so on.
+        The network itself, with ``predict_one``, ``summary``, ``activations`` and so on. Only with
+        one member, as all that is of a single network, such as ``coefs_`` and ``loss_curve_``.
+    committee_ : fastnn.Committee
+        The networks of several members: ``committee_.predict(X, return_std=True)`` tells how far
+        they differ.
+    estimators_ : list
+        Several members, each with ``network_``, ``coefs_``, ``loss_curve_`` and so on.
     coefs_, intercepts_ : list of ndarray
         Views of the network's weights and biases; items may be assigned.
     classes_ : ndarray
@@ -90,7 +101,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         The mean loss of each epoch with the penalty; not with "lbfgs".
     validation_scores_ : list of float or None
     loss_, best_loss_, best_validation_score_, n_iter_, t_, n_layers_, n_outputs_, out_activation_
-        As in scikit-learn.
+        As in scikit-learn; ``n_iter_`` of several members is the largest.
     n_features_in_, feature_names_in_
         As in scikit-learn.
 
@@ -175,6 +186,9 @@ class MLPClassifier(ClassifierMixin, MLP):
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, classes: Any, *, partial: bool
     ) -> MLPClassifier:
+        if partial and self._n_members() > 1:
+            members.partial_fit(self, X, y, sample_weight, classes)
+            return self
         if partial and sample_weight is None and is_ordinary(self, X, y):
             Y = self._ordinary_targets(y, classes)
             if Y is not None and self._learnt(X, Y):
@@ -273,9 +287,9 @@ class MLPClassifier(ClassifierMixin, MLP):
         self._check_fitted()
         X = self._read(X)
         if self._several:
-            return self.network_.predict(X, threshold=0.5)
+            return self._predicts.predict(X, threshold=0.5)
         # With a single class the outputs do not matter.
-        return self.classes_[np.minimum(self.network_.predict(X), len(self.classes_) - 1)]
+        return self.classes_[np.minimum(self._predicts.predict(X), len(self.classes_) - 1)]
 
     def predict_proba(self, X: npt.ArrayLike) -> Array:
         """Return the probability of each class.
@@ -299,7 +313,7 @@ class MLPClassifier(ClassifierMixin, MLP):
             If an output is not finite, because inputs or weights are too large.
         """
         self._check_fitted()
-        outputs = self.network_.predict_proba(self._read(X))
+        outputs = self._predicts.predict_proba(self._read(X))
         if outputs.shape[1] > 1 or self._several:
             return outputs
         if len(self.classes_) == 1:

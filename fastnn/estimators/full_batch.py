@@ -62,7 +62,7 @@ def fit(
     # Of several outputs scikit-learn has the mean in its loss, and the sum in its gradient.
     outputs = network.architecture.sizes[-1] if network.architecture.loss == "mse" else 1
     estimator.loss_ = (result.loss - shrinkage) / outputs + shrinkage
-    estimator.network_ = network
+    estimator._keep(network)
     if not result.converged:
         more_of = ""
         if result.iterations == limits.max_iter:

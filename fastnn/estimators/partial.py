@@ -30,13 +30,13 @@ FIXED = (int, float, str, tuple, type(None))  # what changes by assignment alone
 
 
 @functools.cache
-def _names(kind: Any) -> tuple[str, ...]:
+def names(kind: Any) -> tuple[str, ...]:
     """Return the parameters that decide about a step."""
     return tuple(f.name for f in fields(kind) if f.init and f.name != "random_state")
 
 
 def _key(estimator: Any, rows: int) -> list[Any]:
-    return [rows, *[getattr(estimator, name) for name in _names(estimator.__class__)]]
+    return [rows, *[getattr(estimator, name) for name in names(estimator.__class__)]]
 
 
 def remember(estimator: Any, rows: int, rate: float, penalty: float, slope: float) -> None:

@@ -30,6 +30,7 @@ class Progress:
     ) -> None:
         self.estimator = estimator
         self.network = network
+        self.name = ""  # of a member, before each line
         self.rows, batch = rows
         self.penalty, self.constant = penalty, constant
         self.single = squares is not None  # there is one epoch, of one batch
@@ -87,7 +88,7 @@ class Progress:
                 self.best = self.network.parameters.copy()
                 estimator.best_validation_score_ = value
         if estimator.verbose:
-            print(f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}{score}")
+            print(f"{self.name}Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}{score}")
         worse = value < best + self.tol
         estimator._no_improvement_count = estimator._no_improvement_count + 1 if worse else 0
         if self.kind == "invscaling":

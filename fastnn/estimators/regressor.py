@@ -12,6 +12,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, column_or_1d
 
 from fastnn.activations import Array
+from fastnn.estimators import members
 from fastnn.estimators.base import MLP, is_stochastic
 from fastnn.estimators.partial import is_finite, is_ordinary
 from fastnn.losses import Loss, Quantile
@@ -73,17 +74,27 @@ class MLPRegressor(RegressorMixin, MLP):
     l1, dropout, max_norm, clip_norm, clip_value, backend, threads
         Additional parameters, as for `fastnn.Network` and `fastnn.Network.train`.
 
+    n_members : int
+        Networks that are trained side by side and predict together, see `fastnn.Committee`. Each is
+        an estimator of its own, with a seed from ``random_state``.
+
     Attributes
     ----------
     network_ : fastnn.Network
-        The network itself, with ``predict_one``, ``summary``, ``activations`` and so on.
+        The network itself, with ``predict_one``, ``summary``, ``activations`` and so on. Only with
+        one member, as all that is of a single network, such as ``coefs_`` and ``loss_curve_``.
+    committee_ : fastnn.Committee
+        The networks of several members: ``committee_.predict(X, return_std=True)`` tells how far
+        they differ.
+    estimators_ : list
+        Several members, each with ``network_``, ``coefs_``, ``loss_curve_`` and so on.
     coefs_, intercepts_ : list of ndarray
         Views of the network's weights and biases; items may be assigned.
     loss_curve_ : list of float
         The mean loss of each epoch with the penalty; not with "lbfgs".
     validation_scores_ : list of float or None
     loss_, best_loss_, best_validation_score_, n_iter_, t_, n_layers_, n_outputs_, out_activation_
-        As in scikit-learn.
+        As in scikit-learn; ``n_iter_`` of several members is the largest.
     n_features_in_, feature_names_in_
         As in scikit-learn.
 
@@ -157,6 +168,9 @@ class MLPRegressor(RegressorMixin, MLP):
         return self._fit(X, y, sample_weight, partial=True)
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, *, partial: bool) -> MLPRegressor:
+        if partial and self._n_members() > 1:
+            members.partial_fit(self, X, y, sample_weight)
+            return self
         if partial and sample_weight is None and is_ordinary(self, X, y):
             Y = y[:, None] if y.ndim == self.n_outputs_ == 1 else y
             fitting = Y.shape[1:] == (self.n_outputs_,) and (y.ndim == 1 or self.n_outputs_ > 1)
@@ -196,7 +210,7 @@ class MLPRegressor(RegressorMixin, MLP):
             If an output is not finite, because inputs or weights are too large.
         """
         self._check_fitted()
-        outputs = self.network_.predict(self._read(X))
+        outputs = self._predicts.predict(self._read(X))
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs
 
     def __sklearn_tags__(self) -> Any:

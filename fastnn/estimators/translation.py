@@ -24,6 +24,11 @@ NOT_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and "
     "need to be preprocessed."
 )
+INTERRUPTED = "Training interrupted by user."
+NOT_CONVERGED = (
+    "Stochastic Optimizer: Maximum iterations ({}) reached and the optimization hasn't converged "
+    "yet."
+)
 
 
 def in_their_words(advice: str) -> str:
