@@ -135,7 +135,7 @@ class Committee(Members):
     ) -> settings.TrainingSettings:
         """Return the settings of a member's run."""
         own = dict(given)
-        own["callbacks"] = [_with_member(i, each, lock) for each in given["callbacks"]]
+        own["callbacks"] = [with_member(i, each, lock) for each in given["callbacks"]]
         if given["checkpoint"] is not None:
             root, kind = os.path.splitext(check_file(given["checkpoint"], "checkpoint"))
             own["checkpoint"] = f"{root}-{i}{kind}"
@@ -353,7 +353,7 @@ def job(net: Network, X: Any, y: Any, **arguments: Any) -> Job:
     return Job(net.model, data, settings.checked(given, net.architecture, len(data)))
 
 
-def _with_member(member: int, callback: Callback, lock: threading.Lock) -> Callback:
+def with_member(member: int, callback: Callback, lock: threading.Lock) -> Callback:
     """Return a callback that is told which member a row is about, and runs alone."""
 
     def call(row: Row) -> object:

@@ -21,6 +21,7 @@ from fastnn import tabular
 from fastnn import train as train_line
 from fastnn.datasets import Columns, read_columns
 from fastnn.model import storage
+from fastnn.tabular import calibration
 from fastnn.tabular import predictor as predictors
 from fastnn.tabular import recipe as recipes
 from fastnn.tabular.preprocessing import Preprocessing
@@ -441,7 +442,7 @@ def classes_of(made):
     return np.where(city ^ made["member"].values, "in", "out")
 
 
-def fitted(kind, backend="numba", epochs=24, rows=200):
+def fitted(kind, backend="numba", epochs=24, rows=200, members=1):
     made = everything(rows)
     if kind == "classes":
         recipe, y = recipes.CLASSES, classes_of(made)
@@ -449,7 +450,7 @@ def fitted(kind, backend="numba", epochs=24, rows=200):
         recipe = recipes.NUMBERS if kind == "numbers" else recipes.QUANTILES
         y = np.where(classes_of(made) == "in", 5.0, 3.0)
         y += np.random.default_rng(7).normal(0, 0.1, rows)
-    recipe = recipes.changed(recipe, epochs=epochs, hidden=(64, 64))
+    recipe = recipes.changed(recipe, epochs=epochs, hidden=(64, 64), members=members)
     return predictors.fit(made, y, recipe, 0, backend=backend, label="what")[0], made, y
 
 
@@ -507,6 +508,94 @@ def test_damaged_files_are_refused(change, tmp_path):
     storage.write(path, tensors, metadata)
     with pytest.raises(ValueError, match=r"t.safetensors' does not describe a network for tables"):
         tabular.load(path)
+
+
+@each_backend
+@pytest.mark.parametrize("kind", ["classes", "numbers", "quantiles"])
+def test_several_members_predict_the_mean_and_are_in_one_file(kind, backend, tmp_path):
+    made, rows, _ = fitted(kind, backend, epochs=2, members=3)
+    assert isinstance(made.network, fastnn.Committee)
+    known = made.preprocessing.transform(rows)
+    mean = np.mean([net.predict_proba(known) for net in made.networks], axis=0)
+    if kind != "classes":
+        mean = np.clip(mean, made.low, made.high)
+    np.testing.assert_allclose(made.outputs(rows), mean, rtol=1e-5)
+    made.save(tmp_path / "t.safetensors")
+    again = tabular.load(tmp_path / "t.safetensors", backend)
+    assert np.array_equal(again.outputs(rows), made.outputs(rows))
+    if kind != "classes":
+        assert np.array_equal(again.interval(rows, 0.8), made.interval(rows, 0.8))
+    else:
+        assert again.temperature == made.temperature != 1
+    loaded = fastnn.load(tmp_path / "t.safetensors", backend)
+    assert np.array_equal(loaded.predict_proba(known), made.network.predict_proba(known))
+    assert loaded.features == tuple(made.preprocessing.names)
+
+
+def test_the_first_of_several_members_is_the_single_one():
+    alone, *_ = fitted("numbers", epochs=2)
+    several, *_ = fitted("numbers", epochs=2, members=2)
+    first, second = several.networks
+    assert first.parameters.tobytes() == alone.network.parameters.tobytes()
+    assert (second.parameters != first.parameters).any()
+
+
+def test_intervals_of_several_members_are_about_the_mean():
+    made, _, _ = fitted("numbers", epochs=24, rows=1000, members=3)
+    new = everything(2000, seed=5)
+    y = np.where(classes_of(new) == "in", 5.0, 3.0) + np.random.default_rng(9).normal(0, 0.1, 2000)
+    low, high = made.interval(new, 0.9).T
+    slack = 4 * np.sqrt(0.9 * 0.1 / 200)  # 200 rows set the width
+    assert np.mean((low <= y) & (y <= high)) == pytest.approx(0.9, abs=slack)
+
+
+def test_the_temperature_of_several_is_that_of_their_mean():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(2, 300, 3)) * 3
+    labels = (logits[0] + logits[1] + rng.normal(size=(300, 3)) * 9).argmax(axis=1)
+    found = calibration.temperature_of_several(logits, labels)
+
+    def loss(temperature):
+        p = np.exp(logits / temperature)
+        p = (p / p.sum(axis=2, keepdims=True)).mean(axis=0)
+        return -(calibration.smoothed_targets(labels, 3) * np.log(p)).sum()
+
+    assert loss(found) <= min(loss(found * 1.01), loss(found / 1.01))
+    one = predictors.temperature_of(logits[0], labels)
+    assert calibration.temperature_of_several(logits[:1], labels) == pytest.approx(one, rel=1e-3)
+
+
+def test_damaged_files_of_several_members_are_refused(tmp_path):
+    made, *_ = fitted("classes", epochs=1, members=2)
+    path = tmp_path / "t.safetensors"
+    made.save(path)
+    tensors, metadata = storage.read(path)
+    metadata["members"][1]["network"]["features"][0] = "other"
+    storage.write(path, tensors, metadata)
+    with pytest.raises(ValueError, match=r"does not describe a network for tables.*member 1 has"):
+        tabular.load(path)
+
+
+def test_estimators_with_members(estimators, tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(80, 3))
+    settings = {"hidden_layer_sizes": (8,), "epochs": 3, "random_state": 0, "n_members": 2}
+    classifier = estimators.TabularClassifier(**settings, verbose=True).fit(X, X[:, 0] > 0)
+    regressor = estimators.TabularRegressor(**settings).fit(X, X[:, 0])
+    assert len(capsys.readouterr().out.splitlines()) == 6
+    for made in (classifier, regressor):
+        assert len(made.committee_) == len(made.history_) == 2
+        assert not hasattr(made, "network_")
+        made.save(tmp_path / "e")
+        again = type(made).load(tmp_path / "e")
+        assert np.array_equal(again.predict(X), made.predict(X))
+    assert regressor.predict_interval(X, 0.8).shape == (80, 2)
+    np.testing.assert_allclose(classifier.predict_proba(X).sum(axis=1), 1)
+    alone = estimators.TabularRegressor(**{**settings, "n_members": 1}).fit(X, X[:, 0])
+    assert alone.network_.architecture.sizes[-1] == 1
+    assert not hasattr(alone, "committee_")
+    with pytest.raises(ValueError, match="n_members must be at least 1"):
+        estimators.TabularRegressor(n_members=0).fit(X, X[:, 0])
 
 
 def test_a_file_of_a_network_alone_is_refused(tmp_path):

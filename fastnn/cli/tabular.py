@@ -96,19 +96,20 @@ def train(given: Keywords) -> int:
         if row["epoch"] % EVERY == 1 or row["epoch"] == recipe.epochs:
             say(format_row(row))
 
-    made, history = predictors.fit(
+    made, histories = predictors.fit(
         table, y, recipe, seed,
         backend=given.get("backend", "numba"), threads=given.get("threads"), label=data.label,
         callbacks=[record],
     )  # fmt: skip
     say(f"\n{made.preprocessing.described(table)}\n\n{made.network!r}")
+    history = histories[0]
     say(f"the parameters are those of epoch {history.best_epoch}, the last of the best")
     report(made, test_table, test_y)
     X = made.preprocessing.transform(test_table, quiet=True)
     names, codes = None, test_y
     if made.classes is not None:
         names, codes = list(map(str, made.classes)), np.searchsorted(made.classes, test_y)
-    draw(given, made.network, history, Tested(given["data"].name, X, codes, names), say)
+    draw(given, made.networks[0], history, Tested(given["data"].name, X, codes, names), say)
     if "history" in given:
         history.to_csv(given["history"])
     if "save" in given:
@@ -124,7 +125,8 @@ def predict(given: Keywords, made: Predictor) -> int:
     """Predict the rows of a CSV file; evaluate if it holds what is predicted."""
     if "data" not in given:
         raise ValueError("the network is for tables; name one with --data FILE")
-    made.network.backend, made.network.threads = given["backend"], given.get("threads")
+    for net in made.networks:
+        net.backend, net.threads = given["backend"], given.get("threads")
     label = str(given.get("label", made.label))
     table = reading.columns({name: value for name, value in given.items() if name != "label"})
     known = None

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 from fastnn.activations import Array
 from fastnn.checks import values as check
 from fastnn.checks.tables import shown, warn_of_indexes
+from fastnn.committee import Committee
 from fastnn.datasets.spreadsheets import Column, Columns
 from fastnn.network import Network
 from fastnn.tabular import predictor as predictors
@@ -43,13 +44,25 @@ class Tabular(BaseEstimator):
     verbose: bool | int = False
     backend: str = "numba"
     threads: int | None = None
+    n_members: int = 1
     predictor_: Predictor = field(init=False)
-    history_: History = field(init=False)
+    history_: History | list[History] = field(init=False)
 
     @property
     def network_(self) -> Network:
         """The network, which takes what ``preprocessing_`` makes of a table."""
-        return self.predictor_.network
+        found = self.predictor_.network
+        if isinstance(found, Committee):
+            raise AttributeError("network_ is of a single member; several are in committee_")
+        return found
+
+    @property
+    def committee_(self) -> Committee:
+        """The networks of several members."""
+        found = self.predictor_.network
+        if not isinstance(found, Committee):
+            raise AttributeError("committee_ is of several members; the only one is network_")
+        return found
 
     @property
     def preprocessing_(self) -> Any:
@@ -74,12 +87,13 @@ class Tabular(BaseEstimator):
             learning_rate=self.learning_rate,
             epochs=check.integer("epochs", self.epochs, 1),
             batch_size=check.integer("batch_size", self.batch_size, 1),
+            members=check.integer("n_members", self.n_members, 1),
             validation=check.real(
                 "validation_fraction", self.validation_fraction, above=0, below=1
             ),
         )
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        self.predictor_, self.history_ = predictors.fit(
+        self.predictor_, histories = predictors.fit(
             table,
             y,
             recipe,
@@ -90,6 +104,7 @@ class Tabular(BaseEstimator):
             callbacks=[_printed] if self.verbose else [],
             **settings,
         )
+        self.history_ = histories[0] if self.n_members == 1 else histories
         return self
 
     def _read(self, X: Any, *, fitting: bool = False) -> Columns:

@@ -47,6 +47,9 @@ class TabularClassifier(ClassifierMixin, Tabular):
         Print a line per epoch.
     backend, threads
         As for `fastnn.Network`.
+    n_members : int
+        Networks that are trained side by side and predict together, see `fastnn.Committee`. They
+        share the preprocessing and the rows set aside.
     label_smoothing : float
         As for `fastnn.Network.train`.
     calibrate : bool
@@ -58,15 +61,18 @@ class TabularClassifier(ClassifierMixin, Tabular):
     classes_ : ndarray
         The classes, sorted.
     temperature_ : float
-        It is part of the network's last layer.
+        It is part of the network's last layer. Of several members it is the one that gives their
+        mean the lowest cross-entropy.
     predictor_ : fastnn.tabular.Predictor
         All that `save` writes; it predicts without scikit-learn.
     preprocessing_ : fastnn.tabular.preprocessing.Preprocessing
         What is done with each column.
     network_ : fastnn.Network
-        It takes what ``preprocessing_.transform`` returns.
-    history_ : fastnn.History
-        A row per epoch; not after `load`.
+        It takes what ``preprocessing_.transform`` returns. Only with one member.
+    committee_ : fastnn.Committee
+        Several members take its place.
+    history_ : fastnn.History, or list of them
+        A row per epoch; not after `load`. Of several members one each.
     n_features_in_, feature_names_in_
         As in scikit-learn.
 

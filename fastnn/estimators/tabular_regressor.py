@@ -48,6 +48,9 @@ class TabularRegressor(RegressorMixin, Tabular):
         Print a line per epoch.
     backend, threads
         As for `fastnn.Network`.
+    n_members : int
+        Networks that are trained side by side and predict together, see `fastnn.Committee`. They
+        share the preprocessing and the rows set aside.
     loss : str
         "squared_error", or "quantile" for three outputs, the quantiles 0.05, 0.5 and 0.95:
         `predict` returns the median, and intervals are wider where numbers vary more.
@@ -59,9 +62,11 @@ class TabularRegressor(RegressorMixin, Tabular):
     preprocessing_ : fastnn.tabular.preprocessing.Preprocessing
         What is done with each column.
     network_ : fastnn.Network
-        It takes what ``preprocessing_.transform`` returns.
-    history_ : fastnn.History
-        A row per epoch; not after `load`.
+        It takes what ``preprocessing_.transform`` returns. Only with one member.
+    committee_ : fastnn.Committee
+        Several members take its place.
+    history_ : fastnn.History, or list of them
+        A row per epoch; not after `load`. Of several members one each.
     n_features_in_, feature_names_in_
         As in scikit-learn.
 

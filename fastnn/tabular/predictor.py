@@ -12,10 +12,17 @@ import numpy as np
 
 from fastnn.activations import Array
 from fastnn.checks import values as check
+from fastnn.committee import Committee
 from fastnn.datasets.spreadsheets import Columns
 from fastnn.model import files, storage
 from fastnn.network import Network
 from fastnn.tabular import recipe as recipes
+from fastnn.tabular.calibration import (
+    COLDEST,
+    HOTTEST,
+    smoothed_targets,
+    temperature_of_several,
+)
 from fastnn.tabular.preprocessing import Preprocessing
 from fastnn.tabular.recipe import Recipe
 from fastnn.tabular.tables import columns_of, rows_of
@@ -24,7 +31,6 @@ from fastnn.training.rows import stratified
 
 KEY = "tabular"  # in the metadata of a file
 RESIDUALS = f"{KEY}.residuals"
-_COLDEST, _HOTTEST = 0.01, 100.0  # temperatures
 _HALVINGS = 60
 
 
@@ -35,8 +41,9 @@ class Predictor:
     Attributes
     ----------
     preprocessing : Preprocessing
-    network : Network
-        It takes what ``preprocessing`` returns. The temperature is part of its last layer.
+    network : Network or Committee
+        It takes what ``preprocessing`` returns. The temperature is part of its last layer, or of
+        that of each member.
     classes : ndarray or None
         The classes, sorted; None if it predicts numbers.
     label : str
@@ -51,13 +58,18 @@ class Predictor:
     """
 
     preprocessing: Preprocessing
-    network: Network
+    network: Network | Committee
     classes: Array | None = None
     label: str = ""
     low: float = -math.inf
     high: float = math.inf
     residuals: Array = field(default_factory=lambda: np.empty(0))
     temperature: float = 1.0
+
+    @property
+    def networks(self) -> list[Network]:
+        """The network, or the members of the committee."""
+        return list(self.network) if isinstance(self.network, Committee) else [self.network]
 
     def outputs(self, X: Any) -> Array:
         """Return probabilities, (rows, classes), or numbers, (rows, 1 or 3), as float64.
@@ -144,7 +156,11 @@ class Predictor:
         TypeError, OSError
             As for `Network.save`.
         """
-        tensors, metadata = files.contents(self.network.model, optimizer=False)
+        models = [net.model for net in self.networks]
+        if isinstance(self.network, Committee):
+            tensors, metadata = files.contents_of_several(models, optimizer=False)
+        else:
+            tensors, metadata = files.contents(models[0], optimizer=False)
         numbers = self.classes is None
         metadata[KEY] = {
             "columns": self.preprocessing.plain(),
@@ -184,8 +200,8 @@ def load(
         raise ValueError(
             f"{os.fspath(path)!r} holds a network without preprocessing; fastnn.load reads it"
         )
-    made.network.backend = backend
-    made.network.threads = threads
+    for net in made.networks:
+        net.backend, net.threads = backend, threads
     return made
 
 
@@ -196,16 +212,24 @@ def found_in(
     if KEY not in metadata:
         return None
     name = repr(os.fspath(path))
-    net = Network.of(files.model_of(name, tensors, metadata, None))
+    several = files.MEMBERS in metadata
+    models = (
+        files.models_of(name, tensors, metadata, None)
+        if several
+        else [files.model_of(name, tensors, metadata, None)]
+    )
+    networks = [Network.of(model) for model in models]
     try:
+        net = Committee(networks) if several else networks[0]
         return _of_plain(net, dict(metadata[KEY]), tensors.get(RESIDUALS, np.empty(0)))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{name} does not describe a network for tables: {error!r}") from None
 
 
-def _of_plain(net: Network, found: dict[str, Any], residuals: Array) -> Predictor:
+def _of_plain(net: Network | Committee, found: dict[str, Any], residuals: Array) -> Predictor:
     preprocessing = Preprocessing.of_plain(found["columns"])
-    inputs, outputs = net.architecture.sizes[0], net.architecture.sizes[-1]
+    sizes = (net[0] if isinstance(net, Committee) else net).architecture.sizes
+    inputs, outputs = sizes[0], sizes[-1]
     if len(preprocessing.names) != inputs:
         raise ValueError(f"{len(preprocessing.names)} inputs for a network that takes {inputs}")
     label, temperature = found["label"], check.real("temperature", found["temperature"], above=0)
@@ -234,8 +258,8 @@ def fit(
     threads: int | None = None,
     label: str = "",
     callbacks: Sequence[Any] = (),
-) -> tuple[Predictor, History]:
-    """Learn the preprocessing, and train a network.
+) -> tuple[Predictor, list[History]]:
+    """Learn the preprocessing, and train a network, or several side by side.
 
     Parameters
     ----------
@@ -254,12 +278,13 @@ def fit(
     label : str
         What is predicted.
     callbacks : sequence of callable
-        As for `Network.train`.
+        As for `Network.train`, or with several members for `Committee.train`.
 
     Returns
     -------
     predictor : Predictor
-    history : History
+    histories : list of History
+        One for each network.
 
     Raises
     ------
@@ -276,25 +301,42 @@ def fit(
     preprocessing = Preprocessing.fit(rows_of(table, rows), categories)
     inputs = preprocessing.transform(table, quiet=True)
     outputs = len(getattr(recipe.loss, "levels", "1")) if classes is None else len(classes)
-    net = recipes.network(recipe, inputs.shape[1], outputs, seed, backend, threads)
-    held_out = inputs[aside], y[aside]
-    history = recipes.train(recipe, net, (inputs[rows], y[rows]), held_out, callbacks)
-    net.model.optimizer_state = None
-    if len(set(preprocessing.names)) == len(preprocessing.names):
-        net.features = preprocessing.names
+    seeds = [
+        seed,
+        *np.random.default_rng([seed, 5]).integers(2**31, size=recipe.members - 1).tolist(),
+    ]
+    nets = [
+        recipes.network(recipe, inputs.shape[1], outputs, each, backend, threads) for each in seeds
+    ]
+    learnt, held_out = (inputs[rows], y[rows]), (inputs[aside], y[aside])
+    if len(nets) == 1:
+        histories = [recipes.train(recipe, nets[0], learnt, held_out, callbacks)]
+    else:
+        histories = recipes.train_several(recipe, nets, learnt, held_out, callbacks)
+    for each in nets:
+        each.model.optimizer_state = None
+        if len(set(preprocessing.names)) == len(preprocessing.names):
+            each.features = preprocessing.names
+    net = nets[0] if len(nets) == 1 else Committee(nets)
     made = Predictor(preprocessing, net, classes, label)
     if classes is None:
         made.low, made.high = float(y.min()), float(y.max())
         found = np.clip(net.predict_proba(held_out[0]).astype(float), made.low, made.high)
         made.residuals = np.sort(np.maximum(found[:, 0] - held_out[1], held_out[1] - found[:, -1]))
-        return made, history
-    if all(isinstance(each, str | int) for each in classes.tolist()):
-        net.classes = classes.tolist()
+        return made, histories
+    if all(isinstance(name, str | int) for name in classes.tolist()):
+        for each in nets:
+            each.classes = classes.tolist()
     if calibrate:
-        made.temperature = temperature_of(_logits(net, held_out[0]), held_out[1])
-        for array in (net.weights[-1], net.biases[-1]):
-            array /= made.temperature
-    return made, history
+        logits = [_logits(each, held_out[0]) for each in nets]
+        if len(nets) == 1:
+            made.temperature = temperature_of(logits[0], held_out[1])
+        else:
+            made.temperature = temperature_of_several(np.stack(logits), held_out[1])
+        for each in nets:
+            for array in (each.weights[-1], each.biases[-1]):
+                array /= made.temperature
+    return made, histories
 
 
 def temperature_of(logits: Array, labels: Array) -> float:
@@ -309,11 +351,8 @@ def temperature_of(logits: Array, labels: Array) -> float:
         The inputs of softmax.
     labels : ndarray of int, shape (rows,)
     """
-    count, classes = logits.shape
-    targets = np.full(logits.shape, 1.0)
-    targets[np.arange(count), labels] += count
-    targets /= count + classes
-    low, high = 1 / _HOTTEST, 1 / _COLDEST
+    targets = smoothed_targets(labels, logits.shape[1])
+    low, high = 1 / HOTTEST, 1 / COLDEST
     for _ in range(_HALVINGS):  # the cross-entropy is convex in 1 / T, and this is its slope
         inverse = math.sqrt(low * high)
         p = np.exp(inverse * (logits - logits.max(axis=1, keepdims=True)))

@@ -7,6 +7,7 @@ pre-tuned MLPs and boosted trees on tabular data").
 from __future__ import annotations
 
 import math
+import threading
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,10 +17,12 @@ import numpy as np
 
 from fastnn.activations import Array
 from fastnn.checks.warning import ConvergenceWarning, warn
+from fastnn.committee import job, with_member
 from fastnn.losses import Loss, Quantile
 from fastnn.network import Network
 from fastnn.optimizers import Adam
 from fastnn.training.history import History, Row
+from fastnn.training.side_by_side import fit_all
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ class Recipe:
         Of Adam.
     bias_factor : float
         Of the rate for biases.
+    members : int
+        Networks. They share the rows set aside and differ in their seeds.
     """
 
     loss: Loss
@@ -61,6 +66,7 @@ class Recipe:
     validation: float = 0.2
     beta2: float = 0.95
     bias_factor: float = 0.1
+    members: int = 1
 
     @property
     def classes(self) -> bool:
@@ -135,28 +141,54 @@ def train(
     best = Best(net, recipe)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # advice about other arguments
-        history = net.train(
-            *rows,
-            recipe.epochs,
-            _even(len(rows[0]), recipe.batch_size),
-            recipe.learning_rate,
-            validation=held_out,
-            schedule="cosine_log",
-            progress=False,
-            callbacks=[best, *callbacks],
-            optimizer=Adam(
-                beta2=recipe.beta2,
-                # Adam moves as in the NTK parametrisation.
-                weight_factors=tuple(len(weights) ** -0.5 for weights in net.weights),
-                bias_factors=recipe.bias_factor,
-            ),
-            label_smoothing=recipe.label_smoothing,
-        )
-    best.restore()
-    history.best_epoch = best.epoch
-    if history.warning:
-        warn(history.warning.split(". Try ")[0], ConvergenceWarning)
-    return history
+        history = net.train(*rows, **_arguments(recipe, net, rows, held_out, [best, *callbacks]))
+    return best.finished(history)
+
+
+def train_several(
+    recipe: Recipe,
+    nets: Sequence[Network],
+    rows: tuple[Array, Array],
+    held_out: tuple[Array, Array],
+    callbacks: Sequence[Any] = (),
+) -> list[History]:
+    """Train networks side by side, each as `train` does; callbacks are told the ``member``."""
+    bests = [Best(net, recipe) for net in nets]
+    lock = threading.Lock()
+    jobs = []
+    for i, (net, best) in enumerate(zip(nets, bests, strict=True)):
+        told = [best, *(with_member(i, each, lock) for each in callbacks)]
+        jobs.append(job(net, *rows, **_arguments(recipe, net, rows, held_out, told)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        histories = fit_all(jobs, False)
+    return [best.finished(history) for best, history in zip(bests, histories, strict=True)]
+
+
+def _arguments(
+    recipe: Recipe,
+    net: Network,
+    rows: tuple[Array, Array],
+    held_out: tuple[Array, Array],
+    callbacks: Sequence[Any],
+) -> dict[str, Any]:
+    """Return the arguments of `Network.train`, but for the rows."""
+    return {
+        "epochs": recipe.epochs,
+        "batch_size": _even(len(rows[0]), recipe.batch_size),
+        "learning_rate": recipe.learning_rate,
+        "validation": held_out,
+        "schedule": "cosine_log",
+        "progress": False,
+        "callbacks": callbacks,
+        "optimizer": Adam(
+            beta2=recipe.beta2,
+            # Adam moves as in the NTK parametrisation.
+            weight_factors=tuple(len(weights) ** -0.5 for weights in net.weights),
+            bias_factors=recipe.bias_factor,
+        ),
+        "label_smoothing": recipe.label_smoothing,
+    }
 
 
 class Best:
@@ -178,6 +210,14 @@ class Best:
     def restore(self) -> None:
         """Give the network the parameters of the best epoch."""
         self.net.parameters[:] = self.parameters
+
+    def finished(self, history: History) -> History:
+        """Restore the best epoch, and return the history with it."""
+        self.restore()
+        history.best_epoch = self.epoch
+        if history.warning:
+            warn(history.warning.split(". Try ")[0], ConvergenceWarning)
+        return history
 
 
 def _even(rows: int, batch_size: int) -> int:
