@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -137,8 +137,7 @@ class Committee(Members):
         own = dict(given)
         own["callbacks"] = [with_member(i, each, lock) for each in given["callbacks"]]
         if given["checkpoint"] is not None:
-            root, kind = os.path.splitext(check_file(given["checkpoint"], "checkpoint"))
-            own["checkpoint"] = f"{root}-{i}{kind}"
+            own["checkpoint"] = checkpoint_of(given["checkpoint"], i)
         architecture = self.members[i].architecture
         if i == 0:
             return settings.checked(own, architecture, rows)
@@ -344,6 +343,21 @@ class Committee(Members):
         out = self._mean(self._outputs(data.X))
         loss = evaluation.loss_of_outputs(lead, data, out)
         return {"loss": loss, **Evaluation(lead, data).scores(out)}
+
+
+def checkpoint_of(path: str | os.PathLike[str], member: int) -> str:
+    """Return the path of a member's checkpoint."""
+    root, kind = os.path.splitext(check_file(path, "checkpoint"))
+    return f"{root}-{member}{kind}"
+
+
+def joined(histories: Sequence[History]) -> History:
+    """Return the rows of several histories, each with the position of its ``member``."""
+    found = History()
+    for i, history in enumerate(histories):
+        for row in history:
+            found.append({"member": i, **row})
+    return found
 
 
 def job(net: Network, X: Any, y: Any, **arguments: Any) -> Job:

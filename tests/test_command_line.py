@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from test_mnist import NAMES, encode, fill
 
-from fastnn import EarlyStopping, Network, load, train
+from fastnn import EarlyStopping, Network, load, predict, train
 from fastnn.activations import HIDDEN
 from fastnn.backends import reference
 from fastnn.cli import train as cli_train
@@ -469,6 +469,51 @@ def test_a_checkpoint_that_exists_is_continued_from_only_if_asked(run, refusal, 
         f"--checkpoint {tmp_path}/run"
     )
     assert (tmp_path / "run").read_bytes() == before
+
+
+def test_members_are_what_they_are_in_python(run, python, tmp_path, folder, capsys):
+    printed, recorded = run(f"--members 2 --save {tmp_path}/c.safetensors")
+    assert "the committee is in" in printed
+    loaded = load(tmp_path / "c.safetensors", "numpy")
+    for seed, member in enumerate(loaded):
+        net, history, _ = python({"seed": seed})
+        assert member.parameters.tobytes() == net.parameters.tobytes()
+        mine = [place for place, number in enumerate(recorded["member"]) if number == seed]
+        assert [recorded["loss"][place] for place in mine] == history["loss"]
+    _, _, test_X, test_y = load_mnist(folder)
+    accuracy = loaded.evaluate(test_X, test_y)["accuracy"]
+    assert f"test accuracy  {accuracy:.4f}" in printed
+    words = [str(tmp_path / "c.safetensors"), "--data", str(folder), "--backend", "numpy"]
+    assert predict.main(words) == 0
+    assert f"test accuracy  {accuracy:.4f}" in capsys.readouterr().out
+
+
+def test_one_member_is_a_network(run, tmp_path):
+    run(f"--members 1 --save {tmp_path}/n.safetensors")
+    assert isinstance(load(tmp_path / "n.safetensors"), Network)
+
+
+def test_each_member_has_a_checkpoint_and_says_why_it_ended(run, refusal, tmp_path):
+    options = f"--members 2 --checkpoint {tmp_path}/run"
+    run(options)
+    assert sorted(path.name for path in tmp_path.glob("run*")) == ["run-0", "run-1"]
+    (tmp_path / "run-0").unlink()
+    assert "run-1' exists; add --resume to continue from it" in refusal(options)
+    printed, recorded = run(f"{options} --resume")
+    assert sorted(recorded["member"]) == [0, 0, 1, 1]
+    assert "was already complete" not in printed
+    assert "was already complete" in run(f"{options} --resume")[0]
+    printed, _ = run("--members 2 --epochs 30 --early-stopping loss --patience 1 --min-change 9")
+    for i in range(2):
+        assert f"member {i}: stopped after 2 of 30 epochs: early stopping" in printed
+        assert f"member {i}: best epoch: 1" in printed
+
+
+@pytest.mark.parametrize("option", ["--plot", "--report"])
+def test_pictures_are_refused_for_several_members(refusal, tmp_path, option):
+    assert f"{option} is about a single network; need it without --members" in refusal(
+        f"--members 2 {option} {tmp_path}/x"
+    )
 
 
 def test_a_warning_is_a_line_said_once(folder, capsys, monkeypatch):

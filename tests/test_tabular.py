@@ -950,3 +950,21 @@ def test_a_column_that_new_rows_lack_is_named(tmp_path, capsys):
     with pytest.raises(SystemExit):
         predict_line.main([str(tmp_path / "n.safetensors"), "--data", str(new)])
     assert "X lacks the column 'age'" in capsys.readouterr().err
+
+
+def test_tables_take_members_on_the_command_line(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    lines = [f"{x:.3f},{'in' if x > 0 else 'out'}" for x in rng.normal(size=60)]
+    data, saved = tmp_path / "d.csv", tmp_path / "t.safetensors"
+    data.write_text("\n".join(["x,label", *lines]))
+    words = ["--data", str(data), "--tabular", "--members", "2", "--epochs", "2"]
+    assert train_line.main([*words, "--save", str(saved), "--history", f"{tmp_path}/h.csv"]) == 0
+    printed = capsys.readouterr().out
+    for i in range(2):
+        assert f"member {i}: the parameters are those of epoch" in printed
+    assert len(tabular.load(saved).networks) == 2
+    history = (tmp_path / "h.csv").read_text().splitlines()
+    assert history[0].startswith("member,epoch,")
+    assert len(history) == 5
+    assert predict_line.main([str(saved), "--data", str(data), "--backend", "numpy"]) == 0
+    assert "<Committee of 2" in capsys.readouterr().out

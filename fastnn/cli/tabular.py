@@ -16,6 +16,7 @@ from fastnn.cli import reading
 from fastnn.cli.drawing import Tested, draw
 from fastnn.cli.groups import Keywords
 from fastnn.cli.printing import print_classes, print_numbers
+from fastnn.committee import joined
 from fastnn.datasets.spreadsheets import Column, Columns
 from fastnn.tabular import predictor as predictors
 from fastnn.tabular import recipe as recipes
@@ -29,7 +30,7 @@ from fastnn.writing import replacing
 TRAINING = frozenset((
     "tabular", "data", "label", "drop", "header", "decimal", "encoding", "regression", "test",
     "test_share", "validation", "epochs", "batch_size", "learning_rate", "label_smoothing", "seed",
-    "backend", "threads", "quiet", "save", "history", "plot", "report",
+    "backend", "threads", "quiet", "save", "history", "plot", "report", "members",
 ))  # fmt: skip
 EVERY = 16  # epochs between two lines
 SHOWN = 10  # predictions that are printed, and rows that are named
@@ -88,22 +89,27 @@ def train(given: Keywords) -> int:
         batch_size=given.get("batch_size"),
         learning_rate=given.get("learning_rate"),
         label_smoothing=given.get("label_smoothing"),
+        members=given.get("members"),
     )
 
     def record(row: Row) -> None:
-        if row["epoch"] == 1:
+        if row["epoch"] == 1 and not headed:
+            headed.append(True)
             say(format_header(list(row)))
         if row["epoch"] % EVERY == 1 or row["epoch"] == recipe.epochs:
             say(format_row(row))
 
+    headed: list[bool] = []
     made, histories = predictors.fit(
         table, y, recipe, seed,
         backend=given.get("backend", "numba"), threads=given.get("threads"), label=data.label,
         callbacks=[record],
     )  # fmt: skip
     say(f"\n{made.preprocessing.described(table)}\n\n{made.network!r}")
-    history = histories[0]
-    say(f"the parameters are those of epoch {history.best_epoch}, the last of the best")
+    for i, each in enumerate(histories):
+        name = f"member {i}: " if len(histories) > 1 else ""
+        say(f"{name}the parameters are those of epoch {each.best_epoch}, the last of the best")
+    history = histories[0] if len(histories) == 1 else joined(histories)
     report(made, test_table, test_y)
     X = made.preprocessing.transform(test_table, quiet=True)
     names, codes = None, test_y

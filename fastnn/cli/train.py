@@ -14,6 +14,7 @@ from fastnn.cli.drawing import Tested, draw
 from fastnn.cli.groups import Group, Keywords, Parser, count
 from fastnn.cli.parsing import Given
 from fastnn.cli.printing import as_options, predicted, print_report, warnings_as_lines
+from fastnn.committee import Committee, checkpoint_of, joined
 from fastnn.datasets.readers import CellError
 from fastnn.network import Network
 from fastnn.sparse_rows import is_sparse
@@ -59,6 +60,9 @@ def _parser() -> Parser:
         "docs/tabular.md says"
     )
     group.flag("--tabular", text)
+    group = Group(parser, "committee")
+    text = "networks that are trained side by side and predict together (default: 1)"
+    group.one("--members", text, count, metavar="COUNT")
     group = Group(parser, "results")
     group.flag("--describe", "describe all rows of the data, and train nothing")
     group.one("--history", "file to write the history to, a row per epoch", Path, metavar="CSV")
@@ -98,9 +102,14 @@ def _train(given: Given) -> int:
     to_label = None
     if "predict" in given:
         to_label = reading.unlabelled(given["predict"], given, data)
-    net = parsing.network(given, data)
-    _check_settings(arguments, net, len(data.X))
-    y, test_y = (data.targets(each, net.architecture.output) for each in (data.y, data.test_y))
+    nets = [
+        parsing.network({**given, "seed": given["seed"] + i}, data)
+        for i in range(given.get("members", 1))
+    ]
+    net = nets[0] if len(nets) == 1 else Committee(nets)
+    _check_settings(arguments, nets[0], len(data.X))
+    output = nets[0].architecture.output
+    y, test_y = (data.targets(each, output) for each in (data.y, data.test_y))
     say(parsing.heading(data, given | parsing.network_arguments(given, data)))
     for note in data.notes:
         say(note)
@@ -115,7 +124,7 @@ def _train(given: Given) -> int:
         say("compiling the kernels for this machine, once; it takes 10 to 30 seconds ...")
 
     # `train` compiles what only its optimizer needs: three seconds at most.
-    seconds = backends.get(net.backend).prepare(net, announce)
+    seconds = backends.get(nets[0].backend).prepare(nets[0], announce)
     if compiled:
         say(f"compiled in {seconds:.1f} s")
     recorded = History()
@@ -140,44 +149,60 @@ def _train(given: Given) -> int:
     if {"plot", "report"} & given.keys():
         arguments["training_metrics"] = True
     arguments["progress"] = False if "quiet" in given else None
-    history = recorded
+    histories: list[History] = []
+    interrupted = False
     try:
-        history = net.train(data.X, y, **arguments, callbacks=[record])
-        ended = history.stopped
+        found = net.train(data.X, y, **arguments, callbacks=[record])
+        histories = [found] if isinstance(found, History) else found
     except KeyboardInterrupt:
-        ended = "Ctrl-C"
+        interrupted = True
+        print(_stopped(given, _epochs(recorded, len(nets)), "Ctrl-C"), flush=True)
     except SystemExit:  # which a checkpoint makes of SIGTERM
-        print(_stopped(given, len(recorded), "SIGTERM"), flush=True)
+        print(_stopped(given, _epochs(recorded, len(nets)), "SIGTERM"), flush=True)
         raise
-    if history is not recorded and len(history) > len(recorded) == 0:
+    history = recorded
+    if histories:
+        history = histories[0] if len(nets) == 1 else joined(histories)
+    if len(history) > len(recorded) == 0:
         say(f"the run of {given['checkpoint']} was already complete; nothing was trained")
-    if ended:
-        print(_stopped(given, len(history), ended), flush=True)
-    if history.best_epoch is not None:
-        print(f"best epoch: {history.best_epoch}", flush=True)
+    for i, each in enumerate(histories):
+        name = f"member {i}: " if len(nets) > 1 else ""
+        if each.stopped:
+            print(_stopped(given, len(each), each.stopped, name), flush=True)
+        if each.best_epoch is not None:
+            print(f"{name}best epoch: {each.best_epoch}", flush=True)
     print_report(net, data.test_X, data.test_y, data.classes)
     if "history" in given:
         history.to_csv(given["history"])
     if "save" in given:
         net.save(given["save"])
-        say(f"\nthe network is in {given['save']}")
+        say(f"\nthe {'network' if len(nets) == 1 else 'committee'} is in {given['save']}")
     if to_label is not None:
         labels = data.labels(predicted(net, to_label.X, data.classes))
         datasets.write_submission(given["submission"], labels)
         say(f"\n{len(labels):,} labels are in {given['submission']}")
     names = list(map(str, data.classes)) or None
-    draw(given, net, history, Tested(data.name, data.test_X, test_y, names), say)
+    draw(given, nets[0], history, Tested(data.name, data.test_X, test_y, names), say)
     if not {"save", "checkpoint"} & given.keys():
-        say("\nthe network was not saved; --save FILE keeps it")
+        what = "network was" if len(nets) == 1 else "networks were"
+        say(f"\nthe {what} not saved; --save FILE keeps {'it' if len(nets) == 1 else 'them'}")
     kernels = "compiling" if compiled else "loading"
-    seconds += history.compile_seconds
+    seconds += histories[0].compile_seconds if histories else 0
     print(f"\n{time.perf_counter() - start:.1f} s in all, {seconds:.1f} s of it {kernels} kernels")
-    return parsing.INTERRUPTED if ended == "Ctrl-C" else 0
+    return parsing.INTERRUPTED if interrupted else 0
 
 
-def _stopped(given: Given, epochs: int, reason: str) -> str:
+def _epochs(recorded: History, members: int) -> int:
+    """Return how many epochs all members have been trained for."""
+    done = [0] * members
+    for row in recorded:
+        done[int(row.get("member", 0))] += 1
+    return min(done)
+
+
+def _stopped(given: Given, epochs: int, reason: str, name: str = "") -> str:
     """Return after how many epochs a run has ended and why, and how it can go on."""
-    text = f"\nstopped after {epochs} of {given['epochs']} epochs: {reason}"
+    text = f"\n{name}stopped after {epochs} of {given['epochs']} epochs: {reason}"
     goes_on = "checkpoint" in given and reason in ("Ctrl-C", "SIGTERM", "max_seconds")
     return text + "; the same command with --resume continues" * goes_on
 
@@ -192,8 +217,18 @@ def _check_results(given: Given) -> None:
     ):
         if option in given and other not in given:
             raise ValueError(f"--{option.replace('_', '-')} needs --{other} {value}")
-    paths.check(given, INPUTS, OUTPUTS)
-    if {"plot", "report"} & given.keys():
+    members = given.get("members", 1)
+    for i in range(members):
+        files = {**given}
+        if members > 1 and "checkpoint" in given:
+            files["checkpoint"] = Path(checkpoint_of(given["checkpoint"], i))
+        paths.check(files, INPUTS, OUTPUTS)
+    if drawn := [name for name in ("plot", "report") if name in given]:
+        if members > 1:
+            raise ValueError(
+                f"--{drawn[0]} is about a single network; need it without --members, or save the "
+                "committee, and draw a member with fastnn.plots"
+            )
         from fastnn import plots
 
         plots.check_installed()
