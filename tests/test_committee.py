@@ -21,6 +21,7 @@ from conftest import ROOT
 import fastnn
 from fastnn import Committee, ConvergenceWarning, DivergenceError, EarlyStopping, Network, losses
 from fastnn.backends.compiled.machinery import threads
+from fastnn.backends.sharing import Sharers
 from fastnn.model import storage
 from fastnn.training import loop
 
@@ -571,7 +572,7 @@ def test_how_numpy_treats_errors_is_that_of_the_caller():
 def test_threads_that_compute_side_by_side_share_the_cpus(monkeypatch):
     monkeypatch.setattr(threads, "available", lambda: 8)
     monkeypatch.setattr(threads.numba.config, "NUMBA_NUM_THREADS", 8)
-    sharers = threads.Sharers(3)
+    sharers = Sharers(3)
     assert threads.most() == 8
     with sharers.one():
         assert threads.most() == 2
@@ -581,7 +582,7 @@ def test_threads_that_compute_side_by_side_share_the_cpus(monkeypatch):
     assert threads.most() == 8
     with sharers.one():  # one has ended
         assert threads.most() == 4
-    with threads.Sharers(20).one():
+    with Sharers(20).one():
         assert threads.most() == 1
 
 

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from fastnn.backends.compiled.machinery.threads import Sharers
+from fastnn.backends.sharing import Sharers
 from fastnn.checks.warning import ConvergenceWarning, warn
 from fastnn.model.model import Model
 from fastnn.training.checkpoints import termination

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numba
 
+from fastnn.backends import sharing
 from fastnn.backends.compiled.machinery.thresholds import HERE
 from fastnn.model.architecture import Architecture
 
@@ -27,41 +28,13 @@ if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
 CGROUP = Path("/sys/fs/cgroup")
 
 _process = os.getpid()
-_shared = threading.local()  # what the calling Python thread shares the CPUs with
 _workqueue_lock = threading.Lock()
 
 
 def most() -> int:
     """Return the threads of a large step, where a network does not ask for a number."""
     # joblib sets NUMBA_NUM_THREADS to a worker's share of the CPUs.
-    count = min(available(), int(numba.config.NUMBA_NUM_THREADS))
-    sharers: Sharers | None = getattr(_shared, "sharers", None)
-    return count if sharers is None else max(1, count // sharers.count)
-
-
-class Sharers:
-    """Python threads that compute at the same time, each of which takes its share of the CPUs.
-
-    Parameters
-    ----------
-    count : int
-        How many they are.
-    """
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-        self._lock = threading.Lock()
-
-    @contextlib.contextmanager
-    def one(self) -> Iterator[None]:
-        """Make the calling thread one of them; when it ends, the others get what it had."""
-        _shared.sharers = self
-        try:
-            yield
-        finally:
-            del _shared.sharers
-            with self._lock:
-                self.count -= 1
+    return sharing.share(min(available(), int(numba.config.NUMBA_NUM_THREADS)))
 
 
 def available() -> int:
