@@ -105,3 +105,8 @@ class UpdateRule:
     clip_value: float | None = None
     max_norm: float | None = None
     frozen: frozenset[int] = frozenset()  # layers that do not change, counted from 0
+
+    @property
+    def scales_inputs(self) -> bool:
+        """Whether it learns a factor for each input."""
+        return self.optimizer.input_factor is not None and 0 not in self.frozen

@@ -33,7 +33,7 @@ from fastnn.losses import Pair, matrix, pair, smoothed
 from fastnn.model.model import Model
 from fastnn.model.optimizer_state import OptimizerState
 from fastnn.model.parameters import Parameters
-from fastnn.optimizers import AdamW, Optimizer
+from fastnn.optimizers import SMALLEST_FACTOR, AdamW, Optimizer
 from fastnn.sparse_rows import Rows, SparseRows, stored
 
 # The caller notices numbers that overflow, as with the compiled backend.
@@ -153,6 +153,7 @@ def train_steps(
     objective, gradient = rule.objective, Parameters(model.architecture)
     layers = [l for l in range(len(model.weights)) if l not in rule.frozen]
     of_weights, of_biases = rule.optimizer.factors(len(model.weights))
+    factors_of_inputs = state.inputs if 0 in layers else None
     for step, rate in enumerate(rates.tolist()):
         batch = slice(step * batch_size, min((step + 1) * batch_size, len(order)))
         rows = order[batch]
@@ -162,10 +163,14 @@ def train_steps(
         if not np.isfinite(losses[step]):
             return step
         gradient.vector[:] /= len(rows)
+        slopes_of_factors = []
+        if factors_of_inputs is not None:
+            slopes_of_factors = [_divide(model, gradient, factors_of_inputs[0])]
         for l in layers:
             w = model.weights[l]
             gradient.weights[l][...] += objective.l2 * w + objective.l1 * np.sign(w)
-        _clip(gradient, layers, rule)
+        parts = [g[l] for l in layers for g in (gradient.weights, gradient.biases)]
+        _clip([*parts, *slopes_of_factors], rule)
         state.steps += 1
         for l in layers:
             if isinstance(rule.optimizer, AdamW):
@@ -178,7 +183,25 @@ def train_steps(
             if rule.max_norm is not None:
                 norms = np.sqrt(np.square(model.weights[l]).sum(axis=0))
                 model.weights[l][...] *= np.minimum(1, rule.max_norm / np.maximum(norms, 1e-30))
+        if factors_of_inputs is not None:
+            factors, *slots = factors_of_inputs
+            own_rate = rate * (rule.optimizer.input_factor or 0)
+            rule.optimizer.update(factors, slopes_of_factors[0], slots, own_rate, state.steps)
+            factors[:] = np.copysign(np.maximum(np.abs(factors), SMALLEST_FACTOR), factors)
+            model.weights[0][...] *= factors[:, None]
     return len(rates)
+
+
+def _divide(model: Model, gradient: Parameters, factors: Array) -> Array:
+    """Divide the first weights by the inputs' factors, of which they are a product.
+
+    The gradient becomes that of the quotients; return that of the factors.
+    """
+    w, g = model.weights[0], gradient.weights[0]
+    w /= factors[:, None]
+    slopes: Array = (w * g).sum(axis=1)
+    g *= factors[:, None]
+    return slopes
 
 
 def _add_gradient(
@@ -209,9 +232,8 @@ def _add_gradient(
     return float(losses.sum(dtype=np.float64))
 
 
-def _clip(gradient: Parameters, layers: Sequence[int], rule: UpdateRule) -> None:
-    """Limit the norm of these layers' gradient, then each element (Pascanu et al., 2013)."""
-    arrays = [array[l] for l in layers for array in (gradient.weights, gradient.biases)]
+def _clip(arrays: Sequence[Array], rule: UpdateRule) -> None:
+    """Limit the norm of a gradient in several arrays, then each element (Pascanu et al., 2013)."""
     if rule.clip_norm is not None:
         norm = np.sqrt(sum(np.square(g, dtype=np.float64).sum() for g in arrays))
         if norm > rule.clip_norm:

@@ -72,6 +72,11 @@ SETTINGS = {
         ),
         Setting("--weight-factors", "weight_factors", PARTS.format("weights")),
         Setting("--bias-factors", "bias_factors", PARTS.format("biases")),
+        Setting(
+            "--input-factor",
+            "input_factor",
+            "learn a factor for each input, at this times the learning rate",
+        ),
     ),
     "schedule": (
         Setting("--by", "by", "when the rate changes", {"choices": ("step", "epoch")}),

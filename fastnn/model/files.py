@@ -4,12 +4,14 @@ The tensors are ``layers.0.weights`` (fan_in, fan_out), ``layers.0.biases`` (fan
 without padding, in the network's dtype. With standardisation there are ``input_scaler.mean`` and
 ``input_scaler.scale``, or those of ``target_scaler``. The metadata are texts: ``format`` is
 "fastnn", ``version`` that of this layout, ``network`` the settings as JSON. An optimizer's state
-is in the metadata ``optimizer`` and in the tensors ``optimizer.0.layers.0.weights`` and so on.
+is in the metadata ``optimizer`` and in the tensors ``optimizer.0.layers.0.weights`` and so on, that
+of the factors of inputs in ``optimizer.inputs``.
 `fastnn.training.checkpoints` adds more.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from fastnn.checks import networks as check_network
@@ -21,15 +23,16 @@ from fastnn.model.model import Model
 from fastnn.model.optimizer_state import OptimizerState
 from fastnn.model.scaling import Scaler
 from fastnn.model.storage import Tensors
-from fastnn.optimizers import ADAM, MOMENTUM, RMSPROP, SGD, Adam, Optimizer, RMSprop
+from fastnn.optimizers import ADAM, MOMENTUM, PLAIN, RMSPROP, SGD, Adam, Optimizer, RMSprop
 
-# An optimizer of each kind that has a state.
+# An optimizer of each kind.
 KINDS: dict[str, Optimizer] = {
+    "sgd": SGD(),
     "momentum": SGD(momentum=0.9),
     "rmsprop": RMSprop(),
     "adam": Adam(),
 }
-NAMES = {MOMENTUM: "momentum", RMSPROP: "rmsprop", ADAM: "adam"}
+NAMES = {PLAIN: "sgd", MOMENTUM: "momentum", RMSPROP: "rmsprop", ADAM: "adam"}
 MOST_STEPS = 2**53  # up to here a float64 holds every integer
 SCALERS = ("input_scaler", "target_scaler")
 # Settings that are fields of the model.
@@ -62,8 +65,10 @@ def contents(model: Model, optimizer: bool) -> tuple[Tensors, dict[str, Any]]:
         }
     }
     state = model.optimizer_state
-    if optimizer and state is not None and state.slots:
+    if optimizer and state is not None and state.vectors:
         metadata["optimizer"] = {"kind": NAMES[state.kind], "steps": state.steps}
+        if state.inputs is not None:
+            tensors["optimizer.inputs"] = state.inputs
         for i, slot in enumerate(state.slots):
             tensors |= storage.of_parameters(slot, f"optimizer.{i}.")
     return tensors, metadata
@@ -159,8 +164,17 @@ def _state(
     for i in range(optimizer.slots):
         needed = storage.shapes(architecture, f"optimizer.{i}.")
         storage.check(name, tensors, needed, architecture.dtype)
+    inputs = tensors.get("optimizer.inputs")
+    if inputs is not None:
+        optimizer = replace(optimizer, input_factor=1.0)
+        shape = 1 + optimizer.slots, architecture.sizes[0]
+        storage.check(name, tensors, {"optimizer.inputs": shape}, architecture.dtype)
+        if not inputs[0].all():
+            raise ValueError(f"{name}: optimizer.inputs holds a factor of 0; need others")
     state = OptimizerState(optimizer, architecture)
     state.steps = steps
+    if state.inputs is not None:
+        state.inputs[...] = inputs
     for i, slot in enumerate(state.slots):
         storage.fill(slot, tensors, f"optimizer.{i}.")
     return state

@@ -97,6 +97,8 @@ def _look(run: Run, rows: Array, rate: Array, keys: Array) -> tuple[str, float]:
     # A loss that is not finite stops the step before it changes anything.
     taken = _steps(run, rows, rate, keys)
     state = {l for slot in run.state.slots for l in _not_finite(slot.weights, slot.biases)}
+    if run.state.inputs is not None and not np.isfinite(run.state.inputs).all():
+        state.add(0)
     candidates: dict[str, Sequence[int | None]] = {
         "an activation": _not_finite(outs),
         "the loss": [None] if taken == 0 else [],

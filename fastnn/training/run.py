@@ -206,5 +206,5 @@ class Moment(NamedTuple):
 
 def _vectors(model: Model) -> list[Array]:
     """Return the parameters, then the optimizer's state."""
-    slots = model.optimizer_state.slots if model.optimizer_state else ()
-    return [model.vector, *[slot.vector for slot in slots]]
+    state = model.optimizer_state
+    return [model.vector, *(state.vectors if state else ())]

@@ -102,7 +102,7 @@ def learner(
     model: Model, optimizer: Optimizer, state: OptimizerState, target: Array
 ) -> Callable[[Array, float], float]:
     """Return the function that learns from one row; see `contract`."""
-    if callable(model.architecture.loss):
+    if callable(model.architecture.loss) or optimizer.input_factor is not None:
         return lambda x, rate: UNSURE
     dtype = model.architecture.dtype
     rule = UpdateRule(optimizer=optimizer)

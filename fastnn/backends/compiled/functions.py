@@ -13,6 +13,7 @@ from numba.np.numpy_support import from_dtype
 from fastnn.activations import Array
 from fastnn.backends.compiled.kernels import (
     batches,
+    factors,
     inputs,
     layers,
     narrow,
@@ -62,6 +63,7 @@ UNITS: dict[str, Unit] = {
     "measure": update.measure,
     "limit": update.limit,
     "of_sparse": sparse.of_sparse,
+    "of_factors": factors.of_factors,
 }
 ALWAYS = ("product", "sparse_product", "gather", "finish", "take", "give", "phase")
 OF_ONE_ROW = ("backward_one", "one_row")  # to learn from it; all need forward_one
@@ -88,12 +90,20 @@ def is_plain(rule: UpdateRule) -> bool:
     )
 
 
+def gathers_gradient(rule: UpdateRule | None, in_blocks: bool) -> bool:
+    """Tell whether a step's whole gradient is made before anything is changed."""
+    if rule is None:
+        return False
+    return in_blocks or rule.clip_norm is not None or rule.scales_inputs
+
+
 def takes_one_row(rule: UpdateRule | None) -> bool:
     """Tell whether a step of one row may take the way of its own."""
-    if rule is None or rule.clip_norm is None:
+    if rule is None:
         return True
     # The norm of an outer product is that of its factors, but not with penalties in it.
-    return not (rule.objective.l1 or rule.objective.l2)
+    penalised = rule.objective.l1 or rule.objective.l2
+    return not (rule.scales_inputs or (rule.clip_norm is not None and penalised))
 
 
 def adjusts_inputs(model: Model, objective: Objective) -> bool:
@@ -133,8 +143,10 @@ def needed(
             names.update(OF_ONE_ROW)
         if not is_plain(rule) or in_blocks:
             names.add("move")
-        if rule.clip_norm is not None or in_blocks:
+        if gathers_gradient(rule, in_blocks):
             names.update(("measure", "move_layer"))
+        if rule.scales_inputs:
+            names.add("of_factors")
         if rule.max_norm is not None:
             names.add("limit")
     return names

@@ -15,7 +15,7 @@ import numpy as np
 from fastnn.activations import ACTIVATIONS, Array
 from fastnn.backends import dropout
 from fastnn.backends.compiled import functions, sparse_plan
-from fastnn.backends.compiled.functions import WITHOUT_KERNEL, is_plain
+from fastnn.backends.compiled.functions import WITHOUT_KERNEL, gathers_gradient, is_plain
 from fastnn.backends.compiled.kernels import layout, products, update
 from fastnn.backends.compiled.machinery.thresholds import HERE
 from fastnn.backends.compiled.sparse_plan import address_of as address_of
@@ -25,7 +25,7 @@ from fastnn.model.architecture import Architecture, Layer, padded
 from fastnn.model.model import Model
 from fastnn.model.optimizer_state import OptimizerState
 from fastnn.model.parameters import Parameters, aligned_zeros
-from fastnn.optimizers import PLAIN, SGD, RMSprop
+from fastnn.optimizers import PLAIN, SGD, Optimizer, RMSprop
 from fastnn.sparse_rows import Rows, SparseRows
 
 KINDS = {
@@ -91,15 +91,20 @@ class Plan:
             slopes=backward or task.objective.drops,
         )
         self.layers["moves"][updated] = 1
-        factors = (rule.optimizer if rule else SGD()).factors(len(self.layers))
+        scaling = rule is not None and rule.scales_inputs and 0 in updated
+        factors = _factors(rule.optimizer if rule else SGD(), len(self.layers))
         how = task.one_row, task.in_blocks, task.sparse
         names = functions.needed(model, task.objective, rule, *how)
         pack = products.pack_size(dtype.itemsize) if backward else 0
         if task.updating and rule is not None and not self.plain:
             pack = max(pack, STEPPED_ROWS * max(layer.stride for layer in architecture.layers))
         packs = aligned_zeros(task.threads * pack, dtype)
-        squares = np.zeros(sum(map(sums_of_squares, architecture.layers)))
-        gradient = Parameters(architecture) if gathers_gradient(task) else None
+        blocks = [sums_of_squares(layer) for layer in architecture.layers]
+        if scaling:
+            blocks.append(blocks[0] - 1)
+        squares = np.zeros(sum(blocks))
+        gathering = gathers_gradient(rule, task.in_blocks)
+        gradient = Parameters(architecture) if gathering else None
         self.result = model.vector if gradient is None else gradient.vector
         self._lists = np.empty(0, np.int32)
         self._room = sparse_plan.Room(task.capacity * task.sparse, dtype)
@@ -121,7 +126,8 @@ class Plan:
             ("squares", squares),
             ("row_losses", np.zeros(task.capacity)),
             ("one", np.ones(1, dtype)),
-            ("factors", np.array(factors, dtype)),
+            ("factors", factors.astype(dtype)),
+            ("inputs_slopes", np.zeros(architecture.sizes[0] * scaling, dtype)),
         ):
             record[name] = address_of(array)
             self._kept.append(array)
@@ -204,6 +210,8 @@ class Plan:
             self._state = state
             for name, slot in zip(("first_slot", "second_slot"), state.slots, strict=False):
                 self.record[name] = address_of(slot.vector)
+            if state.inputs is not None:
+                self.record["inputs_slots"] = address_of(state.inputs)
 
     def leave_zeros_out(self, leaving: bool) -> None:
         """Say whether products are to leave out inputs that are zero."""
@@ -262,9 +270,9 @@ def mostly_zero(X: Any) -> bool:
     return int(np.count_nonzero(sample)) < products.WORTH_LISTING * sample.size
 
 
-def gathers_gradient(task: Task) -> bool:
-    """Tell whether a step's whole gradient is made before anything is changed."""
-    return task.rule is not None and (task.in_blocks or task.rule.clip_norm is not None)
+def _factors(optimizer: Optimizer, depth: int) -> Array:
+    """Return the factors of the learning rate: of weights, of biases, of the inputs' factors."""
+    return np.hstack([*optimizer.factors(depth), optimizer.input_factor or 0])
 
 
 def by_units(layer: Layer, rows: int, threads: int) -> bool:
@@ -310,7 +318,7 @@ def steps_of(
     first_change = len(ends)
     if not updated:
         return np.array(operations, layout.OPERATION), np.array(ends, np.int64), first_change
-    gathering = gathers_gradient(task)
+    gathering = gathers_gradient(rule, task.in_blocks)
     stepping = rule is not None and not is_plain(rule) and not gathering
     updating = layout.STEPPING if stepping else layout.UPDATING
     if task.sparse and 0 in updated:
@@ -322,6 +330,10 @@ def steps_of(
     ends.append(len(operations))
     if gathering:
         first_change = len(ends)
+    scaling = rule is not None and rule.scales_inputs
+    if scaling:
+        operations.append((layout.DIVIDING, 0, layout.ROWS))
+        ends.append(len(operations))
     if rule is not None and rule.clip_norm is not None:
         operations += [(layout.MEASURING, l, layout.ROWS) for l in updated]
         ends.append(len(operations))
@@ -330,6 +342,9 @@ def steps_of(
         ends.append(len(operations))
     if rule is not None and rule.max_norm is not None:
         operations += [(layout.LIMITING, l, layout.UNITS) for l in updated]
+        ends.append(len(operations))
+    if scaling:
+        operations.append((layout.MULTIPLYING, 0, layout.ROWS))
         ends.append(len(operations))
     return np.array(operations, layout.OPERATION), np.array(ends, np.int64), first_change
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.activations import Array
-from fastnn.backends.compiled.functions import is_plain
+from fastnn.backends.compiled.functions import gathers_gradient, is_plain
 from fastnn.backends.compiled.kernels import layout
 from fastnn.backends.contract import UpdateRule
 from fastnn.model.architecture import Architecture
@@ -21,8 +21,7 @@ Operation = tuple[int, int, int]
 
 def steps(rule: UpdateRule | None, in_blocks: bool) -> bool:
     """Tell whether an optimizer moves all weights by a gradient that has room of its own."""
-    gathering = in_blocks or rule is None or rule.clip_norm is not None
-    return rule is not None and not is_plain(rule) and not gathering
+    return rule is not None and not is_plain(rule) and not gathers_gradient(rule, in_blocks)
 
 
 def decays_later(rule: UpdateRule | None, in_blocks: bool) -> bool:

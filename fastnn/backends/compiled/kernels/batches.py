@@ -6,6 +6,7 @@ import math
 
 from numba import int64, prange, types
 
+from fastnn.backends.compiled.kernels.factors import call_of_factors
 from fastnn.backends.compiled.kernels.inputs import (
     LINE,
     call_adjust,
@@ -19,12 +20,14 @@ from fastnn.backends.compiled.kernels.layout import (
     BATCH,
     CHECKING,
     DECAYING_SPARSE,
+    DIVIDING,
     FINISHING,
     FORWARD,
     GATHERING,
     LIMITING,
     MEASURING,
     MOVING,
+    MULTIPLYING,
     ROWS,
     SCALING_SPARSE,
     STEPPING,
@@ -73,7 +76,7 @@ def _share(plan, operation, batch):
     start, stop, left, right = int64(0), rows, int64(0), units
     thread, threads = batch.thread, plan.threads
     if operation.split == ROWS:
-        group = MEASURED_ROWS if what == MEASURING else GROUP
+        group = MEASURED_ROWS if what in (MEASURING, DIVIDING) else GROUP
         start = _bound(rows, group, thread, threads)
         stop = _bound(rows, group, thread + 1, threads)
     elif operation.split == UNITS:
@@ -118,6 +121,8 @@ def phase(plan, begin, end, batch):
             call_move_layer(plan.functions.move_layer, (plan, l, batch, share))
         elif what == LIMITING:
             call_limit(plan.functions.limit, (plan, l, batch, share))
+        elif what in (DIVIDING, MULTIPLYING):
+            call_of_factors(plan.functions.of_factors, (plan, what, batch, share))
         else:
             call_of_sparse(plan.functions.of_sparse, (plan, what, batch, share))
     if plan.threads > 1:

@@ -92,10 +92,12 @@ OPERATION = _record(*_integers("what", "layer", "split"))
     STEPPING_SPARSE,
     UPDATING,  # adds the gradient to the result, which may be the parameters themselves
     STEPPING,  # computes the gradient part by part, and moves the parameters by each
+    DIVIDING,  # the first layer's weights by the factors of inputs
     MEASURING,  # sums the squares of the gradient in the result
     MOVING,  # moves the parameters by the gradient in the result
     LIMITING,  # of the norms of units
-) = range(18)
+    MULTIPLYING,  # the first layer's weights by the factors, which move before
+) = range(20)
 # Each thread takes a share of the rows (when updating those of the weights, else of the batch), or
 # of the units (going backward those below, else the layer's), or everything for itself, or of the
 # columns.
@@ -130,6 +132,7 @@ FUNCTIONS = _record(
         "measure",
         "limit",
         "of_sparse",
+        "of_factors",
     )
 )
 
@@ -171,8 +174,9 @@ def plan_dtype(number: np.dtype) -> np.dtype:
         *_integers("operations", "phase_ends", "phases", "first_change", "threads"),
         *_integers("work", "work_size", "packs", "pack_size", "scaler"),
         *_integers("lists", "lists_size", "squares", "square_count", "row_losses", "one"),
-        # Levels of quantiles; factors of the learning rate, for all weights and then all biases.
-        *_integers("levels", "factors"),
+        # Levels of quantiles; factors of the learning rate, for all weights, then all biases, then
+        # the factors of inputs. Of these last the values, with their slots, and the gradient.
+        *_integers("levels", "factors", "inputs_slots", "inputs_slopes"),
         # Of a row on its own: lists of inputs, 0 .. as many as a layer has, the lowest that moves.
         *_integers("lists_of_one", "every", "lowest"),
         # What to learn from, and how it is gone through.
@@ -307,6 +311,12 @@ def factor_of(plan, l, of_biases):
     """Return the factor of the learning rate for the weights of a layer, or its biases."""
     place = l + plan.depth if of_biases else l
     return numbers(plan.factors, 2 * plan.depth, plan.alpha)[place]
+
+
+@serial
+def factor_of_inputs(plan):
+    """Return the factor of the learning rate for the factors of inputs."""
+    return numbers(plan.factors, 2 * plan.depth + 1, plan.alpha)[2 * plan.depth]
 
 
 @serial
