@@ -33,21 +33,21 @@ def explain(run: Run, epoch: int, start: int, rows: Array, rates: Array, keys: A
     rows, rates, keys : ndarray
         As for ``train_steps``, see `fastnn.backends.contract`.
     """
-    moment, batch_size = run.moment, run.settings.batch_size
+    batch_size = run.settings.batch_size
 
     def fails(count: int) -> bool:
-        moment.restore(run)
+        run.go_back()
         return not _take(run, rows, rates[:count], keys)
 
     try:
         # What is not finite stays so: a binary search finds how many steps go well.
         step = bisect.bisect_left(range(1, len(rates)), True, key=fails)
-        moment.restore(run)
+        run.go_back()
         _take(run, rows, rates[:step], keys)
         batch = slice(step * batch_size, (step + 1) * batch_size)
         what, norm = _look(run, rows[batch], rates[step : step + 1], keys[:, batch])
     finally:
-        moment.restore(run)
+        run.go_back()
     return (
         f"{what} is no longer finite in epoch {epoch}, step {start + step + 1}, at a learning rate "
         f"of {rates[step]:g} and a gradient norm of {norm:.3g}; the parameters from before are "

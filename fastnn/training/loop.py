@@ -26,7 +26,7 @@ from fastnn.training.data import TrainingData
 from fastnn.training.evaluation import SLICE, DivergenceError, Evaluation
 from fastnn.training.history import History
 from fastnn.training.rows import epoch_order
-from fastnn.training.run import Moment, Progress, Run
+from fastnn.training.run import Progress, Run
 from fastnn.training.settings import TrainingSettings
 
 # The fixed cost of a step, as floating-point operations that take as long.
@@ -86,7 +86,7 @@ def _carry_out(run: Run, bar: Any) -> History:
     """Set a run up, and train."""
     model, settings = run.model, run.settings
     saver = None if settings.checkpoint is None else Saver(run)
-    run.set_up()
+    run.set_up(resumes=saver is not None and saver.resumes)
     if saver is not None:
         saver.begin()
     run.history.compile_seconds = backends.get(model.backend).prepare(
@@ -132,7 +132,7 @@ def _go(run: Run, bar: Any, saver: Saver | None = None) -> History:
     while run.progress.epoch < settings.epochs and not history.stopped:
         number = model.epochs_trained + 1
         bar.set_description_str(f"epoch {number}")
-        start = _go_through_the_rows(run, bar, saver)
+        _go_through_the_rows(run, bar, saver)
         whole = run.progress.step == run.steps
         if not whole:  # a call that resumes takes the other rows of this epoch
             _save(run, saver)
@@ -143,7 +143,8 @@ def _go(run: Run, bar: Any, saver: Saver | None = None) -> History:
                 for name, value in evaluation().items()
             }
         except DivergenceError as error:
-            start.restore(run)
+            assert run.start is not None
+            run.start.restore(run)
             raise DivergenceError(
                 f"after epoch {number} {error}; the parameters from before are restored"
             ) from error
@@ -191,16 +192,13 @@ def _record(run: Run, metrics: dict[str, float]) -> str:
     return "max_seconds" if run.late else ""
 
 
-def _go_through_the_rows(run: Run, bar: Any, saver: Saver | None) -> Moment:
-    """Take the remaining steps of an epoch, or as many as the time allows.
-
-    Return the moment before them, or without data to evaluate a later one.
-    """
+def _go_through_the_rows(run: Run, bar: Any, saver: Saver | None) -> None:
+    """Take the remaining steps of an epoch, or as many as the time allows."""
     model, settings, count = run.model, run.settings, len(run.data)
     batch_size, rule = settings.batch_size, settings.rule
     backend = backends.get(model.backend)
     number = model.epochs_trained + 1
-    before = None
+    run.start = None
     start = time.perf_counter()
     # The order of the rows within a batch changes nothing but rounding.
     shuffle = settings.shuffle and run.steps > 1
@@ -212,10 +210,10 @@ def _go_through_the_rows(run: Run, bar: Any, saver: Saver | None) -> Moment:
         passing = rule.optimizer.code != PLAIN
         work = sparse_work(model.architecture, X, batch_size, training=True, passing=passing)
     for part in slices(model.architecture, run.steps, batch_size, every, first, work):
-        if run.progress is not run.moment.progress:  # as it is before the first part of a call
-            run.keep()
+        if run.moment is None or run.progress is not run.moment.progress:
+            run.keep()  # set_up has done it for the first part of a call
         if run.data.evaluated:
-            before = before or run.moment
+            run.start = run.start or run.moment
         at = run.progress
         if saver is not None and saver.is_due(at):
             saver.write()
@@ -234,7 +232,7 @@ def _go_through_the_rows(run: Run, bar: Any, saver: Saver | None) -> Moment:
                 model, run.examples, rows, batch_size, rates, rule, keys, run.state, losses
             )
         except BaseException:  # such as Ctrl-C in the middle of a step
-            run.moment.restore(run)
+            run.go_back()
             raise
         if taken < len(rates) or not run.is_finite:
             raise DivergenceError(divergence.explain(run, number, part.start, rows, rates, keys))
@@ -255,7 +253,6 @@ def _go_through_the_rows(run: Run, bar: Any, saver: Saver | None) -> Moment:
         start = now
         if run.late:
             break
-    return before or run.moment
 
 
 def slices(

@@ -21,6 +21,8 @@ from fastnn.training.evaluation import scale_targets
 from fastnn.training.history import History
 from fastnn.training.settings import TrainingSettings
 
+AT_ONCE = 1 << 18  # numbers that are looked at in one go, which takes a byte for each
+
 
 class Progress(NamedTuple):
     """How far a run is. All but the first field are about the current epoch."""
@@ -53,18 +55,22 @@ class Run:
         Of the batches of the last call of the backend.
     before : Trained or None
         A copy of the model from before this call, until a step of it stands.
-    moment : Moment
-        A copy of the state, to return to if the next steps fail.
+    moment : Moment or None
+        A copy of the state, to return to if the next steps fail. None while it is being made: then
+        the state is still what it is made of.
+    start : Moment or None
+        The moment before the rows of the epoch, if there is data to evaluate after them.
     examples : Examples
     state : OptimizerState
     """
 
     examples: Examples
     state: OptimizerState
-    moment: Moment
 
     def __init__(self, model: Model, data: TrainingData, settings: TrainingSettings) -> None:
         self.before: Trained | None = Trained.of(model)
+        self.moment: Moment | None = None
+        self.start: Moment | None = None
         self.model = model
         self.data = data
         self.settings = settings
@@ -90,19 +96,32 @@ class Run:
         if self.before is not None:
             self.before.restore(self.model)
 
-    def set_up(self) -> None:
-        """Give the model what it needs to be trained: scalers, and the optimizer's state."""
-        self.data.set_names(self.model)
-        self.data.learn_scales(self.model)
-        targets = scale_targets(self.model, self.data.targets)
+    def set_up(self, *, resumes: bool = False) -> None:
+        """Give the model what it needs to be trained: scalers, and the optimizer's state.
+
+        If it ``resumes``, its parameters are others than before the run.
+        """
+        before, model = self.before, self.model
+        assert before is not None
+        self.data.set_names(model)
+        self.data.learn_scales(model)
+        targets = scale_targets(model, self.data.targets)
         self.examples = Examples(self.data.X, targets, self.data.weights)
-        self.state = self.model.state_for(self.settings.optimizer)
-        self.keep()
+        self.state = model.state_for(self.settings.optimizer)
+        same = () if resumes else before.vectors  # which need no second copy
+        if self.state is not before.state:
+            same = same[:1]  # the parameters
+        others = [vector.copy() for vector in _vectors(model)[len(same) :]]
+        self.moment = Moment.of(self, (*same, *others))
 
     @property
     def is_finite(self) -> bool:
         """Whether the parameters and the optimizer's state are finite."""
-        return all(np.isfinite(vector).all() for vector in _vectors(self.model))
+        return all(
+            np.isfinite(vector[first : first + AT_ONCE]).all()
+            for vector in _vectors(self.model)
+            for first in range(0, len(vector), AT_ONCE)
+        )
 
     @property
     def reductions(self) -> int:
@@ -122,8 +141,20 @@ class Run:
         return limit is not None and time.perf_counter() - self.began >= limit
 
     def keep(self) -> None:
-        """Copy the current state to ``moment``."""
-        self.moment = Moment.of(self)
+        """Copy the current state to ``moment``: over the last one, unless that is still needed."""
+        last, self.moment = self.moment, None
+        if last is None or last is self.start or self.before is not None:
+            self.moment = Moment.of(self, _copies(self.model))
+            return
+        vectors = last.trained.vectors
+        for old, vector in zip(vectors, _vectors(self.model), strict=True):
+            old[:] = vector
+        self.moment = Moment.of(self, vectors)
+
+    def go_back(self) -> None:
+        """Return to ``moment``."""
+        if self.moment is not None:
+            self.moment.restore(self)
 
 
 class Trained(NamedTuple):
@@ -139,11 +170,11 @@ class Trained(NamedTuple):
     pixels: bool
 
     @classmethod
-    def of(cls, model: Model) -> Trained:
-        """Return a copy of what training changes."""
+    def of(cls, model: Model, vectors: tuple[Array, ...] | None = None) -> Trained:
+        """Return a copy of what training changes; ``vectors`` are copies that are made already."""
         state = model.optimizer_state
         return cls(
-            tuple([vector.copy() for vector in _vectors(model)]),
+            _copies(model) if vectors is None else vectors,
             state,
             state.steps if state else 0,
             model.epochs_trained,
@@ -178,11 +209,11 @@ class Moment(NamedTuple):
     stopped: str
 
     @classmethod
-    def of(cls, run: Run) -> Moment:
-        """Return a copy of the state of a run."""
+    def of(cls, run: Run, vectors: tuple[Array, ...]) -> Moment:
+        """Return a copy of the state of a run, of whose vectors there are copies already."""
         watch = run.watch
         return cls(
-            Trained.of(run.model),
+            Trained.of(run.model, vectors),
             run.before,
             run.progress,
             len(run.history),
@@ -208,3 +239,8 @@ def _vectors(model: Model) -> list[Array]:
     """Return the parameters, then the optimizer's state."""
     state = model.optimizer_state
     return [model.vector, *(state.vectors if state else ())]
+
+
+def _copies(model: Model) -> tuple[Array, ...]:
+    """Return copies of the parameters, then of the optimizer's state."""
+    return tuple([vector.copy() for vector in _vectors(model)])
