@@ -49,4 +49,5 @@ def load(
     model = files.model_of(repr(os.fspath(path)), found, metadata, loss)
     model.backend = check.any_case("backend", backend, backends.BACKENDS)
     model.threads = None if threads is None else check.integer("threads", threads, 1)
+    model.take_average()  # of a run that has not ended
     return Network.of(model)

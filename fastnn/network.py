@@ -12,6 +12,7 @@ from numpy import empty
 
 from fastnn import backends, schedules
 from fastnn.activations import Array
+from fastnn.averaging import Average
 from fastnn.backends.contract import FINE
 from fastnn.checks import data as check_data
 from fastnn.checks import networks as check_network
@@ -164,6 +165,7 @@ class Network(Learning):
         class_weight: ClassWeight | None = None,
         sample_weight: npt.ArrayLike | None = None,
         early_stopping: bool | EarlyStopping = False,
+        average: float | Average | None = None,
         max_seconds: float | None = None,
         frozen: Iterable[int] = (),
         training_metrics: bool = False,
@@ -240,6 +242,9 @@ class Network(Learning):
             divided by their mean.
         early_stopping : bool or EarlyStopping
             Stop when a metric no longer improves; True is `fastnn.EarlyStopping` with its defaults.
+        average : float, EMA or SWA, optional
+            Evaluate, and leave in the network, an average of the parameters, see
+            `fastnn.averaging`; a number is the decay of a moving average, such as 0.999.
         max_seconds : float, optional
             Stop this call after so long, if need be within an epoch; compiling does not count. A
             call that resumes the run goes on from there, and has as long again.
@@ -287,7 +292,8 @@ class Network(Learning):
             "shuffle": shuffle, "schedule": schedule, "progress": progress, "callbacks": callbacks,
             "optimizer": optimizer, "l1": l1, "dropout": dropout, "max_norm": max_norm,
             "clip_norm": clip_norm, "clip_value": clip_value, "label_smoothing": label_smoothing,
-            "early_stopping": early_stopping, "max_seconds": max_seconds, "frozen": frozen,
+            "early_stopping": early_stopping, "average": average, "max_seconds": max_seconds,
+            "frozen": frozen,
             "training_metrics": training_metrics, "checkpoint": checkpoint,
             "checkpoint_every": checkpoint_every, "resume": resume,
         }  # fmt: skip

@@ -43,7 +43,8 @@ the ``state``, and ``model.prepared``, in which the keys of a backend are tuples
     Step s takes the rows ``order[s * batch_size : (s + 1) * batch_size]`` (the last batch may be
     shorter), writes their mean loss, without penalty, to ``losses[s]``, and changes the parameters
     by the rule and the learning rate ``rates[s]``. Stop before a step whose loss is not finite.
-    Return the number of steps taken; ``state`` counts them too.
+    Return the number of steps taken; ``state`` counts them too. With an average in the rule, each
+    step also goes into that of the ``state``.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fastnn.activations import Array
+from fastnn.averaging import EMA
 from fastnn.optimizers import SGD, Optimizer
 
 CONTRACT = (
@@ -105,6 +107,7 @@ class UpdateRule:
     clip_value: float | None = None
     max_norm: float | None = None
     frozen: frozenset[int] = frozenset()  # layers that do not change, counted from 0
+    average: EMA | None = None  # of the parameters, after each step
 
     @property
     def scales_inputs(self) -> bool:

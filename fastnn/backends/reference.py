@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.activations import ACTIVATIONS, Array
+from fastnn.averaging import EMA
 from fastnn.backends import dropout
 from fastnn.backends.contract import (
     FINE,
@@ -31,7 +32,7 @@ from fastnn.backends.contract import (
 )
 from fastnn.losses import Pair, matrix, pair, smoothed
 from fastnn.model.model import Model
-from fastnn.model.optimizer_state import OptimizerState
+from fastnn.model.optimizer_state import Averaged, OptimizerState
 from fastnn.model.parameters import Parameters
 from fastnn.optimizers import SMALLEST_FACTOR, AdamW, Optimizer
 from fastnn.sparse_rows import Rows, SparseRows, stored
@@ -189,7 +190,18 @@ def train_steps(
             rule.optimizer.update(factors, slopes_of_factors[0], slots, own_rate, state.steps)
             factors[:] = np.copysign(np.maximum(np.abs(factors), SMALLEST_FACTOR), factors)
             model.weights[0][...] *= factors[:, None]
+        if rule.average is not None and state.average is not None:
+            _average(model, rule.average, state.average)
     return len(rates)
+
+
+def _average(model: Model, rule: EMA, average: Averaged) -> None:
+    """Move an average towards the parameters, by the share of this step."""
+    average.steps += 1
+    share = rule.share(average.steps)
+    if share:
+        average.moments += 1
+        average.parameters.vector[:] += share * (model.vector - average.parameters.vector)
 
 
 def _divide(model: Model, gradient: Parameters, factors: Array) -> Array:

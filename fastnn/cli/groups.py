@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NoReturn
 
+from fastnn.averaging import SWA
 from fastnn.checks.keywords import ELSEWHERE
 from fastnn.checks.values import any_case, meant
 
@@ -202,6 +203,11 @@ def share(text: str) -> float:
     if not number:
         raise argparse.ArgumentTypeError("need a share above 0, got 0")
     return number
+
+
+def average(text: str) -> float | SWA:
+    """Read the decay of a moving average, or how many last epochs an average is of."""
+    return SWA(int(text)) if text.isdecimal() and int(text) else share(text)
 
 
 def without_comma(

@@ -22,6 +22,7 @@ from fastnn.cli.groups import (
     Keywords,
     Parser,
     add_columns,
+    average,
     count,
     rate,
     share,
@@ -220,6 +221,11 @@ def _add_control(parser: Parser, several: bool) -> None:
     text = f"stop when this column of the history no longer improves (without a name: {metric})"
     group.add("--early-stopping", nargs="?", const=metric, metavar="METRIC", help=text)
     _add_settings(group, "early_stopping", {})
+    text = (
+        "evaluate and keep an average of the parameters: with this decay, such as 0.999, or of so "
+        "many last epochs"
+    )
+    group.setting("--average", text, average, metavar="DECAY|EPOCHS")
     group.setting("--max-seconds", "time after which training stops", metavar="SECONDS")
     text = "record the metrics of the training rows, too, after each epoch"
     group.flag("--training-metrics", text)

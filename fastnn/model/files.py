@@ -5,7 +5,8 @@ without padding, in the network's dtype. With standardisation there are ``input_
 ``input_scaler.scale``, or those of ``target_scaler``. The metadata are texts: ``format`` is
 "fastnn", ``version`` that of this layout, ``network`` the settings as JSON. An optimizer's state
 is in the metadata ``optimizer`` and in the tensors ``optimizer.0.layers.0.weights`` and so on, that
-of the factors of inputs in ``optimizer.inputs``.
+of the factors of inputs in ``optimizer.inputs``. In a run that keeps an average of the parameters,
+this is in ``average.layers.0.weights`` and so on, and what it is of in the metadata ``average``.
 `fastnn.training.checkpoints` adds more.
 """
 
@@ -20,7 +21,7 @@ from fastnn.losses import WITH_NUMBERS, Custom, Loss, Quantile, WithNumbers
 from fastnn.model import storage
 from fastnn.model.architecture import Architecture
 from fastnn.model.model import Model
-from fastnn.model.optimizer_state import OptimizerState
+from fastnn.model.optimizer_state import Averaged, OptimizerState
 from fastnn.model.scaling import Scaler
 from fastnn.model.storage import Tensors
 from fastnn.optimizers import ADAM, MOMENTUM, PLAIN, RMSPROP, SGD, Adam, Optimizer, RMSprop
@@ -69,6 +70,9 @@ def contents(model: Model, optimizer: bool) -> tuple[Tensors, dict[str, Any]]:
         metadata["optimizer"] = {"kind": NAMES[state.kind], "steps": state.steps}
         if state.inputs is not None:
             tensors["optimizer.inputs"] = state.inputs
+        if (average := state.average) is not None:
+            metadata["average"] = {"steps": average.steps, "moments": average.moments}
+            tensors |= storage.of_parameters(average.parameters, "average.")
         for i, slot in enumerate(state.slots):
             tensors |= storage.of_parameters(slot, f"optimizer.{i}.")
     return tensors, metadata
@@ -106,6 +110,8 @@ def model_of(name: str, tensors: Tensors, metadata: dict[str, Any], loss: Custom
             setattr(model, scaler, Scaler(*values))
     if "optimizer" in metadata:
         model.optimizer_state = _state(name, tensors, metadata["optimizer"], architecture)
+        if "average" in metadata:
+            model.optimizer_state.average = _average(name, tensors, metadata["average"], model)
     return model
 
 
@@ -178,3 +184,17 @@ def _state(
     for i, slot in enumerate(state.slots):
         storage.fill(slot, tensors, f"optimizer.{i}.")
     return state
+
+
+def _average(name: str, tensors: Tensors, settings: Any, model: Model) -> Averaged:
+    """Return the average of a run."""
+    average = Averaged(model.parameters)
+    try:
+        average.steps = check.integer("steps", settings["steps"], 0, MOST_STEPS)
+        average.moments = check.integer("moments", settings["moments"], 0, MOST_STEPS)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{name} does not describe an average: {error}") from None
+    needed = storage.shapes(model.architecture, "average.")
+    storage.check(name, tensors, needed, model.architecture.dtype)
+    storage.fill(average.parameters, tensors, "average.")
+    return average

@@ -10,6 +10,24 @@ from fastnn.model.parameters import Parameters
 from fastnn.optimizers import Optimizer
 
 
+class Averaged:
+    """An average of the parameters in a run.
+
+    Attributes
+    ----------
+    parameters : Parameters
+    steps : int
+        Steps of the run.
+    moments : int
+        How many moments it is the average of; with none it is not used.
+    """
+
+    def __init__(self, start: Parameters) -> None:
+        self.parameters = Parameters(start.architecture)
+        self.parameters.vector[:] = start.vector
+        self.steps = self.moments = 0
+
+
 class OptimizerState:
     """What an optimizer remembers, such as Adam's moments, and the number of steps.
 
@@ -24,6 +42,8 @@ class OptimizerState:
         optimizer learns none.
     steps : int
         Steps taken so far.
+    average : Averaged or None
+        That of a run which keeps one; None when it is over.
     """
 
     def __init__(self, optimizer: Optimizer, architecture: Architecture) -> None:
@@ -34,6 +54,7 @@ class OptimizerState:
             self.inputs = np.zeros((1 + optimizer.slots, architecture.sizes[0]), architecture.dtype)
             self.inputs[0] = 1
         self.steps = 0
+        self.average: Averaged | None = None
 
     def fits(self, optimizer: Optimizer) -> bool:
         """Whether an optimizer can use this state: it is of the same kind."""
@@ -44,4 +65,5 @@ class OptimizerState:
     def vectors(self) -> tuple[Array, ...]:
         """All of its numbers but that of the steps."""
         inputs = () if self.inputs is None else (self.inputs.reshape(-1),)
-        return *(slot.vector for slot in self.slots), *inputs
+        average = () if self.average is None else (self.average.parameters.vector,)
+        return *(slot.vector for slot in self.slots), *inputs, *average

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import backends, schedules
+from fastnn.averaging import SWA
 from fastnn.backends import dropout
 from fastnn.checks.warning import ConvergenceWarning, warn
 from fastnn.model.architecture import Architecture
@@ -74,7 +75,7 @@ def fit(model: Model, data: TrainingData, settings: TrainingSettings) -> History
             with run, _bar(settings, len(data)) as bar:
                 history = _carry_out(run, bar)
         except (KeyboardInterrupt, SystemExit):
-            run.undo()  # again, as this may have come in the middle of it
+            run.end_early()  # again, as this may have come in the middle of it
             raise
     history.warning = health.verdict(run)
     if history.warning:
@@ -134,28 +135,43 @@ def _go(run: Run, bar: Any, saver: Saver | None = None) -> History:
         bar.set_description_str(f"epoch {number}")
         _go_through_the_rows(run, bar, saver)
         whole = run.progress.step == run.steps
-        if not whole:  # a call that resumes takes the other rows of this epoch
+        if whole:
+            _average_epochs(run)
+        else:  # a call that resumes takes the other rows of this epoch
             _save(run, saver)
         try:
-            metrics = {
-                f"{part}_{name}": value
-                for part, evaluation in evaluations.items()
-                for name, value in evaluation().items()
-            }
+            with run.averaged():
+                metrics = {
+                    f"{part}_{name}": value
+                    for part, evaluation in evaluations.items()
+                    for name, value in evaluation().items()
+                }
         except DivergenceError as error:
             assert run.start is not None
             run.start.restore(run)
             raise DivergenceError(
                 f"after epoch {number} {error}; the parameters from before are restored"
             ) from error
-        history.stopped = _record(run, metrics)
+        with run.averaged():
+            history.stopped = _record(run, metrics)
         if whole and history.stopped == "max_seconds":  # it goes on from here, not from the best
             _save(run, saver)
+    model.take_average()
     if run.watch and run.watch.rule.restore_best:
         model.vector[:] = run.best
     if history.stopped != "max_seconds":
         _save(run, saver)
     return history
+
+
+def _average_epochs(run: Run) -> None:
+    """Take the parameters after an epoch into the average, if it is one of epochs."""
+    rule, average, settings = run.settings.average, run.state.average, run.settings
+    if isinstance(rule, SWA) and run.progress.epoch >= settings.epochs - rule.epochs:
+        assert average is not None
+        mean = average.parameters.vector
+        mean += (run.model.vector - mean) / run.model.vector.dtype.type(average.moments + 1)
+        average.moments += 1
 
 
 def _save(run: Run, saver: Saver | None) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +14,7 @@ from fastnn.backends.contract import Examples
 from fastnn.checks.tables import Names
 from fastnn.checks.targets import Classes
 from fastnn.model.model import Model
-from fastnn.model.optimizer_state import OptimizerState
+from fastnn.model.optimizer_state import Averaged, OptimizerState
 from fastnn.model.scaling import Scaler
 from fastnn.schedules import Plateaus, ReduceOnPlateau
 from fastnn.training.data import TrainingData
@@ -89,12 +91,13 @@ class Run:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
-            self.undo()
+            self.end_early()
 
-    def undo(self) -> None:
+    def end_early(self) -> None:
         """Set the model to what it was before this call, unless a step of it stands."""
         if self.before is not None:
             self.before.restore(self.model)
+        self.model.take_average()
 
     def set_up(self, *, resumes: bool = False) -> None:
         """Give the model what it needs to be trained: scalers, and the optimizer's state.
@@ -108,6 +111,8 @@ class Run:
         targets = scale_targets(model, self.data.targets)
         self.examples = Examples(self.data.X, targets, self.data.weights)
         self.state = model.state_for(self.settings.optimizer)
+        if not resumes:
+            self.state.average = Averaged(model.parameters) if self.settings.average else None
         same = () if resumes else before.vectors  # which need no second copy
         if self.state is not before.state:
             same = same[:1]  # the parameters
@@ -140,14 +145,31 @@ class Run:
         limit = self.settings.max_seconds
         return limit is not None and time.perf_counter() - self.began >= limit
 
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Give the model its average for a while, as if it had no other parameters."""
+        model, average = self.model, self.state.average
+        if average is None or not average.moments:
+            yield
+            return
+        raw = model.vector.copy()
+        try:
+            self.state.average = None
+            model.vector[:] = average.parameters.vector
+            yield
+        finally:
+            model.vector[:] = raw
+            self.state.average = average
+
     def keep(self) -> None:
         """Copy the current state to ``moment``: over the last one, unless that is still needed."""
         last, self.moment = self.moment, None
         if last is None or last is self.start or self.before is not None:
             self.moment = Moment.of(self, _copies(self.model))
             return
-        vectors = last.trained.vectors
-        for old, vector in zip(vectors, _vectors(self.model), strict=True):
+        now = _vectors(self.model)
+        vectors = last.trained.vectors[: len(now)]  # at the end there is no average any more
+        for old, vector in zip(vectors, now, strict=True):
             old[:] = vector
         self.moment = Moment.of(self, vectors)
 
@@ -163,6 +185,7 @@ class Trained(NamedTuple):
     vectors: tuple[Array, ...]  # the parameters, then the optimizer's state
     state: OptimizerState | None
     steps: int
+    average: tuple[Averaged, int, int] | None
     epochs_trained: int
     scalers: tuple[Scaler | None, Scaler | None]  # which do not change themselves
     features: Names | None
@@ -173,10 +196,12 @@ class Trained(NamedTuple):
     def of(cls, model: Model, vectors: tuple[Array, ...] | None = None) -> Trained:
         """Return a copy of what training changes; ``vectors`` are copies that are made already."""
         state = model.optimizer_state
+        average = state.average if state else None
         return cls(
             _copies(model) if vectors is None else vectors,
             state,
             state.steps if state else 0,
+            (average, average.steps, average.moments) if average else None,
             model.epochs_trained,
             (model.input_scaler, model.target_scaler),
             model.features,
@@ -189,6 +214,11 @@ class Trained(NamedTuple):
         model.optimizer_state = self.state
         if self.state:
             self.state.steps = self.steps
+            self.state.average = None
+            if self.average:
+                average, steps, moments = self.average
+                average.steps, average.moments = steps, moments
+                self.state.average = average
         for vector, old in zip(_vectors(model), self.vectors, strict=True):
             vector[:] = old
         model.epochs_trained = self.epochs_trained

@@ -249,18 +249,27 @@ def _steps(
     made = as_before(model, STEPS, learnt, rule, len(order), batch_size)
     if made is not None:
         made.remember(state)
-        numbers = step_numbers(made, rates, batch_size, len(order), state.steps)
+        numbers = step_numbers(made, rates, batch_size, len(order), state)
         steps = run_plan(made, order, keys, numbers, losses)
         model.prepared[STEPS] = made
-        state.steps += steps
-        return steps
+        return _counted(state, rule, steps)
     task: dict[str, Any] = {"learning": True, "updating": True, "rule": rule}
     with Call(model, learnt.X, batch_size, order, objective=rule.objective, **task) as call:
         call.plan.remember(state)
-        numbers = step_numbers(call.plan, rates, batch_size, len(order), state.steps)
+        numbers = step_numbers(call.plan, rates, batch_size, len(order), state)
         steps = call.run(learnt, keys, numbers, losses)
         call.stay_about(learnt, rule)
+    return _counted(state, rule, steps)
+
+
+def _counted(state: OptimizerState, rule: UpdateRule, steps: int) -> int:
+    """Return a number of steps, which the state counts."""
     state.steps += steps
+    average = state.average
+    if average is not None and rule.average is not None:
+        before = average.steps
+        average.steps += steps
+        average.moments += average.steps // rule.average.every - before // rule.average.every
     return steps
 
 

@@ -64,6 +64,7 @@ UNITS: dict[str, Unit] = {
     "limit": update.limit,
     "of_sparse": sparse.of_sparse,
     "of_factors": factors.of_factors,
+    "average": update.average,
 }
 ALWAYS = ("product", "sparse_product", "gather", "finish", "take", "give", "phase")
 OF_ONE_ROW = ("backward_one", "one_row")  # to learn from it; all need forward_one
@@ -149,6 +150,8 @@ def needed(
             names.add("of_factors")
         if rule.max_norm is not None:
             names.add("limit")
+        if rule.average is not None:
+            names.add("average")
     return names
 
 

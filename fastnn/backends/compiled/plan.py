@@ -212,6 +212,9 @@ class Plan:
                 self.record[name] = address_of(slot.vector)
             if state.inputs is not None:
                 self.record["inputs_slots"] = address_of(state.inputs)
+        if self.task.rule is not None and self.task.rule.average is not None:
+            assert state.average is not None
+            self.record["average"] = address_of(state.average.parameters.vector)
 
     def leave_zeros_out(self, leaving: bool) -> None:
         """Say whether products are to leave out inputs that are zero."""

@@ -27,10 +27,11 @@ def steps(rule: UpdateRule | None, in_blocks: bool) -> bool:
 def decays_later(rule: UpdateRule | None, in_blocks: bool) -> bool:
     """Tell whether rows of weights get the factors of a penalty only when they are needed.
 
-    This is so in plain gradient descent, unless a limit of norms needs all rows in each step.
+    This is so in plain gradient descent, unless a limit of norms or an average needs all rows.
     """
-    plain = rule is not None and is_plain(rule) and not in_blocks and rule.max_norm is None
-    return plain and rule is not None and rule.objective.l2 > 0
+    if rule is None or not is_plain(rule) or in_blocks:
+        return False
+    return rule.objective.l2 > 0 and rule.max_norm is None and rule.average is None
 
 
 def forward(

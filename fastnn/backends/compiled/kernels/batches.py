@@ -28,6 +28,7 @@ from fastnn.backends.compiled.kernels.layout import (
     MEASURING,
     MOVING,
     MULTIPLYING,
+    PLAIN_NUMBERS,
     ROWS,
     SCALING_SPARSE,
     STEPPING,
@@ -46,6 +47,7 @@ from fastnn.backends.compiled.kernels.outputs import call_finish
 from fastnn.backends.compiled.kernels.sparse import call_of_sparse
 from fastnn.backends.compiled.kernels.update import (
     MEASURED_ROWS,
+    call_average,
     call_limit,
     call_measure,
     call_move_layer,
@@ -164,7 +166,7 @@ def run(plans, order, keys, step_numbers, losses, out):
         stop = min(first + plan.batch_size, plan.rows)
         if len(step_numbers) > 0:
             plan.alpha, plan.beta = step_numbers[step, 0], step_numbers[step, 1]
-            if step_numbers.shape[1] > 2:
+            if step_numbers.shape[1] > PLAIN_NUMBERS + 1:
                 plan.rate, plan.look_ahead = step_numbers[step, 2], step_numbers[step, 3]
                 plan.correction, plan.decay = step_numbers[step, 4], step_numbers[step, 5]
         if plan.takes_one_row and stop - first == 1:
@@ -173,6 +175,7 @@ def run(plans, order, keys, step_numbers, losses, out):
             if not math.isfinite(row_losses[0]):
                 taken = step
                 break
+            _average(plan, step_numbers, step)
             continue
         block, count = first, min(plan.block_size, stop - first)
         p, begin, total = int64(0), int64(0), 0.0
@@ -204,12 +207,22 @@ def run(plans, order, keys, step_numbers, losses, out):
         plan.bias_beta = bias_beta
         if taken == step:
             break
+        _average(plan, step_numbers, step)
     if plan.sparse.decayed != 0:  # rows of weights that no batch has touched wait for their decay
         batch = Batch(taken * plan.batch_size, int64(0), int64(0))
         whole = Share(int64(0), layers_of(plan)[0].fan_in, int64(0), int64(0))
         call_of_sparse(plan.functions.of_sparse, (plan, int64(DECAYING_SPARSE), batch, whole))
     restore_denormals(before)
     return taken
+
+
+@serial
+def _average(plan, step_numbers, step):
+    """Take the parameters into their average, if there is one, by the last number of the step."""
+    if plan.average != 0:
+        share = step_numbers[step, step_numbers.shape[1] - 1]
+        if share > 0:
+            call_average(plan.functions.average, (plan, share))
 
 
 @serial

@@ -133,6 +133,7 @@ FUNCTIONS = _record(
         "limit",
         "of_sparse",
         "of_factors",
+        "average",
     )
 )
 
@@ -146,6 +147,7 @@ STEP_NUMBERS = (
     "correction",  # of the second slot's root
     "decay",  # factor on weights
 )
+PLAIN_NUMBERS = 2  # of them, that plain gradient descent needs
 NUMBERS = (
     *STEP_NUMBERS,
     "bias_beta",
@@ -174,6 +176,7 @@ def plan_dtype(number: np.dtype) -> np.dtype:
         *_integers("operations", "phase_ends", "phases", "first_change", "threads"),
         *_integers("work", "work_size", "packs", "pack_size", "scaler"),
         *_integers("lists", "lists_size", "squares", "square_count", "row_losses", "one"),
+        *_integers("average"),  # of the parameters; 0 if none is kept
         # Levels of quantiles; factors of the learning rate, for all weights, then all biases, then
         # the factors of inputs. Of these last the values, with their slots, and the gradient.
         *_integers("levels", "factors", "inputs_slots", "inputs_slopes"),

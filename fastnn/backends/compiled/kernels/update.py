@@ -319,3 +319,18 @@ def limit(plan, l, batch, share):
 
 
 call_limit = limit.call
+
+
+def _average_types(number):
+    return plan_type(number), number
+
+
+@unit(_average_types)
+def average(plan, share):
+    """Move the average of the parameters towards them."""
+    w, mean = parameters_at(plan, plan.parameters), parameters_at(plan, plan.average)
+    for j in range(len(w)):
+        mean[j] += share * (w[j] - mean[j])
+
+
+call_average = average.call
