@@ -28,7 +28,7 @@ from fastnn.cli.groups import (
     without_comma,
 )
 from fastnn.cli.printing import as_options
-from fastnn.cli.reading import Dataset
+from fastnn.cli.reading import Dataset, class_weights
 from fastnn.losses import DEFAULT_OUTPUT, LOSSES
 from fastnn.model.architecture import outputs_for
 from fastnn.model.initializers import INITIALIZERS
@@ -303,7 +303,7 @@ def training_arguments(given: Given, data: Dataset) -> Keywords:
         "optimizer": _with_settings("optimizer", OPTIMIZERS[given["optimizer"]], given),
         "schedule": _with_settings("schedule", SCHEDULES[given["schedule"]], given),
         "early_stopping": _with_settings("early_stopping", stopping, given) or False,
-        **_class_weight(given.get("class_weight"), data),
+        **class_weights(given, data.classes),
     }
 
 
@@ -334,22 +334,6 @@ def _of_layers(found: Keywords) -> Keywords:
         name: value[0] if name in PER_LAYER and len(value) == 1 else value
         for name, value in found.items()
     }
-
-
-def _class_weight(words: list[str] | None, data: Dataset) -> Keywords:
-    if words is None or words == ["balanced"]:
-        return {} if words is None else {"class_weight": "balanced"}
-    weights = {}
-    for word in words:
-        label, _, weight = word.rpartition("=")
-        try:
-            weights[label] = float(weight)
-        except ValueError:
-            raise ValueError(
-                "--class-weight must be balanced, or pairs such as 3=2.0 8=1.5; "
-                f"got {' '.join(words)}"
-            ) from None
-    return {"class_weight": {data.class_of(label): weights[label] for label in weights}}
 
 
 INTERRUPTED, CLOSED_PIPE = 130, 141  # what a shell makes of SIGINT and SIGPIPE
