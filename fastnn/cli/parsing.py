@@ -29,7 +29,7 @@ from fastnn.cli.groups import (
 )
 from fastnn.cli.printing import as_options
 from fastnn.cli.reading import Dataset, class_weights
-from fastnn.losses import DEFAULT_OUTPUT, LOSSES
+from fastnn.losses import DEFAULT_OUTPUT, LOSSES, WITH_NUMBERS
 from fastnn.model.architecture import outputs_for
 from fastnn.model.initializers import INITIALIZERS
 from fastnn.network import Network
@@ -45,7 +45,7 @@ Given = dict[str, Any]
 
 
 class Setting(NamedTuple):
-    """An option that sets a field of an optimizer, a schedule or an `EarlyStopping`."""
+    """An option that sets a field of a loss, an optimizer, a schedule or an `EarlyStopping`."""
 
     option: str
     field: str
@@ -57,7 +57,14 @@ EPOCHS: Keywords = {"kind": int, "metavar": "EPOCHS"}
 PARTS = "factor of the learning rate for the {} of all layers, or of each"
 PER_LAYER = ("activation", "dropout", "weight_factors", "bias_factors")
 COUNT: Keywords = {"kind": int, "metavar": "COUNT"}
+SHARES: Keywords = {
+    "kind": without_comma(float, "--levels", "levels"), "metavar": "SHARE", "nargs": "+"
+}  # fmt: skip
 SETTINGS = {
+    "loss": (
+        Setting("--levels", "levels", "shares of labels below each output: 0.05 0.5 0.95", SHARES),
+        Setting("--gamma", "gamma", "exponent by which what is known well counts less"),
+    ),
     "optimizer": (
         Setting("--momentum", "momentum", "share of the last step that the next one keeps"),
         Setting("--nesterov", "nesterov", "use Nesterov's momentum"),
@@ -169,6 +176,8 @@ def _add_network(parser: Parser, several: bool) -> None:
         "exponential, mse for identity"
     )
     group.setting("--loss", "loss to minimise", choices=LOSSES, note=note)
+    if not several:
+        _add_settings(group, "loss", WITH_NUMBERS)
     group.setting("--init", "initial weights", choices=INITIALIZERS, default="glorot")
     group.setting("--dtype", "type of all computations", choices=DTYPES, default="float32")
     text = "runs with the same seed are identical to the bit"
@@ -251,6 +260,7 @@ def network(given: Given, data: Dataset) -> Network:
         outputs = outputs_for(len(data.classes), arguments.get("output"))
     else:
         arguments = {"output": _output_of_numbers(given), **arguments}
+        outputs = len(getattr(arguments.get("loss"), "levels", "1"))
     net = Network([data.X.shape[1], *given["hidden"], outputs], **arguments)
     net.classes, net.features = data.classes or None, data.features
     return net
@@ -265,7 +275,15 @@ def network_arguments(given: Given, data: Dataset) -> Keywords:
         "standardize_inputs": default and data.X.dtype != np.uint8 and not is_sparse(data.X),
         "standardize_targets": default and scaled,
         **_chosen(given, {*tuning.OF_NETWORK, "seed"}),
+        **_loss(given),
     }
+
+
+def _loss(given: Given) -> Keywords:
+    """Return the loss, with its numbers if there are any."""
+    name = given.get("loss")
+    found = _with_settings("loss", WITH_NUMBERS.get(name, name), given)
+    return {} if found is None else {"loss": found}
 
 
 def _output_of_numbers(given: Given) -> str:
@@ -308,11 +326,13 @@ def training_arguments(given: Given, data: Dataset) -> Keywords:
 
 
 def _with_settings(kind: str, base: Any, given: Given) -> Any:
-    """Return an optimizer, a schedule or an `EarlyStopping` with the settings that are given."""
+    """Return a loss, an optimizer, a schedule or an `EarlyStopping` with what is given of it."""
     used = [setting for setting in SETTINGS[kind] if setting.option in given]
     for setting in used:
         if base is None:
-            raise ValueError(f"{setting.option} needs --early-stopping")
+            owners = [name for name, each in WITH_NUMBERS.items() if hasattr(each, setting.field)]
+            chooser = f"--loss {owners[0]}" if kind == "loss" else "--early-stopping"
+            raise ValueError(f"{setting.option} needs {chooser}")
         if not hasattr(base, setting.field):
             own = [other.option for other in SETTINGS[kind] if hasattr(base, other.field)]
             raise ValueError(
