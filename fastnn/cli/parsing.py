@@ -281,9 +281,9 @@ def network_arguments(given: Given, data: Dataset) -> Keywords:
 
 def _loss(given: Given) -> Keywords:
     """Return the loss, with its numbers if there are any."""
-    name = given.get("loss")
-    found = _with_settings("loss", WITH_NUMBERS.get(name, name), given)
-    return {} if found is None else {"loss": found}
+    name = given.get("loss", "")
+    found = _with_settings("loss", WITH_NUMBERS.get(name, name) or None, given)
+    return {"loss": found} if found else {}
 
 
 def _output_of_numbers(given: Given) -> str:
