@@ -266,7 +266,7 @@ def fit(
     seed : int
         Of the rows set aside, the initial weights and the order of the rows.
     weights : array of shape (rows,), optional
-        Finite and at least 0, not all 0; of the rows in training, in the choice of the epoch, in
+        Finite, at least 0, and not all 0. They count in training, in the choice of the epoch, in
         the temperature and in intervals. Rows of weight 0 are left out of everything; else the
         weights change neither the preprocessing nor which rows are set aside.
     categories : collection of str
