@@ -647,6 +647,12 @@ def test_times_of_day_are_read_as_seconds(write):
     assert table["at"].summary == "30600 to 73800, seconds of times of day"
 
 
+def test_a_date_with_a_word_above_a_table_is_its_title(write):
+    with pytest.warns(UserWarning, match="March 3, 2024"):
+        table = read_columns(write("March 3, 2024\nday;size;city\n08:30;2;Rome\n09:30;3;Oslo\n"))
+    assert table.names == ("day", "size", "city")
+
+
 def test_a_first_line_of_times_above_times_is_no_header(write):
     assert read_columns(write("08:30,Rome\n09:30,Oslo\n")).rows == 2
 

@@ -78,7 +78,13 @@ def seconds_of(text: str) -> float | None:
 
 
 def is_date(cell: str) -> bool:
-    """Whether a cell is a date or a time of day."""
+    """Whether a cell is a date in numbers. One with a word may also be the title of a table."""
+    cell = cell.strip()
+    return bool(dates_of(cell)) and bool(_ISO.fullmatch(cell) or _OTHER.fullmatch(cell))
+
+
+def is_date_or_time(cell: str) -> bool:
+    """Whether a cell is a date of any kind or a time of day."""
     cell = cell.strip()
     return bool(dates_of(cell)) or seconds_of(cell) is not None
 
