@@ -19,6 +19,7 @@ from fastnn.cli import train as cli_train
 from fastnn.cli.parsing import SETTINGS
 from fastnn.cli.printing import as_options
 from fastnn.datasets import load_mnist
+from fastnn.losses import WITH_NUMBERS, Focal
 from fastnn.model.initializers import INITIALIZERS
 from fastnn.optimizers import OPTIMIZERS, SGD, Adam, AdamW, RMSprop
 from fastnn.schedules import (
@@ -53,6 +54,7 @@ OPTIONS = [
     ("--loss mse", {"loss": "mse"}, {}),
     ("--loss mae", {"loss": "mae"}, {}),
     ("--loss huber", {"loss": "huber"}, {}),
+    ("--loss focal --gamma 0.5", {"loss": Focal(gamma=0.5)}, {}),
     ("--output identity --loss mae", {"output": "identity", "loss": "mae"}, {}),
     ("--output exponential --loss mse", {"output": "exponential", "loss": "mse"}, {}),
     *[(f"--init {name}", {"init": name}, {}) for name in INITIALIZERS if name not in DEFAULT],
@@ -283,6 +285,7 @@ def test_the_settings_are_the_arguments_of_train_that_are_no_data():
 @pytest.mark.parametrize(
     ("kind", "choices"),
     [
+        ("loss", WITH_NUMBERS.values()),
         ("optimizer", OPTIMIZERS.values()),
         ("schedule", SCHEDULES.values()),
         ("early_stopping", [EarlyStopping()]),
@@ -341,6 +344,22 @@ def test_help_says_which_optimizers_and_schedules_have_a_number(capsys, monkeypa
             "--end does not apply to the schedule 'constant'; it takes no options",
         ),
         ("--patience 3", "--patience needs --early-stopping"),
+        ("--gamma 3", "--gamma needs --loss focal"),
+        ("--levels 0.1 0.9", "--levels needs --loss quantile"),
+        (
+            "--loss quantile --gamma 3",
+            "--gamma does not apply to the loss 'quantile'; it takes --levels",
+        ),
+        (
+            "--loss mse --levels 0.1",
+            "--levels does not apply to the loss 'mse'; it takes no options",
+        ),
+        ("--loss quantile --levels 0.9 0.1", "Quantile's levels must be numbers that rise"),
+        ("--loss focal --gamma -1", "Focal's gamma must be finite and at least 0"),
+        (
+            "--loss quantile --levels 0.1,0.9",
+            "argument --levels: got '0.1,0.9'; need spaces between levels: --levels 0.1 0.9",
+        ),
         ("--no-restore-best", "--no-restore-best needs --early-stopping"),
         (
             "--early-stopping",

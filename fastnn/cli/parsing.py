@@ -29,8 +29,8 @@ from fastnn.cli.groups import (
     without_comma,
 )
 from fastnn.cli.printing import as_options
-from fastnn.cli.reading import Dataset
-from fastnn.losses import DEFAULT_OUTPUT, LOSSES
+from fastnn.cli.reading import Dataset, class_weights
+from fastnn.losses import DEFAULT_OUTPUT, LOSSES, WITH_NUMBERS
 from fastnn.model.architecture import outputs_for
 from fastnn.model.initializers import INITIALIZERS
 from fastnn.network import Network
@@ -46,7 +46,7 @@ Given = dict[str, Any]
 
 
 class Setting(NamedTuple):
-    """An option that sets a field of an optimizer, a schedule or an `EarlyStopping`."""
+    """An option that sets a field of a loss, an optimizer, a schedule or an `EarlyStopping`."""
 
     option: str
     field: str
@@ -58,7 +58,14 @@ EPOCHS: Keywords = {"kind": int, "metavar": "EPOCHS"}
 PARTS = "factor of the learning rate for the {} of all layers, or of each"
 PER_LAYER = ("activation", "dropout", "weight_factors", "bias_factors")
 COUNT: Keywords = {"kind": int, "metavar": "COUNT"}
+SHARES: Keywords = {
+    "kind": without_comma(float, "--levels", "levels"), "metavar": "SHARE", "nargs": "+"
+}  # fmt: skip
 SETTINGS = {
+    "loss": (
+        Setting("--levels", "levels", "shares of labels below each output: 0.05 0.5 0.95", SHARES),
+        Setting("--gamma", "gamma", "exponent by which what is known well counts less"),
+    ),
     "optimizer": (
         Setting("--momentum", "momentum", "share of the last step that the next one keeps"),
         Setting("--nesterov", "nesterov", "use Nesterov's momentum"),
@@ -175,6 +182,8 @@ def _add_network(parser: Parser, several: bool) -> None:
         "exponential, mse for identity"
     )
     group.setting("--loss", "loss to minimise", choices=LOSSES, note=note)
+    if not several:
+        _add_settings(group, "loss", WITH_NUMBERS)
     group.setting("--init", "initial weights", choices=INITIALIZERS, default="glorot")
     group.setting("--dtype", "type of all computations", choices=DTYPES, default="float32")
     text = "runs with the same seed are identical to the bit"
@@ -262,6 +271,7 @@ def network(given: Given, data: Dataset) -> Network:
         outputs = outputs_for(len(data.classes), arguments.get("output"))
     else:
         arguments = {"output": _output_of_numbers(given), **arguments}
+        outputs = len(getattr(arguments.get("loss"), "levels", "1"))
     net = Network([data.X.shape[1], *given["hidden"], outputs], **arguments)
     net.classes, net.features = data.classes or None, data.features
     return net
@@ -276,7 +286,15 @@ def network_arguments(given: Given, data: Dataset) -> Keywords:
         "standardize_inputs": default and data.X.dtype != np.uint8 and not is_sparse(data.X),
         "standardize_targets": default and scaled,
         **_chosen(given, {*tuning.OF_NETWORK, "seed"}),
+        **_loss(given),
     }
+
+
+def _loss(given: Given) -> Keywords:
+    """Return the loss, with its numbers if there are any."""
+    name = given.get("loss", "")
+    found = _with_settings("loss", WITH_NUMBERS.get(name, name) or None, given)
+    return {"loss": found} if found else {}
 
 
 def _output_of_numbers(given: Given) -> str:
@@ -314,16 +332,18 @@ def training_arguments(given: Given, data: Dataset) -> Keywords:
         "optimizer": _with_settings("optimizer", OPTIMIZERS[given["optimizer"]], given),
         "schedule": _with_settings("schedule", SCHEDULES[given["schedule"]], given),
         "early_stopping": _with_settings("early_stopping", stopping, given) or False,
-        **_class_weight(given.get("class_weight"), data),
+        **class_weights(given, data.classes),
     }
 
 
 def _with_settings(kind: str, base: Any, given: Given) -> Any:
-    """Return an optimizer, a schedule or an `EarlyStopping` with the settings that are given."""
+    """Return a loss, an optimizer, a schedule or an `EarlyStopping` with what is given of it."""
     used = [setting for setting in SETTINGS[kind] if setting.option in given]
     for setting in used:
         if base is None:
-            raise ValueError(f"{setting.option} needs --early-stopping")
+            owners = [name for name, each in WITH_NUMBERS.items() if hasattr(each, setting.field)]
+            chooser = f"--loss {owners[0]}" if kind == "loss" else "--early-stopping"
+            raise ValueError(f"{setting.option} needs {chooser}")
         if not hasattr(base, setting.field):
             own = [other.option for other in SETTINGS[kind] if hasattr(base, other.field)]
             raise ValueError(
@@ -345,22 +365,6 @@ def _of_layers(found: Keywords) -> Keywords:
         name: value[0] if name in PER_LAYER and len(value) == 1 else value
         for name, value in found.items()
     }
-
-
-def _class_weight(words: list[str] | None, data: Dataset) -> Keywords:
-    if words is None or words == ["balanced"]:
-        return {} if words is None else {"class_weight": "balanced"}
-    weights = {}
-    for word in words:
-        label, _, weight = word.rpartition("=")
-        try:
-            weights[label] = float(weight)
-        except ValueError:
-            raise ValueError(
-                "--class-weight must be balanced, or pairs such as 3=2.0 8=1.5; "
-                f"got {' '.join(words)}"
-            ) from None
-    return {"class_weight": {data.class_of(label): weights[label] for label in weights}}
 
 
 INTERRUPTED, CLOSED_PIPE = 130, 141  # what a shell makes of SIGINT and SIGPIPE

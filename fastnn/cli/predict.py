@@ -75,8 +75,8 @@ def _predict(given: Given) -> int:
     net = load(given["network"], given["backend"], given.get("threads"))
     classes = _classes(net)
     name, rows = _read(given, net)
-    several = not classes and net.architecture.sizes[-1] > 1
-    if several and "submission" in given:
+    several = not classes and net.architecture.target_columns > 1
+    if not classes and net.architecture.sizes[-1] > 1 and "submission" in given:
         raise ValueError(
             "the network predicts several numbers per row; --outputs CSV writes them to a file"
         )
@@ -161,7 +161,8 @@ def _heading(net: Network, classes: tuple[int | str, ...], label: str | None) ->
     if classes or outputs == 1:
         named = label if label is not None and not label.isdigit() else None
         return ["row", "prediction" if classes or named is None else named, *map(str, classes)]
-    return ["row", *(f"prediction_{i}" for i in range(1, outputs + 1))]
+    names = getattr(net.architecture.loss, "levels", range(1, outputs + 1))
+    return ["row", *(f"prediction_{name}" for name in names)]
 
 
 def _lines(

@@ -93,6 +93,9 @@ def print_report(net: Network, X: Array, y: Array, classes: Sequence[object]) ->
 
 def print_numbers(scores: Mapping[str, float]) -> None:
     """Print how well numbers are predicted."""
+    if "r2" not in scores:  # of quantiles without the median
+        print(f"\ntest loss  {scores['loss']:.4g}")
+        return
     print(f"\ntest R2    {scores['r2']:.4f}")
     print(f"test MAE   {scores['mae']:.4g}")
     print(f"test RMSE  {scores['rmse']:.4g}")

@@ -7,7 +7,7 @@ import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -45,13 +45,6 @@ class Dataset(NamedTuple):
     features: Names
     notes: tuple[str, ...] = ()  # about how numbers are written, and columns of the test data
 
-    def class_of(self, text: str) -> int | str:
-        """Return the class that is typed so."""
-        names = list(map(str, self.classes))
-        if text not in names:
-            raise ValueError(f"there is no class {text!r}; there are {', '.join(names)}")
-        return self.classes[names.index(text)]
-
     def targets(self, y: Array, output: str) -> Array:
         """Return y as a network with this output takes it: outputs of classes have names."""
         return self.labels(y) if output in ("softmax", "sigmoid") else y
@@ -66,6 +59,28 @@ class Dataset(NamedTuple):
             f"{self.name}: {len(self.X):,} training and {len(self.test_X):,} test rows of "
             f"{self.X.shape[1]} features, {kind}"
         )
+
+
+def class_weights(given: Keywords, classes: Sequence[Any]) -> Keywords:
+    """Return the weights of classes as `fastnn.Network.train` takes them, if there are any."""
+    words = given.get("class_weight")
+    if words is None or words == ["balanced"]:
+        return {} if words is None else {"class_weight": "balanced"}
+    names = list(map(str, classes))
+    weights = {}
+    for word in words:
+        label, _, weight = word.rpartition("=")
+        try:
+            number = float(weight)
+        except ValueError:
+            raise ValueError(
+                "--class-weight must be balanced, or pairs such as 3=2.0 8=1.5; "
+                f"got {' '.join(words)}"
+            ) from None
+        if label not in names:
+            raise ValueError(f"there is no class {label!r}; there are {', '.join(names)}")
+        weights[classes[names.index(label)]] = number
+    return {"class_weight": weights}
 
 
 def read(given: Keywords) -> Dataset:

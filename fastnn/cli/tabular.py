@@ -28,8 +28,8 @@ from fastnn.writing import replacing
 # Options of training that mean something here; the recipe decides all else.
 TRAINING = frozenset((
     "tabular", "data", "label", "drop", "header", "decimal", "encoding", "regression", "test",
-    "test_share", "validation", "epochs", "batch_size", "learning_rate", "label_smoothing", "seed",
-    "backend", "threads", "quiet", "save", "history", "plot", "report",
+    "test_share", "validation", "epochs", "batch_size", "learning_rate", "label_smoothing",
+    "class_weight", "seed", "backend", "threads", "quiet", "save", "history", "plot", "report",
 ))  # fmt: skip
 EVERY = 16  # epochs between two lines
 SHOWN = 10  # predictions that are printed, and rows that are named
@@ -74,6 +74,8 @@ def train(given: Keywords) -> int:
         one, two = ((rows_of(data.table, rows), data.y[rows]) for rows in both)
         parts = one, two
     (table, y), (test_table, test_y) = parts
+    if data.numbers and "class_weight" in given:
+        raise ValueError(f"--class-weight needs classes; {data.label!r} holds numbers")
     if not data.numbers:
         test_y = reading.of_known(np.unique(y), test_y)
     what = "numbers" if data.numbers else f"{len(np.unique(y))} classes"
@@ -88,6 +90,7 @@ def train(given: Keywords) -> int:
         batch_size=given.get("batch_size"),
         learning_rate=given.get("learning_rate"),
         label_smoothing=given.get("label_smoothing"),
+        **reading.class_weights(given, np.unique(y).tolist()),
     )
 
     def record(row: Row) -> None:

@@ -99,6 +99,11 @@ def _train(given: Given) -> int:
     if "predict" in given:
         to_label = reading.unlabelled(given["predict"], given, data)
     net = parsing.network(given, data)
+    if to_label is not None and not data.classes and net.architecture.sizes[-1] > 1:
+        raise ValueError(
+            "--predict writes one number per row; need one of --levels, or --save and "
+            "fastnn-predict --outputs"
+        )
     _check_settings(arguments, net, len(data.X))
     y, test_y = (data.targets(each, net.architecture.output) for each in (data.y, data.test_y))
     say(parsing.heading(data, given | parsing.network_arguments(given, data)))

@@ -10,7 +10,12 @@ from typing import Any, TypeVar
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_is_fitted,
+    column_or_1d,
+    validate_data,
+)
 
 from fastnn.activations import Array
 from fastnn.checks import values as check
@@ -56,8 +61,8 @@ class Tabular(BaseEstimator):
         """What is done with each column, with ``names``, ``described`` and ``transform``."""
         return self.predictor_.preprocessing
 
-    def _fit(self: Self, X: Any, y: Any, recipe: Recipe, **settings: Any) -> Self:
-        warn_of_indexes(X, y=y)
+    def _fit(self: Self, X: Any, y: Any, sample_weight: Any, recipe: Recipe) -> Self:
+        warn_of_indexes(X, y=y, sample_weight=sample_weight)
         table = self._read(X, fitting=True)
         y = self._targets(without_gaps(column_or_1d(y, warn=True)))
         if len(y) != table.rows:
@@ -78,17 +83,20 @@ class Tabular(BaseEstimator):
                 "validation_fraction", self.validation_fraction, above=0, below=1
             ),
         )
+        weights = None
+        if sample_weight is not None:
+            weights = _check_sample_weight(sample_weight, y, ensure_non_negative=True)
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         self.predictor_, self.history_ = predictors.fit(
             table,
             y,
             recipe,
             seed,
+            weights=weights,
             categories=self._categories(table),
             backend=self.backend,
             threads=self.threads,
             callbacks=[_printed] if self.verbose else [],
-            **settings,
         )
         return self
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
@@ -49,6 +50,9 @@ class TabularClassifier(ClassifierMixin, Tabular):
         As for `fastnn.Network`.
     label_smoothing : float
         As for `fastnn.Network.train`.
+    class_weight : "balanced" or mapping, optional
+        Weights of the classes, 1 for classes that a mapping leaves out. They are multiplied with
+        the weights of the rows.
     calibrate : bool
         Divide the inputs of softmax by the temperature that gives the rows set aside the lowest
         cross-entropy (Guo et al., 2017). Predicted classes stay the same.
@@ -83,6 +87,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
 
     _: KW_ONLY
     label_smoothing: float = 0.1
+    class_weight: str | Mapping[Any, float] | None = None
     calibrate: bool = True
     classes_: Array = field(init=False)
 
@@ -91,8 +96,14 @@ class TabularClassifier(ClassifierMixin, Tabular):
         """The temperature of the probabilities, 1 without calibration."""
         return self.predictor_.temperature
 
-    def fit(self, X: Any, y: npt.ArrayLike) -> TabularClassifier:
+    def fit(
+        self, X: Any, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+    ) -> TabularClassifier:
         """Learn the preprocessing and train a network.
+
+        Weights count in training, in the accuracy that chooses the epoch, and in the temperature.
+        Rows of weight 0 are left out of everything; else the weights change neither the
+        preprocessing nor which rows are set aside.
 
         Parameters
         ----------
@@ -100,6 +111,8 @@ class TabularClassifier(ClassifierMixin, Tabular):
             DataFrames of pandas, Polars and others that narwhals knows. Not sparse.
         y : array of shape (rows,)
             Classes: numbers, text or truth values.
+        sample_weight : array of shape (rows,), optional
+            At least 0. Multiplied by a constant, they mean the same.
 
         Returns
         -------
@@ -123,8 +136,13 @@ class TabularClassifier(ClassifierMixin, Tabular):
             than half of the rows.
         """
         smoothing = check.real("label_smoothing", self.label_smoothing, least=0, below=1)
-        recipe = recipes.changed(recipes.CLASSES, label_smoothing=smoothing)
-        self._fit(X, y, recipe, calibrate=bool(self.calibrate))
+        recipe = recipes.changed(
+            recipes.CLASSES,
+            label_smoothing=smoothing,
+            calibrate=bool(self.calibrate),
+            class_weight=self.class_weight,
+        )
+        self._fit(X, y, sample_weight, recipe)
         self._take("", self.predictor_)
         return self
 
@@ -215,8 +233,6 @@ class TabularClassifier(ClassifierMixin, Tabular):
 
     def _targets(self, y: Array) -> Array:
         check_classification_targets(y)
-        if len(np.unique(y)) < 2:
-            raise ValueError(f"y holds one class, {y[:1].tolist()}; need two classes or more")
         return y
 
     def _take(self, path: str, found: Predictor) -> None:

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from fastnn.activations import Array
+from fastnn.checks import data as data_check
 from fastnn.checks import values as check
+from fastnn.checks.targets import class_weights
 from fastnn.datasets.spreadsheets import Columns
 from fastnn.model import files, storage
 from fastnn.network import Network
@@ -24,8 +26,10 @@ from fastnn.training.rows import stratified
 
 KEY = "tabular"  # in the metadata of a file
 RESIDUALS = f"{KEY}.residuals"
+WEIGHTS = f"{KEY}.residual_weights"
 _COLDEST, _HOTTEST = 0.01, 100.0  # temperatures
 _HALVINGS = 60
+_DIGITS = 9  # of sums of weights, which rounding must not move past a whole number
 
 
 @dataclass(eq=False)
@@ -46,6 +50,8 @@ class Predictor:
     residuals : ndarray of float64
         Sorted errors of the rows that chose the epoch; empty for classes. They are absolute, or
         with quantiles how far the numbers are beyond them.
+    residual_weights : ndarray of float64 or None
+        Weights of these rows, of mean 1; None if each has the same.
     temperature : float
         That by which the outputs before softmax were divided.
     """
@@ -57,6 +63,7 @@ class Predictor:
     low: float = -math.inf
     high: float = math.inf
     residuals: Array = field(default_factory=lambda: np.empty(0))
+    residual_weights: Array | None = None
     temperature: float = 1.0
 
     def outputs(self, X: Any) -> Array:
@@ -104,7 +111,8 @@ class Predictor:
         """Return the ends of intervals, (rows, 2), that hold a share ``coverage`` of new numbers.
 
         Split-conformal (Lei et al., 2018): each prediction plus and minus the absolute error that
-        so many of the rows have that chose the epoch.
+        so many of the rows have that chose the epoch. Rows count by their weights (Tibshirani et
+        al., 2019), and a new row has the mean weight.
 
         Parameters
         ----------
@@ -120,15 +128,18 @@ class Predictor:
         """
         check.real("coverage", coverage, above=0, below=1)
         count = len(self.residuals)
-        place = math.ceil(round((count + 1) * coverage, 9))
-        if place > count:
+        weights = np.ones(count) if self.residual_weights is None else self.residual_weights
+        held = np.round(np.cumsum(weights), _DIGITS)
+        place = int(np.searchsorted(held, round((count + 1) * coverage, _DIGITS)))
+        if place == count:
+            needed = math.ceil(round(coverage / (1 - coverage), _DIGITS))
             raise ValueError(
-                f"coverage is {coverage:g}, for which {math.ceil(coverage / (1 - coverage))} rows "
-                f"must be set aside in fit; there were {count}: need a lower coverage or more rows"
+                f"coverage is {coverage:g}, for which {needed} rows must be set aside in fit; "
+                f"there were {count}: need a lower coverage or more rows"
             )
         ends = self.outputs(X)[:, [0, -1]]
         # Quantiles that are moved beyond each other leave the way between them.
-        return np.sort(ends + self.residuals[place - 1] * np.array([-1.0, 1.0]), axis=1)
+        return np.sort(ends + self.residuals[place] * np.array([-1.0, 1.0]), axis=1)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to a ``.safetensors`` file, which `load` reads.
@@ -155,6 +166,8 @@ class Predictor:
         }
         if len(self.residuals):
             tensors[RESIDUALS] = np.asarray(self.residuals, np.float64)
+        if self.residual_weights is not None:
+            tensors[WEIGHTS] = np.asarray(self.residual_weights, np.float64)
         storage.write(path, tensors, metadata)
 
 
@@ -198,12 +211,15 @@ def found_in(
     name = repr(os.fspath(path))
     net = Network.of(files.model_of(name, tensors, metadata, None))
     try:
-        return _of_plain(net, dict(metadata[KEY]), tensors.get(RESIDUALS, np.empty(0)))
+        residuals, weights = tensors.get(RESIDUALS, np.empty(0)), tensors.get(WEIGHTS)
+        return _of_plain(net, dict(metadata[KEY]), residuals, weights)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{name} does not describe a network for tables: {error!r}") from None
 
 
-def _of_plain(net: Network, found: dict[str, Any], residuals: Array) -> Predictor:
+def _of_plain(
+    net: Network, found: dict[str, Any], residuals: Array, weights: Array | None
+) -> Predictor:
     preprocessing = Preprocessing.of_plain(found["columns"])
     inputs, outputs = net.architecture.sizes[0], net.architecture.sizes[-1]
     if len(preprocessing.names) != inputs:
@@ -215,7 +231,11 @@ def _of_plain(net: Network, found: dict[str, Any], residuals: Array) -> Predicto
         if outputs not in (1, 3) or residuals.ndim != 1 or not np.isfinite(residuals).all():
             raise ValueError("need one output or three, and finite residuals")
         low, high = (check.real("range", each) for each in found["range"])
-        return Predictor(preprocessing, net, None, label, low, high, np.sort(residuals))
+        if weights is not None:
+            weights = data_check.sample_weights(WEIGHTS, weights, len(residuals))
+        made = Predictor(preprocessing, net, None, label, low, high)
+        made.residuals, made.residual_weights = _by_size(residuals, weights)
+        return made
     classes = np.array(found["classes"])
     if classes.dtype.kind not in "biufU" or classes.shape != (outputs,):
         raise ValueError(f"need names of {outputs} classes")
@@ -228,8 +248,8 @@ def fit(
     recipe: Recipe,
     seed: int,
     *,
+    weights: Array | None = None,
     categories: Collection[str] = (),
-    calibrate: bool = True,
     backend: str = "numba",
     threads: int | None = None,
     label: str = "",
@@ -245,10 +265,12 @@ def fit(
     recipe : Recipe
     seed : int
         Of the rows set aside, the initial weights and the order of the rows.
+    weights : array of shape (rows,), optional
+        Finite, at least 0, and not all 0. They count in training, in the choice of the epoch, in
+        the temperature and in intervals. Rows of weight 0 are left out of everything; else the
+        weights change neither the preprocessing nor which rows are set aside.
     categories : collection of str
         Columns whose numbers are names of levels.
-    calibrate : bool
-        Find the temperature of the probabilities (Guo et al., 2017).
     backend, threads
         As for `Network`.
     label : str
@@ -268,17 +290,30 @@ def fit(
     DivergenceError
         As for `Network.train`.
     """
+    if weights is not None:
+        kept = np.flatnonzero(weights)
+        table, y, weights = rows_of(table, kept), y[kept], weights[kept]
     classes = None
     if recipe.classes:
         classes, y = np.unique(y, return_inverse=True)
+        if len(classes) < 2:
+            where = "" if weights is None else " in the rows of a weight above 0"
+            raise ValueError(
+                f"y holds one class{where}, {classes.tolist()}; need two classes or more"
+            )
     rows, aside = stratified(recipe.validation, len(y), None if classes is None else y, seed)
     # A level that only rows set aside have would have weights that were never trained.
     preprocessing = Preprocessing.fit(rows_of(table, rows), categories)
     inputs = preprocessing.transform(table, quiet=True)
     outputs = len(getattr(recipe.loss, "levels", "1")) if classes is None else len(classes)
     net = recipes.network(recipe, inputs.shape[1], outputs, seed, backend, threads)
-    held_out = inputs[aside], y[aside]
-    history = recipes.train(recipe, net, (inputs[rows], y[rows]), held_out, callbacks)
+    if recipe.class_weight is not None:
+        names = None if classes is None else classes.tolist()
+        by_class = class_weights(recipe.class_weight, y, net.architecture, names)[y]
+        weights = by_class if weights is None else weights * by_class
+    arrays = (inputs, y) if weights is None else (inputs, y, weights)
+    training, held_out = (tuple(array[part] for array in arrays) for part in (rows, aside))
+    history = recipes.train(recipe, net, training, held_out, callbacks)
     net.model.optimizer_state = None
     if len(set(preprocessing.names)) == len(preprocessing.names):
         net.features = preprocessing.names
@@ -286,18 +321,20 @@ def fit(
     if classes is None:
         made.low, made.high = float(y.min()), float(y.max())
         found = np.clip(net.predict_proba(held_out[0]).astype(float), made.low, made.high)
-        made.residuals = np.sort(np.maximum(found[:, 0] - held_out[1], held_out[1] - found[:, -1]))
+        residuals = np.maximum(found[:, 0] - held_out[1], held_out[1] - found[:, -1])
+        shares = None if weights is None else weights[aside] / weights[aside].mean()
+        made.residuals, made.residual_weights = _by_size(residuals, shares)
         return made, history
     if all(isinstance(each, str | int) for each in classes.tolist()):
         net.classes = classes.tolist()
-    if calibrate:
-        made.temperature = temperature_of(_logits(net, held_out[0]), held_out[1])
+    if recipe.calibrate:
+        made.temperature = temperature_of(_logits(net, held_out[0]), *held_out[1:])
         for array in (net.weights[-1], net.biases[-1]):
             array /= made.temperature
     return made, history
 
 
-def temperature_of(logits: Array, labels: Array) -> float:
+def temperature_of(logits: Array, labels: Array, weights: Array | None = None) -> float:
     """Return the temperature with the lowest cross-entropy on some rows.
 
     The targets are those of Platt (1999): as if there were a further row of each class with these
@@ -308,21 +345,30 @@ def temperature_of(logits: Array, labels: Array) -> float:
     logits : ndarray of shape (rows, classes)
         The inputs of softmax.
     labels : ndarray of int, shape (rows,)
+    weights : ndarray of shape (rows,), optional
+        Weights of the rows in the cross-entropy.
     """
     count, classes = logits.shape
     targets = np.full(logits.shape, 1.0)
     targets[np.arange(count), labels] += count
     targets /= count + classes
+    weighted = logits if weights is None else logits * (weights / weights.max())[:, None]
     low, high = 1 / _HOTTEST, 1 / _COLDEST
     for _ in range(_HALVINGS):  # the cross-entropy is convex in 1 / T, and this is its slope
         inverse = math.sqrt(low * high)
         p = np.exp(inverse * (logits - logits.max(axis=1, keepdims=True)))
         p /= p.sum(axis=1, keepdims=True)
-        if ((p - targets) * logits).sum() > 0:
+        if ((p - targets) * weighted).sum() > 0:
             high = inverse
         else:
             low = inverse
     return 1 / math.sqrt(low * high)
+
+
+def _by_size(residuals: Array, weights: Array | None) -> tuple[Array, Array | None]:
+    """Return residuals in order, with their weights."""
+    order = np.argsort(residuals, kind="stable")
+    return residuals[order], None if weights is None else weights[order]
 
 
 def _logits(net: Network, X: Array) -> Array:

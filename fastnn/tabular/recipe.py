@@ -20,6 +20,9 @@ from fastnn.losses import Loss, Quantile
 from fastnn.network import Network
 from fastnn.optimizers import Adam
 from fastnn.training.history import History, Row
+from fastnn.training.row_weights import ClassWeight
+
+Rows = tuple[Array, ...]  # inputs, targets, and weights if there are any
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,10 @@ class Recipe:
     validation : float
         Share of the rows that choose the epoch.
     label_smoothing : float
+    calibrate : bool
+        Find the temperature of the probabilities (Guo et al., 2017).
+    class_weight : mapping, "balanced" or None
+        As for `Network.train`.
     beta2 : float
         Of Adam.
     bias_factor : float
@@ -55,6 +62,8 @@ class Recipe:
     metric: str
     higher: bool
     label_smoothing: float = 0.0
+    calibrate: bool = True
+    class_weight: ClassWeight | None = None
     hidden: tuple[int, ...] = (256, 256, 256)
     epochs: int = 256
     batch_size: int = 256
@@ -107,8 +116,8 @@ def network(
 def train(
     recipe: Recipe,
     net: Network,
-    rows: tuple[Array, Array],
-    held_out: tuple[Array, Array],
+    rows: Rows,
+    held_out: Rows,
     callbacks: Sequence[Any] = (),
 ) -> History:
     """Train a network, and keep the parameters of the last of the best epochs.
@@ -118,7 +127,8 @@ def train(
     recipe : Recipe
     net : Network
     rows, held_out : tuple of ndarray
-        Inputs and targets, of rows to train on and of those that choose the epoch.
+        Inputs, targets, and weights if there are any, of rows to train on and of those that choose
+        the epoch.
     callbacks : sequence of callable
         As for `Network.train`.
 
@@ -133,12 +143,14 @@ def train(
         If training ended with a network of no use.
     """
     best = Best(net, recipe)
+    X, y, *weights = rows
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # advice about other arguments
         history = net.train(
-            *rows,
+            X,
+            y,
             recipe.epochs,
-            _even(len(rows[0]), recipe.batch_size),
+            _even(len(X), recipe.batch_size),
             recipe.learning_rate,
             validation=held_out,
             schedule="cosine_log",
@@ -151,6 +163,7 @@ def train(
                 bias_factors=recipe.bias_factor,
             ),
             label_smoothing=recipe.label_smoothing,
+            sample_weight=weights[0] if weights else None,
         )
     best.restore()
     history.best_epoch = best.epoch
