@@ -57,6 +57,14 @@ class Tabular(BaseEstimator):
         return self.predictor_.preprocessing
 
     def _fit(self: Self, X: Any, y: Any, recipe: Recipe, **settings: Any) -> Self:
+        before = vars(self).copy()
+        try:
+            return self._learn(X, y, recipe, **settings)
+        except BaseException:  # also Ctrl-C: the names stay those of the network
+            self.__dict__ = before
+            raise
+
+    def _learn(self: Self, X: Any, y: Any, recipe: Recipe, **settings: Any) -> Self:
         warn_of_indexes(X, y=y)
         table = self._read(X, fitting=True)
         y = self._targets(without_gaps(column_or_1d(y, warn=True)))
