@@ -68,3 +68,70 @@ def test_a_frame_without_columns_is_not_called_sparse():
     pytest.importorskip("narwhals")
     with pytest.raises(ValueError, match="X has 0 rows and 0 columns; need one each"):
         classifier().fit(pd.DataFrame(), [])
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "kind"),
+    [([1, 2], "Int64", "i"), ([True, False], "boolean", "b"), ([1, 2], "UInt8", "u")],
+)
+def test_classes_of_pandas_nullable_types_keep_their_kind(values, dtype, kind):
+    pd = pytest.importorskip("pandas")
+    y = pd.Series(values * 20, dtype=dtype)
+    made = classifier().fit(X, y)
+    assert made.classes_.dtype.kind == made.predict(X).dtype.kind == kind
+
+
+@pytest.mark.parametrize(
+    "values", [[1, 2], [True, False], [1.0, 2], [np.int64(1), 2], [np.True_, False]]
+)
+def test_classes_among_objects_are_numbers_or_truth_values(values):
+    made = classifier().fit(X, np.array(values * 20, object))
+    assert made.classes_.tolist() == sorted(values)
+
+
+@pytest.mark.parametrize(
+    ("values", "kinds"), [([1, "a"], "int, str"), ([True, 2], "bool, int"), ([True, "a"], "bool, ")]
+)
+def test_classes_of_several_kinds_are_refused_by_these(values, kinds):
+    with pytest.raises(ValueError, match=f"y holds {kinds}.*; need labels of one kind"):
+        classifier().fit(X, np.array(values * 20, object))
+
+
+def test_targets_that_are_masked_or_no_time_are_gaps():
+    y = np.ma.masked_array(np.arange(40), np.arange(40) == 3)
+    with pytest.raises(ValueError, match="missing value, in rows 3;"):
+        regressor().fit(X, y)
+    days = np.array(["2024-01-01", "2024-01-02"] * 20, "M8[D]")
+    days[5] = "NaT"
+    with pytest.raises(ValueError, match="missing value, in rows 5;"):
+        classifier().fit(X, days)
+
+
+@pytest.mark.parametrize("dtype", ["M8[s]", "m8[s]"])
+def test_dates_and_durations_are_no_numbers_to_predict(dtype):
+    with pytest.raises(TypeError, match=r"y holds .*64\[s\]; need numbers"):
+        regressor().fit(X, np.arange(40).astype(dtype))
+
+
+@pytest.mark.parametrize("value", ["a", 10**400, dt.date(2024, 1, 1)])
+def test_what_is_no_number_to_predict_is_refused(value):
+    with pytest.raises(ValueError, match=r"y must hold numbers; TabularClassifier takes names: "):
+        regressor().fit(X, np.array([value, *range(39)], object))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("hidden_layer_sizes", 8), ("categorical_features", "x"), ("categorical_features", 0)],
+)
+def test_one_value_where_a_list_is_needed_is_refused(name, value):
+    with pytest.raises(TypeError, match=rf"{name} must be a list, got .*; need \["):
+        classifier(**{name: value}).fit(X, LABELS)
+
+
+@pytest.mark.parametrize("library", ["pandas", "numpy"])
+def test_categorical_features_may_be_an_index_or_an_array(library):
+    module = pytest.importorskip(library)
+    make = module.Index if library == "pandas" else module.array
+    whole = np.c_[X.round(), X[:, 0]]
+    made = classifier(categorical_features=make([0, 1])).fit(whole, LABELS)
+    assert made.preprocessing_.names[0].startswith("0=")

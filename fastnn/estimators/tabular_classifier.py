@@ -214,6 +214,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
             return np.log(self.predict_proba(X))
 
     def _targets(self, y: Array) -> Array:
+        y = _of_one_kind(y)
         check_classification_targets(y)
         if len(np.unique(y)) < 2:
             raise ValueError(f"y holds one class, {y[:1].tolist()}; need two classes or more")
@@ -223,3 +224,18 @@ class TabularClassifier(ClassifierMixin, Tabular):
         if found.classes is None:
             raise ValueError(f"{path!r} predicts numbers: TabularRegressor.load reads it")
         self.classes_ = found.classes
+
+
+def _of_one_kind(y: Array) -> Array:
+    """Return objects that are all numbers, or all truth values, as such; refuse several kinds."""
+    if y.dtype.kind != "O":
+        return y
+    kinds = {type(v.item() if isinstance(v, np.generic) else v).__name__ for v in y}
+    if kinds <= {"int", "float"} or kinds == {"bool"}:
+        return np.array(y.tolist())
+    if len(kinds) > 1:
+        raise ValueError(
+            f"Unknown label type: y holds {', '.join(sorted(kinds))}; need labels of one kind, "
+            "such as y.astype(str)"
+        )
+    return y
