@@ -118,6 +118,8 @@ class Tabular(BaseEstimator):
         if fitting:
             return table
         known = self.predictor_.preprocessing.columns
+        if is_frame(X):
+            _check_names(table.names, known)
         columns = (
             Column(name, each.kind, each.values, each.missing)
             for name, each in zip(known, table, strict=True)
@@ -228,6 +230,17 @@ def _listed(name: str, given: Any) -> Any:
     if isinstance(given, str) or not isinstance(given, Iterable):
         raise TypeError(f"{name} must be a list, got {given!r}; need [{given!r}]")
     return given
+
+
+def _check_names(names: Sequence[str], known: Sequence[str]) -> None:
+    """Refuse a frame whose names are no texts, which scikit-learn does not compare."""
+    positions = list(map(str, range(len(known))))
+    if list(names) != list(known) and (
+        positions not in (list(names), list(known)) or sorted(names) == sorted(known)
+    ):
+        raise ValueError(
+            f"X has the columns {shown(names)}; need those of fit, in their order: {shown(known)}"
+        )
 
 
 def plain(y: Any) -> Any:

@@ -18,7 +18,7 @@ from fastnn.network import Network
 from fastnn.tabular import recipe as recipes
 from fastnn.tabular.preprocessing import Preprocessing
 from fastnn.tabular.recipe import Recipe
-from fastnn.tabular.tables import columns_of, rows_of
+from fastnn.tabular.tables import rows_of
 from fastnn.training.history import History
 from fastnn.training.rows import stratified
 
@@ -76,7 +76,7 @@ class Predictor:
         DivergenceError
             If an output is not finite.
         """
-        found = self.network.predict_proba(self.preprocessing.transform(columns_of(X)))
+        found = self.network.predict_proba(self.preprocessing.transform(X))
         found = found.astype(np.float64)
         if self.classes is None:
             return np.clip(found, self.low, self.high)
@@ -327,5 +327,5 @@ def temperature_of(logits: Array, labels: Array) -> float:
 
 def _logits(net: Network, X: Array) -> Array:
     """Return the inputs of softmax in the last layer."""
-    below = net.activations(X)[-2].astype(np.float64)
+    below = [X, *net.activations(X)][-2].astype(np.float64)
     return below @ net.weights[-1].astype(np.float64) + net.biases[-1]
