@@ -9,6 +9,8 @@ import pytest
 
 pytest.importorskip("sklearn")
 
+from fastnn import predict as predict_line
+from fastnn import train as train_line
 from fastnn.estimators import TabularClassifier, TabularRegressor
 from fastnn.tabular.tables import columns_of
 
@@ -135,3 +137,112 @@ def test_categorical_features_may_be_an_index_or_an_array(library):
     whole = np.c_[X.round(), X[:, 0]]
     made = classifier(categorical_features=make([0, 1])).fit(whole, LABELS)
     assert made.preprocessing_.names[0].startswith("0=")
+
+
+def test_a_classifier_without_hidden_layers_is_calibrated():
+    made = classifier(hidden_layer_sizes=()).fit(X, LABELS)
+    assert made.temperature_ != 1
+    np.testing.assert_allclose(made.predict_proba(X).sum(axis=1), 1)
+
+
+def test_the_least_share_sets_a_row_aside():
+    made = regressor(validation_fraction=1e-9).fit(X, X[:, 0])
+    assert len(made.predictor_.residuals) == 1
+
+
+def test_preprocessing_and_network_take_what_fit_took():
+    pd = pytest.importorskip("pandas")
+    pytest.importorskip("narwhals")
+    for rows in (X, pd.DataFrame(X, columns=["a", "b"])):
+        made = regressor().fit(rows, X[:, 0])
+        inputs = made.preprocessing_.transform(rows)
+        assert np.array_equal(made.network_.predict(inputs)[:, 0], made.predict(rows))
+
+
+@pytest.mark.parametrize(
+    ("known", "new"),
+    [([0, 1], [1, 0]), ([7, 3], [3, 7]), ([7, 3], [7, 4]), ([("a", 1), ("b", 2)], [7, 3])],
+)
+def test_names_that_are_no_text_are_those_of_fit(known, new):
+    pd = pytest.importorskip("pandas")
+    pytest.importorskip("narwhals")
+    frame = pd.DataFrame(X)
+    frame.columns = pd.Index(known)
+    made = regressor().fit(frame, X[:, 0])
+    expected = made.predict(frame)
+    frame.columns = pd.Index(new)
+    with pytest.raises(ValueError, match=r"X has the columns .*; need those of fit, in their"):
+        made.predict(frame)
+    frame.columns = range(2)
+    assert np.array_equal(made.predict(frame), expected)  # without names: by position
+
+
+# Command lines
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Return a function that writes columns to a CSV file, and returns its path."""
+
+    def write(name, columns, header=True):
+        cells = zip(*columns.values(), strict=True)
+        rows = [",".join(columns)] * header + list(map(",".join, cells))
+        (tmp_path / name).write_text("\n".join(rows))
+        return str(tmp_path / name)
+
+    return write
+
+
+def columns():
+    return {
+        "a": [f"{x:.3f}" for x in X[:, 0]],
+        "b": [f"{x:.3f}" for x in X[:, 1]],
+        "kind": LABELS.tolist(),
+        "d": ["1.5", "2"] * 20,
+    }
+
+
+def trained(data, *options):
+    train_line.main(["--data", data, "--tabular", "--epochs", "1", *options])
+
+
+def refused(line, *arguments, capsys):
+    with pytest.raises(SystemExit):
+        line(*arguments)
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize("header", [True, False])
+@pytest.mark.parametrize("label", ["2", "-2"])
+def test_the_position_of_the_label_is_that_in_the_file(file, label, header, capsys):
+    trained(file("d.csv", columns(), header), "--label", label, "--drop", "-1")
+    assert f"2 columns; '{'kind' if header else 2}' is predicted, 2 cl" in capsys.readouterr().out
+
+
+def test_prediction_finds_the_label_that_is_named_or_refuses_it(file, tmp_path, capsys):
+    data, saved = file("d.csv", columns()), str(tmp_path / "n.safetensors")
+    other = file("o.csv", {"what": columns()["kind"], **columns()})
+    trained(data, "--label", "kind", "--save", saved)
+    capsys.readouterr()
+    predict_line.main([saved, "--data", other, "--label", "0", "--drop", "kind"])
+    assert "test accuracy" in capsys.readouterr().out
+    line = [saved, "--data", data, "--label", "nope"]
+    assert "no column 'nope' to predict" in refused(predict_line.main, line, capsys=capsys)
+
+
+def test_prediction_says_how_to_do_without_labels_that_have_gaps(file, tmp_path, capsys):
+    data, saved = file("d.csv", columns()), str(tmp_path / "n.safetensors")
+    trained(data, "--label", "kind", "--save", saved)
+    gaps = file("g.csv", {**columns(), "kind": ["", *LABELS[1:].tolist()]})
+    line = [saved, "--data", gaps]
+    said = refused(predict_line.main, line, capsys=capsys)
+    assert "is empty in rows 1 of the table; fill the cells, or predict without them: --dr" in said
+    predict_line.main([*line, "--drop", "kind"])
+    assert "row  kind" in capsys.readouterr().out
+
+
+def test_columns_that_the_test_rows_lack_are_named_before_training(file, capsys):
+    few = {name: cells for name, cells in columns().items() if name != "b"}
+    options = ["--label", "kind", "--test", file("t.csv", few)]
+    said = refused(trained, file("d.csv", columns()), *options, capsys=capsys)
+    assert "t.csv lacks columns to train with: b" in said
