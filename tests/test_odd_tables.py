@@ -177,6 +177,19 @@ def test_names_that_are_no_text_are_those_of_fit(known, new):
     assert np.array_equal(made.predict(frame), expected)  # without names: by position
 
 
+@pytest.mark.parametrize("change", [lambda y: y + 1e9, lambda y: y * 1e-40, lambda y: y * 1e300])
+def test_targets_that_float32_cannot_tell_apart_are_refused(change):
+    with pytest.raises(ValueError, match=r"y holds numbers from .* cannot tell apart; need"):
+        regressor().fit(X, change(X[:, 0]))
+
+
+@pytest.mark.filterwarnings("ignore:y. the numbers of column 0")
+@pytest.mark.parametrize("change", [lambda y: y + 1e6, lambda y: y * 1e-37, lambda y: y * 1e37])
+def test_targets_that_float32_tells_apart_are_taken(change):
+    y = change(X[:, 0])
+    assert regressor(epochs=30).fit(X, y).score(X, y) > 0.7
+
+
 # Command lines
 
 

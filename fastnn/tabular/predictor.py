@@ -26,6 +26,7 @@ KEY = "tabular"  # in the metadata of a file
 RESIDUALS = f"{KEY}.residuals"
 _COLDEST, _HOTTEST = 0.01, 100.0  # temperatures
 _HALVINGS = 60
+_STEPS = 4  # of float32 in a standard deviation of the targets
 
 
 @dataclass(eq=False)
@@ -271,6 +272,8 @@ def fit(
     classes = None
     if recipe.classes:
         classes, y = np.unique(y, return_inverse=True)
+    else:
+        _check_spread(y)
     rows, aside = stratified(recipe.validation, len(y), None if classes is None else y, seed)
     # A level that only rows set aside have would have weights that were never trained.
     preprocessing = Preprocessing.fit(rows_of(table, rows), categories)
@@ -295,6 +298,19 @@ def fit(
         for array in (net.weights[-1], net.biases[-1]):
             array /= made.temperature
     return made, history
+
+
+def _check_spread(y: Array) -> None:
+    """Refuse numbers that float32, in which the network computes, does not have or tell apart."""
+    limits = np.finfo(np.float32)
+    largest = float(abs(y).max())
+    spread = float((y / largest).std()) * largest if largest else 0.0
+    least = max(float(limits.tiny), _STEPS * largest * float(limits.eps))
+    if largest > float(limits.max) or 0 < spread < least:
+        raise ValueError(
+            f"y holds numbers from {y.min():.9g} to {y.max():.9g}, which float32 does not have or "
+            "cannot tell apart; need (y - y.mean()) / y.std(), and predictions turned back"
+        )
 
 
 def temperature_of(logits: Array, labels: Array) -> float:
