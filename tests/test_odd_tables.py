@@ -190,6 +190,23 @@ def test_targets_that_float32_tells_apart_are_taken(change):
     assert regressor(epochs=30).fit(X, y).score(X, y) > 0.7
 
 
+@pytest.mark.parametrize("kind", [np.int64, np.uint64, object])
+def test_integers_that_float64_cannot_tell_apart_are_warned_of(kind):
+    values = np.arange(2**60, 2**60 + 4).astype(kind)[:, None]
+    with pytest.warns(UserWarning, match=r"column '0', holds integers beyond 2\^53, .* need text"):
+        columns_of(values)
+    assert columns_of(values - 2**60)["0"].values.tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("dtype", ["int64", "Int64"])
+def test_integers_of_frames_that_float64_cannot_tell_apart_are_warned_of(dtype):
+    pd = pytest.importorskip("pandas")
+    pytest.importorskip("narwhals")
+    frame = pd.DataFrame({"id": pd.Series([2**60, 2**60 + 1], dtype=dtype)})
+    with pytest.warns(UserWarning, match=r"column 'id', holds integers beyond 2\^53"):
+        columns_of(frame)
+
+
 # Command lines
 
 

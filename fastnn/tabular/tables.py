@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 
 from fastnn.activations import Array
+from fastnn.checks.warning import warn
 from fastnn.datasets.spreadsheets import Column, Columns
 
 TEXT = ("text", "mixed")
 _SECONDS = "datetime64[s]"
+_EXACT = 1 << 53  # float64 has all integers up to here
 _NO_TIME = np.timedelta64("NaT")
 _EXTRA = "pip install 'fastnn-cpu[tabular]'"
 
@@ -106,7 +108,10 @@ def _of_series(name: str, series: Any, nw: Any) -> Column:
         missing = series.is_null().to_numpy()
         return Column(name, "boolean", series.fill_null(False).to_numpy().astype(bool), missing)
     if dtype.is_numeric():
-        return _numbers(name, series.cast(nw.Float64).fill_null(float("nan")).to_numpy())
+        values = series.to_numpy()
+        if values.dtype.kind not in "iuf":
+            values = series.cast(nw.Float64).fill_null(float("nan")).to_numpy()
+        return _numbers(name, values)
     if dtype == nw.Datetime:
         if dtype.time_zone is not None:
             series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
@@ -145,12 +150,23 @@ def _of_array(name: str, values: Array) -> Column:
 
 
 def _numbers(name: str, values: Array) -> Column:
+    if values.dtype.kind in "iu" and (
+        values.max(initial=0) > _EXACT or values.min(initial=0) < -_EXACT
+    ):
+        _warn_of_large(name)
     values = values.astype(np.float64)
     if np.isinf(values).any():
         row = int(np.isinf(values).argmax())
         _check_range(name, row, values[row])
     missing = np.isnan(values)
     return Column(name, "empty" if missing.all() else "number", values, missing)
+
+
+def _warn_of_large(name: str) -> None:
+    warn(
+        f"X, column {name!r}, holds integers beyond 2^53, which float64 cannot all tell apart; if "
+        "they are names, need text: astype(str)"
+    )
 
 
 def _dates(name: str, values: Array) -> Column:
@@ -176,6 +192,8 @@ def _of_objects(name: str, values: Sequence[Any]) -> Column:
         truths = np.array([not gap and bool(v) for v, gap in zip(values, missing, strict=True)])
         return Column(name, "boolean", truths, missing)
     if kinds <= {"number", "boolean"}:
+        if any(isinstance(v, int | np.integer) and abs(int(v)) > _EXACT for v in values):
+            _warn_of_large(name)
         pairs = zip(values, missing, strict=True)
         return _numbers(name, np.array([np.nan if gap else float(v) for v, gap in pairs]))
     if kinds == {"date"}:
