@@ -214,7 +214,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
             return np.log(self.predict_proba(X))
 
     def _targets(self, y: Array) -> Array:
-        y = _of_one_kind(y)
+        _refuse_objects(y)
         check_classification_targets(y)
         if len(np.unique(y)) < 2:
             raise ValueError(f"y holds one class, {y[:1].tolist()}; need two classes or more")
@@ -226,16 +226,20 @@ class TabularClassifier(ClassifierMixin, Tabular):
         self.classes_ = found.classes
 
 
-def _of_one_kind(y: Array) -> Array:
-    """Return objects that are all numbers, or all truth values, as such; refuse several kinds."""
+def _refuse_objects(y: Array) -> None:
+    """Refuse objects that are not all text, of which scikit-learn computes no scores."""
     if y.dtype.kind != "O":
-        return y
-    kinds = {type(v.item() if isinstance(v, np.generic) else v).__name__ for v in y}
-    if kinds <= {"int", "float"} or kinds == {"bool"}:
-        return np.array(y.tolist())
-    if len(kinds) > 1:
+        return
+    kinds = {_kind(value) for value in y}
+    if kinds - {"str"}:
+        way = min(kinds) if kinds in ({"bool"}, {"int"}, {"float"}) else "str"
         raise ValueError(
-            f"Unknown label type: y holds {', '.join(sorted(kinds))}; need labels of one kind, "
-            "such as y.astype(str)"
+            f"Unknown label type: y is an array of objects that holds {', '.join(sorted(kinds))}; "
+            f"need labels of one kind: y.astype({way})"
         )
-    return y
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, str):
+        return "str"
+    return type(value.item() if isinstance(value, np.generic) else value).__name__

@@ -108,8 +108,9 @@ def _of_series(name: str, series: Any, nw: Any) -> Column:
         missing = series.is_null().to_numpy()
         return Column(name, "boolean", series.fill_null(False).to_numpy().astype(bool), missing)
     if dtype.is_numeric():
-        values = series.to_numpy()
-        if values.dtype.kind not in "iuf":
+        has_numpy = dtype not in (nw.Int128, nw.UInt128, nw.Decimal)
+        values = series.to_numpy() if has_numpy else None  # a cast takes longer
+        if values is None or values.dtype.kind not in "iuf":
             values = series.cast(nw.Float64).fill_null(float("nan")).to_numpy()
         return _numbers(name, values)
     if dtype == nw.Datetime:
