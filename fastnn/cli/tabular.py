@@ -67,8 +67,8 @@ def train(given: Keywords) -> int:
             raise ValueError("--test-share has no use here: the test rows are those of --test")
         other = _read(given, given["test"], data)
         if lacking := [each for each in data.table.names if each not in other.table.names]:
-            names = reading.shown(lacking)
-            raise ValueError(f"{given['test']} lacks columns to train with: {names}")
+            what = reading.shown(lacking)
+            raise ValueError(f"{given['test']} lacks columns to train with: {what}")
         parts = (data.table, data.y), (other.table, other.y)
     else:
         share = given.get("test_share", reading.TEST_SHARE)
