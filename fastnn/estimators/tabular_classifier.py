@@ -232,6 +232,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
             return np.log(self.predict_proba(X))
 
     def _targets(self, y: Array) -> Array:
+        _refuse_objects(y)
         check_classification_targets(y)
         return y
 
@@ -239,3 +240,22 @@ class TabularClassifier(ClassifierMixin, Tabular):
         if found.classes is None:
             raise ValueError(f"{path!r} predicts numbers: TabularRegressor.load reads it")
         self.classes_ = found.classes
+
+
+def _refuse_objects(y: Array) -> None:
+    """Refuse objects that are not all text, of which scikit-learn computes no scores."""
+    if y.dtype.kind != "O":
+        return
+    kinds = {_kind(value) for value in y}
+    if kinds - {"str"}:
+        way = min(kinds) if kinds in ({"bool"}, {"int"}, {"float"}) else "str"
+        raise ValueError(
+            f"Unknown label type: y is an array of objects that holds {', '.join(sorted(kinds))}; "
+            f"need labels of one kind: y.astype({way})"
+        )
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, str):
+        return "str"
+    return type(value.item() if isinstance(value, np.generic) else value).__name__

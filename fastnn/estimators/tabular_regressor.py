@@ -197,7 +197,14 @@ class TabularRegressor(RegressorMixin, Tabular):
         return predictor.interval(table, coverage)
 
     def _targets(self, y: Array) -> Array:
-        y = y.astype(np.float64)
+        if y.dtype.kind in "mM":
+            raise TypeError(f"y holds {y.dtype}; need numbers, such as y.astype('int64')")
+        try:
+            y = y.astype(np.float64)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ValueError(
+                f"y must hold numbers; TabularClassifier takes names: {error}"
+            ) from None
         if not np.isfinite(y).all():
             raise ValueError(
                 f"y is infinite in row {int(np.isinf(y).argmax())}; need finite numbers"

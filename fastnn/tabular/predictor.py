@@ -20,7 +20,7 @@ from fastnn.network import Network
 from fastnn.tabular import recipe as recipes
 from fastnn.tabular.preprocessing import Preprocessing
 from fastnn.tabular.recipe import Recipe
-from fastnn.tabular.tables import columns_of, rows_of
+from fastnn.tabular.tables import rows_of
 from fastnn.training.history import History
 from fastnn.training.rows import stratified
 
@@ -30,6 +30,7 @@ WEIGHTS = f"{KEY}.residual_weights"
 _COLDEST, _HOTTEST = 0.01, 100.0  # temperatures
 _HALVINGS = 60
 _DIGITS = 9  # of sums of weights, which rounding must not move past a whole number
+_STEPS = 4  # of float32 in a standard deviation of the targets
 
 
 @dataclass(eq=False)
@@ -83,7 +84,7 @@ class Predictor:
         DivergenceError
             If an output is not finite.
         """
-        found = self.network.predict_proba(self.preprocessing.transform(columns_of(X)))
+        found = self.network.predict_proba(self.preprocessing.transform(X))
         found = found.astype(np.float64)
         if self.classes is None:
             return np.clip(found, self.low, self.high)
@@ -301,6 +302,8 @@ def fit(
             raise ValueError(
                 f"y holds one class{where}, {classes.tolist()}; need two classes or more"
             )
+    else:
+        _check_spread(y)
     rows, aside = stratified(recipe.validation, len(y), None if classes is None else y, seed)
     # A level that only rows set aside have would have weights that were never trained.
     preprocessing = Preprocessing.fit(rows_of(table, rows), categories)
@@ -332,6 +335,19 @@ def fit(
         for array in (net.weights[-1], net.biases[-1]):
             array /= made.temperature
     return made, history
+
+
+def _check_spread(y: Array) -> None:
+    """Refuse numbers that float32, in which the network computes, does not have or tell apart."""
+    limits = np.finfo(np.float32)
+    largest = float(abs(y).max())
+    spread = float((y / largest).std()) * largest if largest else 0.0
+    least = max(float(limits.tiny), _STEPS * largest * float(limits.eps))
+    if largest > float(limits.max) or 0 < spread < least:
+        raise ValueError(
+            f"y holds numbers from {y.min():.9g} to {y.max():.9g}, which float32 does not have or "
+            "cannot tell apart; need (y - y.mean()) / y.std(), and predictions turned back"
+        )
 
 
 def temperature_of(logits: Array, labels: Array, weights: Array | None = None) -> float:
@@ -373,5 +389,5 @@ def _by_size(residuals: Array, weights: Array | None) -> tuple[Array, Array | No
 
 def _logits(net: Network, X: Array) -> Array:
     """Return the inputs of softmax in the last layer."""
-    below = net.activations(X)[-2].astype(np.float64)
+    below = [X, *net.activations(X)][-2].astype(np.float64)
     return below @ net.weights[-1].astype(np.float64) + net.biases[-1]
