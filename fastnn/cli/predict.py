@@ -11,10 +11,10 @@ import numpy as np
 
 from fastnn import datasets
 from fastnn.activations import Array
-from fastnn.cli import parsing, paths, reading, tabular
+from fastnn.cli import parsing, paths, reading, running, tabular
 from fastnn.cli.groups import Group, Parser, add_columns
-from fastnn.cli.parsing import Given
 from fastnn.cli.printing import predicted, print_report, warnings_as_lines
+from fastnn.cli.running import Given
 from fastnn.loading import load
 from fastnn.model import storage
 from fastnn.network import Network
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         The exit code, 0. Bad input exits with 2 and a line on standard error.
     """
-    return parsing.run(_parser(), _predict, arguments)
+    return running.run(_parser(), _predict, arguments)
 
 
 def _parser() -> Parser:

@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fastnn import backends, datasets
-from fastnn.cli import parsing, paths, reading, tabular
+from fastnn.cli import parsing, paths, reading, running, tabular
 from fastnn.cli.drawing import Tested, draw
 from fastnn.cli.groups import Group, Keywords, Parser, count
-from fastnn.cli.parsing import Given
 from fastnn.cli.printing import as_options, predicted, print_report, warnings_as_lines
+from fastnn.cli.running import Given
 from fastnn.datasets.readers import CellError
 from fastnn.network import Network
 from fastnn.sparse_rows import is_sparse
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     typed = sys.argv[1:] if arguments is None else arguments
     if any(each.startswith("--ta") for each in typed):  # --tabular, of which the recipe decides
         parser.forget_defaults()
-    return parsing.run(parser, _train, arguments)
+    return running.run(parser, _train, arguments)
 
 
 def _parser() -> Parser:
@@ -177,7 +177,7 @@ def _train(given: Given) -> int:
     kernels = "compiling" if compiled else "loading"
     seconds += history.compile_seconds
     print(f"\n{time.perf_counter() - start:.1f} s in all, {seconds:.1f} s of it {kernels} kernels")
-    return parsing.INTERRUPTED if ended == "Ctrl-C" else 0
+    return running.INTERRUPTED if ended == "Ctrl-C" else 0
 
 
 def _stopped(given: Given, epochs: int, reason: str) -> str:
