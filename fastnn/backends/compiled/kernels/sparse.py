@@ -8,7 +8,7 @@ the last: threads split units. Lines are 64 bytes on any machine, so the bits ar
 from __future__ import annotations
 
 import numpy as np
-from numba import carray, int64, types
+from numba import int64, types
 
 from fastnn.activations import IDENTITY, RELU
 from fastnn.backends.compiled.kernels.inputs import (
@@ -49,10 +49,11 @@ from fastnn.backends.compiled.machinery.lines import (
     store,
     where_below,
 )
-from fastnn.backends.compiled.machinery.vector_ir import itemsize_of, pointer_to
+from fastnn.backends.compiled.machinery.vector_ir import itemsize_of
 from fastnn.backends.dropout import GOLDEN_32
 
 TOGETHER = 4  # lines of a row that are summed at once
+PACKED_ROWS = 32  # rows of weights whose gradient is made at once: it stays in the nearest cache
 
 
 def _types(number):
@@ -187,24 +188,18 @@ def _forward(plan, batch, share):
 
 @serial
 def _add(plan, batch, share):
-    """Add the gradient of some units to the result, row by row of the batch, or to its own room."""
+    """Add the gradient of some units to the result, row by row of the batch."""
     layer, sparse, like = layers_of(plan)[0], plan.sparse, plan.alpha
     itemsize, alpha = itemsize_of(like), plan.alpha
-    begins, marks = integers(sparse.begins, batch.count + 1), bytes_at(sparse.marks)
-    apart = sparse.gradient != 0
+    begins = integers(sparse.begins, batch.count + 1)
     lines = (share.right - share.left + lanes_of(like) - 1) // lanes_of(like)
     row_bytes = itemsize * layer.stride
     gradient = plan.result + itemsize * (layer.weights + share.left)
-    if apart:
-        gradient = sparse.gradient + itemsize * share.left
     deltas = plan.work + itemsize * (layer.deltas + share.left)
     for r in range(batch.count):
         count = begins[r + 1] - begins[r]
         columns = indices(sparse.columns + 4 * begins[r], count)
         values = numbers(sparse.values + itemsize * begins[r], count, like)
-        if apart and share.left == 0:
-            for t in range(count):
-                marks[columns[t]] = 1
         line = int64(0)
         while line < lines:
             here, there = gradient + line * LINE, deltas + row_bytes * r + line * LINE
@@ -225,9 +220,7 @@ def _add(plan, batch, share):
                     row = here + row_bytes * columns[t]
                     store(row, values[t] * a + load(row, like))
                 line += 1
-    if not apart:
-        columns_of_share = share.right - share.left
-        update_biases(plan, int64(0), batch, share.left, columns_of_share, False)
+    update_biases(plan, int64(0), batch, share.left, share.right - share.left, False)
 
 
 @serial
@@ -247,27 +240,45 @@ def _scale(plan, share):
 
 @serial
 def _step(plan, batch, share):
-    """Move rows of weights by the gradient in its own room, and clear that."""
-    layer, like = layers_of(plan)[0], plan.alpha
-    itemsize, one = itemsize_of(like), type(like)(1)
-    zero = filled(type(like)(0))
+    """Move rows of weights by their gradient, which is made for some of them at a time.
+
+    For each row of weights it goes over the numbers of its column, from the first row of the batch
+    to the last: the gradient of all weights, most of it zero, is never in memory.
+    """
+    layer, sparse, like = layers_of(plan)[0], plan.sparse, plan.alpha
+    itemsize, one, alpha = itemsize_of(like), type(like)(1), plan.alpha
     lines = (layer.fan_out + lanes_of(like) - 1) // lanes_of(like)
-    marks, width = bytes_at(plan.sparse.marks), lines * lanes_of(like)
+    width, row_bytes = lines * lanes_of(like), itemsize * layer.stride
+    deltas = plan.work + itemsize * layer.deltas
     pack = plan.packs + itemsize * batch.thread * plan.pack_size
-    part = plan.pack_size // width
+    part = min(plan.pack_size // width, PACKED_ROWS)
+    place, ends = _sort(plan, batch, share), integers(sparse.ends, layer.fan_in)
+    rows, values = indices(sparse.sorted_rows, 1), numbers(sparse.sorted_values, 1, like)
     for begin in range(share.start, share.stop, part):
         end = min(begin + part, share.stop)
         for j in range(begin, end):
-            target = pack + (j - begin) * lines * LINE
-            source = plan.sparse.gradient + itemsize * layer.stride * j
-            if marks[j] == 0:  # most rows, of many columns: their gradient is not even read
-                for line in range(lines):
-                    store(target + line * LINE, zero)
-            else:
-                for line in range(lines):
-                    store(target + line * LINE, load(source + line * LINE, like))
-                    store(source + line * LINE, zero)
-                marks[j] = 0
+            target, stop, line = pack + (j - begin) * lines * LINE, ends[j], int64(0)
+            while line < lines:
+                here, there = target + line * LINE, deltas + line * LINE
+                a = filled(type(like)(0))
+                if lines - line >= TOGETHER:
+                    b, c, d = a, a, a
+                    for t in range(place, stop):
+                        v, row = values[t], there + row_bytes * rows[t]
+                        a = v * load(row, like) + a
+                        b = v * load(row + LINE, like) + b
+                        c = v * load(row + 2 * LINE, like) + c
+                        d = v * load(row + 3 * LINE, like) + d
+                    store(here + LINE, alpha * b)
+                    store(here + 2 * LINE, alpha * c)
+                    store(here + 3 * LINE, alpha * d)
+                    line += TOGETHER
+                else:
+                    for t in range(place, stop):
+                        a = values[t] * load(there + row_bytes * rows[t], like) + a
+                    line += 1
+                store(here, alpha * a)
+            place = stop
         offset, slopes = layer.weights + layer.stride * begin, Matrix(pack, width, int64(1))
         arguments = (
             plan, offset, slopes, layer.stride, end - begin, layer.fan_out, one,
@@ -276,6 +287,41 @@ def _step(plan, batch, share):
         call_move(plan.functions.move, arguments)
     if share.stop == layer.fan_in:
         update_biases(plan, int64(0), batch, int64(0), layer.fan_out, True)
+
+
+@serial
+def _sort(plan, batch, share):
+    """Sort the numbers of a batch by their columns, of which a thread has some, then by rows.
+
+    Return the place of the first of them; where those of each column end is written down.
+    """
+    sparse = plan.sparse
+    begins = integers(sparse.begins, batch.count + 1)
+    count, start, stop = begins[batch.count], share.start, share.stop
+    columns, ends = indices(sparse.columns, count), integers(sparse.ends, stop)
+    values = numbers(sparse.values, count, plan.alpha)
+    rows = indices(sparse.sorted_rows, count)
+    sorted_values = numbers(sparse.sorted_values, count, plan.alpha)
+    for j in range(start, stop):
+        ends[j] = 0
+    first = int64(0)
+    for t in range(count):
+        column = int64(columns[t])
+        if column < start:
+            first += 1
+        elif column < stop:
+            ends[column] += 1
+    place = first
+    for j in range(start, stop):
+        ends[j], place = place, place + ends[j]
+    for r in range(batch.count):
+        for t in range(begins[r], begins[r + 1]):
+            column = int64(columns[t])
+            if start <= column < stop:
+                place = ends[column]
+                rows[place], sorted_values[place] = r, values[t]
+                ends[column] = place + 1
+    return first
 
 
 @serial
@@ -326,9 +372,3 @@ def _decay_row(plan, row, since, steps):
                 a = factors[2 * step + 1] * a
             line += 1
         store(address, a)
-
-
-@serial
-def bytes_at(address):
-    """Return the bytes at an address."""
-    return carray(pointer_to(address, np.uint8(0)), 1)
