@@ -102,9 +102,10 @@ class Plan:
         gradient = Parameters(architecture) if gathers_gradient(task) else None
         self.result = model.vector if gradient is None else gradient.vector
         self._lists = np.empty(0, np.int32)
-        sorting = task.sparse and 0 in updated and sparse_plan.steps(rule, task.in_blocks)
-        columns = architecture.sizes[0] if sorting else 0
-        self._room = sparse_plan.Room(task.capacity * task.sparse, dtype, columns)
+        parts = 0
+        if task.sparse and 0 in updated:
+            parts = sparse_plan.parts_of(architecture, rule, task.in_blocks, task.threads)
+        self._room = sparse_plan.Room(task.capacity * task.sparse, dtype, parts)
         self._state: OptimizerState | None = None
         self._about: tuple[weakref.ref[Examples], Any, int, int] | None = None
         self.record = record = np.zeros(1, layout.plan_dtype(dtype))

@@ -11,6 +11,7 @@ import numpy as np
 from fastnn.activations import Array
 from fastnn.backends.compiled.functions import is_plain
 from fastnn.backends.compiled.kernels import layout
+from fastnn.backends.compiled.kernels.sparse import SORTED_ROWS
 from fastnn.backends.contract import UpdateRule
 from fastnn.model.architecture import Architecture
 from fastnn.sparse_rows import SparseRows
@@ -64,15 +65,16 @@ class Room:
     rows : int
         Of a batch.
     dtype : numpy.dtype
-    columns : int
-        By which the numbers are sorted; 0 if they are not.
+    parts : int
+        Of the columns, by which the numbers are sorted; 0 if they are not.
     """
 
-    def __init__(self, rows: int, dtype: np.dtype, columns: int = 0) -> None:
+    def __init__(self, rows: int, dtype: np.dtype, parts: int) -> None:
         self.begins = np.zeros(rows + 1, np.int64)
         self.values, self.columns = np.empty(0, dtype), np.empty(0, np.int32)
-        self.sorted_values, self.sorted_rows = self.values, self.columns
-        self.ends = np.zeros(columns, np.int64)
+        self.sorted_values, self.sorted_columns = self.values, self.columns
+        self.sorted_rows = self.columns
+        self.ends = np.zeros(parts, np.int64)
         self._of: weakref.ref[SparseRows] | None = None
 
     def read(self, X: SparseRows, record: Array, kinds: Mapping[Any, int]) -> None:
@@ -89,6 +91,7 @@ class Room:
             self.columns = np.empty(most, np.int32)
             if len(self.ends):
                 self.sorted_values = np.empty_like(self.values)
+                self.sorted_columns = np.empty_like(self.columns)
                 self.sorted_rows = np.empty_like(self.columns)
         for name, array in (
             ("data", X.data),
@@ -97,12 +100,20 @@ class Room:
             ("begins", self.begins),
             ("values", self.values),
             ("columns", self.columns),
+            ("sorted_columns", self.sorted_columns),
             ("sorted_rows", self.sorted_rows),
             ("sorted_values", self.sorted_values),
             ("ends", self.ends),
         ):
             record[name] = address_of(array)
         record["kind"] = kinds[X.dtype]
+
+
+def parts_of(
+    architecture: Architecture, rule: UpdateRule | None, in_blocks: bool, threads: int
+) -> int:
+    """Return how many parts of the columns threads sort the numbers of a batch by, if they do."""
+    return architecture.sizes[0] // SORTED_ROWS + threads if steps(rule, in_blocks) else 0
 
 
 def steps_had(

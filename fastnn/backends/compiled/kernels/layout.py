@@ -62,7 +62,8 @@ SPARSE = _record(
         "begins",
         "columns",
         "values",
-        # The same numbers sorted by columns: rows of the batch, values, and where each column ends.
+        # The same numbers sorted by parts of the columns, their rows, and where each part ends.
+        "sorted_columns",
         "sorted_rows",
         "sorted_values",
         "ends",
@@ -89,7 +90,7 @@ OPERATION = _record(*_integers("what", "layer", "split"))
     FORWARD_SPARSE,
     ADDING_SPARSE,  # the gradient to the rows of weights that the batch touches
     SCALING_SPARSE,  # the result
-    STEPPING_SPARSE,  # sorts the batch by columns, and goes over all rows of weights
+    STEPPING_SPARSE,  # sorts the numbers of the batch, and goes over all rows of weights
     UPDATING,  # adds the gradient to the result, which may be the parameters themselves
     STEPPING,  # computes the gradient part by part, and moves the parameters by each
     MEASURING,  # sums the squares of the gradient in the result

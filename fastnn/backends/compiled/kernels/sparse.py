@@ -53,7 +53,7 @@ from fastnn.backends.compiled.machinery.vector_ir import itemsize_of
 from fastnn.backends.dropout import GOLDEN_32
 
 TOGETHER = 4  # lines of a row that are summed at once
-PACKED_ROWS = 32  # rows of weights whose gradient is made at once: it stays in the nearest cache
+SORTED_ROWS = 32  # rows of weights whose gradient is made at once
 
 
 def _types(number):
@@ -240,46 +240,51 @@ def _scale(plan, share):
 
 @serial
 def _step(plan, batch, share):
-    """Move rows of weights by their gradient, which is made for some of them at a time.
+    """Move rows of weights by their gradient, which is made for a part of them at a time.
 
-    For each row of weights it goes over the numbers of its column, from the first row of the batch
-    to the last: the gradient of all weights, most of it zero, is never in memory.
+    The numbers of the batch are sorted by parts before: the gradient of all weights, most of it
+    zero, is never in memory, and that of a part stays in the nearest cache.
     """
     layer, sparse, like = layers_of(plan)[0], plan.sparse, plan.alpha
     itemsize, one, alpha = itemsize_of(like), type(like)(1), plan.alpha
+    zero = filled(type(like)(0))
     lines = (layer.fan_out + lanes_of(like) - 1) // lanes_of(like)
-    width, row_bytes = lines * lanes_of(like), itemsize * layer.stride
+    packed, row_bytes = lines * LINE, itemsize * layer.stride
     deltas = plan.work + itemsize * layer.deltas
     pack = plan.packs + itemsize * batch.thread * plan.pack_size
-    part = min(plan.pack_size // width, PACKED_ROWS)
-    place, ends = _sort(plan, batch, share), integers(sparse.ends, layer.fan_in)
-    rows, values = indices(sparse.sorted_rows, 1), numbers(sparse.sorted_values, 1, like)
-    for begin in range(share.start, share.stop, part):
-        end = min(begin + part, share.stop)
-        for j in range(begin, end):
-            target, stop, line = pack + (j - begin) * lines * LINE, ends[j], int64(0)
-            while line < lines:
-                here, there = target + line * LINE, deltas + line * LINE
-                a = filled(type(like)(0))
-                if lines - line >= TOGETHER:
-                    b, c, d = a, a, a
-                    for t in range(place, stop):
-                        v, row = values[t], there + row_bytes * rows[t]
-                        a = v * load(row, like) + a
-                        b = v * load(row + LINE, like) + b
-                        c = v * load(row + 2 * LINE, like) + c
-                        d = v * load(row + 3 * LINE, like) + d
-                    store(here + LINE, alpha * b)
-                    store(here + 2 * LINE, alpha * c)
-                    store(here + 3 * LINE, alpha * d)
-                    line += TOGETHER
-                else:
-                    for t in range(place, stop):
-                        a = values[t] * load(there + row_bytes * rows[t], like) + a
-                    line += 1
-                store(here, alpha * a)
-            place = stop
-        offset, slopes = layer.weights + layer.stride * begin, Matrix(pack, width, int64(1))
+    place = _sort(plan, batch, share)
+    ends = integers(_ends(plan, batch, share), (share.stop - share.start) // SORTED_ROWS + 1)
+    columns, rows = indices(sparse.sorted_columns, 1), indices(sparse.sorted_rows, 1)
+    values = numbers(sparse.sorted_values, 1, like)
+    for begin in range(share.start, share.stop, SORTED_ROWS):
+        end = min(begin + SORTED_ROWS, share.stop)
+        for i in range((end - begin) * lines):
+            store(pack + i * LINE, zero)
+        stop = ends[(begin - share.start) // SORTED_ROWS]
+        line = int64(0)
+        while line < lines:
+            target, source = pack + line * LINE, deltas + line * LINE
+            if lines - line >= TOGETHER:
+                for t in range(place, stop):
+                    v, here = values[t], target + packed * (columns[t] - begin)
+                    there = source + row_bytes * rows[t]
+                    a, b = alpha * load(there, like), alpha * load(there + LINE, like)
+                    c = alpha * load(there + 2 * LINE, like)
+                    d = alpha * load(there + 3 * LINE, like)
+                    store(here, v * a + load(here, like))
+                    store(here + LINE, v * b + load(here + LINE, like))
+                    store(here + 2 * LINE, v * c + load(here + 2 * LINE, like))
+                    store(here + 3 * LINE, v * d + load(here + 3 * LINE, like))
+                line += TOGETHER
+            else:
+                for t in range(place, stop):
+                    here = target + packed * (columns[t] - begin)
+                    a = alpha * load(source + row_bytes * rows[t], like)
+                    store(here, values[t] * a + load(here, like))
+                line += 1
+        place = stop
+        offset = layer.weights + layer.stride * begin
+        slopes = Matrix(pack, lines * lanes_of(like), int64(1))
         arguments = (
             plan, offset, slopes, layer.stride, end - begin, layer.fan_out, one,
             factor_of(plan, int64(0), False), True, False,
@@ -291,37 +296,46 @@ def _step(plan, batch, share):
 
 @serial
 def _sort(plan, batch, share):
-    """Sort the numbers of a batch by their columns, of which a thread has some, then by rows.
+    """Sort the numbers of a thread's columns by parts of them; in each, rows stay in order.
 
-    Return the place of the first of them; where those of each column end is written down.
+    Return the place of the first of them; where those of each part end is written down.
     """
-    sparse = plan.sparse
+    sparse, start, stop = plan.sparse, share.start, share.stop
     begins = integers(sparse.begins, batch.count + 1)
-    count, start, stop = begins[batch.count], share.start, share.stop
-    columns, ends = indices(sparse.columns, count), integers(sparse.ends, stop)
-    values = numbers(sparse.values, count, plan.alpha)
-    rows = indices(sparse.sorted_rows, count)
+    count, parts = begins[batch.count], (stop - start + SORTED_ROWS - 1) // SORTED_ROWS
+    columns, values = indices(sparse.columns, count), numbers(sparse.values, count, plan.alpha)
+    ends = integers(_ends(plan, batch, share), parts)
+    sorted_columns = indices(sparse.sorted_columns, count)
+    sorted_rows = indices(sparse.sorted_rows, count)
     sorted_values = numbers(sparse.sorted_values, count, plan.alpha)
-    for j in range(start, stop):
-        ends[j] = 0
+    for i in range(parts):
+        ends[i] = 0
     first = int64(0)
     for t in range(count):
         column = int64(columns[t])
         if column < start:
             first += 1
         elif column < stop:
-            ends[column] += 1
+            ends[(column - start) // SORTED_ROWS] += 1
     place = first
-    for j in range(start, stop):
-        ends[j], place = place, place + ends[j]
+    for i in range(parts):
+        ends[i], place = place, place + ends[i]
     for r in range(batch.count):
         for t in range(begins[r], begins[r + 1]):
             column = int64(columns[t])
             if start <= column < stop:
-                place = ends[column]
-                rows[place], sorted_values[place] = r, values[t]
-                ends[column] = place + 1
+                i = (column - start) // SORTED_ROWS
+                place = ends[i]
+                sorted_columns[place], sorted_rows[place] = column, r
+                sorted_values[place] = values[t]
+                ends[i] = place + 1
     return first
+
+
+@serial
+def _ends(plan, batch, share):
+    """Return where a thread writes down where its parts end: beside those of other threads."""
+    return plan.sparse.ends + 8 * (share.start // SORTED_ROWS + batch.thread)
 
 
 @serial
