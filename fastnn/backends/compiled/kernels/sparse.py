@@ -254,18 +254,19 @@ def _step(plan, batch, share):
     pack = plan.packs + itemsize * batch.thread * plan.pack_size
     place = _sort(plan, batch, share)
     ends = integers(_ends(plan, batch, share), (share.stop - share.start) // SORTED_ROWS + 1)
-    columns, rows = indices(sparse.sorted_columns, 1), indices(sparse.sorted_rows, 1)
-    values = numbers(sparse.sorted_values, 1, like)
     for begin in range(share.start, share.stop, SORTED_ROWS):
         end = min(begin + SORTED_ROWS, share.stop)
         for i in range((end - begin) * lines):
             store(pack + i * LINE, zero)
         stop = ends[(begin - share.start) // SORTED_ROWS]
-        line = int64(0)
+        count, line = stop - place, int64(0)
+        columns = indices(sparse.sorted_columns + 4 * place, count)
+        rows = indices(sparse.sorted_rows + 4 * place, count)
+        values = numbers(sparse.sorted_values + itemsize * place, count, like)
         while line < lines:
             target, source = pack + line * LINE, deltas + line * LINE
             if lines - line >= TOGETHER:
-                for t in range(place, stop):
+                for t in range(count):
                     v, here = values[t], target + packed * (columns[t] - begin)
                     there = source + row_bytes * rows[t]
                     a, b = alpha * load(there, like), alpha * load(there + LINE, like)
@@ -277,11 +278,14 @@ def _step(plan, batch, share):
                     store(here + 3 * LINE, v * d + load(here + 3 * LINE, like))
                 line += TOGETHER
             else:
-                for t in range(place, stop):
-                    here = target + packed * (columns[t] - begin)
-                    a = alpha * load(source + row_bytes * rows[t], like)
-                    store(here, values[t] * a + load(here, like))
-                line += 1
+                left = lines - line
+                for t in range(count):
+                    v, here = values[t], target + packed * (columns[t] - begin)
+                    there = source + row_bytes * rows[t]
+                    for i in range(left):
+                        a = alpha * load(there + i * LINE, like)
+                        store(here + i * LINE, v * a + load(here + i * LINE, like))
+                line = lines
         place = stop
         offset = layer.weights + layer.stride * begin
         slopes = Matrix(pack, lines * lanes_of(like), int64(1))
@@ -300,11 +304,13 @@ def _sort(plan, batch, share):
 
     Return the place of the first of them; where those of each part end is written down.
     """
-    sparse, start, stop = plan.sparse, share.start, share.stop
+    sparse, itemsize, start = plan.sparse, itemsize_of(plan.alpha), share.start
     begins = integers(sparse.begins, batch.count + 1)
-    count, parts = begins[batch.count], (stop - start + SORTED_ROWS - 1) // SORTED_ROWS
-    columns, values = indices(sparse.columns, count), numbers(sparse.values, count, plan.alpha)
-    ends = integers(_ends(plan, batch, share), parts)
+    parts = (share.stop - start + SORTED_ROWS - 1) // SORTED_ROWS
+    # Unsigned numbers: columns before the first are beyond the last, and parts are cheap to find.
+    own, size = np.uint64(share.stop - start), np.uint64(SORTED_ROWS)
+    count = begins[batch.count]
+    columns, ends = indices(sparse.columns, count), integers(_ends(plan, batch, share), parts)
     sorted_columns = indices(sparse.sorted_columns, count)
     sorted_rows = indices(sparse.sorted_rows, count)
     sorted_values = numbers(sparse.sorted_values, count, plan.alpha)
@@ -312,23 +318,24 @@ def _sort(plan, batch, share):
         ends[i] = 0
     first = int64(0)
     for t in range(count):
-        column = int64(columns[t])
-        if column < start:
-            first += 1
-        elif column < stop:
-            ends[(column - start) // SORTED_ROWS] += 1
+        column = np.uint64(int64(columns[t]) - start)
+        if column < own:
+            ends[column // size] += 1
+        first += columns[t] < start
     place = first
     for i in range(parts):
         ends[i], place = place, place + ends[i]
     for r in range(batch.count):
-        for t in range(begins[r], begins[r + 1]):
-            column = int64(columns[t])
-            if start <= column < stop:
-                i = (column - start) // SORTED_ROWS
-                place = ends[i]
-                sorted_columns[place], sorted_rows[place] = column, r
+        count = begins[r + 1] - begins[r]
+        columns = indices(sparse.columns + 4 * begins[r], count)
+        values = numbers(sparse.values + itemsize * begins[r], count, plan.alpha)
+        for t in range(count):
+            column = np.uint64(int64(columns[t]) - start)
+            if column < own:
+                place = ends[column // size]
+                sorted_columns[place], sorted_rows[place] = columns[t], r
                 sorted_values[place] = values[t]
-                ends[i] = place + 1
+                ends[column // size] = place + 1
     return first
 
 
