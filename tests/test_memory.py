@@ -60,3 +60,14 @@ def test_the_sum_of_squared_weights_needs_no_room_of_their_size():
     assert vectors_at_most(net, lambda: translation.squares(net)) < 0.6
     expected = sum(float(np.square(w.astype(np.float64)).sum()) for w in net.weights)
     assert translation.squares(net) == pytest.approx(expected, rel=1e-6)
+
+
+def test_adam_on_sparse_rows_needs_no_gradient_of_the_size_of_the_weights():
+    sparse = pytest.importorskip("scipy.sparse")
+    X = sparse.random_array((64, SIZES[0]), density=1e-3, format="csr", rng=0, dtype="float32")
+    net = fastnn.Network(SIZES, seed=0, threads=1)
+
+    def train():
+        net.train(X, np.arange(64) % 2, epochs=EPOCHS, batch_size=16, optimizer="adam")
+
+    assert vectors_at_most(net, train) < 5.2

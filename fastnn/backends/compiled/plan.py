@@ -107,7 +107,10 @@ class Plan:
         gradient = Parameters(architecture) if gathering else None
         self.result = model.vector if gradient is None else gradient.vector
         self._lists = np.empty(0, np.int32)
-        self._room = sparse_plan.Room(task.capacity * task.sparse, dtype)
+        parts = 0
+        if task.sparse and 0 in updated:
+            parts = sparse_plan.parts_of(architecture, rule, task.in_blocks, task.threads)
+        self._room = sparse_plan.Room(task.capacity * task.sparse, dtype, parts)
         self._state: OptimizerState | None = None
         self._about: tuple[weakref.ref[Examples], Any, int, int] | None = None
         self.record = record = np.zeros(1, layout.plan_dtype(dtype))
@@ -135,7 +138,7 @@ class Plan:
             self._kept.append(np.concatenate([model.input_scaler.mean, model.input_scaler.scale]))
             record["scaler"] = address_of(self._kept[-1])
         if task.sparse and 0 in updated:
-            for name, array in sparse_plan.own_room(architecture, rule, task.in_blocks).items():
+            for name, array in sparse_plan.steps_had(architecture, rule, task.in_blocks).items():
                 record["sparse"][name] = address_of(array)
                 self._kept.append(array)
         loss, self._repeats = architecture.loss, isinstance(architecture.loss, Quantile)

@@ -62,10 +62,11 @@ SPARSE = _record(
         "begins",
         "columns",
         "values",
-        # The gradient of the weights, zeros between steps, and a mark for each row that has some; 0
-        # where it goes to the result.
-        "gradient",
-        "marks",
+        # The same numbers sorted by parts of the columns, their rows, and where each part ends.
+        "sorted_columns",
+        "sorted_rows",
+        "sorted_values",
+        "ends",
         # Steps of this call whose decay each row of weights has, and the numbers of all steps; 0
         # where no decay waits.
         "decayed",
@@ -87,9 +88,9 @@ OPERATION = _record(*_integers("what", "layer", "split"))
     CHECKING_SPARSE,
     DECAYING_SPARSE,  # by the factors of the steps so far
     FORWARD_SPARSE,
-    ADDING_SPARSE,  # the gradient to the rows of weights that the batch touches, or to its own room
+    ADDING_SPARSE,  # the gradient to the rows of weights that the batch touches
     SCALING_SPARSE,  # the result
-    STEPPING_SPARSE,
+    STEPPING_SPARSE,  # sorts the numbers of the batch, and goes over all rows of weights
     UPDATING,  # adds the gradient to the result, which may be the parameters themselves
     STEPPING,  # computes the gradient part by part, and moves the parameters by each
     DIVIDING,  # the first layer's weights by the factors of inputs
