@@ -95,7 +95,7 @@ class Run:
         self.data.set_names(self.model)
         self.data.learn_scales(self.model)
         targets = scale_targets(self.model, self.data.targets)
-        self.examples = Examples(self.data.X, targets, self.data.weights)
+        self.examples = Examples(self.data.X, targets, self.data.weights, self.data.rows)
         self.state = self.model.state_for(self.settings.optimizer)
         self.keep()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -109,7 +109,10 @@ def checked(keywords: Mapping[str, Any], architecture: Architecture, rows: int) 
         learning_rate=check.real("learning_rate", rate, above=0),
         schedule=schedules.named(given["schedule"], epochs),
         optimizer=optimizer,
-        objective=objective(given, architecture),
+        objective=replace(
+            objective(given, architecture),
+            augment=check_network.augmentations(given["augment"], architecture),
+        ),
         clip_norm=check.limit("clip_norm", given["clip_norm"]),
         clip_value=check.limit("clip_value", given["clip_value"]),
         max_norm=check.limit("max_norm", given["max_norm"]),
