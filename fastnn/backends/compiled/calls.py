@@ -88,7 +88,12 @@ class Call:
             self.trial = threads.trial(model.architecture, made.capacity, made.updating)
             made = made._replace(threads=self.trial.choose(most))
         adjusting = functions.adjusts_inputs(model, made.objective)
-        self.sparse = not sparse and model.input_scaler is None and plan.mostly_zero(X)
+        self.sparse = (
+            not sparse
+            and model.input_scaler is None
+            and all(each.keeps_zeros for each in made.objective.augment)
+            and plan.mostly_zero(X)
+        )
         if made.rule is not None:
             if blocks.is_large(model.architecture, batch_size, sparse):
                 block = blocks.block_of(model.architecture, made.threads, sparse)

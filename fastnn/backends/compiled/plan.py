@@ -14,7 +14,7 @@ import numpy as np
 
 from fastnn.activations import ACTIVATIONS, Array
 from fastnn.backends import dropout
-from fastnn.backends.compiled import functions, sparse_plan
+from fastnn.backends.compiled import augmenting, functions, sparse_plan
 from fastnn.backends.compiled.functions import WITHOUT_KERNEL, is_plain
 from fastnn.backends.compiled.kernels import layout, products, update
 from fastnn.backends.compiled.machinery.thresholds import HERE
@@ -158,6 +158,10 @@ class Plan:
             *numbers_of(task.objective, rule, self.plain).items(),
         ):
             record[name] = value
+        self.augmenting: augmenting.Room | None = None
+        if task.objective.augment:
+            mixing = task.learning and not callable(loss)
+            self.augmenting = augmenting.Room(architecture, task.objective.augment, record, mixing)
 
     def fits(self, model: Model, task: Task) -> bool:
         """Tell whether it is the plan for a task."""
@@ -176,6 +180,8 @@ class Plan:
             weights = examples.weights
             record["targets"] = self.targets(examples.Y)
             record["row_weights"] = 0 if weights is None else address_of(weights)
+            if self.augmenting is not None:
+                self.augmenting.read(examples, record)
         record["rows"], record["batch_size"] = rows, batch_size
 
     def targets(self, Y: Array) -> tuple[int, int, int, int]:
@@ -292,6 +298,8 @@ def steps_of(
         operations = sparse_plan.forward(rule, task.in_blocks, task.learning, updated, splits[0])
     else:
         operations = [] if task.in_place else [(layout.GATHERING, 0, inputs)]
+        if task.objective.augment:
+            operations += [(layout.AUGMENTING, 0, inputs)]
         if adjusting:
             operations += [(layout.ADJUSTING, 0, inputs)]
         if not task.learning:

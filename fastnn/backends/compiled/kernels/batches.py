@@ -6,6 +6,7 @@ import math
 
 from numba import int64, prange, types
 
+from fastnn.backends.compiled.kernels.augment import call_augment
 from fastnn.backends.compiled.kernels.inputs import (
     LINE,
     call_adjust,
@@ -15,6 +16,7 @@ from fastnn.backends.compiled.kernels.inputs import (
 from fastnn.backends.compiled.kernels.layers import backward, forward
 from fastnn.backends.compiled.kernels.layout import (
     ADJUSTING,
+    AUGMENTING,
     BACKWARD,
     BATCH,
     CHECKING,
@@ -112,6 +114,8 @@ def phase(plan, begin, end, batch):
             update(plan, l, batch, share, what == STEPPING)
         elif what == ADJUSTING:
             call_adjust(plan.functions.adjust, (plan, batch, share))
+        elif what == AUGMENTING:
+            call_augment(plan.functions.augment, (plan, batch, share))
         elif what == MEASURING:
             call_measure(plan.functions.measure, (plan, l, batch, share))
         elif what == MOVING:
