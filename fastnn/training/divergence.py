@@ -80,7 +80,8 @@ def _look(run: Run, rows: Array, rate: Array, keys: Array) -> tuple[str, float]:
     The norm is computed in float64, before clipping, and without frozen layers.
     """
     model, rule, examples = run.model, run.settings.rule, run.examples
-    objective, own_keys = rule.objective, keys[len(model.weights) :]
+    objective, depth = rule.objective, len(model.weights)
+    own_keys = keys[depth:]
     X, architecture = examples.X[rows], model.architecture
     if objective.augment:
         X = reference.augmented_inputs(model, examples, rows, objective, own_keys)
@@ -91,7 +92,7 @@ def _look(run: Run, rows: Array, rate: Array, keys: Array) -> tuple[str, float]:
     gradients = []
     for each in (model, in_float64(model)):
         gradient = Parameters(each.architecture)
-        reference.loss_and_gradient(each, batch, objective, keys, gradient)
+        reference.loss_and_gradient(each, batch, objective, keys[:depth], gradient)
         gradients.append(gradient)
     own, exact = gradients
     with np.errstate(over="ignore", invalid="ignore"):

@@ -84,8 +84,8 @@ class Room:
             ways["kind"][i] = each.code
             room = max(room, needed)
         mixing = any(isinstance(each, Mixup) for each in augment)
-        # A row, and the targets of another, before the room of what changes it.
-        room += mixing * padded(max(sizes[0], sizes[-1]), dtype.itemsize)
+        if mixing:  # with another row before that of what changes it, then with two of targets
+            room = max(room + padded(sizes[0], dtype.itemsize), 2 * sizes[-1])
         size = padded(room, dtype.itemsize)
         rooms = aligned_zeros(record["threads"].item() * size, dtype)
         self.mixes = mixing and learning

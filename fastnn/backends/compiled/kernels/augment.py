@@ -279,11 +279,10 @@ def mix(plan, i, row, place, room):
     other = int64(drawn * np.uint64(plan.drawn_count) >> np.uint64(32))
     if plan.drawn_from != 0:
         other = integers(plan.drawn_from, plan.drawn_count)[other]
-    # The other row, which the ways before take room behind.
-    length = max(features, outputs)
-    values, others = numbers(row, features, one), numbers(room, length, one)
-    behind = room + (itemsize * length + LINE - 1) // LINE * LINE
-    call_gather(plan.functions.gather, (plan.inputs, other, others[:features], features))
+    # The other row, behind which is room for the ways before.
+    values, others = numbers(row, features, one), numbers(room, features, one)
+    behind = room + (itemsize * features + LINE - 1) // LINE * LINE
+    call_gather(plan.functions.gather, (plan.inputs, other, others, features))
     for b in range(i):
         change(plan, b, room, hashed(key_of(plan, b, place)), behind)
     share = type(plan.alpha)(part)
@@ -299,13 +298,14 @@ def mix(plan, i, row, place, room):
         numbers(plan.row_weights, plan.block_size, one)[place % plan.block_size] = weight
         if weight > 0:
             share = first / weight
-    target = numbers(
-        plan.targets.address + place % plan.block_size * plan.targets.row_bytes, outputs, one
-    )
-    call_gather(plan.functions.gather, (plan.own_targets, own, target, outputs))
-    call_gather(plan.functions.gather, (plan.own_targets, other, others[:outputs], outputs))
+    # Other threads may write the same: each number once.
+    address = plan.targets.address + place % plan.block_size * plan.targets.row_bytes
+    target, of_own = numbers(address, outputs, one), numbers(room, outputs, one)
+    of_other = numbers(room + itemsize * outputs, outputs, one)
+    call_gather(plan.functions.gather, (plan.own_targets, own, of_own, outputs))
+    call_gather(plan.functions.gather, (plan.own_targets, other, of_other, outputs))
     for j in range(outputs):
-        target[j] = share * target[j] + (one - share) * others[j]
+        target[j] = share * of_own[j] + (one - share) * of_other[j]
 
 
 call_mix = mix.call
