@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -81,6 +81,7 @@ def objective(keywords: Mapping[str, Any], architecture: Architecture) -> Object
         l1=check.real("l1", keywords["l1"], least=0),
         label_smoothing=check_network.label_smoothing(keywords["label_smoothing"], architecture),
         dropout=check_network.rates_of_dropout(keywords["dropout"], architecture),
+        augment=check_network.augmentations(keywords.get("augment"), architecture),
     )
 
 
@@ -109,10 +110,7 @@ def checked(keywords: Mapping[str, Any], architecture: Architecture, rows: int) 
         learning_rate=check.real("learning_rate", rate, above=0),
         schedule=schedules.named(given["schedule"], epochs),
         optimizer=optimizer,
-        objective=replace(
-            objective(given, architecture),
-            augment=check_network.augmentations(given["augment"], architecture),
-        ),
+        objective=objective(given, architecture),
         clip_norm=check.limit("clip_norm", given["clip_norm"]),
         clip_value=check.limit("clip_value", given["clip_value"]),
         max_norm=check.limit("max_norm", given["max_norm"]),

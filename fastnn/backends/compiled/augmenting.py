@@ -77,7 +77,7 @@ class Room:
         for i, each in enumerate(augment):
             whole, *others, needed = PARTS[each.code](each, sizes[0], dtype)
             for name, array in zip(
-                ("sizes", "numbers", "tables"), (np.array(whole), *others), strict=True
+                ("sizes", "numbers", "tables"), (np.array(whole, np.int64), *others), strict=True
             ):
                 ways[name][i] = address_of(array)
                 self.kept.append(array)
@@ -99,6 +99,8 @@ class Room:
             ("rooms", address_of(rooms)),
             ("room_size", size),
             ("mixes", self.mixes),
+            ("mixed_targets", address_of(self.targets)),
+            ("mixed_weights", address_of(self.weights)),
         ):
             record[name] = value
 

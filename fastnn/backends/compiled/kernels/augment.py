@@ -41,7 +41,7 @@ from fastnn.backends.compiled.kernels.layout import (
     row_of,
 )
 from fastnn.backends.compiled.machinery.jit import serial, unit
-from fastnn.backends.compiled.machinery.lines import LINE, filled, lanes_of, load, store
+from fastnn.backends.compiled.machinery.lines import LINE, filled, lanes_of, load, put_number, store
 from fastnn.backends.compiled.machinery.vector_ir import itemsize_of, pointer_to
 from fastnn.counters import GOLDEN_32
 
@@ -295,11 +295,11 @@ def mix(plan, i, row, place, room):
         weights = numbers(plan.own_weights, max(own, other) + 1, one)
         first = share * weights[own]
         weight = first + (one - share) * weights[other]
-        numbers(plan.row_weights, plan.block_size, one)[place % plan.block_size] = weight
+        put_number(plan.row_weights + itemsize * place, weight)
         if weight > 0:
             share = first / weight
     # Other threads may write the same: each number once.
-    address = plan.targets.address + place % plan.block_size * plan.targets.row_bytes
+    address = plan.targets.address + place * plan.targets.row_bytes
     target, of_own = numbers(address, outputs, one), numbers(room, outputs, one)
     of_other = numbers(room + itemsize * outputs, outputs, one)
     call_gather(plan.functions.gather, (plan.own_targets, own, of_own, outputs))

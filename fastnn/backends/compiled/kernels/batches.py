@@ -152,6 +152,7 @@ def run(plans, order, keys, step_numbers, losses, out):
     """
     plan = plans[0]
     plan.order, plan.shuffled = order.ctypes.data, len(order) > 0
+    plan.targets_shuffled = len(order) > 0 and plan.mixes == 0
     plan.keys, plan.outputs = keys.ctypes.data, out.ctypes.data if len(out) > 0 else 0
     row_losses, phase_ends = reals(plan.row_losses, 1), integers(plan.phase_ends, plan.phases)
     before, bias_beta = flush_denormals(), plan.bias_beta
@@ -166,6 +167,8 @@ def run(plans, order, keys, step_numbers, losses, out):
             if step_numbers.shape[1] > 2:
                 plan.rate, plan.look_ahead = step_numbers[step, 2], step_numbers[step, 3]
                 plan.correction, plan.decay = step_numbers[step, 4], step_numbers[step, 5]
+        if plan.mixes:
+            _mix_from(plan, first)
         if plan.takes_one_row and stop - first == 1:
             call_one_row(plan.functions.one_row, (plan, first))
             losses[step] = row_losses[0]
@@ -193,6 +196,8 @@ def run(plans, order, keys, step_numbers, losses, out):
             block += count
             if block < stop:  # the next block adds its gradient to that of those before
                 count = min(plan.block_size, stop - block)
+                if plan.mixes:
+                    _mix_from(plan, block)
                 p = begin = int64(0)
                 plan.beta = plan.bias_beta = type(plan.beta)(1)
                 continue
@@ -209,6 +214,14 @@ def run(plans, order, keys, step_numbers, losses, out):
         call_of_sparse(plan.functions.of_sparse, (plan, int64(DECAYING_SPARSE), batch, whole))
     restore_denormals(before)
     return taken
+
+
+@serial
+def _mix_from(plan, block):
+    """Let the targets and weights of a block be where they are mixed."""
+    plan.targets.address = plan.mixed_targets - block * plan.targets.row_bytes
+    if plan.row_weights != 0:
+        plan.row_weights = plan.mixed_weights - block * itemsize_of(plan.alpha)
 
 
 @serial

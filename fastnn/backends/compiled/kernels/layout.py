@@ -188,11 +188,13 @@ def plan_dtype(number: np.dtype) -> np.dtype:
         ("targets", SOURCE),
         ("sparse", SPARSE),
         *_integers("row_weights", "in_place", "takes_one_row", "batch_size", "block_size"),
-        *_integers("order", "shuffled", "rows", "keys", "outputs"),
+        *_integers("order", "shuffled", "targets_shuffled", "rows", "keys", "outputs"),
         # Augmentation: room of each thread, rows to mix with, and what targets are mixed from.
         *_integers("augmentations", "augmentation_count", "rooms", "room_size"),
-        *_integers("drawn_from", "drawn_count", "mixes", "own_weights"),
+        *_integers("drawn_from", "drawn_count", "own_weights"),
         ("own_targets", SOURCE),
+        # Where those of a block are mixed: as if those of places before the block were there, too.
+        *_integers("mixes", "mixed_targets", "mixed_weights"),
         *[(name, number) for name in NUMBERS],
     )
 
@@ -336,5 +338,5 @@ def row_of(plan, place):
 
 @serial
 def target_row_of(plan, place):
-    """Return where the target and the weight of a place of the order are; mixed ones by block."""
-    return place % plan.block_size if plan.mixes else row_of(plan, place)
+    """Return the row of the targets and the weights of a place of the order."""
+    return integers(plan.order, place + 1)[place] if plan.targets_shuffled else place
