@@ -16,6 +16,7 @@ from fastnn.backends.compiled import blocks
 from fastnn.backends.compiled.machinery import threads
 from fastnn.backends.contract import Examples
 from fastnn.backends.dropout import row_keys
+from fastnn.cli.augmenting import augment as of_words
 
 each_backend = pytest.mark.parametrize("backend", BACKENDS)
 SHAPES = [(1, 1), (3, 5), (1, 7), (9, 1, 3), (28, 28), (17, 16, 1), (32, 32, 3)]
@@ -497,3 +498,51 @@ def test_sparse_rows_are_refused():
 
 def test_an_empty_list_is_no_augmentation():
     np.testing.assert_array_equal(trained([])[0].parameters, trained(None)[0].parameters)
+
+
+@pytest.mark.parametrize("kind", ["MLPClassifier", "MLPRegressor"])
+def test_estimators_pass_it_on(kind):
+    pytest.importorskip("sklearn")
+    from sklearn.base import clone
+
+    X, y = data()
+    how = {"hidden_layer_sizes": (5,), "max_iter": 200, "random_state": 0, "tol": 0.5}
+    made = getattr(fastnn.estimators, kind)(**how, augment=[Noise(0.1), Mixup(0.2)])
+    fitted = clone(made).fit(X, y)
+    plain = getattr(fastnn.estimators, kind)(**how).fit(X, y)
+    assert (fitted.coefs_[0] != plain.coefs_[0]).any()
+    # A step of `partial_fit` is augmented, too, in every call anew.
+    before = fitted.coefs_[0].copy()
+    fitted.partial_fit(X, y)
+    assert (fitted.coefs_[0] != before).any()
+    assert "partial" not in fitted.network_.model.prepared
+    with pytest.raises(ValueError, match="augment needs a stochastic solver"):
+        clone(made).set_params(solver="lbfgs").fit(X, y)
+
+
+def test_tune_takes_it_as_a_setting():
+    pytest.importorskip("sklearn")
+    X, y = data()
+    found = fastnn.tune(
+        X, y, {"augment": [None, Noise(0.5)]}, hidden=(4,), epochs=2, folds=2, jobs=1
+    )
+    assert {str(row["augment"]) for row in found.results} == {"None", "Noise(std=0.5)"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("turn=3", "NAME=NUMBER for rotate, .*, mixup; got turn=3"),
+        ("rotat=3", "did you mean 'rotate'"),
+        ("rotate", "NAME=NUMBER"),
+        ("flip=1", "NAME=NUMBER"),
+        ("rotate=a", "--augment rotate=a"),
+        ("noise=0", "--augment noise=0: Noise's std"),
+        ("size=3xa shift=1", "--augment size=3xa"),
+        ("size=3x5", "changes nothing"),
+        ("shift=1", "needs size=HEIGHTxWIDTH, as 15 features"),
+    ],
+)
+def test_words_of_the_command_line_that_are_wrong_are_refused(words, message):
+    with pytest.raises(ValueError, match=message):
+        of_words(words.split(), 15)
