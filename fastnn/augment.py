@@ -29,8 +29,30 @@ TURN, ZOOM, SLANT, DOWN, RIGHT, MIRROR, FIRST_NORMAL = 0, 1, 2, 3, 4, 5, 8
 QUANTILES = 1025  # of the shares of a mixture, between which they are linear
 
 
+class _Way:
+    """What augmentations share: most take rows of any features, and leave few zeros."""
+
+    @property
+    def keeps_zeros(self) -> bool:
+        """Whether about as many inputs are zero as before."""
+        return False
+
+    def check_features(self, features: int) -> None:
+        """Refuse rows of so many features if they are not for it.
+
+        Parameters
+        ----------
+        features : int
+
+        Raises
+        ------
+        ValueError
+            If they are not.
+        """
+
+
 @dataclass(frozen=True)
-class Images:
+class Images(_Way):
     """Images that are turned, scaled, slanted, shifted and bent, all in one bilinear interpolation.
 
     Each number is the largest change, and each change of an image is uniform between it and its
@@ -215,6 +237,10 @@ def splines(length: int) -> Array:
 
     The first pixel is at the second point, and the last pixel at the last but one, so that each is
     among four points.
+
+    Parameters
+    ----------
+    length : int
     """
     t = 1 + (GRID - 3) * np.arange(length) / max(length - 1, 1)
     far = np.abs(t[:, None] - np.arange(GRID))
@@ -223,7 +249,7 @@ def splines(length: int) -> Array:
 
 
 @dataclass(frozen=True)
-class Noise:
+class Noise(_Way):
     """Gaussian noise that is added to each input: ``x + std * n``, with ``n`` standard normal.
 
     Parameters
@@ -240,18 +266,9 @@ class Noise:
     std: float
 
     code: ClassVar[int] = NOISE
-    keeps_zeros: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check.real("Noise's std", self.std, above=0)
-
-    def check_features(self, features: int) -> None:
-        """Do nothing: rows of any features will do.
-
-        Parameters
-        ----------
-        features : int
-        """
 
     def apply(self, x: Array, keys: Array) -> Array:
         """Return changed rows.
@@ -265,7 +282,7 @@ class Noise:
 
 
 @dataclass(frozen=True)
-class Mixup:
+class Mixup(_Way):
     """Rows that are mixed with others (Zhang et al., 2018).
 
     A row becomes ``s x + (1 - s) x'``, and its targets ``s t + (1 - s) t'``: the other row is any
@@ -288,18 +305,9 @@ class Mixup:
     alpha: float
 
     code: ClassVar[int] = MIXUP
-    keeps_zeros: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check.real("Mixup's alpha", self.alpha, above=0)
-
-    def check_features(self, features: int) -> None:
-        """Do nothing: rows of any features will do.
-
-        Parameters
-        ----------
-        features : int
-        """
 
     @property
     def quantiles(self) -> Array:
