@@ -3,7 +3,7 @@
 import importlib
 from types import ModuleType
 
-from fastnn import averaging, datasets, losses, metrics, optimizers, schedules
+from fastnn import augment, averaging, datasets, losses, metrics, optimizers, schedules
 from fastnn.backends import warmup
 from fastnn.checks.warning import ConvergenceWarning
 from fastnn.inspection import check_gradients, compare_backends
@@ -26,6 +26,7 @@ __all__ = [
     "Minimum",
     "Network",
     "Tuning",
+    "augment",
     "averaging",
     "check_gradients",
     "compare_backends",
@@ -45,7 +46,7 @@ def __getattr__(name: str) -> ModuleType:
     """Import what few programs need, some of it with an extra, when it is first used."""
     if name in ("estimators", "plots", "report", "tabular"):
         return importlib.import_module(f"fastnn.{name}")
-    known = (averaging, datasets, losses, metrics, optimizers, schedules)
+    known = (augment, averaging, datasets, losses, metrics, optimizers, schedules)
     modules = [module for module in known if name in vars(module)]
     of_estimators = name.startswith(("MLP", "Tabular"))
     place = "fastnn.estimators" if of_estimators else modules and modules[0].__name__

@@ -12,6 +12,7 @@ from numpy import empty
 
 from fastnn import backends, schedules
 from fastnn.activations import Array
+from fastnn.augment import Augmentation
 from fastnn.averaging import Average
 from fastnn.backends.contract import FINE
 from fastnn.checks import data as check_data
@@ -164,6 +165,7 @@ class Network(Learning):
         label_smoothing: float = 0.0,
         class_weight: ClassWeight | None = None,
         sample_weight: npt.ArrayLike | None = None,
+        augment: Augmentation | Sequence[Augmentation] | None = None,
         early_stopping: bool | EarlyStopping = False,
         average: float | Average | None = None,
         max_seconds: float | None = None,
@@ -240,6 +242,10 @@ class Network(Learning):
         sample_weight : array of shape (rows,), optional
             Weight of each row in the loss. The weights are multiplied with the class weights and
             divided by their mean.
+        augment : augmentation or sequence of augmentation, optional
+            How rows are changed at random each time they are taken, see `fastnn.augment`: one way
+            after the other, before they are standardised and before dropout of inputs. Evaluation
+            and predictions take rows as they are; sparse rows are refused.
         early_stopping : bool or EarlyStopping
             Stop when a metric no longer improves; True is `fastnn.EarlyStopping` with its defaults.
         average : float, EMA or SWA, optional
@@ -292,8 +298,8 @@ class Network(Learning):
             "shuffle": shuffle, "schedule": schedule, "progress": progress, "callbacks": callbacks,
             "optimizer": optimizer, "l1": l1, "dropout": dropout, "max_norm": max_norm,
             "clip_norm": clip_norm, "clip_value": clip_value, "label_smoothing": label_smoothing,
-            "early_stopping": early_stopping, "average": average, "max_seconds": max_seconds,
-            "frozen": frozen,
+            "augment": augment, "early_stopping": early_stopping, "average": average,
+            "max_seconds": max_seconds, "frozen": frozen,
             "training_metrics": training_metrics, "checkpoint": checkpoint,
             "checkpoint_every": checkpoint_every, "resume": resume,
         }  # fmt: skip
@@ -388,17 +394,6 @@ class Network(Learning):
         DivergenceError
             As for `predict_proba`.
         """
-        output = self.architecture.output
         if threshold is not None:
-            check.real("threshold", threshold, least=0, most=1)
-            if output != "sigmoid":
-                raise ValueError(f"threshold needs the output 'sigmoid', not {output!r}")
-        outputs = self.predict_proba(X)
-        if output not in ("softmax", "sigmoid"):
-            return outputs
-        if threshold is None:
-            return evaluation.named(self.model, evaluation.classes_of(outputs))
-        labels = (outputs > threshold).astype(np.int64)
-        if labels.shape[1] > 1:
-            return labels
-        return evaluation.named(self.model, labels[:, 0])
+            check_network.threshold(threshold, self.architecture)
+        return evaluation.decided(self.model, self.predict_proba(X), threshold)

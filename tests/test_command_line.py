@@ -14,6 +14,7 @@ from test_mnist import NAMES, encode, fill
 
 from fastnn import EarlyStopping, Network, load, train
 from fastnn.activations import HIDDEN
+from fastnn.augment import Images, Mixup, Noise
 from fastnn.backends import reference
 from fastnn.cli import train as cli_train
 from fastnn.cli.parsing import SETTINGS
@@ -110,6 +111,19 @@ OPTIONS = [
     ("--clip-norm 0.1", {}, {"clip_norm": 0.1}),
     ("--clip-value 0.01", {}, {"clip_value": 0.01}),
     ("--label-smoothing 0.2", {}, {"label_smoothing": 0.2}),
+    (
+        "--augment rotate=12 elastic=0.5 flip mixup=0.2 noise=0.1",
+        {},
+        {
+            "augment": [
+                Images((28, 28), rotate=12, elastic=0.5, flip=True),
+                Mixup(0.2),
+                Noise(0.1),
+            ]
+        },
+    ),
+    ("--augment size=14x56 shift=2", {}, {"augment": [Images((14, 56), shift=2)]}),
+    ("--augment noise=0.1", {}, {"augment": Noise(0.1)}),
     ("--class-weight balanced", {}, {"class_weight": "balanced"}),
     ("--class-weight 3=2.5 8=0", {}, {"class_weight": {3: 2.5, 8: 0.0}}),
     ("--validation 0.3", {}, {"validation": 0.3}),

@@ -5,10 +5,11 @@ same signatures. ``model`` is a `fastnn.model.model.Model`. The network has chec
 (n, features) is float32, float64 or uint8 in any memory layout, or `fastnn.sparse_rows.SparseRows`
 of these, and uint8 means pixels, to be divided by 255; Y is int64 labels (n,) or targets (n,
 outputs) in float32, float64 or uint8; weights (n,) of the rows, or None, have mean 1 and the
-model's dtype. Sparse rows are not standardised, and have no ``input_gradient``. ``keys`` are those
-of `fastnn.backends.dropout.row_keys`, (layers, rows), or (0, 0) without dropout. Functions change
-only ``out``, ``outs``, ``losses``, ``gradient`` and, in `train_steps`, the model's parameters and
-the ``state``, and ``model.prepared``, in which the keys of a backend are tuples.
+model's dtype. Sparse rows are neither standardised nor augmented, and have no ``input_gradient``.
+``keys`` are those of `fastnn.backends.dropout.row_keys`, (layers + augmentations, rows), or (0, 0)
+without dropout and augmentation. Functions change only ``out``, ``outs``, ``losses``, ``gradient``
+and, in `train_steps`, the model's parameters and the ``state``, and ``model.prepared``, in which
+the keys of a backend are tuples.
 
 ``prepare(model, announce, rule, batch_sizes, sparse) -> float``
     Compile or load what the model and steps by the rule for batches of these sizes need, of sparse
@@ -53,7 +54,10 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from fastnn.activations import Array
+from fastnn.augment import Augmentation
 from fastnn.averaging import EMA
 from fastnn.optimizers import SGD, Optimizer
 
@@ -80,6 +84,13 @@ class Examples:
     X: Any  # an array, or SparseRows
     Y: Array
     weights: Array | None = None
+    rows: Array | None = None  # those that `Mixup` mixes with; None for all
+
+    def drawn(self, numbers: Array) -> Array:
+        """Return the rows that uint32 numbers stand for: places from 0 to 1, as shares of 2^32."""
+        count = len(self.X if self.rows is None else self.rows)
+        places = (numbers.astype(np.uint64) * np.uint64(count) >> np.uint64(32)).astype(np.int64)
+        return places if self.rows is None else self.rows[places]
 
 
 @dataclass(frozen=True)
@@ -90,6 +101,7 @@ class Objective:
     l1: float = 0.0
     label_smoothing: float = 0.0
     dropout: tuple[float, ...] = ()  # rates for the inputs of each layer; () without dropout
+    augment: tuple[Augmentation, ...] = ()  # how inputs are changed, in this order
 
     @property
     def drops(self) -> bool:

@@ -8,7 +8,8 @@ fan_out) and the weights ``v`` (n,) of the rows, with mean 1:
     gradient    dloss/dW_l = A_(l-1)^T D_l / n     dloss/db_l = sum of the rows of D_l / n
 
 as in Rumelhart, Hinton and Williams, "Learning representations by back-propagating errors" (1986).
-M is 1; in training with dropout it is 0 for units left out and more than 1 for the others.
+M is 1; in training with dropout it is 0 for units left out and more than 1 for the others. With
+augmentation X and the targets are those that `fastnn.backends.augmenting` makes of the rows.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 
 from fastnn.activations import ACTIVATIONS, Array
 from fastnn.averaging import EMA
-from fastnn.backends import dropout
+from fastnn.backends import augmenting, dropout
 from fastnn.backends.contract import (
     FINE,
     NOT_FINITE,
@@ -225,10 +226,11 @@ def _add_gradient(
     gradient: Parameters,
 ) -> float:
     """Add the gradients of some rows' losses to ``gradient``; return the sum of the losses."""
-    t = targets(model, examples.Y, rows)
+    own_keys = keys[len(model.weights) :]
+    x = augmented_inputs(model, examples, rows, objective, own_keys)
+    t, v = augmented_targets(model, examples, rows, objective, own_keys)
     if objective.label_smoothing:
         t = smoothed(t, objective.label_smoothing, model.architecture.output)
-    x = inputs(model, examples.X, rows)
     masks = [
         dropout.multipliers(keys[l], layer.fan_in, objective.dropout[l], model.architecture.dtype)
         for l, layer in enumerate(model.architecture.layers)
@@ -236,8 +238,7 @@ def _add_gradient(
     ]
     if objective.drops and isinstance(x, SparseRows):  # of the numbers that are stored
         masks.insert(0, dropout.multipliers_of(keys[0], x, objective.dropout[0]))
-    v = None if examples.weights is None else examples.weights[rows]
-    losses, a, deltas = backpropagate(model, x, t, v, masks)
+    losses, a, deltas = backpropagate(model, scaled(model, x), t, v, masks)
     for l, delta in enumerate(deltas):
         gradient.weights[l][...] += a[l].T @ delta
         gradient.biases[l][...] += delta.sum(axis=0)
@@ -285,17 +286,49 @@ def backpropagate(
 
 
 def inputs(model: Model, X: Rows, rows: slice | Array) -> Any:
-    """Return some rows in the network's dtype, standardised if the network does so.
+    """Return some rows in the network's dtype, standardised if the network does so."""
+    return scaled(model, converted(model, X, rows))
 
-    uint8 means pixels, which are divided by 255.
-    """
+
+def converted(model: Model, X: Rows, rows: slice | Array) -> Any:
+    """Return some rows in the network's dtype; uint8 means pixels, which are divided by 255."""
     dtype = model.architecture.dtype
     x = X[rows].astype(dtype)
     if X.dtype == np.uint8:
         x *= dtype.type(1) / dtype.type(255)
-    if model.input_scaler is not None:
-        x = (x - model.input_scaler.mean) * model.input_scaler.scale
     return x
+
+
+def scaled(model: Model, x: Any) -> Any:
+    """Return rows standardised, if the network does so."""
+    if model.input_scaler is None:
+        return x
+    return (x - model.input_scaler.mean) * model.input_scaler.scale
+
+
+def augmented_inputs(
+    model: Model, examples: Examples, rows: slice | Array, objective: Objective, keys: Array
+) -> Any:
+    """Return some rows as `converted` does, augmented; the keys are those of the augmentations."""
+    return augmenting.inputs(
+        objective.augment,
+        lambda rows: converted(model, examples.X, rows),
+        examples.drawn,
+        rows,
+        keys,
+    )
+
+
+def augmented_targets(
+    model: Model, examples: Examples, rows: slice | Array, objective: Objective, keys: Array
+) -> tuple[Array, Array | None]:
+    """Return the targets of some rows, and their weights or None, augmented."""
+
+    def read(rows: slice | Array) -> tuple[Array, Array | None]:
+        weights = None if examples.weights is None else examples.weights[rows]
+        return targets(model, examples.Y, rows), weights
+
+    return augmenting.targets(objective.augment, read, examples.drawn, rows, keys)
 
 
 def targets(model: Model, Y: Array, rows: slice | Array) -> Array:

@@ -13,6 +13,7 @@ import numpy as np
 from fastnn import backends, tuning
 from fastnn.activations import HIDDEN, OUTPUT
 from fastnn.checks.values import DTYPES
+from fastnn.cli.augmenting import add_augment, augment
 from fastnn.cli.groups import (
     Group,
     Keywords,
@@ -209,6 +210,7 @@ def _add_regularisation(parser: Parser, several: bool) -> None:
     group.setting("--clip-value", "limit of each element of the gradient")
     text = "share by which targets move towards equal probabilities"
     group.setting("--label-smoothing", text, rate)
+    add_augment(group)
     group = Group(parser, "class weights")
     text = "balanced, or pairs such as 3=2.0 8=1.5; validation uses them, too"
     group.add("--class-weight", nargs="+", metavar="LABEL=WEIGHT", help=text)
@@ -325,6 +327,7 @@ def training_arguments(given: Given, data: Dataset) -> Keywords:
         "schedule": _with_settings("schedule", SCHEDULES[given["schedule"]], given),
         "early_stopping": _with_settings("early_stopping", stopping, given) or False,
         **class_weights(given, data.classes),
+        **augment(given.get("augment"), data.X.shape[1]),
     }
 
 

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastnn import schedules
 from fastnn.activations import Array
+from fastnn.augment import Augmentation
 from fastnn.checks import values as check
 from fastnn.checks.sparse import rows_of
 from fastnn.checks.tables import warn_of_indexes
@@ -75,6 +76,7 @@ class MLP(BaseEstimator):
     max_norm: float | None = None
     clip_norm: float | None = None
     clip_value: float | None = None
+    augment: Augmentation | Sequence[Augmentation] | None = None
     backend: str = "numba"
     threads: int | None = None
     network_: Network = field(init=False)
@@ -238,6 +240,7 @@ class MLP(BaseEstimator):
                 max_norm=self.max_norm,
                 clip_norm=self.clip_norm,
                 clip_value=self.clip_value,
+                augment=self.augment,
                 sample_weight=weights,
                 **settings,
             )

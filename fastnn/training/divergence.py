@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -79,15 +80,19 @@ def _look(run: Run, rows: Array, rate: Array, keys: Array) -> tuple[str, float]:
     The norm is computed in float64, before clipping, and without frozen layers.
     """
     model, rule, examples = run.model, run.settings.rule, run.examples
-    weights = None if examples.weights is None else examples.weights[rows]
-    batch = Examples(examples.X[rows], examples.Y[rows], weights)
-    X, architecture = batch.X, model.architecture
+    objective, depth = rule.objective, len(model.weights)
+    own_keys = keys[depth:]
+    X, architecture = examples.X[rows], model.architecture
+    if objective.augment:
+        X = reference.augmented_inputs(model, examples, rows, objective, own_keys)
+    Y, weights = reference.augmented_targets(model, examples, rows, objective, own_keys)
+    batch, objective = Examples(X, Y, weights), replace(objective, augment=())
     outs = [np.empty((len(X), size), architecture.dtype) for size in architecture.sizes[1:]]
     reference.activations(model, X, outs)
     gradients = []
     for each in (model, in_float64(model)):
         gradient = Parameters(each.architecture)
-        reference.loss_and_gradient(each, batch, rule.objective, keys, gradient)
+        reference.loss_and_gradient(each, batch, objective, keys[:depth], gradient)
         gradients.append(gradient)
     own, exact = gradients
     with np.errstate(over="ignore", invalid="ignore"):

@@ -183,6 +183,16 @@ def classes_of(outputs: Array) -> Array:
     return outputs.argmax(axis=1)
 
 
+def decided(model: Model, outputs: Array, threshold: float | None) -> Array:
+    """Return what outputs predict: see `fastnn.Network.predict`."""
+    if model.architecture.output not in ("softmax", "sigmoid"):
+        return outputs
+    if threshold is None:
+        return named(model, classes_of(outputs))
+    labels = (outputs > threshold).astype(np.int64)
+    return labels if labels.shape[1] > 1 else named(model, labels[:, 0])
+
+
 def named(model: Model, positions: Array) -> Array:
     """Return the names of classes at these positions; the positions if there are no names."""
     names = model.classes

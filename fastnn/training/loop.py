@@ -69,6 +69,11 @@ def fit(model: Model, data: TrainingData, settings: TrainingSettings) -> History
     if settings.training_metrics:
         data = data.with_training_metrics()
     _check_metric(model, data, settings)
+    if settings.objective.augment and isinstance(data.X, SparseRows):
+        raise ValueError(
+            "augment needs dense rows, as it changes inputs that are not stored, too; X is sparse, "
+            "and X.toarray() is dense"
+        )
     with alone(model):
         run = Run(model, data, settings)
         try:
@@ -240,8 +245,10 @@ def _go_through_the_rows(run: Run, bar: Any, saver: Saver | None) -> None:
         factors = schedules.factors(settings.schedule, t, settings.epochs, run.reductions)
         rates = settings.learning_rate * factors
         keys = dropout.NO_KEYS
-        if rule.objective.drops:
-            keys = dropout.row_keys(model.seed, number, len(model.weights), places)
+        augment = rule.objective.augment
+        if rule.objective.drops or augment:
+            layers = len(model.weights)
+            keys = dropout.row_keys(model.seed, number, layers + len(augment), places)
         losses = np.empty(len(rates))
         try:
             taken = backend.train_steps(

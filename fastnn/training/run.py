@@ -109,7 +109,7 @@ class Run:
         self.data.set_names(model)
         self.data.learn_scales(model)
         targets = scale_targets(model, self.data.targets)
-        self.examples = Examples(self.data.X, targets, self.data.weights)
+        self.examples = Examples(self.data.X, targets, self.data.weights, self.data.rows)
         self.state = model.state_for(self.settings.optimizer)
         if not resumes:
             self.state.average = Averaged(model.parameters) if self.settings.average else None

@@ -82,6 +82,7 @@ def objective(keywords: Mapping[str, Any], architecture: Architecture) -> Object
         l1=check.real("l1", keywords["l1"], least=0),
         label_smoothing=check_network.label_smoothing(keywords["label_smoothing"], architecture),
         dropout=check_network.rates_of_dropout(keywords["dropout"], architecture),
+        augment=check_network.augmentations(keywords.get("augment"), architecture),
     )
 
 

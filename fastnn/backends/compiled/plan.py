@@ -7,17 +7,16 @@ what to learn from is written into it anew.
 from __future__ import annotations
 
 import weakref
-from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from fastnn.activations import ACTIVATIONS, Array
 from fastnn.backends import dropout
-from fastnn.backends.compiled import functions, sparse_plan
+from fastnn.backends.compiled import augmenting, functions, sparse_plan
 from fastnn.backends.compiled.functions import WITHOUT_KERNEL, gathers_gradient, is_plain
 from fastnn.backends.compiled.kernels import layout, products, update
-from fastnn.backends.compiled.machinery.thresholds import HERE
+from fastnn.backends.compiled.operations import Task, by_units, steps_of
 from fastnn.backends.compiled.sparse_plan import address_of as address_of
 from fastnn.backends.contract import Examples, Objective, UpdateRule
 from fastnn.losses import GIVEN, LOSSES, Focal, Quantile, name_of
@@ -31,29 +30,11 @@ from fastnn.sparse_rows import Rows, SparseRows
 KINDS = {
     np.dtype("f4"): layout.FLOAT32, np.dtype("f8"): layout.FLOAT64, np.dtype("u1"): layout.UINT8
 }  # fmt: skip
-UNITS_WORTH_A_THREAD = HERE.units_worth_a_thread
 # Rows of weights that have room in the buffer in which a gradient is made part by part.
 STEPPED_ROWS = 64
 # Bytes of memory up to which a plan is kept for the next call.
 MOST_KEPT = 1 << 24
 NO_TARGETS = (0, layout.NONE, 0, 0)
-NO_PENALTY = Objective()
-
-
-class Task(NamedTuple):
-    """What decides what is computed where."""
-
-    capacity: int  # the most rows of a block
-    threads: int = 1
-    in_place: bool = False  # whether inputs are read where they are, not gathered
-    sparse: bool = False  # whether inputs are sparse rows
-    learning: bool = False  # whether there are targets
-    updating: bool = False  # whether the gradient goes to a result
-    to_inputs: bool = False  # whether deltas go back to the inputs
-    one_row: bool = False  # whether a batch of one row takes the way of its own
-    in_blocks: bool = False  # whether batches are gone through in blocks of rows
-    objective: Objective = NO_PENALTY
-    rule: UpdateRule | None = None
 
 
 class Plan:
@@ -167,6 +148,10 @@ class Plan:
             *numbers_of(task.objective, rule, self.plain).items(),
         ):
             record[name] = value
+        self.augmenting: augmenting.Room | None = None
+        if task.objective.augment:
+            mixing = task.learning and not callable(loss)
+            self.augmenting = augmenting.Room(architecture, task.objective.augment, record, mixing)
 
     def fits(self, model: Model, task: Task) -> bool:
         """Tell whether it is the plan for a task."""
@@ -185,6 +170,8 @@ class Plan:
             weights = examples.weights
             record["targets"] = self.targets(examples.Y)
             record["row_weights"] = 0 if weights is None else address_of(weights)
+            if self.augmenting is not None:
+                self.augmenting.read(examples, record)
         record["rows"], record["batch_size"] = rows, batch_size
 
     def targets(self, Y: Array) -> tuple[int, int, int, int]:
@@ -279,80 +266,6 @@ def mostly_zero(X: Any) -> bool:
 def _factors(optimizer: Optimizer, depth: int) -> Array:
     """Return the factors of the learning rate: of weights, of biases, of the inputs' factors."""
     return np.hstack([*optimizer.factors(depth), optimizer.input_factor or 0])
-
-
-def by_units(layer: Layer, rows: int, threads: int) -> bool:
-    """Tell whether threads split a layer's units rather than the rows of the batch.
-
-    Then each keeps its part of the weights in its own caches, and activations go from one to the
-    other. With many rows that is more to move, and each thread gathers all of them.
-    """
-    return threads > 1 and layer.fan_out >= max(UNITS_WORTH_A_THREAD * threads, 4 * rows)
-
-
-def steps_of(
-    architecture: Architecture, task: Task, adjusting: bool, updated: list[int]
-) -> tuple[Array, Array, int]:
-    """Return the operations of a step, where each phase ends, and the first that changes anything.
-
-    ``updated`` are the layers that are changed; backward it goes no further than needed.
-    """
-    rule = task.rule
-    wide = [by_units(layer, task.capacity, task.threads) for layer in architecture.layers]
-    splits = [layout.UNITS if split else layout.ROWS for split in wide]
-    depth = len(splits)
-    inputs = layout.EVERYTHING if wide[0] else layout.ROWS
-    if task.sparse:
-        operations = sparse_plan.forward(rule, task.in_blocks, task.learning, updated, splits[0])
-    else:
-        operations = [] if task.in_place else [(layout.GATHERING, 0, inputs)]
-        if adjusting:
-            operations += [(layout.ADJUSTING, 0, inputs)]
-        if not task.learning:
-            operations += [(layout.CHECKING, 0, inputs)]
-        operations += [(layout.FORWARD, 0, splits[0])]
-    operations += [(layout.FORWARD, l, splits[l]) for l in range(1, depth)]
-    operations += [(layout.FINISHING, depth - 1, layout.ROWS)]
-    lowest = -1 if task.to_inputs else min(updated, default=depth)
-    operations += [(layout.BACKWARD, l, splits[l]) for l in range(depth - 1, lowest, -1)]
-    computing = len(operations)
-    ends = []
-    for i, (before, after) in enumerate(pairwise(operations), 1):
-        if not (before[2] == layout.EVERYTHING or before[2] == after[2] == layout.ROWS):
-            ends.append(i)
-    ends.append(computing)
-    first_change = len(ends)
-    if not updated:
-        return np.array(operations, layout.OPERATION), np.array(ends, np.int64), first_change
-    gathering = gathers_gradient(rule, task.in_blocks)
-    stepping = rule is not None and not is_plain(rule) and not gathering
-    updating = layout.STEPPING if stepping else layout.UPDATING
-    if task.sparse and 0 in updated:
-        for operation in sparse_plan.update(rule, task.in_blocks):
-            operations.append(operation)
-            ends.append(len(operations))
-        ends.pop()  # the last one goes with those of the other layers
-    operations += [(updating, l, splits[l]) for l in updated if l > 0 or not task.sparse]
-    ends.append(len(operations))
-    if gathering:
-        first_change = len(ends)
-    scaling = rule is not None and rule.scales_inputs
-    if scaling:
-        operations.append((layout.DIVIDING, 0, layout.ROWS))
-        ends.append(len(operations))
-    if rule is not None and rule.clip_norm is not None:
-        operations += [(layout.MEASURING, l, layout.ROWS) for l in updated]
-        ends.append(len(operations))
-    if gathering:
-        operations += [(layout.MOVING, l, layout.ROWS) for l in updated]
-        ends.append(len(operations))
-    if rule is not None and rule.max_norm is not None:
-        operations += [(layout.LIMITING, l, layout.UNITS) for l in updated]
-        ends.append(len(operations))
-    if scaling:
-        operations.append((layout.MULTIPLYING, 0, layout.ROWS))
-        ends.append(len(operations))
-    return np.array(operations, layout.OPERATION), np.array(ends, np.int64), first_change
 
 
 def workspace(

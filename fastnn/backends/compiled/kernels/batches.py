@@ -6,6 +6,7 @@ import math
 
 from numba import int64, prange, types
 
+from fastnn.backends.compiled.kernels.augment import call_augment
 from fastnn.backends.compiled.kernels.factors import call_of_factors
 from fastnn.backends.compiled.kernels.inputs import (
     LINE,
@@ -16,6 +17,7 @@ from fastnn.backends.compiled.kernels.inputs import (
 from fastnn.backends.compiled.kernels.layers import backward, forward
 from fastnn.backends.compiled.kernels.layout import (
     ADJUSTING,
+    AUGMENTING,
     BACKWARD,
     BATCH,
     CHECKING,
@@ -117,6 +119,8 @@ def phase(plan, begin, end, batch):
             update(plan, l, batch, share, what == STEPPING)
         elif what == ADJUSTING:
             call_adjust(plan.functions.adjust, (plan, batch, share))
+        elif what == AUGMENTING:
+            call_augment(plan.functions.augment, (plan, batch, share))
         elif what == MEASURING:
             call_measure(plan.functions.measure, (plan, l, batch, share))
         elif what == MOVING:
@@ -155,6 +159,7 @@ def run(plans, order, keys, step_numbers, losses, out):
     """
     plan = plans[0]
     plan.order, plan.shuffled = order.ctypes.data, len(order) > 0
+    plan.targets_shuffled = len(order) > 0 and plan.mixes == 0
     plan.keys, plan.outputs = keys.ctypes.data, out.ctypes.data if len(out) > 0 else 0
     row_losses, phase_ends = reals(plan.row_losses, 1), integers(plan.phase_ends, plan.phases)
     before, bias_beta = flush_denormals(), plan.bias_beta
@@ -169,6 +174,8 @@ def run(plans, order, keys, step_numbers, losses, out):
             if step_numbers.shape[1] > PLAIN_NUMBERS + 1:
                 plan.rate, plan.look_ahead = step_numbers[step, 2], step_numbers[step, 3]
                 plan.correction, plan.decay = step_numbers[step, 4], step_numbers[step, 5]
+        if plan.mixes:
+            _mix_from(plan, first)
         if plan.takes_one_row and stop - first == 1:
             call_one_row(plan.functions.one_row, (plan, first))
             losses[step] = row_losses[0]
@@ -197,6 +204,8 @@ def run(plans, order, keys, step_numbers, losses, out):
             block += count
             if block < stop:  # the next block adds its gradient to that of those before
                 count = min(plan.block_size, stop - block)
+                if plan.mixes:
+                    _mix_from(plan, block)
                 p = begin = int64(0)
                 plan.beta = plan.bias_beta = type(plan.beta)(1)
                 continue
@@ -223,6 +232,14 @@ def _average(plan, step_numbers, step):
         share = step_numbers[step, step_numbers.shape[1] - 1]
         if share > 0:
             call_average(plan.functions.average, (plan, share))
+
+
+@serial
+def _mix_from(plan, block):
+    """Let the targets and weights of a block be where they are mixed."""
+    plan.targets.address = plan.mixed_targets - block * plan.targets.row_bytes
+    if plan.row_weights != 0:
+        plan.row_weights = plan.mixed_weights - block * itemsize_of(plan.alpha)
 
 
 @serial

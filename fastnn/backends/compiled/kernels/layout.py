@@ -74,6 +74,9 @@ SPARSE = _record(
     )
 )
 
+# An augmentation: its code, and where its whole numbers, float64 numbers and tables are.
+AUGMENTATION = _record(*_integers("kind", "sizes", "numbers", "tables"))
+
 # What a step does, in this order: an operation, the layer, how it is split over the threads.
 OPERATION = _record(*_integers("what", "layer", "split"))
 (
@@ -82,7 +85,8 @@ OPERATION = _record(*_integers("what", "layer", "split"))
     FORWARD,
     FINISHING,  # outputs, losses and their deltas
     BACKWARD,
-    ADJUSTING,  # after gathering: standardises inputs, and leaves some out
+    AUGMENTING,  # after gathering: changes inputs at random
+    ADJUSTING,  # after that: standardises inputs, and leaves some out
     # Of a first layer with sparse inputs, see `sparse`; then those of all layers.
     GATHERING_SPARSE,
     CHECKING_SPARSE,
@@ -98,7 +102,7 @@ OPERATION = _record(*_integers("what", "layer", "split"))
     MOVING,  # moves the parameters by the gradient in the result
     LIMITING,  # of the norms of units
     MULTIPLYING,  # the first layer's weights by the factors, which move before
-) = range(20)
+) = range(21)
 # Each thread takes a share of the rows (when updating those of the weights, else of the batch), or
 # of the units (going backward those below, else the layer's), or everything for itself, or of the
 # columns.
@@ -123,6 +127,10 @@ FUNCTIONS = _record(
         "focal",
         "activate",
         "adjust",
+        "augment",
+        "warp",
+        "add_noise",
+        "mix",
         "narrow_product",
         "narrow_gradient",
         "forward_one",
@@ -188,7 +196,13 @@ def plan_dtype(number: np.dtype) -> np.dtype:
         ("targets", SOURCE),
         ("sparse", SPARSE),
         *_integers("row_weights", "in_place", "takes_one_row", "batch_size", "block_size"),
-        *_integers("order", "shuffled", "rows", "keys", "outputs"),
+        *_integers("order", "shuffled", "targets_shuffled", "rows", "keys", "outputs"),
+        # Augmentation: room of each thread, rows to mix with, and what targets are mixed from.
+        *_integers("augmentations", "augmentation_count", "rooms", "room_size"),
+        *_integers("drawn_from", "drawn_count", "own_weights"),
+        ("own_targets", SOURCE),
+        # Where those of a block are mixed: as if those of places before the block were there, too.
+        *_integers("mixes", "mixed_targets", "mixed_weights"),
         *[(name, number) for name in NUMBERS],
     )
 
@@ -254,6 +268,7 @@ def sums_type(number: Any) -> Any:
 
 
 _LAYER, _OPERATION = np.zeros(1, LAYER), np.zeros(1, OPERATION)
+_AUGMENTATION = np.zeros(1, AUGMENTATION)
 
 
 @serial
@@ -266,6 +281,12 @@ def layers_of(plan):
 def operations_of(plan, count):
     """Return the operations of a plan, at least so many."""
     return carray(pointer_to(plan.operations, _OPERATION[0]), count)
+
+
+@serial
+def augmentations_of(plan):
+    """Return the augmentations of a plan."""
+    return carray(pointer_to(plan.augmentations, _AUGMENTATION[0]), plan.augmentation_count)
 
 
 @serial
@@ -282,7 +303,7 @@ def indices(address, count):
 
 @serial
 def keys_at(address, count):
-    """Return the keys for dropout at an address."""
+    """Return the keys for dropout or augmentation at an address."""
     return carray(pointer_to(address, np.uint32(0)), count)
 
 
@@ -327,3 +348,9 @@ def factor_of_inputs(plan):
 def row_of(plan, place):
     """Return the row of the data that stands at a place of the order."""
     return integers(plan.order, place + 1)[place] if plan.shuffled else place
+
+
+@serial
+def target_row_of(plan, place):
+    """Return the row of the targets and the weights of a place of the order."""
+    return integers(plan.order, place + 1)[place] if plan.targets_shuffled else place

@@ -50,7 +50,7 @@ from fastnn.backends.compiled.machinery.lines import (
     where_below,
 )
 from fastnn.backends.compiled.machinery.vector_ir import itemsize_of
-from fastnn.backends.dropout import GOLDEN_32
+from fastnn.counters import GOLDEN_32
 
 TOGETHER = 4  # lines of a row that are summed at once
 SORTED_ROWS = 32  # rows of weights whose gradient is made at once
