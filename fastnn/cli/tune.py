@@ -15,7 +15,7 @@ from fastnn.cli.parsing import Given
 from fastnn.cli.printing import print_report, warnings_as_lines
 
 # Options whose values are a list, but not one of values to try.
-LISTS = ("class_weight", "frozen", "drop")
+LISTS = ("class_weight", "frozen", "drop", "size")
 PROGRAM = "fastnn-tune"
 
 
