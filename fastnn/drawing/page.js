@@ -21,7 +21,9 @@ function ink() {
 }
 
 function segment(found, [x0, y0], [x1, y1]) {
-  const range = (a, b) => [Math.max(0, Math.floor(Math.min(a, b) - PEN - 1)), Math.min(PAD, Math.ceil(Math.max(a, b) + PEN + 1))];
+  const range = (a, b) => [
+    Math.max(0, Math.floor(Math.min(a, b) - PEN - 1)), Math.min(PAD, Math.ceil(Math.max(a, b) + PEN + 1)),
+  ];
   const [left, right] = range(x0, x1), [top, bottom] = range(y0, y1);
   const dx = x1 - x0, dy = y1 - y0, length = dx * dx + dy * dy || 1;
   for (let y = top; y < bottom; y++) {
@@ -76,48 +78,48 @@ function drawPad() {
   }
 }
 
-/** Fill a small canvas with a colour for each pixel, red, green and blue from 0 to 1. */
-function paint(canvas, width, height, pixel) {
-  canvas.width = width;
-  canvas.height = height;
-  const context = canvas.getContext("2d"), image = context.createImageData(width, height);
-  for (let at = 0; at < width * height; at++) {
-    const [r, g, b, a = 1] = pixel(at);
-    image.data.set([r * 255, g * 255, b * 255, a * 255], 4 * at);
+/** Fill a canvas of 28 x 28 with a colour for each pixel, red, green and blue from 0 to 1. */
+function paint(canvas, pixel) {
+  const context = canvas.getContext("2d"), image = context.createImageData(SIDE, SIDE);
+  for (let at = 0; at < SIDE * SIDE; at++) {
+    image.data.set([...pixel(at).map(part => 255 * part), 255], 4 * at);
   }
   context.putImageData(image, 0, 0);
 }
 
-/** Return a colour as three numbers from 0 to 1; the style sheet has them as #rrggbb. */
-const numbers = name => colour(name).match(/[0-9a-f]{2}/gi).map(each => parseInt(each, 16) / 255);
-
 function drawViews() {
   const pixels = last ? last.pixels : new Uint8Array(SIDE * SIDE);
-  paint(find("sees"), SIDE, SIDE, at => Array(3).fill(pixels[at] / 255));
+  paint(find("sees"), at => Array(3).fill(pixels[at] / 255));
   const place = chosen ?? (last ? last.surest : null);
   const values = last ? contributions(layers, last.steps, score(place)) : new Float64Array(SIDE * SIDE);
   const most = values.reduce((a, b) => Math.max(a, Math.abs(b)), 0) || 1;
   const [plus, minus] = [[0.36, 0.62, 1], [1, 0.6, 0.24]];
-  paint(find("speaks"), SIDE, SIDE, at => {
+  paint(find("speaks"), at => {
     const share = Math.sqrt(Math.abs(values[at]) / most), grey = 0.22 * pixels[at] / 255;
     return (values[at] > 0 ? plus : minus).map(part => grey + (part - grey) * share);
   });
   find("spoken").textContent = `What speaks for ${place === null ? "it" : classes[place]}`;
-  const [up, down, none] = [numbers("--for"), numbers("--against"), numbers("--page")];
-  layers.slice(0, -1).forEach(({units}, l) => {
+  layers.slice(0, -1).forEach((layer, l) => {
     const canvas = find("hidden").querySelectorAll("canvas")[l];
-    const columns = Math.min(units, units <= 64 ? 32 : 64), rows = Math.ceil(units / columns);
-    const activity = last ? last.steps[l + 1].values : new Float64Array(units);
-    const top = activity.reduce((a, b) => Math.max(a, Math.abs(b)), 0) || 1;
-    const cell = 5; // pixels; one is the gap between two units
-    paint(canvas, columns * cell, rows * cell, at => {
-      const x = at % (columns * cell), y = Math.floor(at / (columns * cell));
-      const unit = Math.floor(y / cell) * columns + Math.floor(x / cell);
-      if (unit >= units || x % cell === cell - 1 || y % cell === cell - 1) return [0, 0, 0, 0];
-      const share = Math.abs(activity[unit]) / top, full = activity[unit] > 0 ? up : down;
-      const off = none.map(part => part + (0.5 - part) * 0.18);
-      return off.map((part, i) => part + (full[i] - part) * share);
-    });
+    drawUnits(canvas, last ? last.steps[l + 1].values : new Float64Array(layer.units));
+  });
+}
+
+/** Draw a cell for each unit, the stronger the farther from 0, in the colour of its sign. */
+function drawUnits(canvas, activity) {
+  const columns = Math.min(activity.length, activity.length <= 64 ? 32 : 64), cell = 16;
+  canvas.width = columns * cell;
+  canvas.height = Math.ceil(activity.length / columns) * cell;
+  const context = canvas.getContext("2d");
+  const most = activity.reduce((a, b) => Math.max(a, Math.abs(b)), 0) || 1;
+  activity.forEach((value, unit) => {
+    const place = [unit % columns * cell, Math.floor(unit / columns) * cell, cell - 3, cell - 3];
+    context.globalAlpha = 1;
+    context.fillStyle = colour("--off");
+    context.fillRect(...place);
+    context.globalAlpha = Math.abs(value) / most;
+    context.fillStyle = colour(value > 0 ? "--for" : "--against");
+    context.fillRect(...place);
   });
 }
 
@@ -201,7 +203,7 @@ pad.addEventListener("pointerdown", event => {
   if (event.button !== 0 || pointer !== null) return;
   pointer = event.pointerId;
   shown = false;
-  if (event.isTrusted) pad.setPointerCapture(pointer); // an event of a script has no pointer
+  pad.setPointerCapture(pointer);
   begin(placeOf(event));
 });
 pad.addEventListener("pointermove", event => {
