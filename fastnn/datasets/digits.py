@@ -23,10 +23,10 @@ MAYBE_MNIST = 2 * SIDE  # up to this size a faint pixel at an edge may be a part
 EVEN = 24  # range of the levels of grey around a picture up to which its paper is even
 FAINTEST = 16  # levels of grey between ink and paper
 PAPER = 96  # pixels of the longer side on which uneven paper is looked at
-WIDEST = 29  # of these: no stroke is wider
-SPECK = 0.04  # share of the largest part of a digit from which on a part belongs to it
+WIDEST = 21  # of these: no stroke is wider
+SPECK = 0.04  # share of the ink of the largest part of a digit that other parts have at least
 # Shares of the contrast of the ink at which a pixel begins to be ink, and from which on it is.
-CLEAN, SHADED = (0.25, 0.75), (0.4, 0.8)
+CLEAN, SHADED = (0.25, 0.75), (0.5, 0.8)
 
 
 def in_mnist_form(grey: Array, alpha: Array | None) -> Array:
@@ -112,6 +112,8 @@ def _ink(grey: Array) -> Array:
     sign = 1 if ((grey - median) ** 3).sum() > 0 else -1  # ink is less than paper, and far from it
     paper = median if even else sign * _filtered(sign * grey, "MinFilter", "MaxFilter")
     ink = np.maximum(sign * (grey - paper), 0)
+    if sign < 0 and not even:  # a shadow takes the same share of ink and paper
+        ink *= 255 / np.maximum(paper, 1)
     contrast = _contrast(ink)
     if contrast < FAINTEST:
         raise ValueError("holds no digit: all of it is of about the same grey")
@@ -119,7 +121,7 @@ def _ink(grey: Array) -> Array:
         return ink / ink.max()
     start, full = CLEAN if even else SHADED
     ink = np.clip((ink / contrast - start) / (full - start), 0, 1)
-    return ink * _parts(ink > 0)
+    return ink * _parts(ink)
 
 
 def _around(values: Array) -> Array:
@@ -157,7 +159,7 @@ def _image(grey: Array) -> Image:
 
 
 def _parts(ink: Array) -> Array:
-    """Return which pixels are part of a digit, and no specks: those of connected large areas."""
+    """Return which pixels are part of a digit, and no specks: those connected to much ink."""
     labels = np.zeros(ink.shape, np.intp)
     joined = [0]  # the label that each label stands for
 
@@ -167,7 +169,7 @@ def _parts(ink: Array) -> Array:
         return label
 
     above: list[tuple[int, int, int]] = []
-    for y, row in enumerate(ink):
+    for y, row in enumerate(ink > 0):
         edges = np.flatnonzero(np.diff(row, prepend=False, append=False)).tolist()
         runs = []
         for start, stop in zip(edges[::2], edges[1::2], strict=True):
@@ -182,6 +184,5 @@ def _parts(ink: Array) -> Array:
         above = runs
     roots = np.array([root(label) for label in range(len(joined))])
     labels = roots[labels]
-    areas: Any = np.bincount(labels.ravel())
-    areas[0] = 0
-    return (areas >= SPECK * areas.max())[labels] & ink
+    amounts: Any = np.bincount(labels.ravel(), ink.ravel())
+    return (amounts >= SPECK * amounts.max())[labels]

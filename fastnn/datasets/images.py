@@ -257,7 +257,7 @@ def _read(path: str, size: tuple[int, int] | None, grey: bool | None, digits: bo
         raise
     except Image.DecompressionBombError:
         raise _Refused(
-            _too_large(f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels")
+            _too_large(f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels")
         ) from None
     except UnidentifiedImageError:
         raise _Refused("is no PNG or JPEG; need one of these") from None
