@@ -349,6 +349,13 @@ def test_digits_fill_the_box_around_their_centre_of_mass(width, tmp_path):
     np.testing.assert_allclose(centre, 14, atol=0.5)  # whole pixels
 
 
+@pytest.mark.parametrize("width", [1, 2, 4])
+def test_thin_strokes_become_as_wide_as_those_of_mnist(width, tmp_path):
+    found = only(saved(tmp_path / "a.png", drawn(width=width)), digits=True)
+    expected = only(saved(tmp_path / "b.png", drawn(width=14)), digits=True)
+    assert found.sum() > 0.7 * expected.sum()
+
+
 def test_what_has_the_form_of_mnist_keeps_it(tmp_path):
     try:
         X = datasets.load_mnist(download=False).test_images[:200]

@@ -24,6 +24,7 @@ EVEN = 24  # range of the levels of grey around a picture up to which its paper 
 FAINTEST = 16  # levels of grey between ink and paper
 PAPER = 96  # pixels of the longer side on which uneven paper is looked at
 WIDEST = 21  # of these: no stroke is wider
+THINNEST = 2.0  # pixels of the box of 20 x 20, about as wide as a stroke is at least
 SPECK = 0.04  # share of the ink of the largest part of a digit that other parts have at least
 # Shares of the contrast of the ink at which a pixel begins to be ink, and from which on it is.
 CLEAN, SHADED = (0.25, 0.75), (0.5, 0.8)
@@ -121,7 +122,20 @@ def _ink(grey: Array) -> Array:
         return ink / ink.max()
     start, full = CLEAN if even else SHADED
     ink = np.clip((ink / contrast - start) / (full - start), 0, 1)
-    return ink * _parts(ink)
+    return _thickened(ink * _parts(ink))
+
+
+def _thickened(ink: Array) -> Array:
+    """Return ink with strokes that are not much thinner than those of MNIST."""
+    from PIL import ImageFilter
+
+    height, width = (np.ptp(np.flatnonzero(ink.any(axis=axis))) + 1 for axis in (1, 0))
+    edges = np.hypot(np.diff(ink, axis=0)[:, 1:], np.diff(ink, axis=1)[1:]).sum()
+    missing = THINNEST * max(height, width) / BOX - 2 * ink.sum() / max(edges, 1)
+    grown = round(missing / 2)  # on either side of a stroke
+    if grown < 1:
+        return ink
+    return np.asarray(_image(ink).filter(ImageFilter.MaxFilter(2 * grown + 1)))
 
 
 def _around(values: Array) -> Array:

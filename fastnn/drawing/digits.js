@@ -1,5 +1,5 @@
 // A drawing in the form of MNIST's digits, as `centred` of fastnn/datasets/digits.py makes it.
-const SIDE = 28, BOX = 20, CENTRE = 14;
+const SIDE = 28, BOX = 20, CENTRE = 14, THINNEST = 2;
 
 /** Return 784 numbers from 0 to 255 for ink (height rows of width, each 0 to 1), or null for none. */
 function centred(ink, height, width) {

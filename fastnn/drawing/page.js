@@ -13,16 +13,24 @@ let chosen = null, last = null, waiting = false, speaking = 0;
 
 /** Return the drawing as ink from 0 to 1: how near each pixel is to the path of the pen. */
 function ink() {
-  const found = new Float32Array(PAD * PAD);
+  const found = new Float32Array(PAD * PAD), points = strokes.flat();
+  const spans = [0, 1].map(axis => {
+    const [least, most] = points.reduce(
+      ([low, high], point) => [Math.min(low, point[axis]), Math.max(high, point[axis])], [PAD, 0]);
+    return most - least;
+  });
+  // As read_images does: no stroke is much thinner than those of MNIST.
+  const radius = Math.max(PEN, Math.max(...spans) * THINNEST / BOX / 2);
   for (const stroke of strokes) {
-    stroke.forEach((point, i) => segment(found, stroke[Math.max(0, i - 1)], point));
+    stroke.forEach((point, i) => segment(found, stroke[Math.max(0, i - 1)], point, radius));
   }
   return found;
 }
 
-function segment(found, [x0, y0], [x1, y1]) {
+function segment(found, [x0, y0], [x1, y1], radius) {
   const range = (a, b) => [
-    Math.max(0, Math.floor(Math.min(a, b) - PEN - 1)), Math.min(PAD, Math.ceil(Math.max(a, b) + PEN + 1)),
+    Math.max(0, Math.floor(Math.min(a, b) - radius - 1)),
+    Math.min(PAD, Math.ceil(Math.max(a, b) + radius + 1)),
   ];
   const [left, right] = range(x0, x1), [top, bottom] = range(y0, y1);
   const dx = x1 - x0, dy = y1 - y0, length = dx * dx + dy * dy || 1;
@@ -30,7 +38,7 @@ function segment(found, [x0, y0], [x1, y1]) {
     for (let x = left; x < right; x++) {
       const px = x + 0.5 - x0, py = y + 0.5 - y0;
       const along = Math.min(1, Math.max(0, (px * dx + py * dy) / length));
-      const value = PEN + 0.5 - Math.hypot(px - along * dx, py - along * dy);
+      const value = radius + 0.5 - Math.hypot(px - along * dx, py - along * dy);
       if (value > found[y * PAD + x]) found[y * PAD + x] = Math.min(1, value);
     }
   }
@@ -208,7 +216,7 @@ pad.addEventListener("pointerdown", event => {
 });
 pad.addEventListener("pointermove", event => {
   if (event.pointerId !== pointer || !pen) return;
-  const events = event.getCoalescedEvents();
+  const events = event.getCoalescedEvents?.() ?? []; // which Safari has since version 18
   for (const each of events.length ? events : [event]) move(placeOf(each));
 });
 for (const name of ["pointerup", "pointercancel"]) {
