@@ -23,7 +23,7 @@ CHROMIUM = next(
 in_a_browser = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 SECONDS_TO_HANG = 120
 MOST_BYTES = 300_000  # of the page of [784, 128, 10]
-CLOSE = 1e-3  # weights are float16
+CLOSE = 1e-3  # weights have 16 bits
 NOTHING = "\N{EN DASH}"  # what stands for a probability before anything is drawn
 # What an error or a refusal of the policy of the page leaves, before the page's own scripts.
 NOTING = """<script>
@@ -253,8 +253,9 @@ def test_a_click_on_a_bar_shows_what_speaks_for_that_class(tmp_path):
     assert one != other
 
 
-def test_the_page_is_small(tmp_path):
-    written(network([784, 128, 10]), tmp_path)
+@pytest.mark.parametrize("standardize", [False, True])
+def test_the_page_is_small(standardize, tmp_path):
+    written(network([784, 128, 10], standardize_inputs=standardize), tmp_path)
     assert (tmp_path / "draw.html").stat().st_size <= MOST_BYTES
 
 

@@ -272,15 +272,31 @@ def test_without_pillow_it_is_said_what_to_install(monkeypatch, tmp_path):
 
 # --- digits
 
-SEVEN = ((0.15, 0.05), (0.85, 0.05), (0.4, 0.95))
+# The strokes of each digit: points (x, y) in tenths of a box.
+STROKES = {
+    0: ["5,0 3,1 2,3 2,7 3,9 5,10 7,9 8,7 8,3 7,1 5,0"],
+    1: ["5,0 5,10"],
+    2: ["2,2 3,0 6,0 8,2 7,5 2,10 8,10"],
+    3: ["2,1 4,0 7,1 7,4 4,5 7,6 8,8 6,10 2,9"],
+    4: ["6,0 1,7 9,7", "7,4 7,10"],
+    5: ["8,0 3,0 2,5 6,4 8,6 8,8 5,10 2,9"],
+    6: ["6,0 3,4 2,7 3,10 6,10 8,8 6,6 3,6 2,8"],
+    7: ["1.5,0.5 8.5,0.5 4,9.5"],
+    8: ["5,5 3,3 3,1 5,0 7,1 7,3 3,7 3,9 5,10 7,9 7,7 5,5"],
+    9: ["8,2 6,0 3,1 2,3 4,5 7,4 8,2 8,4 7,10"],
+}
 
 
-def drawn(size=(300, 200), at=(100, 30, 200, 170), width=14, ink=0, paper=255, mode="L"):
-    """Return a seven in a box of (left, top, right, bottom)."""
+def drawn(size=(300, 200), at=(100, 30, 200, 170), width=14, ink=0, paper=255, mode="L", digit=7):
+    """Return a digit in a box of (left, top, right, bottom)."""
     picture = Image.new(mode, size, paper)
-    left, top, right, bottom = at
-    points = [(left + x * (right - left), top + y * (bottom - top)) for x, y in SEVEN]
-    ImageDraw.Draw(picture).line(points, fill=ink, width=width, joint="curve")
+    (left, top, right, bottom), pen = at, ImageDraw.Draw(picture)
+    for stroke in STROKES[digit]:
+        tenths = [map(float, point.split(",")) for point in stroke.split()]
+        points = [
+            (left + x * (right - left) / 10, top + y * (bottom - top) / 10) for x, y in tenths
+        ]
+        pen.line(points, fill=ink, width=width, joint="curve")
     return picture
 
 
@@ -366,6 +382,34 @@ def test_what_has_the_form_of_mnist_keeps_it(tmp_path):
     found = read_images(tmp_path, digits=True).X
     # The brightest pixel of some is 254, which becomes 255.
     assert np.abs(found.astype(int) - X).max() <= 1
+
+
+MANNERS = {
+    "dark on light": {},
+    "thin, off the centre": {"width": 2, "at": (10, 15, 70, 110)},
+    "thick": {"width": 24},
+    "transparent": {"mode": "RGBA", "ink": INK, "paper": CLEAR},
+    "colours": {"mode": "RGB", "ink": (200, 30, 30), "paper": (240, 230, 120)},
+    "light on dark": {"ink": 230, "paper": 40},
+}
+
+
+def test_a_network_trained_on_mnist_reads_drawn_digits(tmp_path):
+    try:
+        X, y, *_ = datasets.load_mnist(download=False)
+    except FileNotFoundError:
+        pytest.skip("MNIST is not here")
+    net = fastnn.Network([784, 128, 10], seed=0)
+    net.train(X[:20000], y[:20000], epochs=3, progress=False)
+    paths = []
+    for i, how in enumerate(MANNERS.values()):
+        for digit in STROKES:
+            paths.append(saved(tmp_path / f"{digit}_{i}.png", drawn(digit=digit, **how)))
+            shade = shaded(drawn(digit=digit, ink=40))
+            paths.append(saved(tmp_path / f"{digit}_{i}.jpg", shade, quality=50 + i))
+    true = [int(path.name[0]) for path in paths]
+    found = net.predict(read_images(paths, digits=True).X)
+    assert np.mean(found == true) >= 0.9
 
 
 # --- command lines

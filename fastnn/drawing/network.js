@@ -33,26 +33,23 @@ ACTIVATIONS.swish = ACTIVATIONS.silu;
 /** Return the bytes of a text in base64. */
 const bytes = text => new DataView(Uint8Array.from(atob(text), c => c.charCodeAt(0)).buffer);
 
-/** Return the number that 16 bits hold (IEEE 754, finite). */
-function half(bits) {
-  const exponent = bits >> 10 & 31, fraction = bits & 1023;
-  const size = exponent ? (1024 + fraction) * 2 ** (exponent - 25) : fraction * 2 ** -24;
-  return bits & 0x8000 ? -size : size;
-}
-
-/** Return a layer with its numbers: weights are float16 times a scale for each unit. */
-function unpacked({inputs, units, activation, weights, scales, biases}) {
-  const [w, s, b] = [weights, scales, biases].map(bytes);
-  const floats = view => Float32Array.from({length: units}, (_, j) => view.getFloat32(4 * j, true));
-  const [scale, bias] = [floats(s), floats(b)];
-  const values = Float32Array.from(
-    {length: inputs * units}, (_, at) => half(w.getUint16(2 * at, true)) * scale[at % units]);
-  return {inputs, units, activation, weights: values, biases: bias};
+/** Return a layer with its numbers: weights are whole ones times a number for each unit. */
+function unpacked({inputs, units, activation, factors, weights, scales, biases}) {
+  const [w, s, b, f] = [weights, scales, biases, factors ?? ""].map(bytes);
+  const scale = Array.from({length: units}, (_, j) => s.getFloat32(4 * j, true));
+  const list = (length, at) => Float32Array.from({length}, (_, i) => at(i));
+  return {
+    inputs, units, activation,
+    factors: factors && list(inputs, i => f.getUint16(2 * i, true)),
+    weights: list(inputs * units, i => w.getInt16(2 * i, true) * scale[i % units]),
+    biases: list(units, j => b.getFloat32(4 * j, true)),
+  };
 }
 
 /** Return the weighted inputs and the values of each layer for pixels from 0 to 255. */
 function forward(layers, pixels) {
-  let values = Float64Array.from(pixels, pixel => pixel / 255);
+  const {factors} = layers[0];
+  let values = Float64Array.from(pixels, (pixel, i) => pixel / 255 * (factors ? factors[i] : 1));
   const steps = [{values}];
   for (const {units, activation, weights, biases} of layers) {
     const sums = Float64Array.from(biases);

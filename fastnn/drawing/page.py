@@ -32,8 +32,8 @@ def write(path: str | os.PathLike[str], net: Network, *, title: str | None = Non
     The page is a single file that needs no other one and no network connection. It brings the
     drawing to the form of MNIST's digits, as ``read_images(..., digits=True)`` does, and shows it,
     the probabilities, the activity of the hidden units, and which pixels speak for a class. Weights
-    are in float16 times a number for each unit: the outputs are those of `Network.predict_proba` up
-    to about 1e-4. The file appears complete or not at all, and replaces an older one of that name.
+    are in 16 bits: the outputs are those of `Network.predict_proba` up to about 1e-4. The file
+    appears complete or not at all, and replaces an older one of that name.
 
     Parameters
     ----------
@@ -104,31 +104,36 @@ def _text(name: str) -> str:
 
 
 def _layers(model: Model) -> list[dict[str, Any]]:
-    """Return the layers for network.js; standardisation of the inputs is in the first one."""
+    """Return the layers for network.js: whole numbers as weights, times a number for each unit.
+
+    Standardised inputs are pixels times whole numbers. The rest of their scale is in the weights,
+    and their mean in the biases.
+    """
     layers = []
     scaler = model.input_scaler
     for l, activation in enumerate(model.architecture.activations):
         weights = np.array(model.weights[l], np.float64)
         biases = np.array(model.biases[l], np.float64)
-        if l == 0 and scaler is not None:
-            weights *= scaler.scale[:, None]
+        layer: dict[str, Any] = {"inputs": len(weights), "units": len(biases)}
         if not (np.isfinite(weights).all() and np.isfinite(biases).all()):
             raise ValueError(f"layer {l} has weights that are not finite; need a trained network")
-        scales = np.abs(weights).max(axis=0)
+        factors: Array = np.ones(len(weights))
+        if l == 0 and scaler is not None:
+            factors = np.clip(np.rint(scaler.scale.astype(np.float64)), 1, np.iinfo("<u2").max)
+            weights *= (scaler.scale / factors)[:, None]
+            layer["factors"] = _in_base64(factors.astype("<u2"))
+        scales = np.abs(weights).max(axis=0) / np.iinfo("<i2").max
         scales[scales == 0] = 1
-        rounded = (weights / scales).astype("<f2")
+        rounded = np.rint(weights / scales)
         if l == 0 and scaler is not None:  # of the rounded weights, so that their errors cancel
-            biases -= scaler.mean @ (rounded * scales)
-        layers.append(
-            {
-                "inputs": weights.shape[0],
-                "units": weights.shape[1],
-                "activation": activation,
-                "weights": _in_base64(rounded),
-                "scales": _in_base64(scales.astype("<f4")),
-                "biases": _in_base64(biases.astype("<f4")),
-            }
-        )
+            biases -= (scaler.mean * factors) @ (rounded * scales)
+        layer |= {
+            "activation": activation,
+            "weights": _in_base64(rounded.astype("<i2")),
+            "scales": _in_base64(scales.astype("<f4")),
+            "biases": _in_base64(biases.astype("<f4")),
+        }
+        layers.append(layer)
     return layers
 
 
