@@ -542,7 +542,10 @@ def test_without_a_module_the_commands_are_named(run_python):
         run_python("-m", "fastnn")
     said = str(failed.value)
     assert "exit code 2" in said
-    assert "fastnn.train, fastnn.predict, fastnn.tune and fastnn.info; --help lists" in said
+    assert (
+        "fastnn.train, fastnn.predict, fastnn.draw, fastnn.tune and fastnn.info; --help lists"
+        in said
+    )
 
 
 def test_without_a_share_set_aside_the_test_rows_are_evaluated_for_information(run):

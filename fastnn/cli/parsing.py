@@ -117,8 +117,8 @@ def parser(program: str, description: str, several: bool = False) -> Parser:
         argument_default=argparse.SUPPRESS,  # the library has the defaults of all other options
     )
     text = (
-        "Default: MNIST. Otherwise a CSV, .npz, svmlight or IDX file, or a folder with the four "
-        "files of MNIST."
+        "Default: MNIST. Otherwise a CSV, .npz, svmlight or IDX file, a folder with the four files "
+        "of MNIST, or one with a folder of pictures for each class."
     )
     group = Group(parser, "data", text)
     group.one("--data", "data to train on", Path, metavar="PATH")

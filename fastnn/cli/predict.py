@@ -11,7 +11,7 @@ import numpy as np
 
 from fastnn import datasets
 from fastnn.activations import Array
-from fastnn.cli import parsing, paths, reading, running, tabular
+from fastnn.cli import parsing, paths, pictures, reading, running, tabular
 from fastnn.cli.groups import Group, Parser, add_columns
 from fastnn.cli.printing import predicted, print_report, warnings_as_lines
 from fastnn.cli.running import Given
@@ -52,11 +52,18 @@ def _parser() -> Parser:
     parser.add_argument("network", type=Path, metavar="NETWORK", help="file of fastnn-train --save")
     group = Group(parser, "data")
     text = (
-        "CSV, .npz, svmlight or IDX file, or a folder with the four files of MNIST (default: the "
-        "test images of MNIST)"
+        "CSV, .npz, svmlight or IDX file, a folder with the four files of MNIST, or one with a "
+        "folder of pictures for each class (default: the test images of MNIST)"
     )
     group.one("--data", text, Path, metavar="PATH")
+    text = "pictures to predict, PNG or JPEG files or folders of them, instead of --data"
+    group.add("--images", nargs="+", type=Path, metavar="PATH", help=text)
     add_columns(group)
+    text = (
+        "leave --images as they are (default for all networks but those for 28 x 28 pixels and the "
+        "digits 0 to 9, for which --digits is)"
+    )
+    group.flag("--no-digits", text, dest="digits")
     group = Group(parser, "results")
     text = "file to write the predicted labels to, in Kaggle's form: ImageId,Label"
     group.one("--submission", text, Path, metavar="CSV")
@@ -68,12 +75,23 @@ def _parser() -> Parser:
 
 @warnings_as_lines(PROGRAM)
 def _predict(given: Given) -> int:
-    paths.check(given, ("network", "data"), ("submission", "outputs"))
+    if "images" in given:
+        for option, hint in (("data", "one of them"), ("submission", "--outputs for pictures")):
+            if option in given:
+                raise ValueError(f"--images and --{option} are both given; need {hint}")
+        given["images"] = pictures.existing(given["images"])
+    read = "images" if "images" in given else "data"
+    paths.check(given, ("network", read), ("submission", "outputs"))
     made = found_in(given["network"], *storage.read(given["network"]))
     if made is not None:
+        if "images" in given:
+            raise ValueError("the network is one for tables; --images needs one for pixels")
         return tabular.predict(given, made)
     net = load(given["network"], given["backend"], given.get("threads"))
     classes = _classes(net)
+    if "images" in given:
+        pictures.predict(given, net, classes)
+        return 0
     name, rows = _read(given, net)
     several = not classes and net.architecture.target_columns > 1
     if not classes and net.architecture.sizes[-1] > 1 and "submission" in given:

@@ -23,6 +23,13 @@ WIDEST_NAME = 12
 PROPOSED = re.compile(r"\b(label|drop)=\[?('?)(.+?)\2\]?(?= if this is| to leave| leaves)")
 # How they propose what a file of text is.
 TOLD = re.compile(r"\b(decimal|encoding|header)='?([^' ]+)'?")
+OF_PICTURES = {
+    "size=(height, width)": "--size HEIGHT WIDTH",
+    "grey=True": "--grey",
+    "grey=False": "--colour",
+    "digits=True": "--digits",
+    "size and grey have": "--size, --grey and --colour have",
+}
 NO_USE = re.compile(r"(label|header|drop|decimal|encoding) must be None, got (.*)")
 
 
@@ -50,6 +57,8 @@ def as_options(message: str) -> str:
         lambda found: f"{column_option(*found.groups())} does not apply to it", message
     )
     message = TOLD.sub(_told, message)
+    for argument, typed in OF_PICTURES.items():
+        message = message.replace(argument, typed)
     return PROPOSED.sub(lambda found: f"--{found[1]} {shlex.quote(found[3])}", message)
 
 

@@ -15,7 +15,7 @@ from fastnn.cli.printing import print_report, warnings_as_lines
 from fastnn.cli.running import Given
 
 # Options whose values are a list, but not one of values to try.
-LISTS = ("augment", "class_weight", "frozen", "drop")
+LISTS = ("augment", "class_weight", "frozen", "drop", "size")
 PROGRAM = "fastnn-tune"
 
 
