@@ -166,15 +166,15 @@ def _look_up(places_y, places_x, indices, pixels, height, width, one):
     of_y, of_x = numbers(places_y, pixels, one), numbers(places_x, pixels, one)
     at = carray(pointer_to(indices, np.int32(0)), pixels)
     last_y, last_x, zero = kind(height + 1), kind(width + 1), kind(0)
-    length = kind(width + EDGE)
+    length = width + EDGE
     for p in range(pixels):
         y, x = of_y[p], of_x[p]
         y = y if y > zero else zero
         x = x if x > zero else zero
         y = y if y < last_y else last_y
         x = x if x < last_x else last_x
-        top, left = kind(np.int32(y)), kind(np.int32(x))
-        of_y[p], of_x[p] = y - top, x - left
+        top, left = np.int32(y), np.int32(x)
+        of_y[p], of_x[p] = y - kind(top), x - kind(left)
         at[p] = np.int32(top * length + left)
 
 
