@@ -270,9 +270,9 @@ class Network(Learning):
         -------
         History
             One row per epoch: ``loss``, the mean over the training rows as their batches come, each
-            before the step of its batch, and without penalties; the metrics of `evaluate` for
-            validation and training data; ``learning_rate`` at the start of the epoch; ``seconds``
-            and ``samples_per_second``.
+            augmented, before the step of its batch, and without penalties; the metrics of
+            `evaluate` for validation and training data; ``learning_rate`` at the start of the
+            epoch; ``seconds`` and ``samples_per_second``.
 
         Raises
         ------

@@ -11,7 +11,6 @@ from numba.core import event
 from numba.np.numpy_support import from_dtype
 
 from fastnn.activations import Array
-from fastnn.augment import IMAGES, MIXUP, NOISE
 from fastnn.backends.compiled.kernels import (
     augment,
     batches,
@@ -56,8 +55,7 @@ UNITS: dict[str, Unit] = {
     "activate": layers.activate,
     "adjust": inputs.adjust,
     "augment": augment.augment,
-    "warp": augment.warp,
-    "add_noise": augment.add_noise,
+    "change": augment.change,
     "mix": augment.mix,
     "narrow_product": narrow.narrow_product,
     "narrow_gradient": narrow.narrow_gradient,
@@ -80,7 +78,6 @@ OF_LOSSES: dict[str, tuple[str, ...]] = {
     "cross_entropy": (), "binary_cross_entropy": ("binary",), "poisson": ("poisson",),
     "quantile": ("pinball",), "focal": ("focal",),
 }  # fmt: skip
-OF_AUGMENTATIONS = {IMAGES: "warp", NOISE: "add_noise", MIXUP: "mix"}
 # Activations that the register tile does on the way out, or that do nothing.
 WITHOUT_KERNEL = ("relu", "identity")
 _preparing = threading.Lock()
@@ -133,9 +130,8 @@ def needed(
         names.add("of_sparse")
     if adjusts_inputs(model, objective):
         names.add("adjust")
-    names.update(OF_AUGMENTATIONS[each.code] for each in objective.augment)
     if objective.augment:
-        names.add("augment")
+        names.update(("augment", "change", "mix"))
     hidden = model.architecture.activations[:-1]
     if any(name not in WITHOUT_KERNEL for name in hidden) or objective.drops:
         names.add("activate")

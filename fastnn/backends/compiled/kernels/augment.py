@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import carray, from_dtype, int64, types
+from numba import carray, int64, types
 
 from fastnn.augment import (
     DOWN,
@@ -19,6 +19,7 @@ from fastnn.augment import (
     IMAGES,
     MIRROR,
     MIXUP,
+    NOISE,
     QUANTILES,
     RIGHT,
     SLANT,
@@ -28,7 +29,6 @@ from fastnn.augment import (
 from fastnn.backends.compiled.kernels import elementary
 from fastnn.backends.compiled.kernels.inputs import call_gather, hashed
 from fastnn.backends.compiled.kernels.layout import (
-    AUGMENTATION,
     BATCH,
     SHARE,
     augmentations_of,
@@ -49,47 +49,11 @@ EDGE = 3  # lines and columns of an image beyond its own: one before it, two beh
 POINTS = GRID * GRID
 
 
-def _augment_types(number):
-    return plan_type(number), BATCH, SHARE
-
-
-@unit(_augment_types)
-def augment(plan, batch, share):
-    """Change gathered rows one way after the other."""
-    layer, ways = layers_of(plan)[0], augmentations_of(plan)
-    itemsize = itemsize_of(plan.alpha)
-    room = plan.rooms + itemsize * batch.thread * plan.room_size
-    for r in range(share.start, share.stop):
-        place = batch.first + r
-        offset = layer.inputs + batch.thread * layer.copy + r * layer.input_stride
-        row = plan.work + itemsize * offset
-        for i in range(len(ways)):
-            if ways[i].kind == MIXUP:
-                call_mix(plan.functions.mix, (plan, int64(i), row, place, room))
-            else:
-                change(plan, i, row, key_of(plan, i, place), room)
-
-
-call_augment = augment.call
-
-
 @serial
 def key_of(plan, i, place):
     """Return the key of an augmentation for a place of the order."""
     line = plan.keys + 4 * (plan.depth + i) * plan.rows
     return keys_at(line, plan.rows)[place]
-
-
-@serial
-def change(plan, i, row, key, room):
-    """Change a row, by its address, as one augmentation does."""
-    one = type(plan.alpha)(1)
-    way = augmentations_of(plan)[i]
-    features = layers_of(plan)[0].fan_in
-    if way.kind == IMAGES:
-        call_warp(plan.functions.warp, (way, row, key, room, one))
-    else:
-        call_add_noise(plan.functions.add_noise, (way, row, features, key, room, one))
 
 
 @serial
@@ -119,14 +83,8 @@ def fill_with_normals(target, key, first, pairs):
         sines[j] = radius * elementary.sine_of_turn(q if t > 0 else -q)
 
 
-def _noise_types(number):
-    return (
-        from_dtype(AUGMENTATION), types.int64, types.int64, types.uint32, types.int64, number,
-    )  # fmt: skip
-
-
-@unit(_noise_types)
-def add_noise(way, row, features, key, room, one):
+@serial
+def _add_noise(way, row, features, key, room, one):
     """Add normal numbers to a row of so many."""
     pairs = (features + 1) // 2
     values, drawn = numbers(row, features, one), numbers(room, 2 * pairs, one)
@@ -136,15 +94,8 @@ def add_noise(way, row, features, key, room, one):
         values[j] += std * drawn[j]
 
 
-call_add_noise = add_noise.call
-
-
-def _warp_types(number):
-    return from_dtype(AUGMENTATION), types.int64, types.uint32, types.int64, number
-
-
-@unit(_warp_types)
-def warp(way, row, key, room, one):
+@serial
+def _warp(way, row, key, room, one):
     """Turn, scale, slant, shift and bend an image, in one interpolation.
 
     Lines of pixels are padded to whole cache lines, but not in the row.
@@ -208,9 +159,6 @@ def warp(way, row, key, room, one):
     _interpolate(row, image, places_y, (height, width, channels), padded, kind(fill))
 
 
-call_warp = warp.call
-
-
 @serial
 def _look_up(places_y, places_x, indices, pixels, height, width, one):
     """Split places into those of the upper left of four pixels, and fractions."""
@@ -218,15 +166,15 @@ def _look_up(places_y, places_x, indices, pixels, height, width, one):
     of_y, of_x = numbers(places_y, pixels, one), numbers(places_x, pixels, one)
     at = carray(pointer_to(indices, np.int32(0)), pixels)
     last_y, last_x, zero = kind(height + 1), kind(width + 1), kind(0)
-    length = kind(width + EDGE)
+    length = width + EDGE
     for p in range(pixels):
         y, x = of_y[p], of_x[p]
         y = y if y > zero else zero
         x = x if x > zero else zero
         y = y if y < last_y else last_y
         x = x if x < last_x else last_x
-        top, left = kind(np.int32(y)), kind(np.int32(x))
-        of_y[p], of_x[p] = y - top, x - left
+        top, left = np.int32(y), np.int32(x)
+        of_y[p], of_x[p] = y - kind(top), x - kind(left)
         at[p] = np.int32(top * length + left)
 
 
@@ -249,16 +197,46 @@ def _interpolate(row, image, places, sizes, padded, fill):
     below = np.uint64(length * channels)
     beside = np.uint64(channels)
     for y in range(height):
-        for x in range(width):
-            p = y * padded + x
-            across, along = right[p], down[p]
-            for c in range(channels):
-                i = np.uint64(at[p]) * beside + np.uint64(c)
-                left = source[i]
-                upper = left + across * (source[i + beside] - left)
-                left = source[i + below]
-                lower = left + across * (source[i + below + beside] - left)
-                values[(y * width + x) * channels + c] = upper + along * (lower - upper)
+        begin, line = y * padded, values[y * width * channels : (y + 1) * width * channels]
+        if channels == 1:
+            for x in range(width):
+                i = np.uint64(at[begin + x])
+                line[x] = _between(
+                    source, i, np.uint64(1), below, down[begin + x], right[begin + x]
+                )
+        else:
+            for x in range(width):
+                across, along = right[begin + x], down[begin + x]
+                for c in range(channels):
+                    i = np.uint64(at[begin + x]) * beside + np.uint64(c)
+                    line[x * channels + c] = _between(source, i, beside, below, along, across)
+
+
+@serial
+def _between(source, i, beside, below, along, across):
+    """Interpolate between four numbers, the upper left of which is given by its place."""
+    left = source[i]
+    upper = left + across * (source[i + beside] - left)
+    left = source[i + below]
+    lower = left + across * (source[i + below + beside] - left)
+    return upper + along * (lower - upper)
+
+
+def _change_types(number):
+    return plan_type(number), types.int64, types.int64, types.uint32, types.int64
+
+
+@unit(_change_types)
+def change(plan, i, row, key, room):
+    """Change a row, by its address, as one augmentation does."""
+    one, way = type(plan.alpha)(1), augmentations_of(plan)[i]
+    if way.kind == IMAGES:
+        _warp(way, row, key, room, one)
+    elif way.kind == NOISE:
+        _add_noise(way, row, layers_of(plan)[0].fan_in, key, room, one)
+
+
+call_change = change.call
 
 
 def _mix_types(number):
@@ -284,7 +262,8 @@ def mix(plan, i, row, place, room):
     behind = room + (itemsize * features + LINE - 1) // LINE * LINE
     call_gather(plan.functions.gather, (plan.inputs, other, others, features))
     for b in range(i):
-        change(plan, b, room, hashed(key_of(plan, b, place)), behind)
+        changed = np.uint32(hashed(key_of(plan, b, place)))
+        call_change(plan.functions.change, (plan, int64(b), room, changed, behind))
     share = type(plan.alpha)(part)
     for j in range(features):
         values[j] = share * values[j] + (one - share) * others[j]
@@ -309,3 +288,28 @@ def mix(plan, i, row, place, room):
 
 
 call_mix = mix.call
+
+
+def _augment_types(number):
+    return plan_type(number), BATCH, SHARE
+
+
+@unit(_augment_types)
+def augment(plan, batch, share):
+    """Change gathered rows one way after the other."""
+    layer, ways = layers_of(plan)[0], augmentations_of(plan)
+    itemsize = itemsize_of(plan.alpha)
+    room = plan.rooms + itemsize * batch.thread * plan.room_size
+    for r in range(share.start, share.stop):
+        place = batch.first + r
+        offset = layer.inputs + batch.thread * layer.copy + r * layer.input_stride
+        row = plan.work + itemsize * offset
+        for i in range(len(ways)):
+            if ways[i].kind == MIXUP:
+                call_mix(plan.functions.mix, (plan, int64(i), row, place, room))
+            else:
+                key = key_of(plan, i, place)
+                call_change(plan.functions.change, (plan, int64(i), row, key, room))
+
+
+call_augment = augment.call
