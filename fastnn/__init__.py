@@ -3,7 +3,7 @@
 import importlib
 from types import ModuleType
 
-from fastnn import datasets, losses, metrics, optimizers, schedules
+from fastnn import augment, averaging, datasets, losses, metrics, optimizers, schedules
 from fastnn.backends import warmup
 from fastnn.checks.warning import ConvergenceWarning
 from fastnn.committee import Committee
@@ -28,6 +28,8 @@ __all__ = [
     "Minimum",
     "Network",
     "Tuning",
+    "augment",
+    "averaging",
     "check_gradients",
     "compare_backends",
     "datasets",
@@ -44,9 +46,9 @@ __all__ = [
 
 def __getattr__(name: str) -> ModuleType:
     """Import what few programs need, some of it with an extra, when it is first used."""
-    if name in ("estimators", "plots", "report", "tabular"):
+    if name in ("draw", "estimators", "plots", "report", "tabular"):
         return importlib.import_module(f"fastnn.{name}")
-    known = (datasets, losses, metrics, optimizers, schedules)
+    known = (augment, averaging, datasets, losses, metrics, optimizers, schedules)
     modules = [module for module in known if name in vars(module)]
     of_estimators = name.startswith(("MLP", "Tabular"))
     place = "fastnn.estimators" if of_estimators else modules and modules[0].__name__

@@ -15,6 +15,7 @@ from fastnn.activations import Array
 from fastnn.backends.contract import FINE
 from fastnn.checks import data as check_data
 from fastnn.checks import keywords as check_keywords
+from fastnn.checks import networks as check_network
 from fastnn.checks import values as check
 from fastnn.checks.committees import agree
 from fastnn.checks.data import ARRAYS
@@ -121,8 +122,9 @@ class Committee(Members):
         agree(self._models)
         data = data_for_all(self._models, X, y, *(given.pop(name) for name in OF_DATA))
         given["callbacks"] = check.functions("callbacks", given["callbacks"])
-        if isinstance(given["frozen"], Iterable):
-            given["frozen"] = tuple(given["frozen"])  # which may be gone through only once
+        for name in ("frozen", "augment"):  # which may be gone through only once
+            if isinstance(given[name], Iterable) and not isinstance(given[name], str):
+                given[name] = tuple(given[name])
         lock = threading.Lock()
         jobs = [
             Job(net.model, own, self._settings(i, given, len(own), lock))
@@ -248,7 +250,8 @@ class Committee(Members):
             As for `Network.predict`.
         """
         lead = self._first_trained
-        evaluation.check_threshold(threshold, lead.architecture.output)
+        if threshold is not None:
+            check_network.threshold(threshold, lead.architecture)
         if not return_std:
             return evaluation.decided(lead, self.predict_proba(X), threshold)
         mean, std = self.predict_proba(X, return_std=True)
@@ -343,6 +346,11 @@ class Committee(Members):
         out = self._mean(self._outputs(data.X))
         loss = evaluation.loss_of_outputs(lead, data, out)
         return {"loss": loss, **Evaluation(lead, data).scores(out)}
+
+
+def members_of(net: Network | Committee) -> list[Network]:
+    """Return the members of a committee, or the network by itself."""
+    return list(net) if isinstance(net, Committee) else [net]
 
 
 def checkpoint_of(path: str | os.PathLike[str], member: int) -> str:

@@ -62,5 +62,6 @@ def load(
         models = [files.model_of(name, found, metadata, loss)]
     for model in models:
         model.backend, model.threads = backend, threads
+        model.take_average()  # of a run that has not ended
     networks = [Network.of(model) for model in models]
     return Committee(networks) if several else networks[0]

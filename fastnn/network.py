@@ -12,6 +12,8 @@ from numpy import empty
 
 from fastnn import backends, schedules
 from fastnn.activations import Array
+from fastnn.augment import Augmentation
+from fastnn.averaging import Average
 from fastnn.backends.contract import FINE
 from fastnn.checks import data as check_data
 from fastnn.checks import networks as check_network
@@ -163,7 +165,9 @@ class Network(Learning):
         label_smoothing: float = 0.0,
         class_weight: ClassWeight | None = None,
         sample_weight: npt.ArrayLike | None = None,
+        augment: Augmentation | Sequence[Augmentation] | None = None,
         early_stopping: bool | EarlyStopping = False,
+        average: float | Average | None = None,
         max_seconds: float | None = None,
         frozen: Iterable[int] = (),
         training_metrics: bool = False,
@@ -238,8 +242,15 @@ class Network(Learning):
         sample_weight : array of shape (rows,), optional
             Weight of each row in the loss. The weights are multiplied with the class weights and
             divided by their mean.
+        augment : augmentation or sequence of augmentation, optional
+            How rows are changed at random each time they are taken, see `fastnn.augment`: one way
+            after the other, before they are standardised and before dropout of inputs. Evaluation
+            and predictions take rows as they are; sparse rows are refused.
         early_stopping : bool or EarlyStopping
             Stop when a metric no longer improves; True is `fastnn.EarlyStopping` with its defaults.
+        average : float, EMA or SWA, optional
+            Evaluate, and leave in the network, an average of the parameters, see
+            `fastnn.averaging`; a number is the decay of a moving average, such as 0.999.
         max_seconds : float, optional
             Stop this call after so long, if need be within an epoch; compiling does not count. A
             call that resumes the run goes on from there, and has as long again.
@@ -259,9 +270,9 @@ class Network(Learning):
         -------
         History
             One row per epoch: ``loss``, the mean over the training rows as their batches come, each
-            before the step of its batch, and without penalties; the metrics of `evaluate` for
-            validation and training data; ``learning_rate`` at the start of the epoch; ``seconds``
-            and ``samples_per_second``.
+            augmented, before the step of its batch, and without penalties; the metrics of
+            `evaluate` for validation and training data; ``learning_rate`` at the start of the
+            epoch; ``seconds`` and ``samples_per_second``.
 
         Raises
         ------
@@ -287,7 +298,8 @@ class Network(Learning):
             "shuffle": shuffle, "schedule": schedule, "progress": progress, "callbacks": callbacks,
             "optimizer": optimizer, "l1": l1, "dropout": dropout, "max_norm": max_norm,
             "clip_norm": clip_norm, "clip_value": clip_value, "label_smoothing": label_smoothing,
-            "early_stopping": early_stopping, "max_seconds": max_seconds, "frozen": frozen,
+            "augment": augment, "early_stopping": early_stopping, "average": average,
+            "max_seconds": max_seconds, "frozen": frozen,
             "training_metrics": training_metrics, "checkpoint": checkpoint,
             "checkpoint_every": checkpoint_every, "resume": resume,
         }  # fmt: skip
@@ -382,5 +394,6 @@ class Network(Learning):
         DivergenceError
             As for `predict_proba`.
         """
-        evaluation.check_threshold(threshold, self.architecture.output)
+        if threshold is not None:
+            check_network.threshold(threshold, self.architecture)
         return evaluation.decided(self.model, self.predict_proba(X), threshold)

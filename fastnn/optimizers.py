@@ -7,6 +7,10 @@ kernel for it. It works on any part ``w`` of the parameters, with the gradient `
 Each part of the network may have a learning rate of its own: that of the step times a factor for
 the weights of a layer, and one for its biases. With the weights' factors ``1 / sqrt(fan_in)`` Adam
 moves as in the NTK parametrisation (Jacot et al., 2018).
+
+With an ``input_factor`` a step also learns a factor for each input, a scaling layer: the first
+layer's weights are ``diag(factors) w``, where the optimizer moves both. A network has their product
+only, so that to predict costs nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +26,8 @@ from fastnn.checks import values as check
 
 # The codes of the compiled kernels; the first is gradient descent without momentum.
 PLAIN, MOMENTUM, RMSPROP, ADAM = range(4)
-
+# Factors of inputs are kept as far away from 0, as weights are divided by them.
+SMALLEST_FACTOR = 1e-9
 
 _BELOW_ONE = {"momentum", "decay", "beta1", "beta2"}
 Factors = float | Sequence[float]
@@ -33,6 +38,7 @@ class _ByPart:
 
     weight_factors: Factors
     bias_factors: Factors
+    input_factor: float | None
 
     def __post_init__(self) -> None:
         for each in fields(self):  # type: ignore[arg-type]
@@ -42,6 +48,8 @@ class _ByPart:
             if each.name.endswith("_factors") and isinstance(value, Iterable):
                 checked = [check.real(f"{name}[{i}]", v, above=0) for i, v in enumerate(value)]
                 object.__setattr__(self, each.name, tuple(checked))
+            elif each.name == "input_factor":
+                check.limit(name, value)
             elif each.name.endswith("_factors") or each.name in ("learning_rate", "epsilon"):
                 check.real(name, value, above=0)
             else:
@@ -50,8 +58,8 @@ class _ByPart:
 
     @property
     def is_even(self) -> bool:
-        """Whether all parts of a network have the same learning rate."""
-        return self.weight_factors == self.bias_factors == 1
+        """Whether all parts of a network have the same learning rate, and inputs no factors."""
+        return self.weight_factors == self.bias_factors == 1 and self.input_factor is None
 
     def factors(self, depth: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Return the factors of the learning rate for the weights and for the biases of each layer.
@@ -101,6 +109,10 @@ class SGD(_ByPart):
     weight_factors, bias_factors : float or sequence of float
         Factors of the learning rate for weights and for biases, one for all layers or one for each
         layer; greater than 0.
+    input_factor : float, optional
+        Learn a factor for each input, too, at this times the learning rate; greater than 0. The
+        factors start at 1, and stay in the optimizer's state from run to run. Penalties, decay and
+        ``max_norm`` are about the weights without them; both get clipped gradients.
 
     Raises
     ------
@@ -113,6 +125,7 @@ class SGD(_ByPart):
     nesterov: bool = False
     weight_factors: Factors = field(default=1.0, kw_only=True)
     bias_factors: Factors = field(default=1.0, kw_only=True)
+    input_factor: float | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -164,7 +177,7 @@ class RMSprop(_ByPart):
         Share of the mean of squares that each step keeps; at least 0 and less than 1.
     epsilon : float
         Added to the square root; greater than 0.
-    weight_factors, bias_factors : float or sequence of float
+    weight_factors, bias_factors, input_factor
         As for `SGD`.
 
     Raises
@@ -178,6 +191,7 @@ class RMSprop(_ByPart):
     epsilon: float = 1e-8
     weight_factors: Factors = field(default=1.0, kw_only=True)
     bias_factors: Factors = field(default=1.0, kw_only=True)
+    input_factor: float | None = field(default=None, kw_only=True)
 
     code: ClassVar[int] = RMSPROP
     slots: ClassVar[int] = 1
@@ -217,7 +231,7 @@ class Adam(_ByPart):
         less than 1.
     epsilon : float
         Added to the square root of the bias-corrected mean of squares; greater than 0.
-    weight_factors, bias_factors : float or sequence of float
+    weight_factors, bias_factors, input_factor
         As for `SGD`.
 
     Raises
@@ -232,6 +246,7 @@ class Adam(_ByPart):
     epsilon: float = 1e-8
     weight_factors: Factors = field(default=1.0, kw_only=True)
     bias_factors: Factors = field(default=1.0, kw_only=True)
+    input_factor: float | None = field(default=None, kw_only=True)
 
     code: ClassVar[int] = ADAM
     slots: ClassVar[int] = 2
@@ -270,7 +285,7 @@ class AdamW(Adam):
         As for `Adam`.
     weight_decay : float
         At least 0.
-    weight_factors, bias_factors : float or sequence of float
+    weight_factors, bias_factors, input_factor
         As for `SGD`.
 
     Raises

@@ -14,11 +14,13 @@ from test_mnist import NAMES, encode, fill
 
 from fastnn import EarlyStopping, Network, load, predict, train
 from fastnn.activations import HIDDEN
+from fastnn.augment import Images, Mixup, Noise
 from fastnn.backends import reference
 from fastnn.cli import train as cli_train
 from fastnn.cli.parsing import SETTINGS
 from fastnn.cli.printing import as_options
 from fastnn.datasets import load_mnist
+from fastnn.losses import WITH_NUMBERS, Focal
 from fastnn.model.initializers import INITIALIZERS
 from fastnn.optimizers import OPTIMIZERS, SGD, Adam, AdamW, RMSprop
 from fastnn.schedules import (
@@ -53,6 +55,7 @@ OPTIONS = [
     ("--loss mse", {"loss": "mse"}, {}),
     ("--loss mae", {"loss": "mae"}, {}),
     ("--loss huber", {"loss": "huber"}, {}),
+    ("--loss focal --gamma 0.5", {"loss": Focal(gamma=0.5)}, {}),
     ("--output identity --loss mae", {"output": "identity", "loss": "mae"}, {}),
     ("--output exponential --loss mse", {"output": "exponential", "loss": "mse"}, {}),
     *[(f"--init {name}", {"init": name}, {}) for name in INITIALIZERS if name not in DEFAULT],
@@ -108,6 +111,19 @@ OPTIONS = [
     ("--clip-norm 0.1", {}, {"clip_norm": 0.1}),
     ("--clip-value 0.01", {}, {"clip_value": 0.01}),
     ("--label-smoothing 0.2", {}, {"label_smoothing": 0.2}),
+    (
+        "--augment rotate=12 elastic=0.5 flip mixup=0.2 noise=0.1",
+        {},
+        {
+            "augment": [
+                Images((28, 28), rotate=12, elastic=0.5, flip=True),
+                Mixup(0.2),
+                Noise(0.1),
+            ]
+        },
+    ),
+    ("--augment size=14x56 shift=2", {}, {"augment": [Images((14, 56), shift=2)]}),
+    ("--augment noise=0.1", {}, {"augment": Noise(0.1)}),
     ("--class-weight balanced", {}, {"class_weight": "balanced"}),
     ("--class-weight 3=2.5 8=0", {}, {"class_weight": {3: 2.5, 8: 0.0}}),
     ("--validation 0.3", {}, {"validation": 0.3}),
@@ -283,6 +299,7 @@ def test_the_settings_are_the_arguments_of_train_that_are_no_data():
 @pytest.mark.parametrize(
     ("kind", "choices"),
     [
+        ("loss", WITH_NUMBERS.values()),
         ("optimizer", OPTIMIZERS.values()),
         ("schedule", SCHEDULES.values()),
         ("early_stopping", [EarlyStopping()]),
@@ -341,6 +358,22 @@ def test_help_says_which_optimizers_and_schedules_have_a_number(capsys, monkeypa
             "--end does not apply to the schedule 'constant'; it takes no options",
         ),
         ("--patience 3", "--patience needs --early-stopping"),
+        ("--gamma 3", "--gamma needs --loss focal"),
+        ("--levels 0.1 0.9", "--levels needs --loss quantile"),
+        (
+            "--loss quantile --gamma 3",
+            "--gamma does not apply to the loss 'quantile'; it takes --levels",
+        ),
+        (
+            "--loss mse --levels 0.1",
+            "--levels does not apply to the loss 'mse'; it takes no options",
+        ),
+        ("--loss quantile --levels 0.9 0.1", "Quantile's levels must be numbers that rise"),
+        ("--loss focal --gamma -1", "Focal's gamma must be finite and at least 0"),
+        (
+            "--loss quantile --levels 0.1,0.9",
+            "argument --levels: got '0.1,0.9'; need spaces between levels: --levels 0.1 0.9",
+        ),
         ("--no-restore-best", "--no-restore-best needs --early-stopping"),
         (
             "--early-stopping",
@@ -488,6 +521,19 @@ def test_members_are_what_they_are_in_python(run, python, tmp_path, folder, caps
     assert f"test accuracy  {accuracy:.4f}" in capsys.readouterr().out
 
 
+def test_members_predict_several_quantiles(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    lines = [f"{x:.3f},{2 * x:.3f}" for x in rng.normal(size=40)]
+    data, saved, outputs = tmp_path / "d.csv", tmp_path / "c.safetensors", tmp_path / "o.csv"
+    data.write_text("\n".join(["x,label", *lines]))
+    words = ["--data", str(data), "--loss", "quantile", "--levels", "0.1", "0.9", "--epochs", "1"]
+    words += ["--members", "2", "--save", str(saved), "--backend", "numpy", "--quiet"]
+    assert train.main(words) == 0
+    words = [str(saved), "--data", str(data), "--outputs", str(outputs), "--backend", "numpy"]
+    assert predict.main(words) == 0
+    assert outputs.read_text().startswith("row,prediction_0.1,prediction_0.9\n")
+
+
 def test_one_member_is_a_network(run, tmp_path):
     run(f"--members 1 --save {tmp_path}/n.safetensors")
     assert isinstance(load(tmp_path / "n.safetensors"), Network)
@@ -554,7 +600,10 @@ def test_without_a_module_the_commands_are_named(run_python):
         run_python("-m", "fastnn")
     said = str(failed.value)
     assert "exit code 2" in said
-    assert "fastnn.train, fastnn.predict, fastnn.tune and fastnn.info; --help lists" in said
+    assert (
+        "fastnn.train, fastnn.predict, fastnn.draw, fastnn.tune and fastnn.info; --help lists"
+        in said
+    )
 
 
 def test_without_a_share_set_aside_the_test_rows_are_evaluated_for_information(run):

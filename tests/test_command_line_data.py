@@ -128,6 +128,48 @@ def test_numbers_are_learnt_as_numbers(flowers, tmp_path, capsys):
     assert len(predictions.read_text().splitlines()) == 3
 
 
+@pytest.fixture
+def heights(tmp_path):
+    """Write a CSV of numbers."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(200, 2))
+    rows[:, 1] += 3 * rows[:, 0]
+    np.savetxt(tmp_path / "heights.csv", rows, "%.3f", ",", header="age,label", comments="")
+    return tmp_path / "heights.csv"
+
+
+def test_quantiles_are_learnt_and_their_median_is_evaluated(heights, tmp_path, capsys):
+    options = f"{SHORT} --epochs 40 --data {heights} --loss quantile --levels 0.1 0.5 0.9"
+    printed = run(f"{options} --save {tmp_path}/net", capsys)
+    assert "Quantile(levels=(0.1, 0.5, 0.9))" in printed
+    assert float(printed.split("test R2")[1].split()[0]) > 0.5
+    net = fastnn.load(tmp_path / "net")
+    table = fastnn.datasets.read_csv(heights, "label")
+    below = (table.y[:, None] < net.predict(table.X)).mean(axis=0)
+    assert below == pytest.approx([0.1, 0.5, 0.9], abs=0.15)
+    words = f"{tmp_path}/net --data {heights} --label label --outputs {tmp_path}/o.csv"
+    assert "test R2" in run(words, capsys, predict.main)
+    header, *rows = (tmp_path / "o.csv").read_text().splitlines()
+    assert header == "row,prediction_0.1,prediction_0.5,prediction_0.9"
+    assert len(rows) == 200
+
+
+def test_quantiles_without_the_median_are_evaluated_by_their_loss(heights, tmp_path, capsys):
+    printed = run(f"{SHORT} --data {heights} --loss quantile --levels 0.1 0.9", capsys)
+    assert "\ntest loss  0." in printed
+    assert "test R2" not in printed
+
+
+def test_one_quantile_labels_rows_and_several_do_not(heights, tmp_path, capsys):
+    (tmp_path / "new.csv").write_text("age\n1\n2\n")
+    options = f"{SHORT} --data {heights} --loss quantile"
+    options += f" --predict {tmp_path}/new.csv --submission {tmp_path}/s.csv"
+    run(f"{options} --levels 0.9", capsys)
+    assert len((tmp_path / "s.csv").read_text().splitlines()) == 3
+    message = refusal(f"{options} --levels 0.1 0.9", capsys)
+    assert "--predict writes one number per row; need one of --levels, or --save and" in message
+
+
 def test_whole_numbers_are_numbers_if_asked(tmp_path, capsys):
     path = tmp_path / "counts.csv"
     path.write_text("a,label\n" + "".join(f"{i / 50},{i // 5}\n" for i in range(50)))

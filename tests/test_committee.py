@@ -23,6 +23,7 @@ from fastnn import Committee, ConvergenceWarning, DivergenceError, EarlyStopping
 from fastnn.backends.compiled.machinery import threads
 from fastnn.backends.sharing import Sharers
 from fastnn.model import storage
+from fastnn.model.optimizer_state import Averaged
 from fastnn.training import loop
 
 each_backend = pytest.mark.parametrize("backend", BACKENDS)
@@ -333,6 +334,15 @@ SETTINGS = {
         "epochs": 2, "class_weight": "balanced", "sample_weight": np.linspace(0, 1, 90),
         "batch_size": 7, "frozen": iter([0]), "training_metrics": True,
     },
+    "moving average": {"epochs": 3, "average": 0.9, "validation": 0.2, "optimizer": "adam"},
+    "average of epochs": {
+        "epochs": 4, "average": fastnn.averaging.SWA(2), "validation": 0.2,
+        "early_stopping": EarlyStopping(patience=1),
+    },
+    "augmentation": {
+        "epochs": 3, "dropout": 0.3,
+        "augment": [fastnn.augment.Noise(0.1), fastnn.augment.Mixup(0.3)],
+    },
 }  # fmt: skip
 
 
@@ -402,6 +412,23 @@ def test_training_goes_on_from_where_it_was():
             net.train(X, LABELS, epochs=2, optimizer="adam")
         assert member.parameters.tobytes() == net.parameters.tobytes()
         assert member.epochs_trained == 4
+
+
+def test_augmentations_may_be_an_iterator():
+    committees = [Committee(networks()) for _ in range(2)]
+    augment = [fastnn.augment.Noise(0.1)]
+    for committee, how in zip(committees, (augment, iter(augment)), strict=True):
+        committee.train(X, LABELS, epochs=2, augment=how)
+    for one, two in zip(*committees, strict=True):
+        assert one.parameters.tobytes() == two.parameters.tobytes()
+
+
+def test_augmentation_of_sparse_rows_is_refused_before_anything_is_trained():
+    sparse = pytest.importorskip("scipy.sparse")
+    committee = Committee(networks())
+    with pytest.raises(ValueError, match="member 0: augment needs dense rows"):
+        committee.train(sparse.csr_array(X), LABELS, augment=fastnn.augment.Noise(0.1))
+    assert not committee[0].epochs_trained
 
 
 def test_members_train_at_the_same_time():
@@ -600,10 +627,13 @@ def interrupting(after):
 
 
 @each_backend
-def test_ctrl_c_ends_all_after_complete_steps_and_resuming_gives_the_same(tmp_path, backend):
+@pytest.mark.parametrize("average", [None, 0.9])
+def test_ctrl_c_ends_all_after_complete_steps_and_resuming_gives_the_same(
+    tmp_path, backend, average
+):
     settings = {
-        "epochs": 200, "optimizer": "adam", "checkpoint": tmp_path / "run.safetensors",
-        "checkpoint_every": 2,
+        "epochs": 200, "optimizer": "adam", "average": average,
+        "checkpoint": tmp_path / "run.safetensors", "checkpoint_every": 2,
     }  # fmt: skip
     committee = Committee(networks(backend=backend))
     with pytest.raises(KeyboardInterrupt):
@@ -618,7 +648,7 @@ def test_ctrl_c_ends_all_after_complete_steps_and_resuming_gives_the_same(tmp_pa
     histories = again.train(X, LABELS, **settings, resume=True)
     assert [len(history) for history in histories] == [200] * 3
     for net, member in zip(networks(backend=backend), again, strict=True):
-        net.train(X, LABELS, epochs=200, optimizer="adam")
+        net.train(X, LABELS, epochs=200, optimizer="adam", average=average)
         assert member.parameters.tobytes() == net.parameters.tobytes()
 
 
@@ -728,6 +758,20 @@ def test_training_goes_on_with_the_state_of_the_optimizer(saved, optimizer):
         each.train(X, names, epochs=2, optimizer="adam")
     same = [(a.parameters == b.parameters).all() for a, b in zip(committee, loaded, strict=True)]
     assert same == [optimizer] * 3
+
+
+def test_a_committee_saved_within_a_run_is_loaded_with_the_averages(tmp_path):
+    committee = trained(count=2)
+    for net in committee:
+        net.train(X, LABELS, optimizer="adam", epochs=1)
+        average = Averaged(net.model.parameters)
+        average.parameters.vector *= 2
+        average.moments = 1
+        net.model.optimizer_state.average = average
+    committee.save(tmp_path / "c.safetensors")
+    for net, again in zip(committee, fastnn.load(tmp_path / "c.safetensors"), strict=True):
+        assert (again.parameters == 2 * net.parameters).all()
+        assert again.model.optimizer_state.average is None
 
 
 def test_a_loss_of_ones_own_is_passed_again(tmp_path):

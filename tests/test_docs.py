@@ -33,6 +33,7 @@ EXTRAS = {
     r"sklearn|fastnn\.estimators|fastnn[.-]tune\b": "sklearn",
     r"fastnn\.plots|import plots|import report|--plot|--report": "matplotlib",
     r"import pandas": "pandas",
+    r"from PIL|--images": "PIL",
     r"fastnn\.minimize|import scipy": "scipy",
 }
 # Commands that install, serve, or measure for minutes: of these only the spelling is looked at.

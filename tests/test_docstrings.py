@@ -15,7 +15,9 @@ MODULES = (
     "fastnn.datasets",
     "fastnn.plots",
     "fastnn.report",
+    "fastnn.draw",
     "fastnn.tabular",
+    "fastnn.augment",
     "fastnn.optimizers",
     "fastnn.schedules",
     *(["fastnn.estimators"] if importlib.util.find_spec("sklearn") else []),
@@ -34,6 +36,7 @@ CANNOT_RAISE = {
     "fastnn.datasets.Column": RESULT,
     "fastnn.datasets.Columns": RESULT,
     "fastnn.datasets.Description": RESULT,
+    "fastnn.datasets.Images": RESULT,
     "fastnn.datasets.Mnist": RESULT,
     "fastnn.datasets.Split": RESULT,
     "fastnn.datasets.Statistics": RESULT,
@@ -44,6 +47,14 @@ CANNOT_RAISE = {
     "fastnn.estimators.TabularClassifier": "fit checks the parameters, as scikit-learn asks for",
     "fastnn.estimators.TabularRegressor": "fit checks the parameters, as scikit-learn asks for",
     "fastnn.tabular.Predictor": RESULT,
+    "fastnn.augment.splines": "a formula, for sizes that are checked",
+    **{
+        f"fastnn.augment.{name}": "a formula, for arrays that training has made"
+        for name in (
+            "Images.apply", "Images.places", "Images.matrices", "Images.field", "Noise.apply",
+            "Mixup.draws", "Mixup.apply",
+        )
+    },
     "fastnn.optimizers.SGD.update": "a formula, for arrays that training has made",
     "fastnn.optimizers.RMSprop.update": "a formula, for arrays that training has made",
     "fastnn.optimizers.Adam.update": "a formula, for arrays that training has made",

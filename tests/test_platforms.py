@@ -14,7 +14,7 @@ from conftest import ROOT
 
 from fastnn import Network
 from fastnn.backends import reference
-from fastnn.cli import parsing
+from fastnn.cli import running
 from fastnn.cli.groups import Parser
 
 # Consoles
@@ -26,7 +26,7 @@ def of_code_page(errors="strict"):
 
 
 def run(task):
-    return parsing.run(Parser(prog="fastnn-some"), task, [])
+    return running.run(Parser(prog="fastnn-some"), task, [])
 
 
 def test_names_beyond_the_code_page_of_the_console_are_written_as_escapes(monkeypatch):

@@ -17,6 +17,8 @@ pytest.importorskip("matplotlib")
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
+from fastnn.augment import Images, Mixup, Noise
+from fastnn.backends.dropout import row_keys
 from fastnn.losses import Quantile
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -124,6 +126,8 @@ FIGURES = {
     "images, predictions": lambda: plots.images(IMAGES, TRUE, TRUE[::-1], names=LONG),
     "images, one": lambda: plots.images(IMAGES[:1].astype(float), [2], [1], names=LONG),
     "images, colours": lambda: plots.images(IMAGES[:, :12], shape=(2, 2, 3), count=50, columns=8),
+    "augmented": lambda: plots.augmented(IMAGES, [Images((4, 4), rotate=20), Mixup(1.0)]),
+    "augmented, colours": lambda: plots.augmented(IMAGES[:, :12], Images((2, 2, 3), shift=1)),
     "images, wide": lambda: plots.images(IMAGES, TRUE, shape=(1, 16)),
     "classes": lambda: plots.classes(TRUE, LONG),
     "classes, one": lambda: plots.classes([0]),
@@ -212,6 +216,43 @@ def test_without_matplotlib_an_error_says_what_to_install(monkeypatch, name):
 
 
 # What is shown
+
+
+def test_rows_are_followed_by_what_augmentation_makes_of_them():
+    augment = Images((4, 4), rotate=20, shift=1)
+    figure = plots.augmented(IMAGES, augment, count=2, times=3, seed=5)
+    assert shown(figure) == ["row 0", "row 1"]
+    drawn = [ax.images[0].get_array() for ax in figure.axes]
+    for row in range(2):
+        original, *changed = drawn[4 * row : 4 * row + 4]
+        np.testing.assert_allclose(original, IMAGES[row].reshape(4, 4) / 255)
+        for time, picture in enumerate(changed):
+            keys = row_keys(5, time, 1, range(2))[0]
+            wanted = augment.apply(IMAGES[:2] / 255, keys)[row].reshape(4, 4)
+            np.testing.assert_allclose(picture, wanted)
+
+
+def test_noise_leaves_the_scale_of_grey_as_it_is():
+    figure = plots.augmented(IMAGES / 255, Noise(3.0), count=2, times=1)
+    np.testing.assert_allclose(figure.axes[0].images[0].get_array(), IMAGES[0].reshape(4, 4) / 255)
+
+
+@pytest.mark.parametrize(
+    ("augment", "message"),
+    [
+        ([], "augment is empty"),
+        (Images((5, 5), shift=1), "25 numbers a row"),
+        ("noise", "must be of fastnn.augment"),
+    ],
+)
+def test_augmentation_that_does_not_fit_is_refused(augment, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        plots.augmented(IMAGES, augment)
+
+
+def test_rows_that_are_no_images_are_not_drawn_augmented():
+    with pytest.raises(ValueError, match="no square"):
+        plots.augmented(IMAGES[:, :15], Noise(0.1))
 
 
 def test_images_have_their_labels():

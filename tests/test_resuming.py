@@ -15,7 +15,7 @@ from cases import BACKENDS
 import fastnn
 from fastnn import EarlyStopping, Network, optimizers, schedules
 from fastnn.model import storage
-from fastnn.training import checkpoints, fingerprints, loop, settings
+from fastnn.training import checkpoints, fingerprints, loop, run, settings
 from fastnn.training.checkpoints import Saver
 from fastnn.training.run import Moment
 from fastnn.training.settings import TrainingSettings
@@ -801,6 +801,112 @@ def test_an_interrupt_at_the_begin_of_an_epoch_keeps_the_best_epoch_of_its_check
     again = network()
     assert again.train(X, Y, **options).best_epoch == history.best_epoch == 4
     assert again.parameters.tobytes() == whole.parameters.tobytes()
+
+
+def interrupt_in_a_copy(monkeypatch, number):
+    """Let Ctrl-C come when the parameters are copied, and what Adam remembers is not yet."""
+    keep, vectors, calls = run.Run.keep, run._vectors, []
+
+    def interrupted_keep(self):
+        calls.append(None)
+        if len(calls) == number:
+            monkeypatch.setattr(run, "_vectors", first_of_them)
+        keep(self)
+
+    def first_of_them(model):
+        yield vectors(model)[0]
+        monkeypatch.setattr(run, "_vectors", vectors)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run.Run, "keep", interrupted_keep)
+
+
+ADAM = {
+    "epochs": 4, "optimizer": "adam", "batch_size": 20, "learning_rate": 0.01,
+    "schedule": "constant",
+}  # fmt: skip
+WATCHED = {"early_stopping": EarlyStopping("loss")}
+
+
+@each_backend
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+@pytest.mark.parametrize("more", [{}, {"validation": 0.2}, WATCHED])
+def test_an_interrupt_while_the_state_is_copied_loses_no_step_of_the_checkpoint(
+    tmp_path, monkeypatch, number, more, backend
+):
+    options = {**ADAM, **more}
+    whole, net, again = network(backend), network(backend), network(backend)
+    history = whole.train(X, Y, **options)
+    options |= {"checkpoint": tmp_path / "c", "resume": True}
+    interrupt_in_a_copy(monkeypatch, number)
+    with pytest.raises(KeyboardInterrupt):
+        net.train(X, Y, **options)
+    monkeypatch.undo()
+    if number < 4:  # the fourth is after the last epoch, where the best parameters are restored
+        assert net.epochs_trained == number
+    assert recorded(again.train(X, Y, **options)) == recorded(history)
+    assert again.parameters.tobytes() == whole.parameters.tobytes()
+
+
+@each_backend
+@pytest.mark.parametrize("more", [{}, {"validation": (X, Y)}])
+def test_an_interrupt_while_the_state_is_copied_leaves_the_network_after_its_last_step(
+    monkeypatch, more, backend
+):
+    net, other = network(backend), network(backend)
+    interrupt_in_a_copy(monkeypatch, 2)
+    with pytest.raises(KeyboardInterrupt):
+        net.train(X, Y, **ADAM, **more)
+    monkeypatch.undo()
+    other.train(X, Y, **{**ADAM, "epochs": 2}, **more)
+    for each in (net, other):  # with what Adam remembers
+        each.train(X, Y, **ADAM)
+    assert net.parameters.tobytes() == other.parameters.tobytes()
+
+
+@each_backend
+def test_an_interrupt_in_the_steps_after_some_copies_takes_back_these_steps(monkeypatch, backend):
+    net, other = network(backend), network(backend)
+    module = loop.backends.get(backend)
+    steps, calls = module.train_steps, []
+
+    def interrupt(*arguments):
+        calls.append(steps(*arguments))
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return calls[-1]
+
+    monkeypatch.setattr(loop, "SLICE", 1)  # each step is a call
+    monkeypatch.setattr(module, "train_steps", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        net.train(X, Y, **ADAM, shuffle=False)
+    monkeypatch.undo()
+    other.train(X, Y, **{**ADAM, "epochs": 1}, shuffle=False)
+    for each in (net, other):
+        each.train(X, Y, **ADAM, shuffle=False)
+    assert net.parameters.tobytes() == other.parameters.tobytes()
+
+
+@each_backend
+def test_divergence_on_validation_data_takes_back_an_epoch_of_many_calls(monkeypatch, backend):
+    net, other = network(backend), network(backend)
+    evaluation, calls = loop.Evaluation.__call__, []
+
+    def diverges(self):
+        calls.append(evaluation(self))
+        if len(calls) == 2:
+            raise fastnn.DivergenceError("it")
+        return calls[-1]
+
+    monkeypatch.setattr(loop, "SLICE", 1)
+    monkeypatch.setattr(loop.Evaluation, "__call__", diverges)
+    with pytest.raises(fastnn.DivergenceError, match="after epoch 2 it; the"):
+        net.train(X, Y, **ADAM, validation=(X, Y))
+    monkeypatch.undo()
+    other.train(X, Y, **{**ADAM, "epochs": 1})
+    for each in (net, other):
+        each.train(X, Y, **ADAM)
+    assert net.parameters.tobytes() == other.parameters.tobytes()
 
 
 # Interrupts come through

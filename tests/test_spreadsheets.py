@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import gzip
 import re
 import warnings
@@ -16,7 +17,7 @@ from hypothesis.extra import numpy as hnp
 from fastnn.cli import predict, train
 from fastnn.datasets import delimited, dialect, load, read_columns, read_csv
 from fastnn.datasets.columns import MISSING
-from fastnn.datasets.dates import dates_of, orders_of
+from fastnn.datasets.dates import dates_of, orders_of, seconds_of
 from fastnn.datasets.encoding import is_windows_1252, utf_16_without_mark
 from fastnn.datasets.kinds import Cells, kind_of, markers_of
 from fastnn.datasets.notation import Evidence, facts_of, has_decimals, plain, settle
@@ -574,6 +575,19 @@ def test_nothing_is_said_of_plain_files(write):
         ("1/2/2024", {"2024-02-01", "2024-01-02"}),
         ("31.02.2024", set()),
         ("31.12.24", set()),
+        ("12/31/2024 8:00 PM", {"2024-12-31"}),
+        ("12/31/2024 13:00 PM", set()),
+        ("3 Mar 2024", {"2024-03-03"}),
+        ("03-MAR-2024 08:30", {"2024-03-03"}),
+        ("3. März 2024", {"2024-03-03"}),
+        ("Mar 3, 2024", {"2024-03-03"}),
+        ("March 13 2024", {"2024-03-13"}),
+        ("30 Feb 2024", set()),
+        ("3 Mar 24", set()),
+        ("3 Jui 2024", set()),  # June or July in French
+        ("3 Moon 2024", set()),
+        ("3 Ma 2024", set()),
+        ("Mar 2024", set()),
         ("1.2-2024", set()),
         ("2024", set()),
         ("x", set()),
@@ -584,9 +598,70 @@ def test_a_cell_says_which_dates_it_can_be(text, dates):
 
 
 @pytest.mark.parametrize(
+    ("names", "months"),
+    [
+        ("January February March April May June", range(1, 7)),
+        ("July August September October November December", range(7, 13)),
+        ("Jänner Feb. März April Mai Juni Juli August September Oktober Nov. Dez.", range(1, 13)),
+        ("janv. févr. mars avr. mai juin juil. août sept. oct. nov. déc.", range(1, 13)),
+        ("ene feb mar abr may jun jul ago sep oct nov dic", range(1, 13)),
+        ("gennaio febbraio marzo aprile maggio giugno luglio agosto", range(1, 9)),
+        ("settembre ottobre novembre dicembre", range(9, 13)),
+        ("jan fev março abr maio jun jul ago set out nov dez", range(1, 13)),
+        ("maart mei augustus", [3, 5, 8]),
+        ("Maerz MÄRZ fevrier aout", [3, 3, 2, 8]),
+    ],
+)
+def test_months_have_names_in_seven_languages(names, months):
+    for name, month in zip(names.split(), months, strict=True):
+        for text in (f"3 {name} 2024", f"{name} 3, 2024"):
+            assert set(dates_of(text).values()) == {dt.datetime(2024, month, 3)}, text
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("08:30", 30_600),
+        ("8:30", 30_600),
+        ("23:59:59.5", 86_399.5),
+        ("12:00 AM", 0),
+        ("12:30 pm", 45_000),
+        ("8:30 p.m.", 73_800),
+        ("24:00", None),
+        ("08:60", None),
+        ("13:00 PM", None),
+        ("0:30 AM", None),
+        ("8:3", None),
+        ("8", None),
+        ("08:30 Z", None),
+        ("1" * 100_000, None),
+    ],
+)
+def test_a_cell_says_which_time_of_day_it_is(text, seconds):
+    assert seconds_of(text) == seconds
+
+
+def test_times_of_day_are_read_as_seconds(write):
+    table = read_columns(write("at,city\n08:30,Rome\n,Oslo\n8:30 PM,Rome\n"))
+    np.testing.assert_array_equal(table["at"].values, [30_600, np.nan, 73_800])
+    assert table["at"].summary == "30600 to 73800, seconds of times of day"
+
+
+def test_a_date_with_a_word_above_a_table_is_its_title(write):
+    with pytest.warns(UserWarning, match="March 3, 2024"):
+        table = read_columns(write("March 3, 2024\nday;size;city\n08:30;2;Rome\n09:30;3;Oslo\n"))
+    assert table.names == ("day", "size", "city")
+
+
+def test_a_first_line_of_times_above_times_is_no_header(write):
+    assert read_columns(write("08:30,Rome\n09:30,Oslo\n")).rows == 2
+
+
+@pytest.mark.parametrize(
     ("texts", "orders"),
     [
         (["1/2/2024", "31/1/2024"], ["day first"]),
+        (["3 Mar 2024", "1/31/2024"], ["month first"]),
         (["1/2/2024", "1/31/2024"], ["month first"]),
         (["1/2/2024", "3/4/2024"], ["day first", "month first"]),
         (["1.2.2024", "3.4.2024"], ["day first"]),
@@ -618,6 +693,11 @@ def kind(*texts):
         (["yes", "No"], "boolean"),
         (["yes", "true"], "text"),
         (["yes", "maybe"], "text"),
+        (["08:30", "9:15 PM"], "number"),
+        (["08:30", "25:10"], "text"),
+        (["08:30", "09:30", "2024-01-02"], "mixed"),
+        (["3 Mar 2024", "2024-01-02"], "date"),
+        (["3 Mar 2024", "soon", "never"], "text"),
         (["2024-01-02", "2024-01-03"], "date"),
         (["31.12.2024", "?"], "date"),
         (["a", "b", "1"], "text"),
@@ -650,6 +730,7 @@ def test_the_texts_among_numbers_are_named_with_their_lines():
         (["5%", "0.05"], "numbers with different units: %, none"),
         (["31/1/2024", "1/31/2024"], "dates, some with the day first and some with the month firs"),
         (["2024-01-02", "2024-01-03", "x"], "2 dates and 1 text: 'x' in line 4"),
+        (["08:30", "9:30", "x"], "2 times of day and 1 text: 'x' in line 4"),
         (["", ""], "all cells are missing"),
     ],
 )

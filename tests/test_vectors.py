@@ -401,6 +401,24 @@ def test_transposition_of_a_block(dtype):
     assert not target[1:].reshape(lanes, lanes + 2)[:, lanes:].any()
 
 
+@serial
+def _sines(x, out):
+    for i in range(len(x)):
+        out[i] = elementary.sine_of_turn(x[i])
+
+
+@pytest.mark.every_width
+@each_dtype
+def test_the_sine_of_a_turn_is_right_to_the_last_bits(dtype):
+    x = np.concatenate([np.linspace(-0.25, 0.25, 100_001), 2.0 ** np.arange(-30.0, -2)])
+    x = x.astype(dtype)
+    out = np.empty_like(x)
+    _sines(x, out)
+    # The polynomial's last sum and product, and the coefficient 2 pi, are rounded.
+    want = np.sin(2 * np.pi * x.astype(np.float64))
+    np.testing.assert_allclose(out, want, rtol=3 * np.finfo(dtype).eps)
+
+
 # Other widths
 
 TESTED = ("parity", "gradients", "vectors", "toolbox", "outputs", "one_row", "narrow")

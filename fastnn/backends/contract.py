@@ -5,10 +5,11 @@ same signatures. ``model`` is a `fastnn.model.model.Model`. The network has chec
 (n, features) is float32, float64 or uint8 in any memory layout, or `fastnn.sparse_rows.SparseRows`
 of these, and uint8 means pixels, to be divided by 255; Y is int64 labels (n,) or targets (n,
 outputs) in float32, float64 or uint8; weights (n,) of the rows, or None, have mean 1 and the
-model's dtype. Sparse rows are not standardised, and have no ``input_gradient``. ``keys`` are those
-of `fastnn.backends.dropout.row_keys`, (layers, rows), or (0, 0) without dropout. Functions change
-only ``out``, ``outs``, ``losses``, ``gradient`` and, in `train_steps`, the model's parameters and
-the ``state``, and ``model.prepared``, in which the keys of a backend are tuples.
+model's dtype. Sparse rows are neither standardised nor augmented, and have no ``input_gradient``.
+``keys`` are those of `fastnn.backends.dropout.row_keys`, (layers + augmentations, rows), or (0, 0)
+without dropout and augmentation. Functions change only ``out``, ``outs``, ``losses``, ``gradient``
+and, in `train_steps`, the model's parameters and the ``state``, and ``model.prepared``, in which
+the keys of a backend are tuples.
 
 ``prepare(model, announce, rule, batch_sizes, sparse) -> float``
     Compile or load what the model and steps by the rule for batches of these sizes need, of sparse
@@ -43,7 +44,8 @@ the ``state``, and ``model.prepared``, in which the keys of a backend are tuples
     Step s takes the rows ``order[s * batch_size : (s + 1) * batch_size]`` (the last batch may be
     shorter), writes their mean loss, without penalty, to ``losses[s]``, and changes the parameters
     by the rule and the learning rate ``rates[s]``. Stop before a step whose loss is not finite.
-    Return the number of steps taken; ``state`` counts them too.
+    Return the number of steps taken; ``state`` counts them too. With an average in the rule, each
+    step also goes into that of the ``state``.
 """
 
 from __future__ import annotations
@@ -52,7 +54,11 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from fastnn.activations import Array
+from fastnn.augment import Augmentation
+from fastnn.averaging import EMA
 from fastnn.optimizers import SGD, Optimizer
 
 CONTRACT = (
@@ -78,6 +84,13 @@ class Examples:
     X: Any  # an array, or SparseRows
     Y: Array
     weights: Array | None = None
+    rows: Array | None = None  # those that `Mixup` mixes with; None for all
+
+    def drawn(self, numbers: Array) -> Array:
+        """Return the rows that uint32 numbers stand for: places from 0 to 1, as shares of 2^32."""
+        count = len(self.X if self.rows is None else self.rows)
+        places = (numbers.astype(np.uint64) * np.uint64(count) >> np.uint64(32)).astype(np.int64)
+        return places if self.rows is None else self.rows[places]
 
 
 @dataclass(frozen=True)
@@ -88,6 +101,7 @@ class Objective:
     l1: float = 0.0
     label_smoothing: float = 0.0
     dropout: tuple[float, ...] = ()  # rates for the inputs of each layer; () without dropout
+    augment: tuple[Augmentation, ...] = ()  # how inputs are changed, in this order
 
     @property
     def drops(self) -> bool:
@@ -105,3 +119,9 @@ class UpdateRule:
     clip_value: float | None = None
     max_norm: float | None = None
     frozen: frozenset[int] = frozenset()  # layers that do not change, counted from 0
+    average: EMA | None = None  # of the parameters, after each step
+
+    @property
+    def scales_inputs(self) -> bool:
+        """Whether it learns a factor for each input."""
+        return self.optimizer.input_factor is not None and 0 not in self.frozen

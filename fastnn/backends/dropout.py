@@ -6,7 +6,8 @@ al., 2014). A unit is left out of a row if a hash of the row's key and the unit'
 fraction of 2^32, is below ``rate``. The key is a hash of the seed, the epoch, the layer and the
 row's position in the epoch.
 
-The hashes are the finalisers of SplitMix64 (Steele et al., 2014) and of MurmurHash3 (Appleby).
+Keys are hashed by the finaliser of SplitMix64 (Steele et al., 2014). Augmentation has keys of the
+same kind, and `fastnn.counters` the hash of a key and a number.
 """
 
 from __future__ import annotations
@@ -14,17 +15,18 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.activations import Array
+from fastnn.counters import GOLDEN_32, GOLDEN_64, hashed
 from fastnn.sparse_rows import SparseRows
 
-# Powers of two divided by the golden ratio, made odd: their multiples fill the range evenly.
-GOLDEN_32, GOLDEN_64 = 0x9E3779B9, 0x9E3779B97F4A7C15
-
-# The keys without dropout.
+# The keys without dropout and augmentation.
 NO_KEYS = np.empty((0, 0), np.uint32)
 
 
 def row_keys(seed: int, epoch: int, layers: int, rows: range) -> Array:
-    """Return the keys of some rows of an epoch for each layer, uint32 (layers, rows)."""
+    """Return the keys of some rows of an epoch for each layer, uint32 (layers, rows).
+
+    Those of a layer do not depend on how many there are.
+    """
     starts = np.random.SeedSequence([seed, 2, epoch]).generate_state(layers, np.uint64)
     places = np.arange(rows.start, rows.stop, dtype=np.uint64) * np.uint64(GOLDEN_64)
     x = starts[:, None] + places
@@ -55,8 +57,5 @@ def multipliers_of(keys: Array, X: SparseRows, rate: float) -> Array:
 
 
 def _factors(keys: Array, units: Array, rate: float, dtype: np.dtype) -> Array:
-    x = keys + units * np.uint32(GOLDEN_32)
-    x = (x ^ (x >> np.uint32(16))) * np.uint32(0x85EBCA6B)
-    x = (x ^ (x >> np.uint32(13))) * np.uint32(0xC2B2AE35)
-    x ^= x >> np.uint32(16)
+    x = hashed(keys + units * np.uint32(GOLDEN_32))
     return np.where(x >= threshold(rate), scale(rate), 0).astype(dtype)

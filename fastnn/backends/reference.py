@@ -8,7 +8,8 @@ fan_out) and the weights ``v`` (n,) of the rows, with mean 1:
     gradient    dloss/dW_l = A_(l-1)^T D_l / n     dloss/db_l = sum of the rows of D_l / n
 
 as in Rumelhart, Hinton and Williams, "Learning representations by back-propagating errors" (1986).
-M is 1; in training with dropout it is 0 for units left out and more than 1 for the others.
+M is 1; in training with dropout it is 0 for units left out and more than 1 for the others. With
+augmentation X and the targets are those that `fastnn.backends.augmenting` makes of the rows.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from fastnn.activations import ACTIVATIONS, Array
-from fastnn.backends import dropout
+from fastnn.averaging import EMA
+from fastnn.backends import augmenting, dropout
 from fastnn.backends.contract import (
     FINE,
     NOT_FINITE,
@@ -31,9 +33,9 @@ from fastnn.backends.contract import (
 )
 from fastnn.losses import Pair, matrix, pair, smoothed
 from fastnn.model.model import Model
-from fastnn.model.optimizer_state import OptimizerState
+from fastnn.model.optimizer_state import Averaged, OptimizerState
 from fastnn.model.parameters import Parameters
-from fastnn.optimizers import AdamW, Optimizer
+from fastnn.optimizers import SMALLEST_FACTOR, AdamW, Optimizer
 from fastnn.sparse_rows import Rows, SparseRows, stored
 
 # The caller notices numbers that overflow, as with the compiled backend.
@@ -153,6 +155,7 @@ def train_steps(
     objective, gradient = rule.objective, Parameters(model.architecture)
     layers = [l for l in range(len(model.weights)) if l not in rule.frozen]
     of_weights, of_biases = rule.optimizer.factors(len(model.weights))
+    factors_of_inputs = state.inputs if 0 in layers else None
     for step, rate in enumerate(rates.tolist()):
         batch = slice(step * batch_size, min((step + 1) * batch_size, len(order)))
         rows = order[batch]
@@ -162,10 +165,14 @@ def train_steps(
         if not np.isfinite(losses[step]):
             return step
         gradient.vector[:] /= len(rows)
+        slopes_of_factors = []
+        if factors_of_inputs is not None:
+            slopes_of_factors = [_divide(model, gradient, factors_of_inputs[0])]
         for l in layers:
             w = model.weights[l]
             gradient.weights[l][...] += objective.l2 * w + objective.l1 * np.sign(w)
-        _clip(gradient, layers, rule)
+        parts = [g[l] for l in layers for g in (gradient.weights, gradient.biases)]
+        _clip([*parts, *slopes_of_factors], rule)
         state.steps += 1
         for l in layers:
             if isinstance(rule.optimizer, AdamW):
@@ -178,7 +185,36 @@ def train_steps(
             if rule.max_norm is not None:
                 norms = np.sqrt(np.square(model.weights[l]).sum(axis=0))
                 model.weights[l][...] *= np.minimum(1, rule.max_norm / np.maximum(norms, 1e-30))
+        if factors_of_inputs is not None:
+            factors, *slots = factors_of_inputs
+            own_rate = rate * (rule.optimizer.input_factor or 0)
+            rule.optimizer.update(factors, slopes_of_factors[0], slots, own_rate, state.steps)
+            factors[:] = np.copysign(np.maximum(np.abs(factors), SMALLEST_FACTOR), factors)
+            model.weights[0][...] *= factors[:, None]
+        if rule.average is not None and state.average is not None:
+            _average(model, rule.average, state.average)
     return len(rates)
+
+
+def _average(model: Model, rule: EMA, average: Averaged) -> None:
+    """Move an average towards the parameters, by the share of this step."""
+    average.steps += 1
+    share = rule.share(average.steps)
+    if share:
+        average.moments += 1
+        average.parameters.vector[:] += share * (model.vector - average.parameters.vector)
+
+
+def _divide(model: Model, gradient: Parameters, factors: Array) -> Array:
+    """Divide the first weights by the inputs' factors, of which they are a product.
+
+    The gradient becomes that of the quotients; return that of the factors.
+    """
+    w, g = model.weights[0], gradient.weights[0]
+    w /= factors[:, None]
+    slopes: Array = (w * g).sum(axis=1)
+    g *= factors[:, None]
+    return slopes
 
 
 def _add_gradient(
@@ -190,10 +226,11 @@ def _add_gradient(
     gradient: Parameters,
 ) -> float:
     """Add the gradients of some rows' losses to ``gradient``; return the sum of the losses."""
-    t = targets(model, examples.Y, rows)
+    own_keys = keys[len(model.weights) :]
+    x = augmented_inputs(model, examples, rows, objective, own_keys)
+    t, v = augmented_targets(model, examples, rows, objective, own_keys)
     if objective.label_smoothing:
         t = smoothed(t, objective.label_smoothing, model.architecture.output)
-    x = inputs(model, examples.X, rows)
     masks = [
         dropout.multipliers(keys[l], layer.fan_in, objective.dropout[l], model.architecture.dtype)
         for l, layer in enumerate(model.architecture.layers)
@@ -201,17 +238,15 @@ def _add_gradient(
     ]
     if objective.drops and isinstance(x, SparseRows):  # of the numbers that are stored
         masks.insert(0, dropout.multipliers_of(keys[0], x, objective.dropout[0]))
-    v = None if examples.weights is None else examples.weights[rows]
-    losses, a, deltas = backpropagate(model, x, t, v, masks)
+    losses, a, deltas = backpropagate(model, scaled(model, x), t, v, masks)
     for l, delta in enumerate(deltas):
         gradient.weights[l][...] += a[l].T @ delta
         gradient.biases[l][...] += delta.sum(axis=0)
     return float(losses.sum(dtype=np.float64))
 
 
-def _clip(gradient: Parameters, layers: Sequence[int], rule: UpdateRule) -> None:
-    """Limit the norm of these layers' gradient, then each element (Pascanu et al., 2013)."""
-    arrays = [array[l] for l in layers for array in (gradient.weights, gradient.biases)]
+def _clip(arrays: Sequence[Array], rule: UpdateRule) -> None:
+    """Limit the norm of a gradient in several arrays, then each element (Pascanu et al., 2013)."""
     if rule.clip_norm is not None:
         norm = np.sqrt(sum(np.square(g, dtype=np.float64).sum() for g in arrays))
         if norm > rule.clip_norm:
@@ -251,17 +286,49 @@ def backpropagate(
 
 
 def inputs(model: Model, X: Rows, rows: slice | Array) -> Any:
-    """Return some rows in the network's dtype, standardised if the network does so.
+    """Return some rows in the network's dtype, standardised if the network does so."""
+    return scaled(model, converted(model, X, rows))
 
-    uint8 means pixels, which are divided by 255.
-    """
+
+def converted(model: Model, X: Rows, rows: slice | Array) -> Any:
+    """Return some rows in the network's dtype; uint8 means pixels, which are divided by 255."""
     dtype = model.architecture.dtype
     x = X[rows].astype(dtype)
     if X.dtype == np.uint8:
         x *= dtype.type(1) / dtype.type(255)
-    if model.input_scaler is not None:
-        x = (x - model.input_scaler.mean) * model.input_scaler.scale
     return x
+
+
+def scaled(model: Model, x: Any) -> Any:
+    """Return rows standardised, if the network does so."""
+    if model.input_scaler is None:
+        return x
+    return (x - model.input_scaler.mean) * model.input_scaler.scale
+
+
+def augmented_inputs(
+    model: Model, examples: Examples, rows: slice | Array, objective: Objective, keys: Array
+) -> Any:
+    """Return some rows as `converted` does, augmented; the keys are those of the augmentations."""
+    return augmenting.inputs(
+        objective.augment,
+        lambda rows: converted(model, examples.X, rows),
+        examples.drawn,
+        rows,
+        keys,
+    )
+
+
+def augmented_targets(
+    model: Model, examples: Examples, rows: slice | Array, objective: Objective, keys: Array
+) -> tuple[Array, Array | None]:
+    """Return the targets of some rows, and their weights or None, augmented."""
+
+    def read(rows: slice | Array) -> tuple[Array, Array | None]:
+        weights = None if examples.weights is None else examples.weights[rows]
+        return targets(model, examples.Y, rows), weights
+
+    return augmenting.targets(objective.augment, read, examples.drawn, rows, keys)
 
 
 def targets(model: Model, Y: Array, rows: slice | Array) -> Array:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn import augment
 from fastnn.activations import HIDDEN, OUTPUT
 from fastnn.checks.values import DTYPES, any_case, integer, real
 from fastnn.losses import (
@@ -111,6 +112,13 @@ def standardized_targets(value: bool, architecture: Architecture) -> None:
         )
 
 
+def threshold(value: Any, architecture: Architecture) -> None:
+    """Refuse a threshold that is no probability, or that the output has no use for."""
+    real("threshold", value, least=0, most=1)
+    if architecture.output != "sigmoid":
+        raise ValueError(f"threshold needs the output 'sigmoid', not {architecture.output!r}")
+
+
 def label_smoothing(value: Any, architecture: Architecture) -> float:
     """Return the value as a share, if the loss is a cross-entropy."""
     share = real("label_smoothing", value, least=0, below=1)
@@ -151,6 +159,14 @@ def rates_of_dropout(dropout: Any, architecture: Architecture) -> tuple[float, .
             f"each of the {depth - 1} hidden layers; got {len(rates)}"
         )
     return rates if any(rates) else ()
+
+
+def augmentations(value: Any, architecture: Architecture) -> tuple[augment.Augmentation, ...]:
+    """Return what changes the inputs in training, if each fits them."""
+    found = augment.named(value)
+    for each in found:
+        each.check_features(architecture.sizes[0])
+    return found
 
 
 def layer_numbers(name: str, values: Any, architecture: Architecture) -> frozenset[int]:

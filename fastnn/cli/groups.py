@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NoReturn
 
+from fastnn.averaging import SWA
 from fastnn.checks.keywords import ELSEWHERE
 from fastnn.checks.values import any_case, meant
 
@@ -121,7 +122,7 @@ class Group:
 
 
 def add_columns(group: Group) -> None:
-    """Add the options that describe a CSV file."""
+    """Add the options that describe a CSV file, and those for pictures."""
     text = (
         "column of the labels in a CSV file: its name, or its position from 0 (-1: the last) "
         "(default: the column called 'label'); of a sparse .npz the .npy file of its labels"
@@ -139,6 +140,19 @@ def add_columns(group: Group) -> None:
     group.one("--decimal", text, metavar="MARK")
     text = "encoding of a CSV file, such as utf-8 or cp1252 (default: detected)"
     group.one("--encoding", text, metavar="NAME")
+    _add_pictures(group)
+
+
+def _add_pictures(group: Group) -> None:
+    text = "scale pictures to so many pixels (default: their own size, which must be the same)"
+    group.add("--size", nargs=2, type=count, metavar=("HEIGHT", "WIDTH"), help=text)
+    group.flag("--grey", "make pictures grey (default: what they are, which must be the same)")
+    group.add("--colour", action="store_false", dest="grey", help="make pictures coloured")
+    text = (
+        "bring pictures of one digit each to the form of MNIST: light on dark, 20 x 20 pixels at "
+        "the centre of 28 x 28"
+    )
+    group.flag("--digits", text)
 
 
 def _with_default(text: str, how: Keywords) -> str:
@@ -202,6 +216,11 @@ def share(text: str) -> float:
     if not number:
         raise argparse.ArgumentTypeError("need a share above 0, got 0")
     return number
+
+
+def average(text: str) -> float | SWA:
+    """Read the decay of a moving average, or how many last epochs an average is of."""
+    return SWA(int(text)) if text.isdecimal() and int(text) else share(text)
 
 
 def without_comma(

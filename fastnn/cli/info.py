@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from fastnn.cli.parsing import Given, run
+from fastnn.cli.running import Given, run
 
 CPUINFO = Path("/proc/cpuinfo")
 # Numba's threading layers in the order in which it tries them, and their modules.

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import errno
-import io
-import os
-import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,19 +13,21 @@ import numpy as np
 from fastnn import backends, tuning
 from fastnn.activations import HIDDEN, OUTPUT
 from fastnn.checks.values import DTYPES
+from fastnn.cli.augmenting import add_augment, augment
 from fastnn.cli.groups import (
     Group,
     Keywords,
     Parser,
     add_columns,
+    average,
     count,
     rate,
     share,
     without_comma,
 )
-from fastnn.cli.printing import as_options
-from fastnn.cli.reading import Dataset
-from fastnn.losses import DEFAULT_OUTPUT, LOSSES
+from fastnn.cli.reading import Dataset, class_weights
+from fastnn.cli.running import Given
+from fastnn.losses import DEFAULT_OUTPUT, LOSSES, WITH_NUMBERS
 from fastnn.model.architecture import outputs_for
 from fastnn.model.initializers import INITIALIZERS
 from fastnn.network import Network
@@ -38,14 +36,10 @@ from fastnn.schedules import SCHEDULES
 from fastnn.sparse_rows import is_sparse
 from fastnn.training import settings
 from fastnn.training.early_stopping import EarlyStopping
-from fastnn.training.evaluation import DivergenceError
-
-# What a command line got, by the names of the library where it has one.
-Given = dict[str, Any]
 
 
 class Setting(NamedTuple):
-    """An option that sets a field of an optimizer, a schedule or an `EarlyStopping`."""
+    """An option that sets a field of a loss, an optimizer, a schedule or an `EarlyStopping`."""
 
     option: str
     field: str
@@ -57,7 +51,14 @@ EPOCHS: Keywords = {"kind": int, "metavar": "EPOCHS"}
 PARTS = "factor of the learning rate for the {} of all layers, or of each"
 PER_LAYER = ("activation", "dropout", "weight_factors", "bias_factors")
 COUNT: Keywords = {"kind": int, "metavar": "COUNT"}
+SHARES: Keywords = {
+    "kind": without_comma(float, "--levels", "levels"), "metavar": "SHARE", "nargs": "+"
+}  # fmt: skip
 SETTINGS = {
+    "loss": (
+        Setting("--levels", "levels", "shares of labels below each output: 0.05 0.5 0.95", SHARES),
+        Setting("--gamma", "gamma", "exponent by which what is known well counts less"),
+    ),
     "optimizer": (
         Setting("--momentum", "momentum", "share of the last step that the next one keeps"),
         Setting("--nesterov", "nesterov", "use Nesterov's momentum"),
@@ -72,6 +73,11 @@ SETTINGS = {
         ),
         Setting("--weight-factors", "weight_factors", PARTS.format("weights")),
         Setting("--bias-factors", "bias_factors", PARTS.format("biases")),
+        Setting(
+            "--input-factor",
+            "input_factor",
+            "learn a factor for each input, at this times the learning rate",
+        ),
     ),
     "schedule": (
         Setting("--by", "by", "when the rate changes", {"choices": ("step", "epoch")}),
@@ -111,8 +117,8 @@ def parser(program: str, description: str, several: bool = False) -> Parser:
         argument_default=argparse.SUPPRESS,  # the library has the defaults of all other options
     )
     text = (
-        "Default: MNIST. Otherwise a CSV, .npz, svmlight or IDX file, or a folder with the four "
-        "files of MNIST."
+        "Default: MNIST. Otherwise a CSV, .npz, svmlight or IDX file, a folder with the four files "
+        "of MNIST, or one with a folder of pictures for each class."
     )
     group = Group(parser, "data", text)
     group.one("--data", "data to train on", Path, metavar="PATH")
@@ -169,6 +175,8 @@ def _add_network(parser: Parser, several: bool) -> None:
         "exponential, mse for identity"
     )
     group.setting("--loss", "loss to minimise", choices=LOSSES, note=note)
+    if not several:
+        _add_settings(group, "loss", WITH_NUMBERS)
     group.setting("--init", "initial weights", choices=INITIALIZERS, default="glorot")
     group.setting("--dtype", "type of all computations", choices=DTYPES, default="float32")
     text = "runs with the same seed are identical to the bit"
@@ -202,6 +210,7 @@ def _add_regularisation(parser: Parser, several: bool) -> None:
     group.setting("--clip-value", "limit of each element of the gradient")
     text = "share by which targets move towards equal probabilities"
     group.setting("--label-smoothing", text, rate)
+    add_augment(group)
     group = Group(parser, "class weights")
     text = "balanced, or pairs such as 3=2.0 8=1.5; validation uses them, too"
     group.add("--class-weight", nargs="+", metavar="LABEL=WEIGHT", help=text)
@@ -215,6 +224,11 @@ def _add_control(parser: Parser, several: bool) -> None:
     text = f"stop when this column of the history no longer improves (without a name: {metric})"
     group.add("--early-stopping", nargs="?", const=metric, metavar="METRIC", help=text)
     _add_settings(group, "early_stopping", {})
+    text = (
+        "evaluate and keep an average of the parameters: with this decay, such as 0.999, or of so "
+        "many last epochs"
+    )
+    group.setting("--average", text, average, metavar="DECAY|EPOCHS")
     group.setting("--max-seconds", "time after which training stops", metavar="SECONDS")
     text = "record the metrics of the training rows, too, after each epoch"
     group.flag("--training-metrics", text)
@@ -251,6 +265,7 @@ def network(given: Given, data: Dataset) -> Network:
         outputs = outputs_for(len(data.classes), arguments.get("output"))
     else:
         arguments = {"output": _output_of_numbers(given), **arguments}
+        outputs = len(getattr(arguments.get("loss"), "levels", "1"))
     net = Network([data.X.shape[1], *given["hidden"], outputs], **arguments)
     net.classes, net.features = data.classes or None, data.features
     return net
@@ -265,7 +280,15 @@ def network_arguments(given: Given, data: Dataset) -> Keywords:
         "standardize_inputs": default and data.X.dtype != np.uint8 and not is_sparse(data.X),
         "standardize_targets": default and scaled,
         **_chosen(given, {*tuning.OF_NETWORK, "seed"}),
+        **_loss(given),
     }
+
+
+def _loss(given: Given) -> Keywords:
+    """Return the loss, with its numbers if there are any."""
+    name = given.get("loss", "")
+    found = _with_settings("loss", WITH_NUMBERS.get(name, name) or None, given)
+    return {"loss": found} if found else {}
 
 
 def _output_of_numbers(given: Given) -> str:
@@ -303,16 +326,19 @@ def training_arguments(given: Given, data: Dataset) -> Keywords:
         "optimizer": _with_settings("optimizer", OPTIMIZERS[given["optimizer"]], given),
         "schedule": _with_settings("schedule", SCHEDULES[given["schedule"]], given),
         "early_stopping": _with_settings("early_stopping", stopping, given) or False,
-        **_class_weight(given.get("class_weight"), data),
+        **class_weights(given, data.classes),
+        **augment(given.get("augment"), data.X.shape[1]),
     }
 
 
 def _with_settings(kind: str, base: Any, given: Given) -> Any:
-    """Return an optimizer, a schedule or an `EarlyStopping` with the settings that are given."""
+    """Return a loss, an optimizer, a schedule or an `EarlyStopping` with what is given of it."""
     used = [setting for setting in SETTINGS[kind] if setting.option in given]
     for setting in used:
         if base is None:
-            raise ValueError(f"{setting.option} needs --early-stopping")
+            owners = [name for name, each in WITH_NUMBERS.items() if hasattr(each, setting.field)]
+            chooser = f"--loss {owners[0]}" if kind == "loss" else "--early-stopping"
+            raise ValueError(f"{setting.option} needs {chooser}")
         if not hasattr(base, setting.field):
             own = [other.option for other in SETTINGS[kind] if hasattr(base, other.field)]
             raise ValueError(
@@ -334,59 +360,3 @@ def _of_layers(found: Keywords) -> Keywords:
         name: value[0] if name in PER_LAYER and len(value) == 1 else value
         for name, value in found.items()
     }
-
-
-def _class_weight(words: list[str] | None, data: Dataset) -> Keywords:
-    if words is None or words == ["balanced"]:
-        return {} if words is None else {"class_weight": "balanced"}
-    weights = {}
-    for word in words:
-        label, _, weight = word.rpartition("=")
-        try:
-            weights[label] = float(weight)
-        except ValueError:
-            raise ValueError(
-                "--class-weight must be balanced, or pairs such as 3=2.0 8=1.5; "
-                f"got {' '.join(words)}"
-            ) from None
-    return {"class_weight": {data.class_of(label): weights[label] for label in weights}}
-
-
-INTERRUPTED, CLOSED_PIPE = 130, 141  # what a shell makes of SIGINT and SIGPIPE
-
-
-def run(
-    parser: argparse.ArgumentParser,
-    task: Callable[[Given], int],
-    arguments: Sequence[str] | None,
-) -> int:
-    """Run a task; return the exit code. Bad input exits with 2 and a line on standard error."""
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
-        # Names of classes may be beyond the code page of a console.
-        sys.stdout.reconfigure(errors="backslashreplace")
-    given = vars(parser.parse_args(arguments))
-    try:
-        code = task(given)
-        sys.stdout.flush()  # or it would fail where nothing can be done about it
-        return code
-    except KeyboardInterrupt:  # where a task has nothing to report on
-        print(f"{parser.prog}: stopped: Ctrl-C", file=sys.stderr)
-        return INTERRUPTED
-    except (ValueError, TypeError, OSError, MemoryError, ImportError, DivergenceError) as error:
-        if _is_of_a_closed_pipe(error):  # the reader of the output has ended
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return CLOSED_PIPE
-        parser.error(as_options(" ".join(str(error).split())) or type(error).__name__)
-
-
-def _is_of_a_closed_pipe(error: Exception) -> bool:
-    """Tell whether an error is one of writing to a pipe that nobody reads any more."""
-    if isinstance(error, BrokenPipeError):
-        return True
-    windows = sys.platform == "win32"  # where the same number with a name is of a bad file name
-    return (
-        windows
-        and isinstance(error, OSError)
-        and error.errno == errno.EINVAL
-        and error.filename is None
-    )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fastnn.cli.groups import Keywords
 from fastnn.datasets.arrays import labels_beside
+from fastnn.datasets.images import pictures_in
 from fastnn.datasets.mnist import CHECKSUMS, search_folders
 from fastnn.writing import check_destination
 
@@ -25,9 +26,10 @@ def check(given: Keywords, inputs: tuple[str, ...], outputs: tuple[str, ...]) ->
     read: list[tuple[str, Path]] = []
     for name in inputs:
         if name in given:
-            if not given[name].exists():
-                raise FileNotFoundError(f"{_option(name)}: there is no file {str(given[name])!r}")
-            read += [(_option(name), path) for path in _files(given[name])]
+            for path in given[name] if isinstance(given[name], list) else [given[name]]:
+                if not path.exists():
+                    raise FileNotFoundError(f"{_option(name)}: there is no file {str(path)!r}")
+                read += [(_option(name), each) for each in _files(path)]
         elif name == "data":
             found = (path for folder in search_folders() for path in _of_mnist(folder))
             read += [("the files of MNIST", path) for path in found]
@@ -75,6 +77,7 @@ def _files(path: Path) -> Iterator[Path]:
     """Yield the files that are read where a path is named."""
     if path.is_dir():
         yield from _of_mnist(path)
+        yield from pictures_in(path)
     else:
         yield path
         beside = labels_beside(path)

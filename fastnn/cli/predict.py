@@ -11,14 +11,13 @@ import numpy as np
 
 from fastnn import datasets
 from fastnn.activations import Array
-from fastnn.cli import parsing, paths, reading, tabular
+from fastnn.cli import parsing, paths, pictures, reading, running, tabular
 from fastnn.cli.groups import Group, Parser, add_columns
-from fastnn.cli.parsing import Given
 from fastnn.cli.printing import predicted, print_report, warnings_as_lines
-from fastnn.committee import Committee
+from fastnn.cli.running import Given
+from fastnn.committee import Committee, members_of
 from fastnn.loading import load
 from fastnn.model import storage
-from fastnn.model.architecture import Architecture
 from fastnn.network import Network
 from fastnn.tabular.predictor import found_in
 from fastnn.writing import replacing
@@ -40,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         The exit code, 0. Bad input exits with 2 and a line on standard error.
     """
-    return parsing.run(_parser(), _predict, arguments)
+    return running.run(_parser(), _predict, arguments)
 
 
 def _parser() -> Parser:
@@ -54,11 +53,18 @@ def _parser() -> Parser:
     parser.add_argument("network", type=Path, metavar="NETWORK", help="file of fastnn-train --save")
     group = Group(parser, "data")
     text = (
-        "CSV, .npz, svmlight or IDX file, or a folder with the four files of MNIST (default: the "
-        "test images of MNIST)"
+        "CSV, .npz, svmlight or IDX file, a folder with the four files of MNIST, or one with a "
+        "folder of pictures for each class (default: the test images of MNIST)"
     )
     group.one("--data", text, Path, metavar="PATH")
+    text = "pictures to predict, PNG or JPEG files or folders of them, instead of --data"
+    group.add("--images", nargs="+", type=Path, metavar="PATH", help=text)
     add_columns(group)
+    text = (
+        "leave --images as they are (default for all networks but those for 28 x 28 pixels and the "
+        "digits 0 to 9, for which --digits is)"
+    )
+    group.flag("--no-digits", text, dest="digits")
     group = Group(parser, "results")
     text = "file to write the predicted labels to, in Kaggle's form: ImageId,Label"
     group.one("--submission", text, Path, metavar="CSV")
@@ -70,15 +76,27 @@ def _parser() -> Parser:
 
 @warnings_as_lines(PROGRAM)
 def _predict(given: Given) -> int:
-    paths.check(given, ("network", "data"), ("submission", "outputs"))
+    if "images" in given:
+        for option, hint in (("data", "one of them"), ("submission", "--outputs for pictures")):
+            if option in given:
+                raise ValueError(f"--images and --{option} are both given; need {hint}")
+        given["images"] = pictures.existing(given["images"])
+    read = "images" if "images" in given else "data"
+    paths.check(given, ("network", read), ("submission", "outputs"))
     made = found_in(given["network"], *storage.read(given["network"]))
     if made is not None:
+        if "images" in given:
+            raise ValueError("the network is one for tables; --images needs one for pixels")
         return tabular.predict(given, made)
     net = load(given["network"], given["backend"], given.get("threads"))
     classes = _classes(net)
+    if "images" in given:
+        pictures.predict(given, net, classes)
+        return 0
     name, rows = _read(given, net)
-    several = not classes and _architecture(net).sizes[-1] > 1
-    if several and "submission" in given:
+    architecture = members_of(net)[0].architecture
+    several = not classes and architecture.target_columns > 1
+    if not classes and architecture.sizes[-1] > 1 and "submission" in given:
         raise ValueError(
             "the network predicts several numbers per row; --outputs CSV writes them to a file"
         )
@@ -113,14 +131,9 @@ def _predict(given: Given) -> int:
     return 0
 
 
-def _architecture(net: Network | Committee) -> Architecture:
-    """Return an architecture with the inputs and outputs of a network or of all members."""
-    return (net[0] if isinstance(net, Committee) else net).architecture
-
-
 def _classes(net: Network | Committee) -> tuple[int | str, ...]:
     """Return the names of the classes; () if outputs are numbers."""
-    architecture = _architecture(net)
+    architecture = members_of(net)[0].architecture
     if architecture.output not in ("softmax", "sigmoid"):
         return ()
     return net.classes or tuple(range(max(2, architecture.sizes[-1])))
@@ -128,7 +141,7 @@ def _classes(net: Network | Committee) -> tuple[int | str, ...]:
 
 def _read(given: Given, net: Network | Committee) -> tuple[str, datasets.Table]:
     """Return the name of the data and the rows to predict: the test rows, if there are any."""
-    architecture = _architecture(net)
+    architecture = members_of(net)[0].architecture
     name, split = reading.tables(given, architecture.dtype.name, net.features)
     rows, inputs = split.test or split.train, architecture.sizes[0]
     if "data" in given:
@@ -168,11 +181,13 @@ def _heading(
     net: Network | Committee, classes: tuple[int | str, ...], label: str | None
 ) -> list[str]:
     """Return the heading of the predictions: the row, what is predicted, and probabilities."""
-    outputs = _architecture(net).sizes[-1]
+    architecture = members_of(net)[0].architecture
+    outputs = architecture.sizes[-1]
     if classes or outputs == 1:
         named = label if label is not None and not label.isdigit() else None
         return ["row", "prediction" if classes or named is None else named, *map(str, classes)]
-    return ["row", *(f"prediction_{i}" for i in range(1, outputs + 1))]
+    names = getattr(architecture.loss, "levels", range(1, outputs + 1))
+    return ["row", *(f"prediction_{name}" for name in names)]
 
 
 def _lines(

@@ -24,6 +24,13 @@ WIDEST_NAME = 12
 PROPOSED = re.compile(r"\b(label|drop)=\[?('?)(.+?)\2\]?(?= if this is| to leave| leaves)")
 # How they propose what a file of text is.
 TOLD = re.compile(r"\b(decimal|encoding|header)='?([^' ]+)'?")
+OF_PICTURES = {
+    "size=(height, width)": "--size HEIGHT WIDTH",
+    "grey=True": "--grey",
+    "grey=False": "--colour",
+    "digits=True": "--digits",
+    "size and grey have": "--size, --grey and --colour have",
+}
 NO_USE = re.compile(r"(label|header|drop|decimal|encoding) must be None, got (.*)")
 
 
@@ -51,6 +58,8 @@ def as_options(message: str) -> str:
         lambda found: f"{column_option(*found.groups())} does not apply to it", message
     )
     message = TOLD.sub(_told, message)
+    for argument, typed in OF_PICTURES.items():
+        message = message.replace(argument, typed)
     return PROPOSED.sub(lambda found: f"--{found[1]} {shlex.quote(found[3])}", message)
 
 
@@ -94,6 +103,9 @@ def print_report(net: Network | Committee, X: Array, y: Array, classes: Sequence
 
 def print_numbers(scores: Mapping[str, float]) -> None:
     """Print how well numbers are predicted."""
+    if "r2" not in scores:  # of quantiles without the median
+        print(f"\ntest loss  {scores['loss']:.4g}")
+        return
     print(f"\ntest R2    {scores['r2']:.4f}")
     print(f"test MAE   {scores['mae']:.4g}")
     print(f"test RMSE  {scores['rmse']:.4g}")

@@ -7,7 +7,7 @@ import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -25,6 +25,7 @@ PROPOSAL = re.compile(
     "|header=True if .+? of the columns)"
 )
 OF_TEXT = ("header", "decimal", "encoding")  # how a file of text is written
+OF_PICTURES = ("size", "grey", "digits")
 TEST_SHARE = 0.2
 MANY_CLASSES, FEW_ROWS = 20, 10  # beyond, and below for each, whole numbers may be no classes
 
@@ -45,13 +46,6 @@ class Dataset(NamedTuple):
     features: Names
     notes: tuple[str, ...] = ()  # about how numbers are written, and columns of the test data
 
-    def class_of(self, text: str) -> int | str:
-        """Return the class that is typed so."""
-        names = list(map(str, self.classes))
-        if text not in names:
-            raise ValueError(f"there is no class {text!r}; there are {', '.join(names)}")
-        return self.classes[names.index(text)]
-
     def targets(self, y: Array, output: str) -> Array:
         """Return y as a network with this output takes it: outputs of classes have names."""
         return self.labels(y) if output in ("softmax", "sigmoid") else y
@@ -66,6 +60,28 @@ class Dataset(NamedTuple):
             f"{self.name}: {len(self.X):,} training and {len(self.test_X):,} test rows of "
             f"{self.X.shape[1]} features, {kind}"
         )
+
+
+def class_weights(given: Keywords, classes: Sequence[Any]) -> Keywords:
+    """Return the weights of classes as `fastnn.Network.train` takes them, if there are any."""
+    words = given.get("class_weight")
+    if words is None or words == ["balanced"]:
+        return {} if words is None else {"class_weight": "balanced"}
+    names = list(map(str, classes))
+    weights = {}
+    for word in words:
+        label, _, weight = word.rpartition("=")
+        try:
+            number = float(weight)
+        except ValueError:
+            raise ValueError(
+                "--class-weight must be balanced, or pairs such as 3=2.0 8=1.5; "
+                f"got {' '.join(words)}"
+            ) from None
+        if label not in names:
+            raise ValueError(f"there is no class {label!r}; there are {', '.join(names)}")
+        weights[classes[names.index(label)]] = number
+    return {"class_weight": weights}
 
 
 def read(given: Keywords) -> Dataset:
@@ -89,6 +105,8 @@ def read(given: Keywords) -> Dataset:
         same_number(given["test"], other, train.X.shape[1])
     if train.y is None and isinstance(train.X, SparseRows):
         raise ValueError(f"{name} has no labels; name a file of numpy.save with --label PATH.npy")
+    if train.y is None and "data" in given and given["data"].is_dir():
+        raise ValueError(f"{name} has no labels; need a folder of pictures for each class in it")
     if train.y is None:
         if train.features is None:
             raise ValueError(f"{name} has no labels; name their column with --label, such as -1")
@@ -164,6 +182,8 @@ def tables(given: Keywords, dtype: str, columns: Names = None) -> tuple[str, dat
     for name in ("label", *OF_TEXT, "drop"):
         if name in given:
             raise ValueError(f"{column_option(name, given[name])} needs --data PATH")
+    if pictures_of(given) and "test" not in given:
+        raise ValueError(f"{picture_options(given)} needs --data FOLDER, pictures")
     loaded = datasets.load_mnist()
     train = datasets.Table(*loaded[:2], None, "digit")
     return "MNIST", datasets.Split(train, train._replace(X=loaded[2], y=loaded[3]))
@@ -181,6 +201,12 @@ def joined(split: datasets.Split) -> tuple[Array, Array | None]:
 def load(path: Path, given: Keywords, dtype: str, columns: Names = None) -> datasets.Split:
     """Read a data set: the columns of these names, or all but those to leave out."""
     label, drop = given.get("label"), given.get("drop", ())
+    how = pictures_of(given)
+    if how and not path.is_dir():
+        raise ValueError(
+            f"{path} is a file; {picture_options(given)} is for pictures, which --data takes as a "
+            "folder with one for each class in it"
+        )
     try:
         return datasets.load(
             path,
@@ -188,6 +214,7 @@ def load(path: Path, given: Keywords, dtype: str, columns: Names = None) -> data
             dtype=dtype,
             columns=columns,
             drop=tuple(map(column, drop)),
+            images=how or None,
             **_of_text(given),
         )
     except ValueError as error:
@@ -207,6 +234,17 @@ def columns(given: Keywords) -> datasets.Columns:
 
 def _of_text(given: Keywords) -> Keywords:
     return {name: given[name] for name in OF_TEXT if name in given}
+
+
+def pictures_of(given: Keywords) -> Keywords:
+    """Return arguments of `fastnn.datasets.read_images`."""
+    return {name: given[name] for name in OF_PICTURES if name in given}
+
+
+def picture_options(given: Keywords) -> str:
+    """Return the options for pictures that are given, as a user types them."""
+    names = {"grey": "grey" if given.get("grey") else "colour"}
+    return " and ".join(f"--{names.get(name, name)}" for name in pictures_of(given))
 
 
 def unlabelled(path: Path, given: Keywords, data: Dataset) -> datasets.Table:

@@ -29,8 +29,9 @@ from fastnn.writing import replacing
 # Options of training that mean something here; the recipe decides all else.
 TRAINING = frozenset((
     "tabular", "data", "label", "drop", "header", "decimal", "encoding", "regression", "test",
-    "test_share", "validation", "epochs", "batch_size", "learning_rate", "label_smoothing", "seed",
-    "backend", "threads", "quiet", "save", "history", "plot", "report", "members",
+    "test_share", "validation", "epochs", "batch_size", "learning_rate", "label_smoothing",
+    "class_weight", "seed", "backend", "threads", "quiet", "save", "history", "plot", "report",
+    "members",
 ))  # fmt: skip
 EVERY = 16  # epochs between two lines
 SHOWN = 10  # predictions that are printed, and rows that are named
@@ -67,6 +68,9 @@ def train(given: Keywords) -> int:
         if "test_share" in given:
             raise ValueError("--test-share has no use here: the test rows are those of --test")
         other = _read(given, given["test"], data)
+        if lacking := [each for each in data.table.names if each not in other.table.names]:
+            what = reading.shown(lacking)
+            raise ValueError(f"{given['test']} lacks columns to train with: {what}")
         parts = (data.table, data.y), (other.table, other.y)
     else:
         share = given.get("test_share", reading.TEST_SHARE)
@@ -75,6 +79,8 @@ def train(given: Keywords) -> int:
         one, two = ((rows_of(data.table, rows), data.y[rows]) for rows in both)
         parts = one, two
     (table, y), (test_table, test_y) = parts
+    if data.numbers and "class_weight" in given:
+        raise ValueError(f"--class-weight needs classes; {data.label!r} holds numbers")
     if not data.numbers:
         test_y = reading.of_known(np.unique(y), test_y)
     what = "numbers" if data.numbers else f"{len(np.unique(y))} classes"
@@ -90,6 +96,7 @@ def train(given: Keywords) -> int:
         learning_rate=given.get("learning_rate"),
         label_smoothing=given.get("label_smoothing"),
         members=given.get("members"),
+        **reading.class_weights(given, np.unique(y).tolist()),
     )
 
     def record(row: Row) -> None:
@@ -133,13 +140,14 @@ def predict(given: Keywords, made: Predictor) -> int:
         raise ValueError("the network is for tables; name one with --data FILE")
     for net in made.networks:
         net.backend, net.threads = given["backend"], given.get("threads")
-    label = str(given.get("label", made.label))
     table = reading.columns({name: value for name, value in given.items() if name != "label"})
+    label = _label(given, given["data"], table) if "label" in given else made.label
     known = None
     if label in table.names and table[label].kind == "empty":
         table = without(table, label)
     if label in table.names:
-        known = targets_of(table[label], None if made.classes is None else made.classes.dtype.kind)
+        kind = "f" if made.classes is None else made.classes.dtype.kind
+        known = targets_of(table[label], kind, f"predict without them: --drop {label}")
         table = without(table, label)
     print(f"{made.network!r}\n{given['data'].name}: {table.rows:,} rows, {len(table)} columns")
     outputs = made.outputs(table)
@@ -188,7 +196,7 @@ def _read(given: Keywords, path: Any, first: Data | None) -> Data:
     options = {name: value for name, value in given.items() if name != "label"}
     table = reading.columns({**options, "data": path})
     if first is None:
-        label = _label(given, table)
+        label = _label(given, path, table)
         column = table[label]
         numbers = _are_numbers(column, given)
         kind = "f" if numbers else None
@@ -203,14 +211,18 @@ def _read(given: Keywords, path: Any, first: Data | None) -> Data:
     return Data(without(table, label), y, numbers, label)
 
 
-def _label(given: Keywords, table: Columns) -> str:
-    """Return the name of the column to predict."""
+def _label(given: Keywords, path: Any, table: Columns) -> str:
+    """Return the name of the column to predict; its position is that in the file."""
     label = reading.column(given.get("label", "label"))
     names = table.names
     if label in names:
         return str(label)
-    if isinstance(label, int) and -len(names) <= label < len(names):
-        return names[label]
+    if isinstance(label, int):
+        whole = names
+        if "drop" in given:
+            whole = reading.columns({**given, "data": path, "drop": ()}).names
+        if -len(whole) <= label < len(whole) and whole[label] in names:
+            return whole[label]
     raise ValueError(
         f"there is no column {label!r} to predict; --label names it: there are "
         f"{reading.shown(names)}"
@@ -231,13 +243,13 @@ def _are_numbers(column: Column, given: Keywords) -> bool:
     return "regression" in given or bool((present != np.rint(present)).any())
 
 
-def targets_of(column: Column, kind: str | None) -> Array:
+def targets_of(column: Column, kind: str | None, way_on: str = "leave these rows out") -> Array:
     """Return the cells of a column to predict: numbers ("f"), or labels of a kind, or any."""
     if column.missing.any():
         rows = reading.shown((np.flatnonzero(column.missing) + 1).tolist())
         raise ValueError(
             f"the column {column.name!r}, which is to be predicted, is empty in rows {rows} of the "
-            "table; fill the cells, or leave these rows out"
+            f"table; fill the cells, or {way_on}"
         )
     values = column.values
     if kind == "f":

@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fastnn import backends, datasets
-from fastnn.cli import parsing, paths, reading, tabular
+from fastnn.cli import parsing, paths, reading, running, tabular
 from fastnn.cli.drawing import Tested, draw
 from fastnn.cli.groups import Group, Keywords, Parser, count
-from fastnn.cli.parsing import Given
 from fastnn.cli.printing import as_options, predicted, print_report, warnings_as_lines
+from fastnn.cli.running import Given
 from fastnn.committee import Committee, checkpoint_of, joined
 from fastnn.datasets.readers import CellError
 from fastnn.network import Network
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     typed = sys.argv[1:] if arguments is None else arguments
     if any(each.startswith("--ta") for each in typed):  # --tabular, of which the recipe decides
         parser.forget_defaults()
-    return parsing.run(parser, _train, arguments)
+    return running.run(parser, _train, arguments)
 
 
 def _parser() -> Parser:
@@ -107,9 +107,14 @@ def _train(given: Given) -> int:
         for i in range(given.get("members", 1))
     ]
     net = nets[0] if len(nets) == 1 else Committee(nets)
+    architecture = nets[0].architecture
+    if to_label is not None and not data.classes and architecture.sizes[-1] > 1:
+        raise ValueError(
+            "--predict writes one number per row; need one of --levels, or --save and "
+            "fastnn-predict --outputs"
+        )
     _check_settings(arguments, nets[0], len(data.X))
-    output = nets[0].architecture.output
-    y, test_y = (data.targets(each, output) for each in (data.y, data.test_y))
+    y, test_y = (data.targets(each, architecture.output) for each in (data.y, data.test_y))
     say(parsing.heading(data, given | parsing.network_arguments(given, data)))
     for note in data.notes:
         say(note)
@@ -189,7 +194,7 @@ def _train(given: Given) -> int:
     kernels = "compiling" if compiled else "loading"
     seconds += histories[0].compile_seconds if histories else 0
     print(f"\n{time.perf_counter() - start:.1f} s in all, {seconds:.1f} s of it {kernels} kernels")
-    return parsing.INTERRUPTED if interrupted else 0
+    return running.INTERRUPTED if interrupted else 0
 
 
 def _epochs(recorded: History, members: int) -> int:

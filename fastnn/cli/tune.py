@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fastnn import tuning
-from fastnn.cli import parsing, paths, reading
+from fastnn.cli import parsing, paths, reading, running
 from fastnn.cli.groups import Group, Parser
-from fastnn.cli.parsing import Given
 from fastnn.cli.printing import print_report, warnings_as_lines
+from fastnn.cli.running import Given
 
 # Options whose values are a list, but not one of values to try.
-LISTS = ("class_weight", "frozen", "drop")
+LISTS = ("augment", "class_weight", "frozen", "drop", "size")
 PROGRAM = "fastnn-tune"
 
 
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         The exit code. Bad input exits with 2 and a line on standard error.
     """
-    return parsing.run(_parser(), _tune, arguments)
+    return running.run(_parser(), _tune, arguments)
 
 
 def _parser() -> Parser:

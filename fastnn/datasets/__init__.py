@@ -1,10 +1,11 @@
-"""Data sets: read CSV, NPZ, svmlight, IDX and MNIST, describe data, write submissions to Kaggle."""
+"""Data sets: read CSV, NPZ, svmlight, IDX, MNIST and pictures; describe; write submissions."""
 
 from fastnn.datasets.arrays import read_npz
 from fastnn.datasets.columns import Split, Table
 from fastnn.datasets.delimited import read_csv
 from fastnn.datasets.description import ClassCount, Description, Statistics, describe
 from fastnn.datasets.idx import read_idx
+from fastnn.datasets.images import Images, read_images
 from fastnn.datasets.loading import load
 from fastnn.datasets.mnist import Mnist, load_mnist
 from fastnn.datasets.spreadsheets import Column, Columns, read_columns
@@ -16,6 +17,7 @@ __all__ = [
     "Column",
     "Columns",
     "Description",
+    "Images",
     "Mnist",
     "Split",
     "Statistics",
@@ -26,6 +28,7 @@ __all__ = [
     "read_columns",
     "read_csv",
     "read_idx",
+    "read_images",
     "read_npz",
     "read_svmlight",
     "write_submission",

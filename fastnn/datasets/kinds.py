@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from fastnn.datasets.columns import MISSING
-from fastnn.datasets.dates import ORDERS, dates_of, orders_of
+from fastnn.datasets.dates import ORDERS, dates_of, orders_of, seconds_of
 from fastnn.datasets.notation import NAMES, Evidence, facts_of
 
 TRUTHS = ({"true": True, "false": False}, {"yes": True, "no": False})
@@ -61,7 +61,7 @@ class Kind(NamedTuple):
     note : str
         What is odd about it, or "".
     evidence : Evidence or None
-        How numbers are written.
+        How numbers are written that are no times of day.
     """
 
     name: str
@@ -114,7 +114,12 @@ def kind_of(
 
 
 def _of_dates(cells: Cells, orders: frozenset[str]) -> Kind:
-    """Return what a column is that is not of numbers."""
+    """Return what a column is that is not of numbers as they are written."""
+    count, others = cells.among(lambda text: seconds_of(text) is not None)
+    if not others:
+        return Kind("number", "seconds of times of day")
+    if 2 * count > cells.present:
+        return Kind("mixed", others_among("times of day", count, others, cells))
     count, others = cells.among(lambda text: dates_of(text).keys() & orders)
     if 2 * count <= cells.present:
         return Kind("text")

@@ -12,7 +12,7 @@ import numpy as np
 
 from fastnn.checks.values import one_of
 from fastnn.datasets.columns import MOST_COLUMNS, is_number
-from fastnn.datasets.dates import is_date
+from fastnn.datasets.dates import is_date_or_time
 from fastnn.datasets.dialect import Dialect, is_data
 from fastnn.datasets.notation import NAMES, facts_of, is_written
 from fastnn.datasets.readers import Form
@@ -162,7 +162,7 @@ def _continues(cell: str, below: list[str]) -> bool:
     if is_written(cell):
         unit = facts_of(cell).unit
         return any(is_written(each) and facts_of(each).unit == unit for each in below)
-    return is_date(cell) and any(map(is_date, below))
+    return is_date_or_time(cell) and any(map(is_date_or_time, below))
 
 
 def _counts(cells: list[str]) -> bool:

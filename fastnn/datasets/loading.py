@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,15 @@ from fastnn.datasets.arrays import idx_table, read_npz
 from fastnn.datasets.columns import Split, Table
 from fastnn.datasets.delimited import read_csv
 from fastnn.datasets.idx import open_content
+from fastnn.datasets.images import pictures_in, read_images
 from fastnn.datasets.layout import checked_names
-from fastnn.datasets.mnist import load_mnist
+from fastnn.datasets.mnist import load_mnist, locate
 from fastnn.datasets.office import ZIP, refuse_office
 from fastnn.datasets.svmlight import SUFFIXES, is_svmlight, read_svmlight
 
 _TEXT = (".csv", ".tsv", ".txt", ".data")
 _READABLE = (
-    "a folder with four files as MNIST has; text in a file that ends in "
+    "a folder with four files as MNIST has, or of pictures; text in a file that ends in "
     f"{', '.join(_TEXT)}, or as svmlight in {', '.join(SUFFIXES)}, also with .gz; .npz; IDX"
 )
 
@@ -38,16 +39,18 @@ def load(
     drop: Sequence[str | int] = (),
     decimal: str | None = None,
     encoding: str | None = None,
+    images: Mapping[str, Any] | None = None,
 ) -> Split:
     """Load a data set from a file or a folder.
 
     Parameters
     ----------
     path : str or os.PathLike
-        A folder as for `load_mnist`; an .npz file as for `read_npz`; an IDX file of features of
-        shape (rows, ...), plain or gzip; or text as for `read_csv`, in a file whose name ends in
-        .csv, .tsv, .txt or .data, with or without .gz; or text as for `read_svmlight`, in one that
-        ends in .svm, .svmlight or .libsvm. Files of .npz and IDX may have any name.
+        A folder as for `load_mnist`, or one of pictures as for `read_images`; an .npz file as for
+        `read_npz`; an IDX file of features of shape (rows, ...), plain or gzip; or text as for
+        `read_csv`, in a file whose name ends in .csv, .tsv, .txt or .data, with or without .gz; or
+        text as for `read_svmlight`, in one that ends in .svm, .svmlight or .libsvm. Files of .npz
+        and IDX may have any name.
     label : str or int, optional
         For text, the column of the labels, as for `read_csv`. For an IDX file, the path of the IDX
         file of labels. Its default is the file beside it with "labels" for "images" and "idx1" for
@@ -64,6 +67,8 @@ def load(
         For text, columns to leave out, as for `read_csv`.
     decimal, encoding : str, optional
         For text, as for `read_csv`.
+    images : mapping, optional
+        For a folder of pictures, other arguments of `read_images`, such as ``{"digits": True}``.
 
     Returns
     -------
@@ -72,13 +77,16 @@ def load(
 
     Raises
     ------
+    ImportError
+        As for `read_images`.
     OSError
         If the path cannot be opened (``FileNotFoundError`` if there is none).
     TypeError
-        As for `read_csv`.
+        As for `read_csv` and `read_images`.
     ValueError
         If the path is none of these, or as for the function that reads it; if ``label``,
-        ``header``, ``pixels``, ``drop``, ``decimal`` or ``encoding`` does not apply to it.
+        ``header``, ``pixels``, ``drop``, ``decimal``, ``encoding`` or ``images`` does not apply to
+        it.
     """
     name = repr(os.fspath(path))
     how: dict[str, Any] = {
@@ -90,7 +98,18 @@ def load(
     for_text = {**how, "drop": drop or None}
     if os.path.isdir(path):
         _refuse(name, "a folder", label=label, **for_text)
+        if not locate(Path(path)):
+            if not pictures_in(path):
+                raise FileNotFoundError(
+                    f"{name} holds neither pictures, PNG or JPEG, nor the four files of MNIST; "
+                    "need one of these"
+                )
+            return _of_length(name, _pictures(path, images or {}), columns)
+        of_mnist = None if images == {"digits": True} else images  # it has this form already
+        _refuse(name, "a folder of MNIST", images=of_mnist)
         return _of_length(name, _mnist(path), columns)
+    if images is not None:
+        raise ValueError(f"{name} is a file; images must be None, got {images!r}")
     with open_content(path) as stream:
         start = stream.read(4)
     refuse_office(path, name, start)
@@ -128,6 +147,11 @@ def _refuse(name: str, what: str, **arguments: object) -> None:
     for argument, value in arguments.items():
         if value is not None:
             raise ValueError(f"{name} is {what}; {argument} must be None, got {value!r}")
+
+
+def _pictures(folder: str | os.PathLike[str], how: Mapping[str, Any]) -> Split:
+    pictures = read_images(folder, **how)
+    return Split(Table(pictures.X, pictures.y, None, "class"))
 
 
 def _mnist(folder: str | os.PathLike[str]) -> Split:

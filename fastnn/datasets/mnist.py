@@ -89,7 +89,7 @@ def load_mnist(
         If a file is not valid IDX, or has another shape, type or labels than MNIST.
     """
     if folder is not None:
-        files = _locate(Path(folder))
+        files = locate(Path(folder))
         if missing := [name for name in CHECKSUMS if name not in files]:
             raise FileNotFoundError(
                 f"'{folder}' lacks {', '.join(missing)}; need the four files of MNIST, with or "
@@ -98,7 +98,7 @@ def load_mnist(
         return _load(files)
     searched = []
     for candidate in search_folders():
-        if len(files := _locate(candidate)) == len(CHECKSUMS):
+        if len(files := locate(candidate)) == len(CHECKSUMS):
             return _load(files)
         searched.append(candidate)
     reason = "downloads are off"
@@ -132,7 +132,7 @@ def _cache_folder() -> Path:
     return Path(base).expanduser() / "fastnn" / "mnist"
 
 
-def _locate(folder: Path) -> dict[str, Path]:
+def locate(folder: Path) -> dict[str, Path]:
     """Return the path of each MNIST file in a folder; a plain file comes before one with .gz."""
     candidates = ((name, folder / f"{name}{end}") for name in CHECKSUMS for end in (".gz", ""))
     return {name: path for name, path in candidates if path.is_file()}
@@ -159,7 +159,7 @@ def _load_pair(images_path: Path, labels_path: Path) -> tuple[_Bytes, _Bytes]:
 def _download(folder: Path, progress: bool | None) -> dict[str, Path]:
     """Download the files that a folder lacks, each from the first mirror that has it."""
     folder.mkdir(parents=True, exist_ok=True)
-    present = _locate(folder)
+    present = locate(folder)
     for name in [name for name in CHECKSUMS if name not in present]:
         failures = []
         for mirror in MIRRORS:
@@ -171,7 +171,7 @@ def _download(folder: Path, progress: bool | None) -> dict[str, Path]:
                 failures.append(f"{url}: {error}")
         else:
             raise OSError(f"cannot download ({'; '.join(failures)})")
-    return _locate(folder)
+    return locate(folder)
 
 
 def _fetch(url: str, target: Path, checksum: str, progress: bool | None) -> None:

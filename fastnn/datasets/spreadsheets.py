@@ -12,7 +12,7 @@ import numpy as np
 from fastnn.checks.keywords import suggesting
 from fastnn.checks.warning import warn
 from fastnn.datasets.columns import MISSING, Array
-from fastnn.datasets.dates import ORDERS, dates_of, depends, orders_of
+from fastnn.datasets.dates import ORDERS, dates_of, depends, orders_of, seconds_of
 from fastnn.datasets.delimited import form_for, open_text, text_of
 from fastnn.datasets.encoding import checked_encoding
 from fastnn.datasets.kinds import Cells, Kind, kind_of, truths_of
@@ -37,11 +37,12 @@ class Column:
     name : str
         Its name, or its position where the file has no header.
     kind : {"number", "date", "boolean", "text", "mixed", "empty"}
-        "mixed" if most cells are numbers, or most are dates, but not all.
+        "mixed" if most cells are numbers, dates or times of day, but not all.
     values : ndarray, shape (rows,)
         float64 for numbers, NaN where they are missing; datetime64[s] for dates, NaT where they are
         missing; bool for truth values, False where they are missing; for all other kinds objects,
-        which are str, "" where they are missing.
+        which are str, "" where they are missing. Times of day are numbers: the seconds from
+        midnight.
     missing : ndarray of bool, shape (rows,)
         Which cells are missing.
     note : str
@@ -166,11 +167,14 @@ def read_columns(
     ?; but a "-" is a value in a column with a "+".
 
     The kind of a column is decided by all of its cells. Truth values are true and false, or yes and
-    no, in upper or lower case. Dates are written as 2024-12-31, 31.12.2024 or 12/31/2024, and may
-    have a time. Numbers may have a decimal comma, separated thousands, and one sign of percent or
-    currency for the whole column, which does not change their value. Whole numbers that begin with
-    0, such as 00123, are codes, and so text. Where most cells are numbers, or dates, and some are
-    not, the column is mixed: it is kept as text, and ``note`` names the others with their lines.
+    no, in upper or lower case. Dates are written as 2024-12-31, 31.12.2024, 12/31/2024, 31 Dec 2024
+    or Dec 31, 2024, with names of months in English, German, French, Spanish, Italian, Portuguese
+    or Dutch, and may have a time. Years of two digits are not read, as nothing tells the century.
+    Times of day, such as 08:30 or 8:30 PM, are numbers: the seconds from midnight. Numbers may have
+    a decimal comma, separated thousands, and one sign of percent or currency for the whole column,
+    which does not change their value. Whole numbers that begin with 0, such as 00123, are codes,
+    and so text. Where most cells are numbers, or dates, and some are not, the column is mixed: it
+    is kept as text, and ``note`` names the others with their lines.
 
     Examples
     --------
@@ -310,6 +314,9 @@ def _column(
         numbers = dict(zip(cells.counts, notation.numbers(cells.counts), strict=True))
         values = np.array([numbers.get(text, np.nan) for text in texts])
         note = str(notation)
+    elif kind.name == "number":
+        seconds = {text: seconds_of(text) for text in cells.counts}
+        values = np.array([seconds.get(text, np.nan) for text in texts], np.float64)
     elif order is not None:
         dates = {text: np.datetime64(dates_of(text)[order], "s") for text in cells.counts}
         values = np.array([dates.get(text, np.datetime64("NaT", "s")) for text in texts])

@@ -14,6 +14,7 @@ from sklearn.utils.validation import validate_data
 
 from fastnn import schedules
 from fastnn.activations import Array
+from fastnn.augment import Augmentation
 from fastnn.checks import values as check
 from fastnn.checks.sparse import rows_of
 from fastnn.checks.tables import warn_of_indexes
@@ -94,6 +95,7 @@ class MLP(Fitted):
     max_norm: float | None = None
     clip_norm: float | None = None
     clip_value: float | None = None
+    augment: Augmentation | Sequence[Augmentation] | None = None
     backend: str = "numba"
     threads: int | None = None
     n_members: int = 1
@@ -275,6 +277,7 @@ class MLP(Fitted):
             "max_norm": self.max_norm,
             "clip_norm": self.clip_norm,
             "clip_value": self.clip_value,
+            "augment": self.augment,
             "sample_weight": weights,
             **settings,
         }

@@ -76,7 +76,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         the weights of the rows.
     init : str, callable or None
         As for `fastnn.Network`; None is as in scikit-learn, where biases start at random, too.
-    l1, dropout, max_norm, clip_norm, clip_value, backend, threads, label_smoothing
+    l1, dropout, max_norm, clip_norm, clip_value, augment, backend, threads, label_smoothing
         Additional parameters, as for `fastnn.Network` and `fastnn.Network.train`.
 
     n_members : int

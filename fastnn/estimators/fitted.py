@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from fastnn.activations import Array
-from fastnn.committee import Committee
+from fastnn.committee import Committee, members_of
 from fastnn.estimators.translation import Assignable
 from fastnn.model.architecture import Architecture
 from fastnn.network import Network
@@ -67,8 +67,7 @@ class Fitted(BaseEstimator):
     @property
     def _architecture(self) -> Architecture:
         """The architecture of the network, or of each member."""
-        found = self._predicts
-        return (found[0] if isinstance(found, Committee) else found).architecture
+        return members_of(self._predicts)[0].architecture
 
     def __getattr__(self, name: str) -> Any:
         if name[:2] != "__" and hasattr((self.__dict__.get("estimators_") or [None])[0], name):

@@ -17,7 +17,10 @@ from fastnn.training.evaluation import DivergenceError
 from fastnn.training.full_batch import Limits, minimise
 
 ABSENT = ("loss_curve_", "validation_scores_", "best_loss_", "best_validation_score_")
-STOCHASTIC = {"l1": 0.0, "dropout": 0.0, "max_norm": None, "clip_norm": None, "clip_value": None}
+STOCHASTIC = {
+    "l1": 0.0, "dropout": 0.0, "max_norm": None, "clip_norm": None, "clip_value": None,
+    "augment": None,
+}  # fmt: skip
 
 
 def fit(

@@ -24,7 +24,7 @@ from fastnn.training.loop import alone
 MOST_ROWS = 200  # of a batch, if nothing else is asked for
 ORDINARY = {
     "learning_rate": "constant", "early_stopping": False, "dropout": 0.0, "verbose": False,
-    "class_weight": None,
+    "class_weight": None, "augment": None,
 }  # fmt: skip
 FIXED = (int, float, str, tuple, type(None))  # what changes by assignment alone
 

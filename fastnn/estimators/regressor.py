@@ -71,7 +71,7 @@ class MLPRegressor(RegressorMixin, MLP):
         not with "lbfgs".
     init : str, callable or None
         As for `fastnn.Network`; None is as in scikit-learn, where biases start at random, too.
-    l1, dropout, max_norm, clip_norm, clip_value, backend, threads
+    l1, dropout, max_norm, clip_norm, clip_value, augment, backend, threads
         Additional parameters, as for `fastnn.Network` and `fastnn.Network.train`.
 
     n_members : int

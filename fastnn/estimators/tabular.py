@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_is_fitted,
+    column_or_1d,
+    validate_data,
+)
 
 from fastnn.activations import Array
 from fastnn.checks import values as check
@@ -69,10 +74,18 @@ class Tabular(BaseEstimator):
         """What is done with each column, with ``names``, ``described`` and ``transform``."""
         return self.predictor_.preprocessing
 
-    def _fit(self: Self, X: Any, y: Any, recipe: Recipe, **settings: Any) -> Self:
-        warn_of_indexes(X, y=y)
+    def _fit(self: Self, X: Any, y: Any, sample_weight: Any, recipe: Recipe) -> Self:
+        before = vars(self).copy()
+        try:
+            return self._learn(X, y, sample_weight, recipe)
+        except BaseException:  # also Ctrl-C: the names stay those of the network
+            self.__dict__ = before
+            raise
+
+    def _learn(self: Self, X: Any, y: Any, sample_weight: Any, recipe: Recipe) -> Self:
+        warn_of_indexes(X, y=y, sample_weight=sample_weight)
         table = self._read(X, fitting=True)
-        y = self._targets(without_gaps(column_or_1d(y, warn=True)))
+        y = self._targets(without_gaps(column_or_1d(plain(y), warn=True)))
         if len(y) != table.rows:
             raise ValueError(f"y must have as many rows as X, {table.rows}; got {len(y)}")
         if table.rows < 2:
@@ -81,7 +94,7 @@ class Tabular(BaseEstimator):
             recipe,
             hidden=tuple(
                 check.integer(f"hidden_layer_sizes[{i}]", units, 1)
-                for i, units in enumerate(self.hidden_layer_sizes)
+                for i, units in enumerate(_listed("hidden_layer_sizes", self.hidden_layer_sizes))
             ),
             activation=self.activation,
             learning_rate=self.learning_rate,
@@ -92,17 +105,20 @@ class Tabular(BaseEstimator):
                 "validation_fraction", self.validation_fraction, above=0, below=1
             ),
         )
+        weights = None
+        if sample_weight is not None:
+            weights = _check_sample_weight(sample_weight, y, ensure_non_negative=True)
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         self.predictor_, histories = predictors.fit(
             table,
             y,
             recipe,
             seed,
+            weights=weights,
             categories=self._categories(table),
             backend=self.backend,
             threads=self.threads,
             callbacks=[_printed] if self.verbose else [],
-            **settings,
         )
         self.history_ = histories[0] if self.n_members == 1 else histories
         return self
@@ -125,6 +141,8 @@ class Tabular(BaseEstimator):
         if fitting:
             return table
         known = self.predictor_.preprocessing.columns
+        if is_frame(X):
+            _check_names(table.names, known)
         columns = (
             Column(name, each.kind, each.values, each.missing)
             for name, each in zip(known, table, strict=True)
@@ -142,7 +160,8 @@ class Tabular(BaseEstimator):
     def _categories(self, table: Columns) -> list[str]:
         """Return the names of the columns that are named as categories."""
         found = []
-        for each in self.categorical_features or ():
+        given = self.categorical_features
+        for each in () if given is None else _listed("categorical_features", given):
             position = isinstance(each, int | np.integer) and not isinstance(each, bool)
             if position and -len(table) <= int(each) < len(table):
                 found.append(table.names[int(each)])
@@ -229,12 +248,35 @@ class Tabular(BaseEstimator):
         return tags
 
 
+def _listed(name: str, given: Any) -> Any:
+    """Return a parameter that has several values, after refusing one value by itself."""
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise TypeError(f"{name} must be a list, got {given!r}; need [{given!r}]")
+    return given
+
+
+def _check_names(names: Sequence[str], known: Sequence[str]) -> None:
+    """Refuse a frame whose names are no texts, which scikit-learn does not compare."""
+    positions = list(map(str, range(len(known))))
+    if list(names) != list(known) and (
+        positions not in (list(names), list(known)) or sorted(names) == sorted(known)
+    ):
+        raise ValueError(
+            f"X has the columns {shown(names)}; need those of fit, in their order: {shown(known)}"
+        )
+
+
+def plain(y: Any) -> Any:
+    """Return targets as NumPy has them: scikit-learn turns pandas' nullable types into floats."""
+    return np.asarray(unmasked(y)) if hasattr(y, "__array__") else y
+
+
 def without_gaps(y: Array) -> Array:
     """Return targets, after refusing missing ones by their rows."""
     if y.dtype.kind == "O":
         gaps = np.array([is_missing(value) for value in y], bool)
     else:
-        gaps = np.isnan(y) if y.dtype.kind == "f" else np.zeros(len(y), bool)
+        gaps = np.isnan(y) if y.dtype.kind in "fmM" else np.zeros(len(y), bool)
     if gaps.any():
         rows = np.flatnonzero(gaps).tolist()
         raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
@@ -52,6 +53,9 @@ class TabularClassifier(ClassifierMixin, Tabular):
         share the preprocessing and the rows set aside.
     label_smoothing : float
         As for `fastnn.Network.train`.
+    class_weight : "balanced" or mapping, optional
+        Weights of the classes, 1 for classes that a mapping leaves out. They are multiplied with
+        the weights of the rows.
     calibrate : bool
         Divide the inputs of softmax by the temperature that gives the rows set aside the lowest
         cross-entropy (Guo et al., 2017). Predicted classes stay the same.
@@ -89,6 +93,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
 
     _: KW_ONLY
     label_smoothing: float = 0.1
+    class_weight: str | Mapping[Any, float] | None = None
     calibrate: bool = True
     classes_: Array = field(init=False)
 
@@ -97,8 +102,14 @@ class TabularClassifier(ClassifierMixin, Tabular):
         """The temperature of the probabilities, 1 without calibration."""
         return self.predictor_.temperature
 
-    def fit(self, X: Any, y: npt.ArrayLike) -> TabularClassifier:
+    def fit(
+        self, X: Any, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+    ) -> TabularClassifier:
         """Learn the preprocessing and train a network.
+
+        Weights count in training, in the accuracy that chooses the epoch, and in the temperature.
+        Rows of weight 0 are left out of everything; else the weights change neither the
+        preprocessing nor which rows are set aside.
 
         Parameters
         ----------
@@ -106,6 +117,8 @@ class TabularClassifier(ClassifierMixin, Tabular):
             DataFrames of pandas, Polars and others that narwhals knows. Not sparse.
         y : array of shape (rows,)
             Classes: numbers, text or truth values.
+        sample_weight : array of shape (rows,), optional
+            At least 0. Multiplied by a constant, they mean the same.
 
         Returns
         -------
@@ -129,8 +142,13 @@ class TabularClassifier(ClassifierMixin, Tabular):
             than half of the rows.
         """
         smoothing = check.real("label_smoothing", self.label_smoothing, least=0, below=1)
-        recipe = recipes.changed(recipes.CLASSES, label_smoothing=smoothing)
-        self._fit(X, y, recipe, calibrate=bool(self.calibrate))
+        recipe = recipes.changed(
+            recipes.CLASSES,
+            label_smoothing=smoothing,
+            calibrate=bool(self.calibrate),
+            class_weight=self.class_weight,
+        )
+        self._fit(X, y, sample_weight, recipe)
         self._take("", self.predictor_)
         return self
 
@@ -220,12 +238,30 @@ class TabularClassifier(ClassifierMixin, Tabular):
             return np.log(self.predict_proba(X))
 
     def _targets(self, y: Array) -> Array:
+        _refuse_objects(y)
         check_classification_targets(y)
-        if len(np.unique(y)) < 2:
-            raise ValueError(f"y holds one class, {y[:1].tolist()}; need two classes or more")
         return y
 
     def _take(self, path: str, found: Predictor) -> None:
         if found.classes is None:
             raise ValueError(f"{path!r} predicts numbers: TabularRegressor.load reads it")
         self.classes_ = found.classes
+
+
+def _refuse_objects(y: Array) -> None:
+    """Refuse objects that are not all text, of which scikit-learn computes no scores."""
+    if y.dtype.kind != "O":
+        return
+    kinds = {_kind(value) for value in y}
+    if kinds - {"str"}:
+        way = min(kinds) if kinds in ({"bool"}, {"int"}, {"float"}) else "str"
+        raise ValueError(
+            f"Unknown label type: y is an array of objects that holds {', '.join(sorted(kinds))}; "
+            f"need labels of one kind: y.astype({way})"
+        )
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, str):
+        return "str"
+    return type(value.item() if isinstance(value, np.generic) else value).__name__

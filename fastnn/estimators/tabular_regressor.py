@@ -86,8 +86,14 @@ class TabularRegressor(RegressorMixin, Tabular):
     _: KW_ONLY
     loss: str = "squared_error"
 
-    def fit(self, X: Any, y: npt.ArrayLike) -> TabularRegressor:
+    def fit(
+        self, X: Any, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+    ) -> TabularRegressor:
         """Learn the preprocessing and train a network.
+
+        Weights count in training, in the error that chooses the epoch, and in the width of
+        intervals. Rows of weight 0 are left out of everything; else the weights change neither the
+        preprocessing nor which rows are set aside.
 
         Parameters
         ----------
@@ -95,6 +101,8 @@ class TabularRegressor(RegressorMixin, Tabular):
             DataFrames of pandas, Polars and others that narwhals knows. Not sparse.
         y : array of shape (rows,)
             Finite numbers.
+        sample_weight : array of shape (rows,), optional
+            At least 0. Multiplied by a constant, they mean the same.
 
         Returns
         -------
@@ -118,7 +126,7 @@ class TabularRegressor(RegressorMixin, Tabular):
             than half of the rows.
         """
         check.one_of("loss", self.loss, LOSSES)
-        return self._fit(X, y, LOSSES[self.loss])
+        return self._fit(X, y, sample_weight, LOSSES[self.loss])
 
     def predict(self, X: Any) -> Array:
         """Return the number of each row.
@@ -157,7 +165,8 @@ class TabularRegressor(RegressorMixin, Tabular):
         They are split-conformal (Lei et al., 2018): the prediction plus and minus the absolute
         error that so many of the rows at most have that were set aside in `fit`. With the loss
         "quantile" the quantiles are moved apart, or closer, until they hold so many of these rows
-        (Romano et al., 2019). As these rows also chose the epoch, the share is slightly lower than
+        (Romano et al., 2019). Weights of the rows in `fit` count: the share is then one of the
+        weight of new rows. As these rows also chose the epoch, the share is slightly lower than
         named; it is that of all rows together, not of each kind of row.
 
         Parameters
@@ -193,7 +202,14 @@ class TabularRegressor(RegressorMixin, Tabular):
         return predictor.interval(table, coverage)
 
     def _targets(self, y: Array) -> Array:
-        y = y.astype(np.float64)
+        if y.dtype.kind in "mM":
+            raise TypeError(f"y holds {y.dtype}; need numbers, such as y.astype('int64')")
+        try:
+            y = y.astype(np.float64)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ValueError(
+                f"y must hold numbers; TabularClassifier takes names: {error}"
+            ) from None
         if not np.isfinite(y).all():
             raise ValueError(
                 f"y is infinite in row {int(np.isinf(y).argmax())}; need finite numbers"

@@ -30,6 +30,8 @@ NOT_CONVERGED = (
     "yet."
 )
 
+AT_ONCE = 1 << 18  # numbers whose squares have room at the same time
+
 
 def in_their_words(advice: str) -> str:
     """Return advice about the arguments of `Network` in terms of scikit-learn's."""
@@ -79,9 +81,10 @@ def squares(network: Network) -> float:
     """Return the sum of the squared weights."""
     total = 0.0
     with np.errstate(over="ignore"):
-        vector = np.square(network.parameters)
         for layer in network.architecture.layers:  # with the padding, which is 0
-            total += float(vector[layer.weights : layer.biases].sum())
+            for first in range(layer.weights, layer.biases, AT_ONCE):
+                some = network.parameters[first : min(first + AT_ONCE, layer.biases)]
+                total += float(np.square(some).sum())
     return total
 
 

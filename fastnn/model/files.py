@@ -4,7 +4,9 @@ The tensors are ``layers.0.weights`` (fan_in, fan_out), ``layers.0.biases`` (fan
 without padding, in the network's dtype. With standardisation there are ``input_scaler.mean`` and
 ``input_scaler.scale``, or those of ``target_scaler``. The metadata are texts: ``format`` is
 "fastnn", ``version`` that of this layout, ``network`` the settings as JSON. An optimizer's state
-is in the metadata ``optimizer`` and in the tensors ``optimizer.0.layers.0.weights`` and so on.
+is in the metadata ``optimizer`` and in the tensors ``optimizer.0.layers.0.weights`` and so on, that
+of the factors of inputs in ``optimizer.inputs``. In a run that keeps an average of the parameters,
+this is in ``average.layers.0.weights`` and so on, and what it is of in the metadata ``average``.
 `fastnn.training.checkpoints` adds more.
 
 In the file of a committee the metadata ``members`` are a list with those of each network. The names
@@ -14,6 +16,7 @@ of its tensors begin with its position, as in ``members.0.layers.0.weights``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from fastnn.checks import networks as check_network
@@ -22,18 +25,19 @@ from fastnn.losses import WITH_NUMBERS, Custom, Loss, Quantile, WithNumbers
 from fastnn.model import storage
 from fastnn.model.architecture import Architecture
 from fastnn.model.model import Model
-from fastnn.model.optimizer_state import OptimizerState
+from fastnn.model.optimizer_state import Averaged, OptimizerState
 from fastnn.model.scaling import Scaler
 from fastnn.model.storage import Tensors
-from fastnn.optimizers import ADAM, MOMENTUM, RMSPROP, SGD, Adam, Optimizer, RMSprop
+from fastnn.optimizers import ADAM, MOMENTUM, PLAIN, RMSPROP, SGD, Adam, Optimizer, RMSprop
 
-# An optimizer of each kind that has a state.
+# An optimizer of each kind.
 KINDS: dict[str, Optimizer] = {
+    "sgd": SGD(),
     "momentum": SGD(momentum=0.9),
     "rmsprop": RMSprop(),
     "adam": Adam(),
 }
-NAMES = {MOMENTUM: "momentum", RMSPROP: "rmsprop", ADAM: "adam"}
+NAMES = {PLAIN: "sgd", MOMENTUM: "momentum", RMSPROP: "rmsprop", ADAM: "adam"}
 MOST_STEPS = 2**53  # up to here a float64 holds every integer
 SCALERS = ("input_scaler", "target_scaler")
 # Settings that are fields of the model.
@@ -67,8 +71,13 @@ def contents(model: Model, optimizer: bool) -> tuple[Tensors, dict[str, Any]]:
         }
     }
     state = model.optimizer_state
-    if optimizer and state is not None and state.slots:
+    if optimizer and state is not None and state.vectors:
         metadata["optimizer"] = {"kind": NAMES[state.kind], "steps": state.steps}
+        if state.inputs is not None:
+            tensors["optimizer.inputs"] = state.inputs
+        if (average := state.average) is not None:
+            metadata["average"] = {"steps": average.steps, "moments": average.moments}
+            tensors |= storage.of_parameters(average.parameters, "average.")
         for i, slot in enumerate(state.slots):
             tensors |= storage.of_parameters(slot, f"optimizer.{i}.")
     return tensors, metadata
@@ -106,6 +115,8 @@ def model_of(name: str, tensors: Tensors, metadata: dict[str, Any], loss: Custom
             setattr(model, scaler, Scaler(*values))
     if "optimizer" in metadata:
         model.optimizer_state = _state(name, tensors, metadata["optimizer"], architecture)
+        if "average" in metadata:
+            model.optimizer_state.average = _average(name, tensors, metadata["average"], model)
     return model
 
 
@@ -196,8 +207,31 @@ def _state(
     for i in range(optimizer.slots):
         needed = storage.shapes(architecture, f"optimizer.{i}.")
         storage.check(name, tensors, needed, architecture.dtype)
+    inputs = tensors.get("optimizer.inputs")
+    if inputs is not None:
+        optimizer = replace(optimizer, input_factor=1.0)
+        shape = 1 + optimizer.slots, architecture.sizes[0]
+        storage.check(name, tensors, {"optimizer.inputs": shape}, architecture.dtype)
+        if not inputs[0].all():
+            raise ValueError(f"{name}: optimizer.inputs holds a factor of 0; need others")
     state = OptimizerState(optimizer, architecture)
     state.steps = steps
+    if state.inputs is not None:
+        state.inputs[...] = inputs
     for i, slot in enumerate(state.slots):
         storage.fill(slot, tensors, f"optimizer.{i}.")
     return state
+
+
+def _average(name: str, tensors: Tensors, settings: Any, model: Model) -> Averaged:
+    """Return the average of a run."""
+    average = Averaged(model.parameters)
+    try:
+        average.steps = check.integer("steps", settings["steps"], 0, MOST_STEPS)
+        average.moments = check.integer("moments", settings["moments"], 0, MOST_STEPS)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{name} does not describe an average: {error}") from None
+    needed = storage.shapes(model.architecture, "average.")
+    storage.check(name, tensors, needed, model.architecture.dtype)
+    storage.fill(average.parameters, tensors, "average.")
+    return average

@@ -93,6 +93,14 @@ class Model:
             self.optimizer_state = OptimizerState(optimizer, self.architecture)
         return self.optimizer_state
 
+    def take_average(self) -> None:
+        """Set the parameters to their average, if a run that is over has kept one."""
+        state = self.optimizer_state
+        if state is not None and state.average is not None:
+            if state.average.moments:
+                self.vector[:] = state.average.parameters.vector
+            state.average = None
+
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "prepared": {}}  # which holds addresses of this process
 

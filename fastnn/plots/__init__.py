@@ -5,7 +5,7 @@ Each function returns a `matplotlib.figure.Figure` without a window and without 
 """
 
 from fastnn.plots.arguments import LEAST_PIXELS, LONGEST_NAME, Names, Shape
-from fastnn.plots.data import classes, images
+from fastnn.plots.data import augmented, classes, images
 from fastnn.plots.drawing import BLUE, GREY, RED, SMALL, check_installed
 from fastnn.plots.evaluation import calibration, confusion, mistakes, predictions
 from fastnn.plots.layers import weights
@@ -25,6 +25,7 @@ __all__ = [
     "Names",
     "Results",
     "Shape",
+    "augmented",
     "calibration",
     "check_installed",
     "classes",

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from fastnn import metrics
+from fastnn.activations import Array
+from fastnn.augment import Augmentation, Images
+from fastnn.augment import named as augmentations
+from fastnn.backends import augmenting
+from fastnn.backends.contract import Examples
+from fastnn.backends.dropout import row_keys
 from fastnn.checks import values as check
 from fastnn.plots import arguments
 from fastnn.plots.arguments import Names, Shape
@@ -55,11 +62,7 @@ def images(
         If an argument is not as described.
     """
     matrix = arguments.matrix("X", X)
-    size = arguments.image_shape(matrix.shape[1], shape)
-    if size is None:
-        raise ValueError(
-            f"X has {matrix.shape[1]} features, which is no square; need shape=(height, width)"
-        )
+    size = _image_shape(matrix, shape)
     shown = min(check.integer("count", count, 1), len(matrix))
     given = {"labels": labels, "predictions": predictions}
     values = [
@@ -72,6 +75,74 @@ def images(
     title = "framed: true → predicted" if wrong.any() else ""
     pictures = matrix[:shown].reshape(shown, *size)
     return grid(pictures, captions, title, framed=wrong, columns=columns)
+
+
+def augmented(
+    X: npt.ArrayLike,
+    augment: Augmentation | Sequence[Augmentation],
+    *,
+    shape: Shape = None,
+    count: int = 5,
+    times: int = 7,
+    seed: int = 0,
+) -> Figure:
+    """Draw the first rows as images, each followed by what augmentation makes of it.
+
+    Parameters
+    ----------
+    X : array_like of numbers, shape (n, features)
+        uint8 is divided by 255, as in training.
+    augment : augmentation or sequence of augmentation
+        As for `Network.train`. `fastnn.augment.Mixup` mixes with other rows of X. Numbers below 0
+        and above 1 that are beyond those of the rows are drawn as the nearest of these.
+    shape : sequence of int, optional
+        As for `images`. Default: that of the `fastnn.augment.Images`, or else a square.
+    count : int
+        The largest number of rows.
+    times : int
+        How often each row is changed.
+    seed : int
+
+    Raises
+    ------
+    ImportError, TypeError, ValueError
+        As for `images`.
+    """
+    matrix = arguments.matrix("X", X)
+    ways = augmentations(augment)
+    if not ways:
+        raise ValueError(
+            "augment is empty; need an augmentation, such as fastnn.augment.Noise(0.1)"
+        )
+    for each in ways:
+        each.check_features(matrix.shape[1])
+        if isinstance(each, Images) and shape is None:
+            shape = each.shape if each.size[2] > 1 else each.size[:2]
+    size = _image_shape(matrix, shape)
+    rows = np.arange(min(check.integer("count", count, 1), len(matrix)))
+    examples = Examples(matrix, rows)
+    divisor = 255 if matrix.dtype == np.uint8 else 1
+    pictures = [matrix[rows] / divisor]
+    low, high = min(0.0, pictures[0].min()), max(1.0, pictures[0].max())
+    for time in range(check.integer("times", times, 1)):
+        keys = row_keys(check.integer("seed", seed, 0), time, len(ways), range(len(rows)))
+        changed = augmenting.inputs(
+            ways, lambda rows: matrix[rows] / divisor, examples.drawn, rows, keys
+        )
+        pictures.append(np.clip(changed, low, high))
+    together = np.stack(pictures, axis=1).reshape(-1, *size)
+    captions = [f"row {row}" if time == 0 else "" for row in rows for time in range(len(pictures))]
+    return grid(together, captions, "", columns=len(pictures))
+
+
+def _image_shape(matrix: Array, shape: Shape) -> tuple[int, ...]:
+    """Return the shape of the images that are the rows of a matrix, or refuse them."""
+    size = arguments.image_shape(matrix.shape[1], shape)
+    if size is None:
+        raise ValueError(
+            f"X has {matrix.shape[1]} features, which is no square; need shape=(height, width)"
+        )
+    return size
 
 
 def classes(y: npt.ArrayLike, names: Names = None) -> Figure:

@@ -11,27 +11,26 @@ from typing import Any
 import numpy as np
 
 from fastnn.activations import Array
+from fastnn.checks import data as data_check
 from fastnn.checks import values as check
-from fastnn.committee import Committee
+from fastnn.checks.targets import class_weights
+from fastnn.committee import Committee, members_of
 from fastnn.datasets.spreadsheets import Columns
 from fastnn.model import files, storage
 from fastnn.network import Network
 from fastnn.tabular import recipe as recipes
-from fastnn.tabular.calibration import (
-    COLDEST,
-    HOTTEST,
-    smoothed_targets,
-    temperature_of_several,
-)
+from fastnn.tabular.calibration import calibrate
 from fastnn.tabular.preprocessing import Preprocessing
 from fastnn.tabular.recipe import Recipe
-from fastnn.tabular.tables import columns_of, rows_of
+from fastnn.tabular.tables import rows_of
 from fastnn.training.history import History
 from fastnn.training.rows import stratified
 
 KEY = "tabular"  # in the metadata of a file
 RESIDUALS = f"{KEY}.residuals"
-_HALVINGS = 60
+WEIGHTS = f"{KEY}.residual_weights"
+_DIGITS = 9  # of sums of weights, which rounding must not move past a whole number
+_STEPS = 4  # of float32 in a standard deviation of the targets
 
 
 @dataclass(eq=False)
@@ -53,6 +52,8 @@ class Predictor:
     residuals : ndarray of float64
         Sorted errors of the rows that chose the epoch; empty for classes. They are absolute, or
         with quantiles how far the numbers are beyond them.
+    residual_weights : ndarray of float64 or None
+        Weights of these rows, of mean 1; None if each has the same.
     temperature : float
         That by which the outputs before softmax were divided.
     """
@@ -64,12 +65,13 @@ class Predictor:
     low: float = -math.inf
     high: float = math.inf
     residuals: Array = field(default_factory=lambda: np.empty(0))
+    residual_weights: Array | None = None
     temperature: float = 1.0
 
     @property
     def networks(self) -> list[Network]:
         """The network, or the members of the committee."""
-        return list(self.network) if isinstance(self.network, Committee) else [self.network]
+        return members_of(self.network)
 
     def outputs(self, X: Any) -> Array:
         """Return probabilities, (rows, classes), or numbers, (rows, 1 or 3), as float64.
@@ -88,7 +90,7 @@ class Predictor:
         DivergenceError
             If an output is not finite.
         """
-        found = self.network.predict_proba(self.preprocessing.transform(columns_of(X)))
+        found = self.network.predict_proba(self.preprocessing.transform(X))
         found = found.astype(np.float64)
         if self.classes is None:
             return np.clip(found, self.low, self.high)
@@ -116,7 +118,8 @@ class Predictor:
         """Return the ends of intervals, (rows, 2), that hold a share ``coverage`` of new numbers.
 
         Split-conformal (Lei et al., 2018): each prediction plus and minus the absolute error that
-        so many of the rows have that chose the epoch.
+        so many of the rows have that chose the epoch. Rows count by their weights (Tibshirani et
+        al., 2019), and a new row has the mean weight.
 
         Parameters
         ----------
@@ -132,15 +135,18 @@ class Predictor:
         """
         check.real("coverage", coverage, above=0, below=1)
         count = len(self.residuals)
-        place = math.ceil(round((count + 1) * coverage, 9))
-        if place > count:
+        weights = np.ones(count) if self.residual_weights is None else self.residual_weights
+        held = np.round(np.cumsum(weights), _DIGITS)
+        place = int(np.searchsorted(held, round((count + 1) * coverage, _DIGITS)))
+        if place == count:
+            needed = math.ceil(round(coverage / (1 - coverage), _DIGITS))
             raise ValueError(
-                f"coverage is {coverage:g}, for which {math.ceil(coverage / (1 - coverage))} rows "
-                f"must be set aside in fit; there were {count}: need a lower coverage or more rows"
+                f"coverage is {coverage:g}, for which {needed} rows must be set aside in fit; "
+                f"there were {count}: need a lower coverage or more rows"
             )
         ends = self.outputs(X)[:, [0, -1]]
         # Quantiles that are moved beyond each other leave the way between them.
-        return np.sort(ends + self.residuals[place - 1] * np.array([-1.0, 1.0]), axis=1)
+        return np.sort(ends + self.residuals[place] * np.array([-1.0, 1.0]), axis=1)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to a ``.safetensors`` file, which `load` reads.
@@ -171,6 +177,8 @@ class Predictor:
         }
         if len(self.residuals):
             tensors[RESIDUALS] = np.asarray(self.residuals, np.float64)
+        if self.residual_weights is not None:
+            tensors[WEIGHTS] = np.asarray(self.residual_weights, np.float64)
         storage.write(path, tensors, metadata)
 
 
@@ -221,14 +229,17 @@ def found_in(
     networks = [Network.of(model) for model in models]
     try:
         net = Committee(networks) if several else networks[0]
-        return _of_plain(net, dict(metadata[KEY]), tensors.get(RESIDUALS, np.empty(0)))
+        residuals, weights = tensors.get(RESIDUALS, np.empty(0)), tensors.get(WEIGHTS)
+        return _of_plain(net, dict(metadata[KEY]), residuals, weights)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{name} does not describe a network for tables: {error!r}") from None
 
 
-def _of_plain(net: Network | Committee, found: dict[str, Any], residuals: Array) -> Predictor:
+def _of_plain(
+    net: Network | Committee, found: dict[str, Any], residuals: Array, weights: Array | None
+) -> Predictor:
     preprocessing = Preprocessing.of_plain(found["columns"])
-    sizes = (net[0] if isinstance(net, Committee) else net).architecture.sizes
+    sizes = members_of(net)[0].architecture.sizes
     inputs, outputs = sizes[0], sizes[-1]
     if len(preprocessing.names) != inputs:
         raise ValueError(f"{len(preprocessing.names)} inputs for a network that takes {inputs}")
@@ -239,7 +250,11 @@ def _of_plain(net: Network | Committee, found: dict[str, Any], residuals: Array)
         if outputs not in (1, 3) or residuals.ndim != 1 or not np.isfinite(residuals).all():
             raise ValueError("need one output or three, and finite residuals")
         low, high = (check.real("range", each) for each in found["range"])
-        return Predictor(preprocessing, net, None, label, low, high, np.sort(residuals))
+        if weights is not None:
+            weights = data_check.sample_weights(WEIGHTS, weights, len(residuals))
+        made = Predictor(preprocessing, net, None, label, low, high)
+        made.residuals, made.residual_weights = _by_size(residuals, weights)
+        return made
     classes = np.array(found["classes"])
     if classes.dtype.kind not in "biufU" or classes.shape != (outputs,):
         raise ValueError(f"need names of {outputs} classes")
@@ -252,8 +267,8 @@ def fit(
     recipe: Recipe,
     seed: int,
     *,
+    weights: Array | None = None,
     categories: Collection[str] = (),
-    calibrate: bool = True,
     backend: str = "numba",
     threads: int | None = None,
     label: str = "",
@@ -269,10 +284,12 @@ def fit(
     recipe : Recipe
     seed : int
         Of the rows set aside, the initial weights and the order of the rows.
+    weights : array of shape (rows,), optional
+        Finite, at least 0, and not all 0. They count in training, in the choice of the epoch, in
+        the temperature and in intervals. Rows of weight 0 are left out of everything; else the
+        weights change neither the preprocessing nor which rows are set aside.
     categories : collection of str
         Columns whose numbers are names of levels.
-    calibrate : bool
-        Find the temperature of the probabilities (Guo et al., 2017).
     backend, threads
         As for `Network`.
     label : str
@@ -293,22 +310,35 @@ def fit(
     DivergenceError
         As for `Network.train`.
     """
+    if weights is not None:
+        kept = np.flatnonzero(weights)
+        table, y, weights = rows_of(table, kept), y[kept], weights[kept]
     classes = None
     if recipe.classes:
         classes, y = np.unique(y, return_inverse=True)
+        if len(classes) < 2:
+            where = "" if weights is None else " in the rows of a weight above 0"
+            raise ValueError(
+                f"y holds one class{where}, {classes.tolist()}; need two classes or more"
+            )
+    else:
+        _check_spread(y)
     rows, aside = stratified(recipe.validation, len(y), None if classes is None else y, seed)
     # A level that only rows set aside have would have weights that were never trained.
     preprocessing = Preprocessing.fit(rows_of(table, rows), categories)
     inputs = preprocessing.transform(table, quiet=True)
     outputs = len(getattr(recipe.loss, "levels", "1")) if classes is None else len(classes)
-    seeds = [
-        seed,
-        *np.random.default_rng([seed, 5]).integers(2**31, size=recipe.members - 1).tolist(),
-    ]
+    seeds = np.random.default_rng([seed, 5]).integers(2**31, size=recipe.members - 1).tolist()
     nets = [
-        recipes.network(recipe, inputs.shape[1], outputs, each, backend, threads) for each in seeds
+        recipes.network(recipe, inputs.shape[1], outputs, each, backend, threads)
+        for each in (seed, *seeds)
     ]
-    learnt, held_out = (inputs[rows], y[rows]), (inputs[aside], y[aside])
+    if recipe.class_weight is not None:
+        names = None if classes is None else classes.tolist()
+        by_class = class_weights(recipe.class_weight, y, nets[0].architecture, names)[y]
+        weights = by_class if weights is None else weights * by_class
+    arrays = (inputs, y) if weights is None else (inputs, y, weights)
+    learnt, held_out = (tuple(array[part] for array in arrays) for part in (rows, aside))
     if len(nets) == 1:
         histories = [recipes.train(recipe, nets[0], learnt, held_out, callbacks)]
     else:
@@ -322,49 +352,32 @@ def fit(
     if classes is None:
         made.low, made.high = float(y.min()), float(y.max())
         found = np.clip(net.predict_proba(held_out[0]).astype(float), made.low, made.high)
-        made.residuals = np.sort(np.maximum(found[:, 0] - held_out[1], held_out[1] - found[:, -1]))
+        residuals = np.maximum(found[:, 0] - held_out[1], held_out[1] - found[:, -1])
+        shares = None if weights is None else weights[aside] / weights[aside].mean()
+        made.residuals, made.residual_weights = _by_size(residuals, shares)
         return made, histories
     if all(isinstance(name, str | int) for name in classes.tolist()):
         for each in nets:
             each.classes = classes.tolist()
-    if calibrate:
-        logits = [_logits(each, held_out[0]) for each in nets]
-        if len(nets) == 1:
-            made.temperature = temperature_of(logits[0], held_out[1])
-        else:
-            made.temperature = temperature_of_several(np.stack(logits), held_out[1])
-        for each in nets:
-            for array in (each.weights[-1], each.biases[-1]):
-                array /= made.temperature
+    if recipe.calibrate:
+        made.temperature = calibrate(nets, *held_out)
     return made, histories
 
 
-def temperature_of(logits: Array, labels: Array) -> float:
-    """Return the temperature with the lowest cross-entropy on some rows.
-
-    The targets are those of Platt (1999): as if there were a further row of each class with these
-    inputs, so that the temperature stays above 0 where all rows are predicted right.
-
-    Parameters
-    ----------
-    logits : ndarray of shape (rows, classes)
-        The inputs of softmax.
-    labels : ndarray of int, shape (rows,)
-    """
-    targets = smoothed_targets(labels, logits.shape[1])
-    low, high = 1 / HOTTEST, 1 / COLDEST
-    for _ in range(_HALVINGS):  # the cross-entropy is convex in 1 / T, and this is its slope
-        inverse = math.sqrt(low * high)
-        p = np.exp(inverse * (logits - logits.max(axis=1, keepdims=True)))
-        p /= p.sum(axis=1, keepdims=True)
-        if ((p - targets) * logits).sum() > 0:
-            high = inverse
-        else:
-            low = inverse
-    return 1 / math.sqrt(low * high)
+def _check_spread(y: Array) -> None:
+    """Refuse numbers that float32, in which the network computes, does not have or tell apart."""
+    limits = np.finfo(np.float32)
+    largest = float(abs(y).max())
+    spread = float((y / largest).std()) * largest if largest else 0.0
+    least = max(float(limits.tiny), _STEPS * largest * float(limits.eps))
+    if largest > float(limits.max) or 0 < spread < least:
+        raise ValueError(
+            f"y holds numbers from {y.min():.9g} to {y.max():.9g}, which float32 does not have or "
+            "cannot tell apart; need (y - y.mean()) / y.std(), and predictions turned back"
+        )
 
 
-def _logits(net: Network, X: Array) -> Array:
-    """Return the inputs of softmax in the last layer."""
-    below = net.activations(X)[-2].astype(np.float64)
-    return below @ net.weights[-1].astype(np.float64) + net.biases[-1]
+def _by_size(residuals: Array, weights: Array | None) -> tuple[Array, Array | None]:
+    """Return residuals in order, with their weights."""
+    order = np.argsort(residuals, kind="stable")
+    return residuals[order], None if weights is None else weights[order]

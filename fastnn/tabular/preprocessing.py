@@ -13,6 +13,7 @@ from fastnn.checks.warning import warn
 from fastnn.datasets.spreadsheets import Column, Columns
 from fastnn.tabular import encoders
 from fastnn.tabular.encoders import Dropped, Encoder, Levels
+from fastnn.tabular.tables import columns_of
 
 
 class Preprocessing:
@@ -82,13 +83,13 @@ class Preprocessing:
             warn(f"X has columns of more than one kind, taken for categories: {_listed(mixed)}")
         return cls(found)
 
-    def transform(self, table: Columns, *, quiet: bool = False) -> Array:
+    def transform(self, table: Any, *, quiet: bool = False) -> Array:
         """Return the inputs of the rows of a table.
 
         Parameters
         ----------
-        table : Columns
-            Its columns are found by their names.
+        table : Columns, DataFrame or array
+            See `fastnn.tabular.tables.columns_of`. Its columns are found by their names.
         quiet : bool
             Do not warn.
 
@@ -98,8 +99,8 @@ class Preprocessing:
 
         Raises
         ------
-        ValueError
-            If a column is missing, or does not hold what it held in fit.
+        ImportError, TypeError, ValueError
+            As for `columns_of`; if a column is missing, or does not hold what it held in fit.
 
         Warns
         -----
@@ -108,6 +109,7 @@ class Preprocessing:
             fit: levels that are not known, whose inputs are all 0, dates out of the range, missing
             values in columns that had none. There is one warning for all.
         """
+        table = columns_of(table)
         given: dict[str, Column] = {each.name: each for each in table}
         needed = [each for each in self.encoders if not isinstance(each, Dropped)]
         if missing := [each.name for each in needed if each.name not in given]:

@@ -22,7 +22,10 @@ from fastnn.losses import Loss, Quantile
 from fastnn.network import Network
 from fastnn.optimizers import Adam
 from fastnn.training.history import History, Row
+from fastnn.training.row_weights import ClassWeight
 from fastnn.training.side_by_side import fit_all
+
+Rows = tuple[Array, ...]  # inputs, targets, and weights if there are any
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,10 @@ class Recipe:
     validation : float
         Share of the rows that choose the epoch.
     label_smoothing : float
+    calibrate : bool
+        Find the temperature of the probabilities (Guo et al., 2017).
+    class_weight : mapping, "balanced" or None
+        As for `Network.train`.
     beta2 : float
         Of Adam.
     bias_factor : float
@@ -60,6 +67,8 @@ class Recipe:
     metric: str
     higher: bool
     label_smoothing: float = 0.0
+    calibrate: bool = True
+    class_weight: ClassWeight | None = None
     hidden: tuple[int, ...] = (256, 256, 256)
     epochs: int = 256
     batch_size: int = 256
@@ -113,8 +122,8 @@ def network(
 def train(
     recipe: Recipe,
     net: Network,
-    rows: tuple[Array, Array],
-    held_out: tuple[Array, Array],
+    rows: Rows,
+    held_out: Rows,
     callbacks: Sequence[Any] = (),
 ) -> History:
     """Train a network, and keep the parameters of the last of the best epochs.
@@ -124,7 +133,8 @@ def train(
     recipe : Recipe
     net : Network
     rows, held_out : tuple of ndarray
-        Inputs and targets, of rows to train on and of those that choose the epoch.
+        Inputs, targets, and weights if there are any, of rows to train on and of those that choose
+        the epoch.
     callbacks : sequence of callable
         As for `Network.train`.
 
@@ -141,15 +151,15 @@ def train(
     best = Best(net, recipe)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # advice about other arguments
-        history = net.train(*rows, **_arguments(recipe, net, rows, held_out, [best, *callbacks]))
+        history = net.train(**_arguments(recipe, net, rows, held_out, [best, *callbacks]))
     return best.finished(history)
 
 
 def train_several(
     recipe: Recipe,
     nets: Sequence[Network],
-    rows: tuple[Array, Array],
-    held_out: tuple[Array, Array],
+    rows: Rows,
+    held_out: Rows,
     callbacks: Sequence[Any] = (),
 ) -> list[History]:
     """Train networks side by side, each as `train` does; callbacks are told the ``member``."""
@@ -158,7 +168,7 @@ def train_several(
     jobs = []
     for i, (net, best) in enumerate(zip(nets, bests, strict=True)):
         told = [best, *(with_member(i, each, lock) for each in callbacks)]
-        jobs.append(job(net, *rows, **_arguments(recipe, net, rows, held_out, told)))
+        jobs.append(job(net, **_arguments(recipe, net, rows, held_out, told)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         histories = fit_all(jobs, False)
@@ -168,14 +178,17 @@ def train_several(
 def _arguments(
     recipe: Recipe,
     net: Network,
-    rows: tuple[Array, Array],
-    held_out: tuple[Array, Array],
+    rows: Rows,
+    held_out: Rows,
     callbacks: Sequence[Any],
 ) -> dict[str, Any]:
-    """Return the arguments of `Network.train`, but for the rows."""
+    """Return the arguments of `Network.train`."""
+    X, y, *weights = rows
     return {
+        "X": X,
+        "y": y,
         "epochs": recipe.epochs,
-        "batch_size": _even(len(rows[0]), recipe.batch_size),
+        "batch_size": _even(len(X), recipe.batch_size),
         "learning_rate": recipe.learning_rate,
         "validation": held_out,
         "schedule": "cosine_log",
@@ -188,6 +201,7 @@ def _arguments(
             bias_factors=recipe.bias_factor,
         ),
         "label_smoothing": recipe.label_smoothing,
+        "sample_weight": weights[0] if weights else None,
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import numbers
 from collections.abc import Sequence
 from decimal import Decimal
@@ -11,10 +12,13 @@ from typing import Any
 import numpy as np
 
 from fastnn.activations import Array
+from fastnn.checks.warning import warn
 from fastnn.datasets.spreadsheets import Column, Columns
 
 TEXT = ("text", "mixed")
 _SECONDS = "datetime64[s]"
+_EXACT = 1 << 53  # float64 has all integers up to here
+_NO_TIME = np.timedelta64("NaT")
 _EXTRA = "pip install 'fastnn-cpu[tabular]'"
 
 
@@ -42,7 +46,7 @@ def columns_of(X: Any) -> Columns:
     """
     if isinstance(X, Columns):
         return X
-    if hasattr(X, "toarray") or hasattr(X, "sparse"):
+    if hasattr(X, "toarray") or (hasattr(X, "sparse") and X.shape[-1]):
         dense = "X.toarray()" if hasattr(X, "toarray") else "X.sparse.to_dense()"
         raise TypeError(f"X is sparse; need a dense table: {dense} makes one")
     if is_frame(X):
@@ -104,7 +108,11 @@ def _of_series(name: str, series: Any, nw: Any) -> Column:
         missing = series.is_null().to_numpy()
         return Column(name, "boolean", series.fill_null(False).to_numpy().astype(bool), missing)
     if dtype.is_numeric():
-        return _numbers(name, series.cast(nw.Float64).fill_null(float("nan")).to_numpy())
+        has_numpy = dtype not in (nw.Int128, nw.UInt128, nw.Decimal)
+        values = series.to_numpy() if has_numpy else None  # a cast takes longer
+        if values is None or values.dtype.kind not in "iuf":
+            values = series.cast(nw.Float64).fill_null(float("nan")).to_numpy()
+        return _numbers(name, values)
     if dtype == nw.Datetime:
         if dtype.time_zone is not None:
             series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
@@ -143,14 +151,23 @@ def _of_array(name: str, values: Array) -> Column:
 
 
 def _numbers(name: str, values: Array) -> Column:
+    if values.dtype.kind in "iu" and (
+        values.max(initial=0) > _EXACT or values.min(initial=0) < -_EXACT
+    ):
+        _warn_of_large(name)
     values = values.astype(np.float64)
     if np.isinf(values).any():
-        raise ValueError(
-            f"X, column {name!r}, holds infinity in row {int(np.isinf(values).argmax())}; need "
-            "finite numbers, or NaN where a value is missing"
-        )
+        row = int(np.isinf(values).argmax())
+        _check_range(name, row, values[row])
     missing = np.isnan(values)
     return Column(name, "empty" if missing.all() else "number", values, missing)
+
+
+def _warn_of_large(name: str) -> None:
+    warn(
+        f"X, column {name!r}, holds integers beyond 2^53, which float64 cannot all tell apart; if "
+        "they are names, need text: astype(str)"
+    )
 
 
 def _dates(name: str, values: Array) -> Column:
@@ -176,10 +193,15 @@ def _of_objects(name: str, values: Sequence[Any]) -> Column:
         truths = np.array([not gap and bool(v) for v, gap in zip(values, missing, strict=True)])
         return Column(name, "boolean", truths, missing)
     if kinds <= {"number", "boolean"}:
+        if any(isinstance(v, int | np.integer) and abs(int(v)) > _EXACT for v in values):
+            _warn_of_large(name)
         pairs = zip(values, missing, strict=True)
         return _numbers(name, np.array([np.nan if gap else float(v) for v, gap in pairs]))
     if kinds == {"date"}:
         return _dates(name, np.array([_date(value) for value in values], _SECONDS))
+    if kinds == {"duration"}:
+        pairs = zip(values, missing, strict=True)
+        return _of_array(name, np.array([_NO_TIME if gap else v for v, gap in pairs], "m8[us]"))
     return _texts(name, values, "text" if kinds == {"text"} else "mixed")
 
 
@@ -188,13 +210,30 @@ def _kind(name: str, row: int, value: Any) -> str:
         return "text"
     if isinstance(value, bool | np.bool_):
         return "boolean"
+    if isinstance(value, datetime.timedelta | np.timedelta64):  # which is an integer for Python
+        return "duration"
     if isinstance(value, numbers.Real | Decimal):
+        _check_range(name, row, value)
         return "number"
     if isinstance(value, datetime.date | np.datetime64):
         return "date"
     raise TypeError(
         f"X, column {name!r}, holds a {type(value).__name__} in row {row}; argument must be a "
-        "string or a number, a truth value or a date"
+        "string or a number, a truth value, a date or a duration"
+    )
+
+
+def _check_range(name: str, row: int, value: Any) -> None:
+    """Refuse a number that float64 does not have."""
+    try:
+        if math.isfinite(value):
+            return
+        what = "infinity"
+    except OverflowError:
+        what = "an integer beyond float64"
+    raise ValueError(
+        f"X, column {name!r}, holds {what} in row {row}; need finite numbers, or NaN where a value "
+        "is missing"
     )
 
 

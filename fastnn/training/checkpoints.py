@@ -96,7 +96,7 @@ class Saver:
                 yield
         except (KeyboardInterrupt, SystemExit) as end:
             try:
-                self.run.moment.restore(self.run)
+                self.run.go_back()
                 self.write()
             finally:
                 raise end  # whatever comes meanwhile

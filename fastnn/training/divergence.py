@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -33,21 +34,21 @@ def explain(run: Run, epoch: int, start: int, rows: Array, rates: Array, keys: A
     rows, rates, keys : ndarray
         As for ``train_steps``, see `fastnn.backends.contract`.
     """
-    moment, batch_size = run.moment, run.settings.batch_size
+    batch_size = run.settings.batch_size
 
     def fails(count: int) -> bool:
-        moment.restore(run)
+        run.go_back()
         return not _take(run, rows, rates[:count], keys)
 
     try:
         # What is not finite stays so: a binary search finds how many steps go well.
         step = bisect.bisect_left(range(1, len(rates)), True, key=fails)
-        moment.restore(run)
+        run.go_back()
         _take(run, rows, rates[:step], keys)
         batch = slice(step * batch_size, (step + 1) * batch_size)
         what, norm = _look(run, rows[batch], rates[step : step + 1], keys[:, batch])
     finally:
-        moment.restore(run)
+        run.go_back()
     return (
         f"{what} is no longer finite in epoch {epoch}, step {start + step + 1}, at a learning rate "
         f"of {rates[step]:g} and a gradient norm of {norm:.3g}; the parameters from before are "
@@ -79,15 +80,19 @@ def _look(run: Run, rows: Array, rate: Array, keys: Array) -> tuple[str, float]:
     The norm is computed in float64, before clipping, and without frozen layers.
     """
     model, rule, examples = run.model, run.settings.rule, run.examples
-    weights = None if examples.weights is None else examples.weights[rows]
-    batch = Examples(examples.X[rows], examples.Y[rows], weights)
-    X, architecture = batch.X, model.architecture
+    objective, depth = rule.objective, len(model.weights)
+    own_keys = keys[depth:]
+    X, architecture = examples.X[rows], model.architecture
+    if objective.augment:
+        X = reference.augmented_inputs(model, examples, rows, objective, own_keys)
+    Y, weights = reference.augmented_targets(model, examples, rows, objective, own_keys)
+    batch, objective = Examples(X, Y, weights), replace(objective, augment=())
     outs = [np.empty((len(X), size), architecture.dtype) for size in architecture.sizes[1:]]
     reference.activations(model, X, outs)
     gradients = []
     for each in (model, in_float64(model)):
         gradient = Parameters(each.architecture)
-        reference.loss_and_gradient(each, batch, rule.objective, keys, gradient)
+        reference.loss_and_gradient(each, batch, objective, keys[:depth], gradient)
         gradients.append(gradient)
     own, exact = gradients
     with np.errstate(over="ignore", invalid="ignore"):
@@ -97,6 +102,8 @@ def _look(run: Run, rows: Array, rate: Array, keys: Array) -> tuple[str, float]:
     # A loss that is not finite stops the step before it changes anything.
     taken = _steps(run, rows, rate, keys)
     state = {l for slot in run.state.slots for l in _not_finite(slot.weights, slot.biases)}
+    if run.state.inputs is not None and not np.isfinite(run.state.inputs).all():
+        state.add(0)
     candidates: dict[str, Sequence[int | None]] = {
         "an activation": _not_finite(outs),
         "the loss": [None] if taken == 0 else [],

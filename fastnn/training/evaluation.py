@@ -14,7 +14,6 @@ from fastnn.backends.contract import Examples
 from fastnn.checks import data as check
 from fastnn.checks.sparse import refuse_to_standardise
 from fastnn.checks.targets import Targets
-from fastnn.checks.values import real
 from fastnn.losses import Quantile, matrix, pair
 from fastnn.metrics.classes import accuracy_and_macro_f1
 from fastnn.metrics.regression import r2_mae_rmse
@@ -201,6 +200,16 @@ def classes_of(outputs: Array) -> Array:
     return outputs.argmax(axis=1)
 
 
+def decided(model: Model, outputs: Array, threshold: float | None) -> Array:
+    """Return what outputs predict: see `fastnn.Network.predict`."""
+    if model.architecture.output not in ("softmax", "sigmoid"):
+        return outputs
+    if threshold is None:
+        return named(model, classes_of(outputs))
+    labels = (outputs > threshold).astype(np.int64)
+    return labels if labels.shape[1] > 1 else named(model, labels[:, 0])
+
+
 def named(model: Model, positions: Array) -> Array:
     """Return the names of classes at these positions; the positions if there are no names."""
     names = model.classes
@@ -208,27 +217,6 @@ def named(model: Model, positions: Array) -> Array:
         return positions
     one_kind = len(set(map(type, names))) == 1
     return np.array(names, None if one_kind else object)[positions]
-
-
-def decided(model: Model, outputs: Array, threshold: float | None) -> Array:
-    """Return what outputs predict; see `fastnn.Network.predict`."""
-    if model.architecture.output not in ("softmax", "sigmoid"):
-        return outputs
-    if threshold is None:
-        return named(model, classes_of(outputs))
-    labels = (outputs > threshold).astype(np.int64)
-    if labels.shape[1] > 1:
-        return labels
-    return named(model, labels[:, 0])
-
-
-def check_threshold(threshold: float | None, output: str) -> None:
-    """Refuse a threshold that is no probability, or is not for this output."""
-    if threshold is None:
-        return
-    real("threshold", threshold, least=0, most=1)
-    if output != "sigmoid":
-        raise ValueError(f"threshold needs the output 'sigmoid', not {output!r}")
 
 
 def scale_targets(model: Model, targets: Targets) -> Array:

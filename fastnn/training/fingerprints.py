@@ -81,7 +81,7 @@ def of_setting(value: Any) -> Any:
     if isinstance(value, frozenset):
         return sorted(value)
     if isinstance(value, tuple):
-        return list(value)
+        return [of_setting(each) for each in value]
     return repr(value) if dataclasses.is_dataclass(value) else value
 
 

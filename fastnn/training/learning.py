@@ -160,8 +160,7 @@ def step(model: Model, examples: Examples, order: Array, rate: float, rule: Upda
         taken = backends.get(model.backend).train_steps(
             model, examples, order, len(order), np.array([rate]), rule, NO_KEYS, state, losses
         )
-        vectors = model.vector, *(slot.vector for slot in state.slots)
-        if taken and all(np.isfinite(vector).all() for vector in vectors):
+        if taken and all(np.isfinite(vector).all() for vector in (model.vector, *state.vectors)):
             return float(losses[0])
         what = "a parameter or the optimizer's state" if taken else "the loss"
         raise DivergenceError(

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import backends, schedules
+from fastnn.averaging import SWA
 from fastnn.backends import dropout
 from fastnn.checks.warning import ConvergenceWarning, warn
 from fastnn.model.architecture import Architecture
@@ -26,7 +27,7 @@ from fastnn.training.data import TrainingData
 from fastnn.training.evaluation import SLICE, DivergenceError, Evaluation
 from fastnn.training.history import History
 from fastnn.training.rows import epoch_order
-from fastnn.training.run import Moment, Progress, Run
+from fastnn.training.run import Progress, Run
 from fastnn.training.settings import TrainingSettings
 
 # The fixed cost of a step, as floating-point operations that take as long.
@@ -76,10 +77,15 @@ def fit(model: Model, data: TrainingData, settings: TrainingSettings) -> History
 
 
 def recorded(model: Model, data: TrainingData, settings: TrainingSettings) -> TrainingData:
-    """Return the data with all that a run records, after checking what early stopping watches."""
+    """Return the data with all that a run records, after the checks of both."""
     if settings.training_metrics:
         data = data.with_training_metrics()
     _check_metric(model, data, settings)
+    if settings.objective.augment and isinstance(data.X, SparseRows):
+        raise ValueError(
+            "augment needs dense rows, as it changes inputs that are not stored, too; X is sparse, "
+            "and X.toarray() is dense"
+        )
     return data
 
 
@@ -89,7 +95,7 @@ def carry_out(run: Run, bar: Any) -> None:
         with run:
             _set_up_and_go(run, bar)
     except (KeyboardInterrupt, SystemExit):
-        run.undo()  # again, as this may have come in the middle of it
+        run.end_early()  # again, as this may have come in the middle of it
         raise
     run.history.warning = health.verdict(run)
 
@@ -110,7 +116,7 @@ def _set_up_and_go(run: Run, bar: Any) -> History:
     """Set a run up, and train."""
     model, settings = run.model, run.settings
     saver = None if settings.checkpoint is None else Saver(run)
-    run.set_up()
+    run.set_up(resumes=saver is not None and saver.resumes)
     if saver is not None:
         saver.begin()
     run.history.compile_seconds = prepare(model, run.data, settings, bar)
@@ -150,29 +156,45 @@ def _go(run: Run, bar: Any, saver: Saver | None = None) -> History:
     while run.progress.epoch < settings.epochs and not history.stopped:
         number = model.epochs_trained + 1
         bar.set_description_str(f"epoch {number}")
-        start = _go_through_the_rows(run, bar, saver)
+        _go_through_the_rows(run, bar, saver)
         whole = run.progress.step == run.steps
-        if not whole:  # a call that resumes takes the other rows of this epoch
+        if whole:
+            _average_epochs(run)
+        else:  # a call that resumes takes the other rows of this epoch
             _save(run, saver)
         try:
-            metrics = {
-                f"{part}_{name}": value
-                for part, evaluation in evaluations.items()
-                for name, value in evaluation().items()
-            }
+            with run.averaged():
+                metrics = {
+                    f"{part}_{name}": value
+                    for part, evaluation in evaluations.items()
+                    for name, value in evaluation().items()
+                }
         except DivergenceError as error:
-            start.restore(run)
+            assert run.start is not None
+            run.start.restore(run)
             raise DivergenceError(
                 f"after epoch {number} {error}; the parameters from before are restored"
             ) from error
-        history.stopped = _record(run, metrics)
+        with run.averaged():
+            history.stopped = _record(run, metrics)
         if whole and history.stopped == "max_seconds":  # it goes on from here, not from the best
             _save(run, saver)
+    model.take_average()
     if run.watch and run.watch.rule.restore_best:
         model.vector[:] = run.best
     if history.stopped != "max_seconds":
         _save(run, saver)
     return history
+
+
+def _average_epochs(run: Run) -> None:
+    """Take the parameters after an epoch into the average, if it is one of epochs."""
+    rule, average, settings = run.settings.average, run.state.average, run.settings
+    if isinstance(rule, SWA) and run.progress.epoch >= settings.epochs - rule.epochs:
+        assert average is not None
+        mean = average.parameters.vector
+        mean += (run.model.vector - mean) / run.model.vector.dtype.type(average.moments + 1)
+        average.moments += 1
 
 
 def _save(run: Run, saver: Saver | None) -> None:
@@ -209,16 +231,13 @@ def _record(run: Run, metrics: dict[str, float]) -> str:
     return "max_seconds" if run.late else ""
 
 
-def _go_through_the_rows(run: Run, bar: Any, saver: Saver | None) -> Moment:
-    """Take the remaining steps of an epoch, or as many as the time allows.
-
-    Return the moment before them, or without data to evaluate a later one.
-    """
+def _go_through_the_rows(run: Run, bar: Any, saver: Saver | None) -> None:
+    """Take the remaining steps of an epoch, or as many as the time allows."""
     model, settings, count = run.model, run.settings, len(run.data)
     batch_size, rule = settings.batch_size, settings.rule
     backend = backends.get(model.backend)
     number = model.epochs_trained + 1
-    before = None
+    run.start = None
     start = time.perf_counter()
     # The order of the rows within a batch changes nothing but rounding.
     shuffle = settings.shuffle and run.steps > 1
@@ -230,11 +249,11 @@ def _go_through_the_rows(run: Run, bar: Any, saver: Saver | None) -> Moment:
         passing = rule.optimizer.code != PLAIN
         work = sparse_work(model.architecture, X, batch_size, training=True, passing=passing)
     for part in slices(model.architecture, run.steps, batch_size, every, first, work):
-        if run.progress is not run.moment.progress:  # as it is before the first part of a call
-            run.keep()
+        if run.moment is None or run.progress is not run.moment.progress:
+            run.keep()  # set_up has done it for the first part of a call
         run.between()
         if run.data.evaluated:
-            before = before or run.moment
+            run.start = run.start or run.moment
         at = run.progress
         if saver is not None and saver.is_due(at):
             saver.write()
@@ -245,15 +264,17 @@ def _go_through_the_rows(run: Run, bar: Any, saver: Saver | None) -> Moment:
         factors = schedules.factors(settings.schedule, t, settings.epochs, run.reductions)
         rates = settings.learning_rate * factors
         keys = dropout.NO_KEYS
-        if rule.objective.drops:
-            keys = dropout.row_keys(model.seed, number, len(model.weights), places)
+        augment = rule.objective.augment
+        if rule.objective.drops or augment:
+            layers = len(model.weights)
+            keys = dropout.row_keys(model.seed, number, layers + len(augment), places)
         losses = np.empty(len(rates))
         try:
             taken = backend.train_steps(
                 model, run.examples, rows, batch_size, rates, rule, keys, run.state, losses
             )
         except BaseException:  # such as Ctrl-C in the middle of a step
-            run.moment.restore(run)
+            run.go_back()
             raise
         if taken < len(rates) or not run.is_finite:
             raise DivergenceError(divergence.explain(run, number, part.start, rows, rates, keys))
@@ -274,7 +295,6 @@ def _go_through_the_rows(run: Run, bar: Any, saver: Saver | None) -> Moment:
         start = now
         if run.late:
             break
-    return before or run.moment
 
 
 def slices(

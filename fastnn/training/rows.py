@@ -32,7 +32,7 @@ def epoch_order(seed: int, epoch: int, count: int, rows: Array | None, shuffle: 
 
 def stratified(share: float, rows: int, labels: Array | None, seed: int) -> tuple[Array, Array]:
     """Return the rows to train on and the rows to set aside, the same share of each class."""
-    aside = math.ceil(round(share * rows, 6))  # 7 of 100 rows are a share of 0.07
+    aside = max(1, math.ceil(round(share * rows, 6)))  # 7 of 100 rows are a share of 0.07
     if aside == rows:
         raise ValueError(
             f"the share to set aside must leave a row to train on; got {share:g} of {rows} rows"

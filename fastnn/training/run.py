@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from fastnn.backends.contract import Examples
 from fastnn.checks.tables import Names
 from fastnn.checks.targets import Classes
 from fastnn.model.model import Model
-from fastnn.model.optimizer_state import OptimizerState
+from fastnn.model.optimizer_state import Averaged, OptimizerState
 from fastnn.model.scaling import Scaler
 from fastnn.schedules import Plateaus, ReduceOnPlateau
 from fastnn.training.data import TrainingData
@@ -21,6 +22,8 @@ from fastnn.training.early_stopping import Watch
 from fastnn.training.evaluation import scale_targets
 from fastnn.training.history import History
 from fastnn.training.settings import TrainingSettings
+
+AT_ONCE = 1 << 18  # numbers that are looked at in one go, which takes a byte for each
 
 
 class Progress(NamedTuple):
@@ -54,8 +57,11 @@ class Run:
         Of the batches of the last call of the backend.
     before : Trained or None
         A copy of the model from before this call, until a step of it stands.
-    moment : Moment
-        A copy of the state, to return to if the next steps fail.
+    moment : Moment or None
+        A copy of the state, to return to if the next steps fail. None while it is being made: then
+        the state is still what it is made of.
+    start : Moment or None
+        The moment before the rows of the epoch, if there is data to evaluate after them.
     examples : Examples
     state : OptimizerState
     between : callable
@@ -64,7 +70,6 @@ class Run:
 
     examples: Examples
     state: OptimizerState
-    moment: Moment
 
     def __init__(
         self,
@@ -74,6 +79,8 @@ class Run:
         between: Callable[[], None] = lambda: None,
     ) -> None:
         self.before: Trained | None = Trained.of(model)
+        self.moment: Moment | None = None
+        self.start: Moment | None = None
         self.model = model
         self.data = data
         self.settings = settings
@@ -93,26 +100,42 @@ class Run:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
-            self.undo()
+            self.end_early()
 
-    def undo(self) -> None:
+    def end_early(self) -> None:
         """Set the model to what it was before this call, unless a step of it stands."""
         if self.before is not None:
             self.before.restore(self.model)
+        self.model.take_average()
 
-    def set_up(self) -> None:
-        """Give the model what it needs to be trained: scalers, and the optimizer's state."""
-        self.data.set_names(self.model)
-        self.data.learn_scales(self.model)
-        targets = scale_targets(self.model, self.data.targets)
-        self.examples = Examples(self.data.X, targets, self.data.weights)
-        self.state = self.model.state_for(self.settings.optimizer)
-        self.keep()
+    def set_up(self, *, resumes: bool = False) -> None:
+        """Give the model what it needs to be trained: scalers, and the optimizer's state.
+
+        If it ``resumes``, its parameters are others than before the run.
+        """
+        before, model = self.before, self.model
+        assert before is not None
+        self.data.set_names(model)
+        self.data.learn_scales(model)
+        targets = scale_targets(model, self.data.targets)
+        self.examples = Examples(self.data.X, targets, self.data.weights, self.data.rows)
+        self.state = model.state_for(self.settings.optimizer)
+        if not resumes:
+            self.state.average = Averaged(model.parameters) if self.settings.average else None
+        same = () if resumes else before.vectors  # which need no second copy
+        if self.state is not before.state:
+            same = same[:1]  # the parameters
+        others = [vector.copy() for vector in _vectors(model)[len(same) :]]
+        self.moment = Moment.of(self, (*same, *others))
 
     @property
     def is_finite(self) -> bool:
         """Whether the parameters and the optimizer's state are finite."""
-        return all(np.isfinite(vector).all() for vector in _vectors(self.model))
+        return all(
+            np.isfinite(vector[first : first + AT_ONCE]).all()
+            for vector in _vectors(self.model)
+            for first in range(0, len(vector), AT_ONCE)
+        )
 
     @property
     def reductions(self) -> int:
@@ -131,9 +154,38 @@ class Run:
         limit = self.settings.max_seconds
         return limit is not None and time.perf_counter() - self.began >= limit
 
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Give the model its average for a while, as if it had no other parameters."""
+        model, average = self.model, self.state.average
+        if average is None or not average.moments:
+            yield
+            return
+        raw = model.vector.copy()
+        try:
+            self.state.average = None
+            model.vector[:] = average.parameters.vector
+            yield
+        finally:
+            model.vector[:] = raw
+            self.state.average = average
+
     def keep(self) -> None:
-        """Copy the current state to ``moment``."""
-        self.moment = Moment.of(self)
+        """Copy the current state to ``moment``: over the last one, unless that is still needed."""
+        last, self.moment = self.moment, None
+        if last is None or last is self.start or self.before is not None:
+            self.moment = Moment.of(self, _copies(self.model))
+            return
+        now = _vectors(self.model)
+        vectors = last.trained.vectors[: len(now)]  # at the end there is no average any more
+        for old, vector in zip(vectors, now, strict=True):
+            old[:] = vector
+        self.moment = Moment.of(self, vectors)
+
+    def go_back(self) -> None:
+        """Return to ``moment``."""
+        if self.moment is not None:
+            self.moment.restore(self)
 
 
 class Trained(NamedTuple):
@@ -142,6 +194,7 @@ class Trained(NamedTuple):
     vectors: tuple[Array, ...]  # the parameters, then the optimizer's state
     state: OptimizerState | None
     steps: int
+    average: tuple[Averaged, int, int] | None
     epochs_trained: int
     scalers: tuple[Scaler | None, Scaler | None]  # which do not change themselves
     features: Names | None
@@ -149,13 +202,15 @@ class Trained(NamedTuple):
     pixels: bool
 
     @classmethod
-    def of(cls, model: Model) -> Trained:
-        """Return a copy of what training changes."""
+    def of(cls, model: Model, vectors: tuple[Array, ...] | None = None) -> Trained:
+        """Return a copy of what training changes; ``vectors`` are copies that are made already."""
         state = model.optimizer_state
+        average = state.average if state else None
         return cls(
-            tuple([vector.copy() for vector in _vectors(model)]),
+            _copies(model) if vectors is None else vectors,
             state,
             state.steps if state else 0,
+            (average, average.steps, average.moments) if average else None,
             model.epochs_trained,
             (model.input_scaler, model.target_scaler),
             model.features,
@@ -168,6 +223,11 @@ class Trained(NamedTuple):
         model.optimizer_state = self.state
         if self.state:
             self.state.steps = self.steps
+            self.state.average = None
+            if self.average:
+                average, steps, moments = self.average
+                average.steps, average.moments = steps, moments
+                self.state.average = average
         for vector, old in zip(_vectors(model), self.vectors, strict=True):
             vector[:] = old
         model.epochs_trained = self.epochs_trained
@@ -188,11 +248,11 @@ class Moment(NamedTuple):
     stopped: str
 
     @classmethod
-    def of(cls, run: Run) -> Moment:
-        """Return a copy of the state of a run."""
+    def of(cls, run: Run, vectors: tuple[Array, ...]) -> Moment:
+        """Return a copy of the state of a run, of whose vectors there are copies already."""
         watch = run.watch
         return cls(
-            Trained.of(run.model),
+            Trained.of(run.model, vectors),
             run.before,
             run.progress,
             len(run.history),
@@ -216,5 +276,10 @@ class Moment(NamedTuple):
 
 def _vectors(model: Model) -> list[Array]:
     """Return the parameters, then the optimizer's state."""
-    slots = model.optimizer_state.slots if model.optimizer_state else ()
-    return [model.vector, *[slot.vector for slot in slots]]
+    state = model.optimizer_state
+    return [model.vector, *(state.vectors if state else ())]
+
+
+def _copies(model: Model) -> tuple[Array, ...]:
+    """Return copies of the parameters, then of the optimizer's state."""
+    return tuple([vector.copy() for vector in _vectors(model)])

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
-from fastnn import schedules
+from fastnn import averaging, schedules
 from fastnn.backends.contract import Objective, UpdateRule
 from fastnn.checks import networks as check_network
 from fastnn.checks import values as check
@@ -38,6 +38,7 @@ class TrainingSettings:
     frozen: frozenset[int]
     shuffle: bool
     early_stopping: EarlyStopping | None
+    average: averaging.Average | None
     max_seconds: float | None
     training_metrics: bool
     checkpoint: str | os.PathLike[str] | None
@@ -51,7 +52,7 @@ class TrainingSettings:
         """What a step of a backend needs to know."""
         return UpdateRule(
             self.objective, self.optimizer, self.clip_norm, self.clip_value, self.max_norm,
-            self.frozen,
+            self.frozen, self.average if isinstance(self.average, averaging.EMA) else None,
         )  # fmt: skip
 
     def as_json(self) -> dict[str, Any]:
@@ -81,6 +82,7 @@ def objective(keywords: Mapping[str, Any], architecture: Architecture) -> Object
         l1=check.real("l1", keywords["l1"], least=0),
         label_smoothing=check_network.label_smoothing(keywords["label_smoothing"], architecture),
         dropout=check_network.rates_of_dropout(keywords["dropout"], architecture),
+        augment=check_network.augmentations(keywords.get("augment"), architecture),
     )
 
 
@@ -116,6 +118,7 @@ def checked(keywords: Mapping[str, Any], architecture: Architecture, rows: int) 
         frozen=check_network.layer_numbers("frozen", given["frozen"], architecture),
         shuffle=bool(given["shuffle"]),
         early_stopping=stopping,
+        average=averaging.chosen(given["average"], epochs),
         max_seconds=check.limit("max_seconds", given["max_seconds"]),
         training_metrics=bool(given["training_metrics"]),
         checkpoint=given["checkpoint"],

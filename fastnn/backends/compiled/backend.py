@@ -15,11 +15,12 @@ import numpy as np
 from numba.core import event
 
 from fastnn.activations import Array
-from fastnn.backends import dropout
+from fastnn.backends import dropout, reference
 from fastnn.backends.compiled import blocks, few_rows, functions, plan
 from fastnn.backends.compiled.calls import NOTHING, Call, as_before, run_plan
 from fastnn.backends.compiled.kernels import one_row
-from fastnn.backends.compiled.plan import NO_PENALTY, Plan, Task
+from fastnn.backends.compiled.operations import NO_PENALTY, Task
+from fastnn.backends.compiled.plan import Plan
 from fastnn.backends.compiled.step_numbers import (
     largest_norm,
     numbers_of_a_step,
@@ -102,7 +103,7 @@ def learner(
     model: Model, optimizer: Optimizer, state: OptimizerState, target: Array
 ) -> Callable[[Array, float], float]:
     """Return the function that learns from one row; see `contract`."""
-    if callable(model.architecture.loss):
+    if callable(model.architecture.loss) or optimizer.input_factor is not None:
         return lambda x, rate: UNSURE
     dtype = model.architecture.dtype
     rule = UpdateRule(optimizer=optimizer)
@@ -166,7 +167,7 @@ def loss(model: Model, examples: Examples, out: Array) -> float:
         call.run(None if callable(own) else examples, losses=losses, out=out)
     if not callable(own):
         return _mean(losses, count)
-    values = evaluated(own, out, _matrix(model, examples.Y))[0]
+    values = evaluated(own, out, matrix(examples.Y, out.shape[1], out.dtype))[0]
     return _weighted(values, examples.weights)
 
 
@@ -183,7 +184,7 @@ def loss_and_gradient(
         call.plan.record["result"] = plan.address_of(gradient.vector)
         call.plan.record["alpha"] = 1 / count
         call.run(learnt, keys, losses=losses)
-    value = _mean(losses, count) if own is None else _weighted(own, examples.weights)
+    value = _mean(losses, count) if own is None else float(np.mean(own, dtype=np.float64))
     for w, g in zip(model.weights, gradient.weights, strict=True):
         if objective.l2:
             g += objective.l2 * w
@@ -220,13 +221,12 @@ def train_steps(
         return _steps(model, examples, order, batch_size, rates, rule, keys, state, losses)
     # A function of the user's comes between two kernels.
     given = np.empty((len(examples.X), model.architecture.sizes[-1]), model.architecture.dtype)
-    learnt = Examples(examples.X, given, examples.weights)
+    learnt = Examples(examples.X, given, rows=examples.rows)
     for step in range(len(rates)):
         part = slice(step * batch_size, min((step + 1) * batch_size, len(order)))
         one, rows = slice(step, step + 1), order[part]
         own, given[rows] = _evaluated(model, examples, rows, rule.objective, keys[:, part])
-        weights = None if examples.weights is None else examples.weights[rows]
-        losses[step] = _weighted(own, weights)
+        losses[step] = np.mean(own, dtype=np.float64)
         if not np.isfinite(losses[step]) or not _steps(
             model, learnt, rows, batch_size, rates[one], rule, keys[:, part], state, np.empty(1)
         ):
@@ -249,18 +249,27 @@ def _steps(
     made = as_before(model, STEPS, learnt, rule, len(order), batch_size)
     if made is not None:
         made.remember(state)
-        numbers = step_numbers(made, rates, batch_size, len(order), state.steps)
+        numbers = step_numbers(made, rates, batch_size, len(order), state)
         steps = run_plan(made, order, keys, numbers, losses)
         model.prepared[STEPS] = made
-        state.steps += steps
-        return steps
+        return _counted(state, rule, steps)
     task: dict[str, Any] = {"learning": True, "updating": True, "rule": rule}
     with Call(model, learnt.X, batch_size, order, objective=rule.objective, **task) as call:
         call.plan.remember(state)
-        numbers = step_numbers(call.plan, rates, batch_size, len(order), state.steps)
+        numbers = step_numbers(call.plan, rates, batch_size, len(order), state)
         steps = call.run(learnt, keys, numbers, losses)
         call.stay_about(learnt, rule)
+    return _counted(state, rule, steps)
+
+
+def _counted(state: OptimizerState, rule: UpdateRule, steps: int) -> int:
+    """Return a number of steps, which the state counts."""
     state.steps += steps
+    average = state.average
+    if average is not None and rule.average is not None:
+        before = average.steps
+        average.steps += steps
+        average.moments += average.steps // rule.average.every - before // rule.average.every
     return steps
 
 
@@ -279,13 +288,13 @@ def _learnt(
         return None, examples
     every = np.arange(len(examples.X), dtype=np.int64)
     values, slopes = _evaluated(model, examples, every, objective, keys)
-    return values, Examples(examples.X, slopes, examples.weights)
+    return values, Examples(examples.X, slopes, rows=examples.rows)
 
 
 def _evaluated(
     model: Model, examples: Examples, rows: Array, objective: Objective, keys: Array
 ) -> tuple[Array, Array]:
-    """Return the losses of some rows and their gradients, by a function of the user's."""
+    """Return the losses of some rows and their gradients, by a function of the user's, weighted."""
     loss, dtype = model.architecture.loss, model.architecture.dtype
     assert callable(loss)
     out = np.empty((len(rows), model.architecture.sizes[-1]), dtype)
@@ -295,13 +304,14 @@ def _evaluated(
         model.prepared[OUTPUTS] = made
     else:
         with Call(model, examples.X, BLOCK, rows, objective=objective) as call:
+            if call.plan.augmenting is not None:
+                call.plan.augmenting.read(examples, call.plan.record)
             call.run(keys=keys, out=out)
             call.stay_about(examples, objective)
-    return evaluated(loss, out, _matrix(model, examples.Y[rows]))
-
-
-def _matrix(model: Model, Y: Array) -> Array:
-    return matrix(Y, model.architecture.sizes[-1], model.architecture.dtype)
+    own_keys = keys[len(model.weights) :]
+    t, weights = reference.augmented_targets(model, examples, rows, objective, own_keys)
+    values, slopes = evaluated(loss, out, t)
+    return (values, slopes) if weights is None else (values * weights, slopes * weights[:, None])
 
 
 def _weighted(losses: Array, weights: Array | None) -> float:

@@ -12,7 +12,8 @@ from fastnn.backends import dropout
 from fastnn.backends.compiled import blocks, functions, plan
 from fastnn.backends.compiled.kernels import batches
 from fastnn.backends.compiled.machinery import threads
-from fastnn.backends.compiled.plan import Plan, Task
+from fastnn.backends.compiled.operations import Task
+from fastnn.backends.compiled.plan import Plan
 from fastnn.backends.contract import Examples, Objective, UpdateRule
 from fastnn.model.model import Model
 from fastnn.model.work import sparse_work
@@ -88,7 +89,12 @@ class Call:
             self.trial = threads.trial(model.architecture, made.capacity, made.updating)
             made = made._replace(threads=self.trial.choose(most))
         adjusting = functions.adjusts_inputs(model, made.objective)
-        self.sparse = not sparse and model.input_scaler is None and plan.mostly_zero(X)
+        self.sparse = (
+            not sparse
+            and model.input_scaler is None
+            and all(each.keeps_zeros for each in made.objective.augment)
+            and plan.mostly_zero(X)
+        )
         if made.rule is not None:
             if blocks.is_large(model.architecture, batch_size, sparse):
                 block = blocks.block_of(model.architecture, made.threads, sparse)

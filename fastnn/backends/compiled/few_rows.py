@@ -14,7 +14,8 @@ from fastnn.backends import dropout
 from fastnn.backends.compiled import blocks, functions, plan
 from fastnn.backends.compiled.calls import EVERY_ROW
 from fastnn.backends.compiled.kernels import batches
-from fastnn.backends.compiled.plan import NO_PENALTY, Plan, Task
+from fastnn.backends.compiled.operations import NO_PENALTY, Task
+from fastnn.backends.compiled.plan import Plan
 from fastnn.backends.contract import Examples
 from fastnn.model.model import Model
 

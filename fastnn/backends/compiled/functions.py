@@ -12,7 +12,9 @@ from numba.np.numpy_support import from_dtype
 
 from fastnn.activations import Array
 from fastnn.backends.compiled.kernels import (
+    augment,
     batches,
+    factors,
     inputs,
     layers,
     narrow,
@@ -52,6 +54,9 @@ UNITS: dict[str, Unit] = {
     "focal": parametric.focal,
     "activate": layers.activate,
     "adjust": inputs.adjust,
+    "augment": augment.augment,
+    "change": augment.change,
+    "mix": augment.mix,
     "narrow_product": narrow.narrow_product,
     "narrow_gradient": narrow.narrow_gradient,
     "forward_one": one_row.forward_one,
@@ -62,6 +67,8 @@ UNITS: dict[str, Unit] = {
     "measure": update.measure,
     "limit": update.limit,
     "of_sparse": sparse.of_sparse,
+    "of_factors": factors.of_factors,
+    "average": update.average,
 }
 ALWAYS = ("product", "sparse_product", "gather", "finish", "take", "give", "phase")
 OF_ONE_ROW = ("backward_one", "one_row")  # to learn from it; all need forward_one
@@ -88,12 +95,20 @@ def is_plain(rule: UpdateRule) -> bool:
     )
 
 
+def gathers_gradient(rule: UpdateRule | None, in_blocks: bool) -> bool:
+    """Tell whether a step's whole gradient is made before anything is changed."""
+    if rule is None:
+        return False
+    return in_blocks or rule.clip_norm is not None or rule.scales_inputs
+
+
 def takes_one_row(rule: UpdateRule | None) -> bool:
     """Tell whether a step of one row may take the way of its own."""
-    if rule is None or rule.clip_norm is None:
+    if rule is None:
         return True
     # The norm of an outer product is that of its factors, but not with penalties in it.
-    return not (rule.objective.l1 or rule.objective.l2)
+    penalised = rule.objective.l1 or rule.objective.l2
+    return not (rule.scales_inputs or (rule.clip_norm is not None and penalised))
 
 
 def adjusts_inputs(model: Model, objective: Objective) -> bool:
@@ -115,6 +130,8 @@ def needed(
         names.add("of_sparse")
     if adjusts_inputs(model, objective):
         names.add("adjust")
+    if objective.augment:
+        names.update(("augment", "change", "mix"))
     hidden = model.architecture.activations[:-1]
     if any(name not in WITHOUT_KERNEL for name in hidden) or objective.drops:
         names.add("activate")
@@ -133,10 +150,14 @@ def needed(
             names.update(OF_ONE_ROW)
         if not is_plain(rule) or in_blocks:
             names.add("move")
-        if rule.clip_norm is not None or in_blocks:
+        if gathers_gradient(rule, in_blocks):
             names.update(("measure", "move_layer"))
+        if rule.scales_inputs:
+            names.add("of_factors")
         if rule.max_norm is not None:
             names.add("limit")
+        if rule.average is not None:
+            names.add("average")
     return names
 
 

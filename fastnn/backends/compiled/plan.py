@@ -7,17 +7,16 @@ what to learn from is written into it anew.
 from __future__ import annotations
 
 import weakref
-from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from fastnn.activations import ACTIVATIONS, Array
 from fastnn.backends import dropout
-from fastnn.backends.compiled import functions, sparse_plan
-from fastnn.backends.compiled.functions import WITHOUT_KERNEL, is_plain
+from fastnn.backends.compiled import augmenting, functions, sparse_plan
+from fastnn.backends.compiled.functions import WITHOUT_KERNEL, gathers_gradient, is_plain
 from fastnn.backends.compiled.kernels import layout, products, update
-from fastnn.backends.compiled.machinery.thresholds import HERE
+from fastnn.backends.compiled.operations import Task, by_units, steps_of
 from fastnn.backends.compiled.sparse_plan import address_of as address_of
 from fastnn.backends.contract import Examples, Objective, UpdateRule
 from fastnn.losses import GIVEN, LOSSES, Focal, Quantile, name_of
@@ -25,35 +24,17 @@ from fastnn.model.architecture import Architecture, Layer, padded
 from fastnn.model.model import Model
 from fastnn.model.optimizer_state import OptimizerState
 from fastnn.model.parameters import Parameters, aligned_zeros
-from fastnn.optimizers import PLAIN, SGD, RMSprop
+from fastnn.optimizers import PLAIN, SGD, Optimizer, RMSprop
 from fastnn.sparse_rows import Rows, SparseRows
 
 KINDS = {
     np.dtype("f4"): layout.FLOAT32, np.dtype("f8"): layout.FLOAT64, np.dtype("u1"): layout.UINT8
 }  # fmt: skip
-UNITS_WORTH_A_THREAD = HERE.units_worth_a_thread
 # Rows of weights that have room in the buffer in which a gradient is made part by part.
 STEPPED_ROWS = 64
 # Bytes of memory up to which a plan is kept for the next call.
 MOST_KEPT = 1 << 24
 NO_TARGETS = (0, layout.NONE, 0, 0)
-NO_PENALTY = Objective()
-
-
-class Task(NamedTuple):
-    """What decides what is computed where."""
-
-    capacity: int  # the most rows of a block
-    threads: int = 1
-    in_place: bool = False  # whether inputs are read where they are, not gathered
-    sparse: bool = False  # whether inputs are sparse rows
-    learning: bool = False  # whether there are targets
-    updating: bool = False  # whether the gradient goes to a result
-    to_inputs: bool = False  # whether deltas go back to the inputs
-    one_row: bool = False  # whether a batch of one row takes the way of its own
-    in_blocks: bool = False  # whether batches are gone through in blocks of rows
-    objective: Objective = NO_PENALTY
-    rule: UpdateRule | None = None
 
 
 class Plan:
@@ -91,18 +72,26 @@ class Plan:
             slopes=backward or task.objective.drops,
         )
         self.layers["moves"][updated] = 1
-        factors = (rule.optimizer if rule else SGD()).factors(len(self.layers))
+        scaling = rule is not None and rule.scales_inputs and 0 in updated
+        factors = _factors(rule.optimizer if rule else SGD(), len(self.layers))
         how = task.one_row, task.in_blocks, task.sparse
         names = functions.needed(model, task.objective, rule, *how)
         pack = products.pack_size(dtype.itemsize) if backward else 0
         if task.updating and rule is not None and not self.plain:
             pack = max(pack, STEPPED_ROWS * max(layer.stride for layer in architecture.layers))
         packs = aligned_zeros(task.threads * pack, dtype)
-        squares = np.zeros(sum(map(sums_of_squares, architecture.layers)))
-        gradient = Parameters(architecture) if gathers_gradient(task) else None
+        blocks = [sums_of_squares(layer) for layer in architecture.layers]
+        if scaling:
+            blocks.append(blocks[0] - 1)
+        squares = np.zeros(sum(blocks))
+        gathering = gathers_gradient(rule, task.in_blocks)
+        gradient = Parameters(architecture) if gathering else None
         self.result = model.vector if gradient is None else gradient.vector
         self._lists = np.empty(0, np.int32)
-        self._room = sparse_plan.Room(task.capacity * task.sparse, dtype)
+        parts = 0
+        if task.sparse and 0 in updated:
+            parts = sparse_plan.parts_of(architecture, rule, task.in_blocks, task.threads)
+        self._room = sparse_plan.Room(task.capacity * task.sparse, dtype, parts)
         self._state: OptimizerState | None = None
         self._about: tuple[weakref.ref[Examples], Any, int, int] | None = None
         self.record = record = np.zeros(1, layout.plan_dtype(dtype))
@@ -121,7 +110,8 @@ class Plan:
             ("squares", squares),
             ("row_losses", np.zeros(task.capacity)),
             ("one", np.ones(1, dtype)),
-            ("factors", np.array(factors, dtype)),
+            ("factors", factors.astype(dtype)),
+            ("inputs_slopes", np.zeros(architecture.sizes[0] * scaling, dtype)),
         ):
             record[name] = address_of(array)
             self._kept.append(array)
@@ -129,7 +119,7 @@ class Plan:
             self._kept.append(np.concatenate([model.input_scaler.mean, model.input_scaler.scale]))
             record["scaler"] = address_of(self._kept[-1])
         if task.sparse and 0 in updated:
-            for name, array in sparse_plan.own_room(architecture, rule, task.in_blocks).items():
+            for name, array in sparse_plan.steps_had(architecture, rule, task.in_blocks).items():
                 record["sparse"][name] = address_of(array)
                 self._kept.append(array)
         loss, self._repeats = architecture.loss, isinstance(architecture.loss, Quantile)
@@ -158,6 +148,10 @@ class Plan:
             *numbers_of(task.objective, rule, self.plain).items(),
         ):
             record[name] = value
+        self.augmenting: augmenting.Room | None = None
+        if task.objective.augment:
+            mixing = task.learning and not callable(loss)
+            self.augmenting = augmenting.Room(architecture, task.objective.augment, record, mixing)
 
     def fits(self, model: Model, task: Task) -> bool:
         """Tell whether it is the plan for a task."""
@@ -176,6 +170,8 @@ class Plan:
             weights = examples.weights
             record["targets"] = self.targets(examples.Y)
             record["row_weights"] = 0 if weights is None else address_of(weights)
+            if self.augmenting is not None:
+                self.augmenting.read(examples, record)
         record["rows"], record["batch_size"] = rows, batch_size
 
     def targets(self, Y: Array) -> tuple[int, int, int, int]:
@@ -204,6 +200,11 @@ class Plan:
             self._state = state
             for name, slot in zip(("first_slot", "second_slot"), state.slots, strict=False):
                 self.record[name] = address_of(slot.vector)
+            if state.inputs is not None:
+                self.record["inputs_slots"] = address_of(state.inputs)
+        if self.task.rule is not None and self.task.rule.average is not None:
+            assert state.average is not None
+            self.record["average"] = address_of(state.average.parameters.vector)
 
     def leave_zeros_out(self, leaving: bool) -> None:
         """Say whether products are to leave out inputs that are zero."""
@@ -262,76 +263,9 @@ def mostly_zero(X: Any) -> bool:
     return int(np.count_nonzero(sample)) < products.WORTH_LISTING * sample.size
 
 
-def gathers_gradient(task: Task) -> bool:
-    """Tell whether a step's whole gradient is made before anything is changed."""
-    return task.rule is not None and (task.in_blocks or task.rule.clip_norm is not None)
-
-
-def by_units(layer: Layer, rows: int, threads: int) -> bool:
-    """Tell whether threads split a layer's units rather than the rows of the batch.
-
-    Then each keeps its part of the weights in its own caches, and activations go from one to the
-    other. With many rows that is more to move, and each thread gathers all of them.
-    """
-    return threads > 1 and layer.fan_out >= max(UNITS_WORTH_A_THREAD * threads, 4 * rows)
-
-
-def steps_of(
-    architecture: Architecture, task: Task, adjusting: bool, updated: list[int]
-) -> tuple[Array, Array, int]:
-    """Return the operations of a step, where each phase ends, and the first that changes anything.
-
-    ``updated`` are the layers that are changed; backward it goes no further than needed.
-    """
-    rule = task.rule
-    wide = [by_units(layer, task.capacity, task.threads) for layer in architecture.layers]
-    splits = [layout.UNITS if split else layout.ROWS for split in wide]
-    depth = len(splits)
-    inputs = layout.EVERYTHING if wide[0] else layout.ROWS
-    if task.sparse:
-        operations = sparse_plan.forward(rule, task.in_blocks, task.learning, updated, splits[0])
-    else:
-        operations = [] if task.in_place else [(layout.GATHERING, 0, inputs)]
-        if adjusting:
-            operations += [(layout.ADJUSTING, 0, inputs)]
-        if not task.learning:
-            operations += [(layout.CHECKING, 0, inputs)]
-        operations += [(layout.FORWARD, 0, splits[0])]
-    operations += [(layout.FORWARD, l, splits[l]) for l in range(1, depth)]
-    operations += [(layout.FINISHING, depth - 1, layout.ROWS)]
-    lowest = -1 if task.to_inputs else min(updated, default=depth)
-    operations += [(layout.BACKWARD, l, splits[l]) for l in range(depth - 1, lowest, -1)]
-    computing = len(operations)
-    ends = []
-    for i, (before, after) in enumerate(pairwise(operations), 1):
-        if not (before[2] == layout.EVERYTHING or before[2] == after[2] == layout.ROWS):
-            ends.append(i)
-    ends.append(computing)
-    first_change = len(ends)
-    if not updated:
-        return np.array(operations, layout.OPERATION), np.array(ends, np.int64), first_change
-    gathering = gathers_gradient(task)
-    stepping = rule is not None and not is_plain(rule) and not gathering
-    updating = layout.STEPPING if stepping else layout.UPDATING
-    if task.sparse and 0 in updated:
-        for operation in sparse_plan.update(rule, task.in_blocks):
-            operations.append(operation)
-            ends.append(len(operations))
-        ends.pop()  # the last one goes with those of the other layers
-    operations += [(updating, l, splits[l]) for l in updated if l > 0 or not task.sparse]
-    ends.append(len(operations))
-    if gathering:
-        first_change = len(ends)
-    if rule is not None and rule.clip_norm is not None:
-        operations += [(layout.MEASURING, l, layout.ROWS) for l in updated]
-        ends.append(len(operations))
-    if gathering:
-        operations += [(layout.MOVING, l, layout.ROWS) for l in updated]
-        ends.append(len(operations))
-    if rule is not None and rule.max_norm is not None:
-        operations += [(layout.LIMITING, l, layout.UNITS) for l in updated]
-        ends.append(len(operations))
-    return np.array(operations, layout.OPERATION), np.array(ends, np.int64), first_change
+def _factors(optimizer: Optimizer, depth: int) -> Array:
+    """Return the factors of the learning rate: of weights, of biases, of the inputs' factors."""
+    return np.hstack([*optimizer.factors(depth), optimizer.input_factor or 0])
 
 
 def workspace(

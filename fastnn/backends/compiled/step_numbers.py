@@ -14,17 +14,24 @@ from fastnn.model.optimizer_state import OptimizerState
 from fastnn.optimizers import ADAM, RMSPROP, SGD, Adam, AdamW, Optimizer, RMSprop
 
 
-def step_numbers(made: Plan, rates: Array, batch_size: int, rows: int, before: int) -> Array:
+def step_numbers(
+    made: Plan, rates: Array, batch_size: int, rows: int, state: OptimizerState
+) -> Array:
     """Return the first of `layout.STEP_NUMBERS`, or all, for each step: (steps, numbers).
 
-    The steps go through so many rows; ``before`` is the number of those taken before.
+    The steps go through so many rows. With an average, its share of each step comes last.
     """
     rule, dtype = made.task.rule, made.work.dtype
     assert rule is not None
     last = rows - batch_size * (len(rates) - 1)
     if made.plain:
-        return _plain(rates, batch_size, last, rule.objective.l2, dtype)
-    return _all(rates, batch_size, last, rule.optimizer, before).astype(dtype, copy=False)
+        numbers = _plain(rates, batch_size, last, rule.objective.l2, dtype)
+    else:
+        numbers = _all(rates, batch_size, last, rule.optimizer, state.steps)
+    if rule.average is not None and state.average is not None:
+        steps = range(state.average.steps + 1, state.average.steps + 1 + len(rates))
+        numbers = np.column_stack([numbers, [rule.average.share(step) for step in steps]])
+    return numbers.astype(dtype, copy=False)
 
 
 def _plain(rates: Array, size: int, last: int, l2: float, dtype: np.dtype) -> Array:

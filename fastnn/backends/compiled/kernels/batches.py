@@ -6,6 +6,8 @@ import math
 
 from numba import int64, prange, types
 
+from fastnn.backends.compiled.kernels.augment import call_augment
+from fastnn.backends.compiled.kernels.factors import call_of_factors
 from fastnn.backends.compiled.kernels.inputs import (
     LINE,
     call_adjust,
@@ -15,16 +17,20 @@ from fastnn.backends.compiled.kernels.inputs import (
 from fastnn.backends.compiled.kernels.layers import backward, forward
 from fastnn.backends.compiled.kernels.layout import (
     ADJUSTING,
+    AUGMENTING,
     BACKWARD,
     BATCH,
     CHECKING,
     DECAYING_SPARSE,
+    DIVIDING,
     FINISHING,
     FORWARD,
     GATHERING,
     LIMITING,
     MEASURING,
     MOVING,
+    MULTIPLYING,
+    PLAIN_NUMBERS,
     ROWS,
     SCALING_SPARSE,
     STEPPING,
@@ -43,6 +49,7 @@ from fastnn.backends.compiled.kernels.outputs import call_finish
 from fastnn.backends.compiled.kernels.sparse import call_of_sparse
 from fastnn.backends.compiled.kernels.update import (
     MEASURED_ROWS,
+    call_average,
     call_limit,
     call_measure,
     call_move_layer,
@@ -73,7 +80,7 @@ def _share(plan, operation, batch):
     start, stop, left, right = int64(0), rows, int64(0), units
     thread, threads = batch.thread, plan.threads
     if operation.split == ROWS:
-        group = MEASURED_ROWS if what == MEASURING else GROUP
+        group = MEASURED_ROWS if what in (MEASURING, DIVIDING) else GROUP
         start = _bound(rows, group, thread, threads)
         stop = _bound(rows, group, thread + 1, threads)
     elif operation.split == UNITS:
@@ -112,12 +119,16 @@ def phase(plan, begin, end, batch):
             update(plan, l, batch, share, what == STEPPING)
         elif what == ADJUSTING:
             call_adjust(plan.functions.adjust, (plan, batch, share))
+        elif what == AUGMENTING:
+            call_augment(plan.functions.augment, (plan, batch, share))
         elif what == MEASURING:
             call_measure(plan.functions.measure, (plan, l, batch, share))
         elif what == MOVING:
             call_move_layer(plan.functions.move_layer, (plan, l, batch, share))
         elif what == LIMITING:
             call_limit(plan.functions.limit, (plan, l, batch, share))
+        elif what in (DIVIDING, MULTIPLYING):
+            call_of_factors(plan.functions.of_factors, (plan, what, batch, share))
         else:
             call_of_sparse(plan.functions.of_sparse, (plan, what, batch, share))
     if plan.threads > 1:
@@ -148,6 +159,7 @@ def run(plans, order, keys, step_numbers, losses, out):
     """
     plan = plans[0]
     plan.order, plan.shuffled = order.ctypes.data, len(order) > 0
+    plan.targets_shuffled = len(order) > 0 and plan.mixes == 0
     plan.keys, plan.outputs = keys.ctypes.data, out.ctypes.data if len(out) > 0 else 0
     row_losses, phase_ends = reals(plan.row_losses, 1), integers(plan.phase_ends, plan.phases)
     before, bias_beta = flush_denormals(), plan.bias_beta
@@ -159,15 +171,18 @@ def run(plans, order, keys, step_numbers, losses, out):
         stop = min(first + plan.batch_size, plan.rows)
         if len(step_numbers) > 0:
             plan.alpha, plan.beta = step_numbers[step, 0], step_numbers[step, 1]
-            if step_numbers.shape[1] > 2:
+            if step_numbers.shape[1] > PLAIN_NUMBERS + 1:
                 plan.rate, plan.look_ahead = step_numbers[step, 2], step_numbers[step, 3]
                 plan.correction, plan.decay = step_numbers[step, 4], step_numbers[step, 5]
+        if plan.mixes:
+            _mix_from(plan, first)
         if plan.takes_one_row and stop - first == 1:
             call_one_row(plan.functions.one_row, (plan, first))
             losses[step] = row_losses[0]
             if not math.isfinite(row_losses[0]):
                 taken = step
                 break
+            _average(plan, step_numbers, step)
             continue
         block, count = first, min(plan.block_size, stop - first)
         p, begin, total = int64(0), int64(0), 0.0
@@ -189,6 +204,8 @@ def run(plans, order, keys, step_numbers, losses, out):
             block += count
             if block < stop:  # the next block adds its gradient to that of those before
                 count = min(plan.block_size, stop - block)
+                if plan.mixes:
+                    _mix_from(plan, block)
                 p = begin = int64(0)
                 plan.beta = plan.bias_beta = type(plan.beta)(1)
                 continue
@@ -199,12 +216,30 @@ def run(plans, order, keys, step_numbers, losses, out):
         plan.bias_beta = bias_beta
         if taken == step:
             break
+        _average(plan, step_numbers, step)
     if plan.sparse.decayed != 0:  # rows of weights that no batch has touched wait for their decay
         batch = Batch(taken * plan.batch_size, int64(0), int64(0))
         whole = Share(int64(0), layers_of(plan)[0].fan_in, int64(0), int64(0))
         call_of_sparse(plan.functions.of_sparse, (plan, int64(DECAYING_SPARSE), batch, whole))
     restore_denormals(before)
     return taken
+
+
+@serial
+def _average(plan, step_numbers, step):
+    """Take the parameters into their average, if there is one, by the last number of the step."""
+    if plan.average != 0:
+        share = step_numbers[step, step_numbers.shape[1] - 1]
+        if share > 0:
+            call_average(plan.functions.average, (plan, share))
+
+
+@serial
+def _mix_from(plan, block):
+    """Let the targets and weights of a block be where they are mixed."""
+    plan.targets.address = plan.mixed_targets - block * plan.targets.row_bytes
+    if plan.row_weights != 0:
+        plan.row_weights = plan.mixed_weights - block * itemsize_of(plan.alpha)
 
 
 @serial

@@ -69,7 +69,31 @@ ERF_Q = (
 )  # fmt: skip
 ERF_END = 3.9192059
 ARTANH_TERMS = {types.float32: 8, types.float64: 17}  # the rest is below 1/9 to that power
+SINE_TERMS = {types.float32: 7, types.float64: 11}  # the rest is below a rounding error
 LOG_TERMS = {types.float32: 5, types.float64: 11}  # of R, whose rest is below 0.03 to that power
+
+
+def sine_of_turn(x):
+    """Return ``sin(2 pi x)`` for x from -1/4 to 1/4: its Taylor polynomial."""
+    raise NotImplementedError
+
+
+@overload(sine_of_turn, jit_options={"fastmath": {"contract", "nsz"}})
+def _sine_of_turn_of(x):
+    places = range(SINE_TERMS[x] - 1, -1, -1)
+    taylor = tuple(
+        x.cast_python_value((-1) ** i * math.tau ** (2 * i + 1) / math.factorial(2 * i + 1))
+        for i in places
+    )
+
+    def implementation(x):
+        square = x * x
+        p = taylor[0] * square + taylor[1]
+        for i in range(2, len(taylor)):
+            p = p * square + taylor[i]
+        return p * x
+
+    return implementation
 
 
 def _expm1_parts(x):

@@ -35,7 +35,7 @@ from fastnn.backends.compiled.machinery.vector_ir import (
     pointer_to,
     prefetch,
 )
-from fastnn.backends.dropout import GOLDEN_32
+from fastnn.counters import GOLDEN_32
 
 # Shuffled rows are bound by memory latency: ask for a row this many rows before it is needed.
 PREFETCH_ROWS = 8

@@ -62,16 +62,20 @@ SPARSE = _record(
         "begins",
         "columns",
         "values",
-        # The gradient of the weights, zeros between steps, and a mark for each row that has some; 0
-        # where it goes to the result.
-        "gradient",
-        "marks",
+        # The same numbers sorted by parts of the columns, their rows, and where each part ends.
+        "sorted_columns",
+        "sorted_rows",
+        "sorted_values",
+        "ends",
         # Steps of this call whose decay each row of weights has, and the numbers of all steps; 0
         # where no decay waits.
         "decayed",
         "step_numbers",
     )
 )
+
+# An augmentation: its code, and where its whole numbers, float64 numbers and tables are.
+AUGMENTATION = _record(*_integers("kind", "sizes", "numbers", "tables"))
 
 # What a step does, in this order: an operation, the layer, how it is split over the threads.
 OPERATION = _record(*_integers("what", "layer", "split"))
@@ -81,21 +85,24 @@ OPERATION = _record(*_integers("what", "layer", "split"))
     FORWARD,
     FINISHING,  # outputs, losses and their deltas
     BACKWARD,
-    ADJUSTING,  # after gathering: standardises inputs, and leaves some out
+    AUGMENTING,  # after gathering: changes inputs at random
+    ADJUSTING,  # after that: standardises inputs, and leaves some out
     # Of a first layer with sparse inputs, see `sparse`; then those of all layers.
     GATHERING_SPARSE,
     CHECKING_SPARSE,
     DECAYING_SPARSE,  # by the factors of the steps so far
     FORWARD_SPARSE,
-    ADDING_SPARSE,  # the gradient to the rows of weights that the batch touches, or to its own room
+    ADDING_SPARSE,  # the gradient to the rows of weights that the batch touches
     SCALING_SPARSE,  # the result
-    STEPPING_SPARSE,
+    STEPPING_SPARSE,  # sorts the numbers of the batch, and goes over all rows of weights
     UPDATING,  # adds the gradient to the result, which may be the parameters themselves
     STEPPING,  # computes the gradient part by part, and moves the parameters by each
+    DIVIDING,  # the first layer's weights by the factors of inputs
     MEASURING,  # sums the squares of the gradient in the result
     MOVING,  # moves the parameters by the gradient in the result
     LIMITING,  # of the norms of units
-) = range(18)
+    MULTIPLYING,  # the first layer's weights by the factors, which move before
+) = range(21)
 # Each thread takes a share of the rows (when updating those of the weights, else of the batch), or
 # of the units (going backward those below, else the layer's), or everything for itself, or of the
 # columns.
@@ -120,6 +127,9 @@ FUNCTIONS = _record(
         "focal",
         "activate",
         "adjust",
+        "augment",
+        "change",
+        "mix",
         "narrow_product",
         "narrow_gradient",
         "forward_one",
@@ -130,6 +140,8 @@ FUNCTIONS = _record(
         "measure",
         "limit",
         "of_sparse",
+        "of_factors",
+        "average",
     )
 )
 
@@ -143,6 +155,7 @@ STEP_NUMBERS = (
     "correction",  # of the second slot's root
     "decay",  # factor on weights
 )
+PLAIN_NUMBERS = 2  # of them, that plain gradient descent needs
 NUMBERS = (
     *STEP_NUMBERS,
     "bias_beta",
@@ -171,8 +184,10 @@ def plan_dtype(number: np.dtype) -> np.dtype:
         *_integers("operations", "phase_ends", "phases", "first_change", "threads"),
         *_integers("work", "work_size", "packs", "pack_size", "scaler"),
         *_integers("lists", "lists_size", "squares", "square_count", "row_losses", "one"),
-        # Levels of quantiles; factors of the learning rate, for all weights and then all biases.
-        *_integers("levels", "factors"),
+        *_integers("average"),  # of the parameters; 0 if none is kept
+        # Levels of quantiles; factors of the learning rate, for all weights, then all biases, then
+        # the factors of inputs. Of these last the values, with their slots, and the gradient.
+        *_integers("levels", "factors", "inputs_slots", "inputs_slopes"),
         # Of a row on its own: lists of inputs, 0 .. as many as a layer has, the lowest that moves.
         *_integers("lists_of_one", "every", "lowest"),
         # What to learn from, and how it is gone through.
@@ -180,7 +195,13 @@ def plan_dtype(number: np.dtype) -> np.dtype:
         ("targets", SOURCE),
         ("sparse", SPARSE),
         *_integers("row_weights", "in_place", "takes_one_row", "batch_size", "block_size"),
-        *_integers("order", "shuffled", "rows", "keys", "outputs"),
+        *_integers("order", "shuffled", "targets_shuffled", "rows", "keys", "outputs"),
+        # Augmentation: room of each thread, rows to mix with, and what targets are mixed from.
+        *_integers("augmentations", "augmentation_count", "rooms", "room_size"),
+        *_integers("drawn_from", "drawn_count", "own_weights"),
+        ("own_targets", SOURCE),
+        # Where those of a block are mixed: as if those of places before the block were there, too.
+        *_integers("mixes", "mixed_targets", "mixed_weights"),
         *[(name, number) for name in NUMBERS],
     )
 
@@ -246,6 +267,7 @@ def sums_type(number: Any) -> Any:
 
 
 _LAYER, _OPERATION = np.zeros(1, LAYER), np.zeros(1, OPERATION)
+_AUGMENTATION = np.zeros(1, AUGMENTATION)
 
 
 @serial
@@ -258,6 +280,12 @@ def layers_of(plan):
 def operations_of(plan, count):
     """Return the operations of a plan, at least so many."""
     return carray(pointer_to(plan.operations, _OPERATION[0]), count)
+
+
+@serial
+def augmentations_of(plan):
+    """Return the augmentations of a plan."""
+    return carray(pointer_to(plan.augmentations, _AUGMENTATION[0]), plan.augmentation_count)
 
 
 @serial
@@ -274,7 +302,7 @@ def indices(address, count):
 
 @serial
 def keys_at(address, count):
-    """Return the keys for dropout at an address."""
+    """Return the keys for dropout or augmentation at an address."""
     return carray(pointer_to(address, np.uint32(0)), count)
 
 
@@ -310,6 +338,18 @@ def factor_of(plan, l, of_biases):
 
 
 @serial
+def factor_of_inputs(plan):
+    """Return the factor of the learning rate for the factors of inputs."""
+    return numbers(plan.factors, 2 * plan.depth + 1, plan.alpha)[2 * plan.depth]
+
+
+@serial
 def row_of(plan, place):
     """Return the row of the data that stands at a place of the order."""
     return integers(plan.order, place + 1)[place] if plan.shuffled else place
+
+
+@serial
+def target_row_of(plan, place):
+    """Return the row of the targets and the weights of a place of the order."""
+    return integers(plan.order, place + 1)[place] if plan.targets_shuffled else place

@@ -11,6 +11,7 @@ import numpy as np
 from numba import int64, types
 
 from fastnn.activations import IDENTITY, RELU
+from fastnn.backends.compiled.kernels.augment import call_augment
 from fastnn.backends.compiled.kernels.inputs import call_adjust, gather_inputs
 from fastnn.backends.compiled.kernels.layers import call_activate
 from fastnn.backends.compiled.kernels.layout import (
@@ -255,6 +256,8 @@ def one_row(plan, first):
     batch, share = Batch(first, int64(1), nothing), Share(nothing, int64(1), nothing, nothing)
     layers = layers_of(plan)
     gather_inputs(plan, batch, share)
+    if plan.augmentation_count > 0:
+        call_augment(plan.functions.augment, (plan, batch, share))
     if plan.scaler != 0 or layers[0].drop_below > 0:
         call_adjust(plan.functions.adjust, (plan, batch, share))
     call_forward_one(plan.functions.forward_one, (plan, batch))

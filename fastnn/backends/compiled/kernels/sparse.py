@@ -8,7 +8,7 @@ the last: threads split units. Lines are 64 bytes on any machine, so the bits ar
 from __future__ import annotations
 
 import numpy as np
-from numba import carray, int64, types
+from numba import int64, types
 
 from fastnn.activations import IDENTITY, RELU
 from fastnn.backends.compiled.kernels.inputs import (
@@ -49,10 +49,11 @@ from fastnn.backends.compiled.machinery.lines import (
     store,
     where_below,
 )
-from fastnn.backends.compiled.machinery.vector_ir import itemsize_of, pointer_to
-from fastnn.backends.dropout import GOLDEN_32
+from fastnn.backends.compiled.machinery.vector_ir import itemsize_of
+from fastnn.counters import GOLDEN_32
 
 TOGETHER = 4  # lines of a row that are summed at once
+SORTED_ROWS = 32  # rows of weights whose gradient is made at once
 
 
 def _types(number):
@@ -187,24 +188,18 @@ def _forward(plan, batch, share):
 
 @serial
 def _add(plan, batch, share):
-    """Add the gradient of some units to the result, row by row of the batch, or to its own room."""
+    """Add the gradient of some units to the result, row by row of the batch."""
     layer, sparse, like = layers_of(plan)[0], plan.sparse, plan.alpha
     itemsize, alpha = itemsize_of(like), plan.alpha
-    begins, marks = integers(sparse.begins, batch.count + 1), bytes_at(sparse.marks)
-    apart = sparse.gradient != 0
+    begins = integers(sparse.begins, batch.count + 1)
     lines = (share.right - share.left + lanes_of(like) - 1) // lanes_of(like)
     row_bytes = itemsize * layer.stride
     gradient = plan.result + itemsize * (layer.weights + share.left)
-    if apart:
-        gradient = sparse.gradient + itemsize * share.left
     deltas = plan.work + itemsize * (layer.deltas + share.left)
     for r in range(batch.count):
         count = begins[r + 1] - begins[r]
         columns = indices(sparse.columns + 4 * begins[r], count)
         values = numbers(sparse.values + itemsize * begins[r], count, like)
-        if apart and share.left == 0:
-            for t in range(count):
-                marks[columns[t]] = 1
         line = int64(0)
         while line < lines:
             here, there = gradient + line * LINE, deltas + row_bytes * r + line * LINE
@@ -225,9 +220,7 @@ def _add(plan, batch, share):
                     row = here + row_bytes * columns[t]
                     store(row, values[t] * a + load(row, like))
                 line += 1
-    if not apart:
-        columns_of_share = share.right - share.left
-        update_biases(plan, int64(0), batch, share.left, columns_of_share, False)
+    update_biases(plan, int64(0), batch, share.left, share.right - share.left, False)
 
 
 @serial
@@ -247,28 +240,55 @@ def _scale(plan, share):
 
 @serial
 def _step(plan, batch, share):
-    """Move rows of weights by the gradient in its own room, and clear that."""
-    layer, like = layers_of(plan)[0], plan.alpha
-    itemsize, one = itemsize_of(like), type(like)(1)
+    """Move rows of weights by their gradient, which is made for a part of them at a time.
+
+    The numbers of the batch are sorted by parts before: the gradient of all weights, most of it
+    zero, is never in memory, and that of a part stays in the nearest cache.
+    """
+    layer, sparse, like = layers_of(plan)[0], plan.sparse, plan.alpha
+    itemsize, one, alpha = itemsize_of(like), type(like)(1), plan.alpha
     zero = filled(type(like)(0))
     lines = (layer.fan_out + lanes_of(like) - 1) // lanes_of(like)
-    marks, width = bytes_at(plan.sparse.marks), lines * lanes_of(like)
+    packed, row_bytes = lines * LINE, itemsize * layer.stride
+    deltas = plan.work + itemsize * layer.deltas
     pack = plan.packs + itemsize * batch.thread * plan.pack_size
-    part = plan.pack_size // width
-    for begin in range(share.start, share.stop, part):
-        end = min(begin + part, share.stop)
-        for j in range(begin, end):
-            target = pack + (j - begin) * lines * LINE
-            source = plan.sparse.gradient + itemsize * layer.stride * j
-            if marks[j] == 0:  # most rows, of many columns: their gradient is not even read
-                for line in range(lines):
-                    store(target + line * LINE, zero)
+    place = _sort(plan, batch, share)
+    ends = integers(_ends(plan, batch, share), (share.stop - share.start) // SORTED_ROWS + 1)
+    for begin in range(share.start, share.stop, SORTED_ROWS):
+        end = min(begin + SORTED_ROWS, share.stop)
+        for i in range((end - begin) * lines):
+            store(pack + i * LINE, zero)
+        stop = ends[(begin - share.start) // SORTED_ROWS]
+        count, line = stop - place, int64(0)
+        columns = indices(sparse.sorted_columns + 4 * place, count)
+        rows = indices(sparse.sorted_rows + 4 * place, count)
+        values = numbers(sparse.sorted_values + itemsize * place, count, like)
+        while line < lines:
+            target, source = pack + line * LINE, deltas + line * LINE
+            if lines - line >= TOGETHER:
+                for t in range(count):
+                    v, here = values[t], target + packed * (columns[t] - begin)
+                    there = source + row_bytes * rows[t]
+                    a, b = alpha * load(there, like), alpha * load(there + LINE, like)
+                    c = alpha * load(there + 2 * LINE, like)
+                    d = alpha * load(there + 3 * LINE, like)
+                    store(here, v * a + load(here, like))
+                    store(here + LINE, v * b + load(here + LINE, like))
+                    store(here + 2 * LINE, v * c + load(here + 2 * LINE, like))
+                    store(here + 3 * LINE, v * d + load(here + 3 * LINE, like))
+                line += TOGETHER
             else:
-                for line in range(lines):
-                    store(target + line * LINE, load(source + line * LINE, like))
-                    store(source + line * LINE, zero)
-                marks[j] = 0
-        offset, slopes = layer.weights + layer.stride * begin, Matrix(pack, width, int64(1))
+                left = lines - line
+                for t in range(count):
+                    v, here = values[t], target + packed * (columns[t] - begin)
+                    there = source + row_bytes * rows[t]
+                    for i in range(left):
+                        a = alpha * load(there + i * LINE, like)
+                        store(here + i * LINE, v * a + load(here + i * LINE, like))
+                line = lines
+        place = stop
+        offset = layer.weights + layer.stride * begin
+        slopes = Matrix(pack, lines * lanes_of(like), int64(1))
         arguments = (
             plan, offset, slopes, layer.stride, end - begin, layer.fan_out, one,
             factor_of(plan, int64(0), False), True, False,
@@ -276,6 +296,53 @@ def _step(plan, batch, share):
         call_move(plan.functions.move, arguments)
     if share.stop == layer.fan_in:
         update_biases(plan, int64(0), batch, int64(0), layer.fan_out, True)
+
+
+@serial
+def _sort(plan, batch, share):
+    """Sort the numbers of a thread's columns by parts of them; in each, rows stay in order.
+
+    Return the place of the first of them; where those of each part end is written down.
+    """
+    sparse, itemsize, start = plan.sparse, itemsize_of(plan.alpha), share.start
+    begins = integers(sparse.begins, batch.count + 1)
+    parts = (share.stop - start + SORTED_ROWS - 1) // SORTED_ROWS
+    # Unsigned numbers: columns before the first are beyond the last, and parts are cheap to find.
+    own, size = np.uint64(share.stop - start), np.uint64(SORTED_ROWS)
+    count = begins[batch.count]
+    columns, ends = indices(sparse.columns, count), integers(_ends(plan, batch, share), parts)
+    sorted_columns = indices(sparse.sorted_columns, count)
+    sorted_rows = indices(sparse.sorted_rows, count)
+    sorted_values = numbers(sparse.sorted_values, count, plan.alpha)
+    for i in range(parts):
+        ends[i] = 0
+    first = int64(0)
+    for t in range(count):
+        column = np.uint64(int64(columns[t]) - start)
+        if column < own:
+            ends[column // size] += 1
+        first += columns[t] < start
+    place = first
+    for i in range(parts):
+        ends[i], place = place, place + ends[i]
+    for r in range(batch.count):
+        count = begins[r + 1] - begins[r]
+        columns = indices(sparse.columns + 4 * begins[r], count)
+        values = numbers(sparse.values + itemsize * begins[r], count, plan.alpha)
+        for t in range(count):
+            column = np.uint64(int64(columns[t]) - start)
+            if column < own:
+                place = ends[column // size]
+                sorted_columns[place], sorted_rows[place] = columns[t], r
+                sorted_values[place] = values[t]
+                ends[column // size] = place + 1
+    return first
+
+
+@serial
+def _ends(plan, batch, share):
+    """Return where a thread writes down where its parts end: beside those of other threads."""
+    return plan.sparse.ends + 8 * (share.start // SORTED_ROWS + batch.thread)
 
 
 @serial
@@ -326,9 +393,3 @@ def _decay_row(plan, row, since, steps):
                 a = factors[2 * step + 1] * a
             line += 1
         store(address, a)
-
-
-@serial
-def bytes_at(address):
-    """Return the bytes at an address."""
-    return carray(pointer_to(address, np.uint8(0)), 1)

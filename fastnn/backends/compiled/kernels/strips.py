@@ -21,7 +21,7 @@ from fastnn.backends.compiled.kernels.layout import (
     numbers,
     plan_type,
     reals,
-    row_of,
+    target_row_of,
 )
 from fastnn.backends.compiled.machinery.columns import to_columns, to_rows
 from fastnn.backends.compiled.machinery.jit import serial, unit
@@ -62,7 +62,7 @@ def last_of(plan):
 def targets_of(plan, place, deltas, outputs):
     """Return where the targets of a row of the order are, if need be in the row of deltas."""
     source, itemsize = plan.targets, itemsize_of(plan.alpha)
-    row = row_of(plan, place)
+    row = target_row_of(plan, place)
     own = FLOAT32 if itemsize == 4 else FLOAT64
     if source.kind == own and source.column_bytes == itemsize:
         return source.address + row * source.row_bytes
@@ -82,14 +82,14 @@ def weight_of(plan, place):
     """Return the weight of a row of the order."""
     if plan.row_weights == 0:
         return type(plan.alpha)(1)
-    address = plan.row_weights + itemsize_of(plan.alpha) * row_of(plan, place)
+    address = plan.row_weights + itemsize_of(plan.alpha) * target_row_of(plan, place)
     return number_at(address, plan.alpha)
 
 
 @serial
 def label_of(plan, place):
     """Return the label of the row at a place of the order."""
-    address = plan.targets.address + row_of(plan, place) * plan.targets.row_bytes
+    address = plan.targets.address + target_row_of(plan, place) * plan.targets.row_bytes
     return number_at(address, int64(0))
 
 

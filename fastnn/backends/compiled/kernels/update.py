@@ -127,6 +127,46 @@ def scaled(alpha, beta):
     return Sums(int64(FROM_ZERO), int64(0), int64(SCALED), int64(0), alpha, beta)
 
 
+@serial
+def follow(plan, values, g, first, second, scale, factor, decay):
+    """Move values by an optimizer's formula, with ``scale`` times the gradient g, which changes.
+
+    First and second are what the optimizer remembers of them. Their learning rate is that of the
+    step times a ``factor``; ``decay`` is their share that Adam keeps.
+    """
+    one, columns = values.dtype.type(1), len(values)
+    rate, most, code = factor * plan.rate, plan.value_limit, plan.optimizer
+    if scale != 1:
+        for j in range(columns):
+            g[j] *= scale
+    if most < np.inf:
+        for j in range(columns):
+            g[j] = most if g[j] > most else (-most if g[j] < -most else g[j])
+    if code == MOMENTUM:
+        memory = plan.first_memory
+        ahead = factor * plan.look_ahead
+        along = rate if ahead == 0 else rate * memory
+        for j in range(columns):
+            first[j] = memory * first[j] + g[j]
+            values[j] -= along * first[j] + ahead * g[j]
+    elif code == RMSPROP:
+        memory, epsilon = plan.first_memory, plan.epsilon
+        for j in range(columns):
+            first[j] = memory * first[j] + (one - memory) * g[j] * g[j]
+            values[j] -= rate * g[j] / (math.sqrt(first[j]) + epsilon)
+    elif code == ADAM:
+        beta1, beta2 = plan.first_memory, plan.second_memory
+        correction, epsilon = plan.correction, plan.epsilon
+        for j in range(columns):
+            first[j] = beta1 * first[j] + (one - beta1) * g[j]
+            second[j] = beta2 * second[j] + (one - beta2) * g[j] * g[j]
+            size = math.sqrt(second[j]) * correction + epsilon
+            values[j] = decay * values[j] - rate * first[j] / size
+    else:
+        for j in range(columns):
+            values[j] -= rate * g[j]
+
+
 def _move_types(number):
     index = types.int64
     return (
@@ -139,16 +179,15 @@ def _move_types(number):
 def move(plan, offset, slopes, stride, rows, columns, scale, factor, decaying, penalised):
     """Move rows of parameters that begin at an offset against ``scale`` times their gradients.
 
-    Their learning rate is that of the step times a ``factor``. For the formulas see
-    `fastnn.optimizers`. Weights are ``decaying``, biases are not; and unless they are ``penalised``
-    already, their gradients, which this changes, first get penalties.
+    Their learning rate is that of the step times a ``factor``. Weights are ``decaying``, biases are
+    not; and unless they are ``penalised`` already, their gradients, which this changes, first get
+    penalties.
     """
     if columns == stride == slopes.row:
         rows, columns = 1, rows * columns
     w = parameters_at(plan, plan.parameters)
     first, second = parameters_at(plan, plan.first_slot), parameters_at(plan, plan.second_slot)
     gradient = numbers(slopes.address, rows * slopes.row + columns, plan.alpha)
-    rate, most, code = factor * plan.rate, plan.value_limit, plan.optimizer
     one = w.dtype.type(1)
     decay = plan.decay if decaying else one
     for r in range(rows):
@@ -156,37 +195,8 @@ def move(plan, offset, slopes, stride, rows, columns, scale, factor, decaying, p
         values, g = w[here : here + columns], gradient[there : there + columns]
         if decaying and not penalised:
             penalise(values, g, plan.l1, plan.l2)
-        if scale != 1:
-            for j in range(columns):
-                g[j] *= scale
-        if most < np.inf:
-            for j in range(columns):
-                g[j] = most if g[j] > most else (-most if g[j] < -most else g[j])
-        if code == MOMENTUM:
-            velocity, memory = first[here : here + columns], plan.first_memory
-            ahead = factor * plan.look_ahead
-            along = rate if ahead == 0 else rate * memory
-            for j in range(columns):
-                velocity[j] = memory * velocity[j] + g[j]
-                values[j] -= along * velocity[j] + ahead * g[j]
-        elif code == RMSPROP:
-            squares, memory = first[here : here + columns], plan.first_memory
-            epsilon = plan.epsilon
-            for j in range(columns):
-                squares[j] = memory * squares[j] + (one - memory) * g[j] * g[j]
-                values[j] -= rate * g[j] / (math.sqrt(squares[j]) + epsilon)
-        elif code == ADAM:
-            means, squares = first[here : here + columns], second[here : here + columns]
-            beta1, beta2 = plan.first_memory, plan.second_memory
-            correction, epsilon = plan.correction, plan.epsilon
-            for j in range(columns):
-                means[j] = beta1 * means[j] + (one - beta1) * g[j]
-                squares[j] = beta2 * squares[j] + (one - beta2) * g[j] * g[j]
-                size = math.sqrt(squares[j]) * correction + epsilon
-                values[j] = decay * values[j] - rate * means[j] / size
-        else:
-            for j in range(columns):
-                values[j] -= rate * g[j]
+        means, squares = first[here : here + columns], second[here : here + columns]
+        follow(plan, values, g, means, squares, scale, factor, decay)
 
 
 call_move = move.call
@@ -246,7 +256,7 @@ call_measure = measure.call
 def move_layer(plan, l, batch, share):
     """Move a share of a layer's parameters by the gradient in the result, limited by its norm."""
     layer = layers_of(plan)[l]
-    scale = _norm_scale(plan)
+    scale = norm_scale(plan)
     measured = plan.norm_limit < np.inf
     stride, rows = layer.stride, share.stop - share.start
     itemsize = itemsize_of(plan.alpha)
@@ -268,7 +278,7 @@ call_move_layer = move_layer.call
 
 
 @serial
-def _norm_scale(plan):
+def norm_scale(plan):
     """Return the factor that brings the norm of the gradient down to its limit, or 1."""
     total = 0.0
     squares = reals(plan.squares, plan.square_count)
@@ -309,3 +319,18 @@ def limit(plan, l, batch, share):
 
 
 call_limit = limit.call
+
+
+def _average_types(number):
+    return plan_type(number), number
+
+
+@unit(_average_types)
+def average(plan, share):
+    """Move the average of the parameters towards them."""
+    w, mean = parameters_at(plan, plan.parameters), parameters_at(plan, plan.average)
+    for j in range(len(w)):
+        mean[j] += share * (w[j] - mean[j])
+
+
+call_average = average.call

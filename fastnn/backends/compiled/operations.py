@@ -1,0 +1,111 @@
+"""What a step does: its operations in order, and where threads wait for each other."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from fastnn.activations import Array
+from fastnn.backends.compiled import sparse_plan
+from fastnn.backends.compiled.functions import gathers_gradient, is_plain
+from fastnn.backends.compiled.kernels import layout
+from fastnn.backends.compiled.machinery.thresholds import HERE
+from fastnn.backends.contract import Objective, UpdateRule
+from fastnn.model.architecture import Architecture, Layer
+
+UNITS_WORTH_A_THREAD = HERE.units_worth_a_thread
+NO_PENALTY = Objective()
+
+
+class Task(NamedTuple):
+    """What decides what is computed where."""
+
+    capacity: int  # the most rows of a block
+    threads: int = 1
+    in_place: bool = False  # whether inputs are read where they are, not gathered
+    sparse: bool = False  # whether inputs are sparse rows
+    learning: bool = False  # whether there are targets
+    updating: bool = False  # whether the gradient goes to a result
+    to_inputs: bool = False  # whether deltas go back to the inputs
+    one_row: bool = False  # whether a batch of one row takes the way of its own
+    in_blocks: bool = False  # whether batches are gone through in blocks of rows
+    objective: Objective = NO_PENALTY
+    rule: UpdateRule | None = None
+
+
+def by_units(layer: Layer, rows: int, threads: int) -> bool:
+    """Tell whether threads split a layer's units rather than the rows of the batch.
+
+    Then each keeps its part of the weights in its own caches, and activations go from one to the
+    other. With many rows that is more to move, and each thread gathers all of them.
+    """
+    return threads > 1 and layer.fan_out >= max(UNITS_WORTH_A_THREAD * threads, 4 * rows)
+
+
+def steps_of(
+    architecture: Architecture, task: Task, adjusting: bool, updated: list[int]
+) -> tuple[Array, Array, int]:
+    """Return the operations of a step, where each phase ends, and the first that changes anything.
+
+    ``updated`` are the layers that are changed; backward it goes no further than needed.
+    """
+    rule = task.rule
+    wide = [by_units(layer, task.capacity, task.threads) for layer in architecture.layers]
+    splits = [layout.UNITS if split else layout.ROWS for split in wide]
+    depth = len(splits)
+    inputs = layout.EVERYTHING if wide[0] else layout.ROWS
+    if task.sparse:
+        operations = sparse_plan.forward(rule, task.in_blocks, task.learning, updated, splits[0])
+    else:
+        operations = [] if task.in_place else [(layout.GATHERING, 0, inputs)]
+        if task.objective.augment:
+            operations += [(layout.AUGMENTING, 0, inputs)]
+        if adjusting:
+            operations += [(layout.ADJUSTING, 0, inputs)]
+        if not task.learning:
+            operations += [(layout.CHECKING, 0, inputs)]
+        operations += [(layout.FORWARD, 0, splits[0])]
+    operations += [(layout.FORWARD, l, splits[l]) for l in range(1, depth)]
+    operations += [(layout.FINISHING, depth - 1, layout.ROWS)]
+    lowest = -1 if task.to_inputs else min(updated, default=depth)
+    operations += [(layout.BACKWARD, l, splits[l]) for l in range(depth - 1, lowest, -1)]
+    computing = len(operations)
+    ends = []
+    for i, (before, after) in enumerate(pairwise(operations), 1):
+        if not (before[2] == layout.EVERYTHING or before[2] == after[2] == layout.ROWS):
+            ends.append(i)
+    ends.append(computing)
+    first_change = len(ends)
+    if not updated:
+        return np.array(operations, layout.OPERATION), np.array(ends, np.int64), first_change
+    gathering = gathers_gradient(rule, task.in_blocks)
+    stepping = rule is not None and not is_plain(rule) and not gathering
+    updating = layout.STEPPING if stepping else layout.UPDATING
+    if task.sparse and 0 in updated:
+        for operation in sparse_plan.update(rule, task.in_blocks):
+            operations.append(operation)
+            ends.append(len(operations))
+        ends.pop()  # the last one goes with those of the other layers
+    operations += [(updating, l, splits[l]) for l in updated if l > 0 or not task.sparse]
+    ends.append(len(operations))
+    if gathering:
+        first_change = len(ends)
+    scaling = rule is not None and rule.scales_inputs
+    if scaling:
+        operations.append((layout.DIVIDING, 0, layout.ROWS))
+        ends.append(len(operations))
+    if rule is not None and rule.clip_norm is not None:
+        operations += [(layout.MEASURING, l, layout.ROWS) for l in updated]
+        ends.append(len(operations))
+    if gathering:
+        operations += [(layout.MOVING, l, layout.ROWS) for l in updated]
+        ends.append(len(operations))
+    if rule is not None and rule.max_norm is not None:
+        operations += [(layout.LIMITING, l, layout.UNITS) for l in updated]
+        ends.append(len(operations))
+    if scaling:
+        operations.append((layout.MULTIPLYING, 0, layout.ROWS))
+        ends.append(len(operations))
+    return np.array(operations, layout.OPERATION), np.array(ends, np.int64), first_change

@@ -1,0 +1,66 @@
+"""The option ``--augment``: words such as rotate=12 that stand for ways to change rows."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from fastnn.augment import AUGMENTATIONS, Augmentation, Images
+from fastnn.checks.values import meant
+from fastnn.cli.groups import Group, Keywords
+
+OF_IMAGES = [field.name for field in dataclasses.fields(Images) if field.type == "float"]
+OTHERS = [name for name, kind in AUGMENTATIONS.items() if kind is not Images]
+WORDS = [*OF_IMAGES, "flip", "size", *OTHERS]
+
+
+def add_augment(group: Group) -> None:
+    """Add the option to a group."""
+    text = (
+        "change rows at random in training. Images: rotate (degrees), scale, shear (shares), "
+        "shift, elastic (pixels), fill (a number), flip (without one) and size, such as 32x32x3 "
+        "(default: a square); noise (standard deviation) and mixup (alpha)"
+    )
+    group.add("--augment", nargs="+", metavar="NAME=NUMBER", help=text)
+
+
+def augment(words: Sequence[str] | None, features: int) -> Keywords:
+    """Return the argument of `fastnn.Network.train` that words stand for.
+
+    Parameters
+    ----------
+    words : sequence of str or None
+    features : int
+        Of the data.
+    """
+    if words is None:
+        return {}
+    of_images: dict[str, Any] = {}
+    others: list[Augmentation] = []
+    for word in words:
+        name, mark, value = word.partition("=")
+        if name not in WORDS or bool(mark) == (name == "flip"):
+            hint = "" if name in WORDS else meant(name, WORDS)
+            raise ValueError(
+                "--augment takes flip, size=HEIGHTxWIDTH, and NAME=NUMBER for "
+                f"{', '.join([*OF_IMAGES, *OTHERS])}; got {word}{hint}"
+            )
+        try:
+            if name == "size":
+                of_images["shape"] = tuple(map(int, value.lower().split("x")))
+            elif name in OTHERS:
+                others.append(AUGMENTATIONS[name](float(value)))  # type: ignore[arg-type]
+            else:
+                of_images[name] = True if name == "flip" else float(value)
+        except ValueError as error:
+            raise ValueError(f"--augment {word}: {error}") from None
+    if of_images:
+        side = math.isqrt(features)
+        if "shape" not in of_images and side * side != features:
+            raise ValueError(
+                f"--augment needs size=HEIGHTxWIDTH, as {features} features are no square of pixels"
+            )
+        return {"augment": [Images(**{"shape": (side, side), **of_images}), *others]}
+    return {"augment": others}
