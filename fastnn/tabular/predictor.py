@@ -18,11 +18,11 @@ from fastnn.datasets.spreadsheets import Columns
 from fastnn.model import files, storage
 from fastnn.network import Network
 from fastnn.tabular import recipe as recipes
+from fastnn.tabular.merging import distinct
 from fastnn.tabular.preprocessing import Preprocessing
 from fastnn.tabular.recipe import Recipe
 from fastnn.tabular.tables import rows_of
 from fastnn.training.history import History
-from fastnn.training.rows import stratified
 
 KEY = "tabular"  # in the metadata of a file
 RESIDUALS = f"{KEY}.residuals"
@@ -291,31 +291,35 @@ def fit(
     DivergenceError
         As for `Network.train`.
     """
-    if weights is not None:
-        kept = np.flatnonzero(weights)
-        table, y, weights = rows_of(table, kept), y[kept], weights[kept]
     classes = None
     if recipe.classes:
-        classes, y = np.unique(y, return_inverse=True)
+        classes = np.unique(y if weights is None else y[weights > 0])
+        y = np.searchsorted(classes, y)  # also of rows of weight 0, which are left out
         if len(classes) < 2:
             where = "" if weights is None else " in the rows of a weight above 0"
             raise ValueError(
                 f"y holds one class{where}, {classes.tolist()}; need two classes or more"
             )
-    else:
+    known = distinct(table, y, weights)
+    y = y[known.rows]
+    if classes is None:
         _check_spread(y)
-    rows, aside = stratified(recipe.validation, len(y), None if classes is None else y, seed)
+    rows, aside = known.parts(recipe.validation, None if classes is None else y, seed)
     # A level that only rows set aside have would have weights that were never trained.
-    preprocessing = Preprocessing.fit(rows_of(table, rows), categories)
-    inputs = preprocessing.transform(table, quiet=True)
+    preprocessing = Preprocessing.fit(rows_of(table, known.repeated(rows)), categories)
+    inputs = preprocessing.transform(rows_of(table, known.rows), quiet=True)
     outputs = len(getattr(recipe.loss, "levels", "1")) if classes is None else len(classes)
     net = recipes.network(recipe, inputs.shape[1], outputs, seed, backend, threads)
+    by_class = None
     if recipe.class_weight is not None:
         names = None if classes is None else classes.tolist()
-        by_class = class_weights(recipe.class_weight, y, net.architecture, names)[y]
-        weights = by_class if weights is None else weights * by_class
-    arrays = (inputs, y) if weights is None else (inputs, y, weights)
-    training, held_out = (tuple(array[part] for array in arrays) for part in (rows, aside))
+        by_class = class_weights(recipe.class_weight, y, net.architecture, names)
+        if isinstance(recipe.class_weight, str) and known.weights is not None:  # "balanced"
+            by_class = known.weights.sum() / (len(by_class) * np.bincount(y, known.weights))
+    training, held_out = (
+        _part(inputs, y, part, known.shared(part, share), by_class)
+        for part, share in ((rows, 1 - recipe.validation), (aside, recipe.validation))
+    )
     history = recipes.train(recipe, net, training, held_out, callbacks)
     net.model.optimizer_state = None
     if len(set(preprocessing.names)) == len(preprocessing.names):
@@ -325,7 +329,7 @@ def fit(
         made.low, made.high = float(y.min()), float(y.max())
         found = np.clip(net.predict_proba(held_out[0]).astype(float), made.low, made.high)
         residuals = np.maximum(found[:, 0] - held_out[1], held_out[1] - found[:, -1])
-        shares = None if weights is None else weights[aside] / weights[aside].mean()
+        shares = held_out[2] / held_out[2].mean() if len(held_out) > 2 else None
         made.residuals, made.residual_weights = _by_size(residuals, shares)
         return made, history
     if all(isinstance(each, str | int) for each in classes.tolist()):
@@ -335,6 +339,16 @@ def fit(
         for array in (net.weights[-1], net.biases[-1]):
             array /= made.temperature
     return made, history
+
+
+def _part(
+    inputs: Array, y: Array, rows: Array, weights: Array | None, by_class: Array | None
+) -> recipes.Rows:
+    """Return inputs, targets, and weights if there are any, of some rows."""
+    if by_class is not None:
+        of_rows = by_class[y[rows]]
+        weights = of_rows if weights is None else weights * of_rows
+    return (inputs[rows], y[rows]) if weights is None else (inputs[rows], y[rows], weights)
 
 
 def _check_spread(y: Array) -> None:
