@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,6 +15,25 @@ from fastnn.tabular.tables import TEXT
 from fastnn.training.rows import stratified
 
 OFTEN = 5  # times that a row stands there to be a coincidence of few values, and no copy
+_MOST = 2**31  # times that are counted
+
+
+class Part(NamedTuple):
+    """Some of the different rows.
+
+    Attributes
+    ----------
+    rows : ndarray of int64
+        Their positions among the different rows.
+    weights : ndarray of float64, or None
+        Their weights; None if all are the same.
+    times : float
+        How often they stand there, together.
+    """
+
+    rows: Array
+    weights: Array | None
+    times: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,17 +55,13 @@ class Distinct:
     weights: Array | None
     times: Array
 
-    @property
-    def often(self) -> Array:
-        """Which rows stand there `OFTEN` times or more."""
-        return self.times >= OFTEN
-
-    def parts(self, share: float, labels: Array | None, seed: int) -> tuple[Array, Array]:
-        """Return the rows to train on and those to set aside.
+    def parts(self, share: float, labels: Array | None, seed: int) -> tuple[Part, Part]:
+        """Return the rows to train on and those to set aside, with their weights.
 
         A row is in one of the parts, so that no copy of a row that was trained on chooses the
-        epoch. In tables of few values rows are equal by chance: those that stand there often are in
-        both parts, as a network that never saw half of them would learn what is wrong.
+        epoch. But in tables of few values rows are equal by chance, and a network that never saw
+        some of them would learn what is wrong. So rows that stand there often are in both parts,
+        with weights that are drawn as if each time had been set aside by chance.
 
         Parameters
         ----------
@@ -54,22 +71,25 @@ class Distinct:
             Classes, of which each has the same share.
         seed : int
         """
-        often = np.flatnonzero(self.often)
-        others = np.flatnonzero(~self.often)
-        if len(often) and len(others) < 2:
-            return np.arange(len(self.rows)), often
-        labels = None if labels is None else labels[others]
-        both = stratified(share, len(others), labels, seed)
-        rows, aside = (np.sort(np.concatenate((others[part], often))) for part in both)
-        return rows, aside
-
-    def shared(self, rows: Array, share: float) -> Array | None:
-        """Return the weights of the rows of a part, which has a share of those in both."""
-        often = self.often
-        if self.weights is None and (often.all() or not often.any()):
-            return None
-        weights = np.ones(len(often)) if self.weights is None else self.weights
-        return np.where(often, share * weights, weights)[rows]
+        aside = np.zeros(len(self.rows))  # the share of each row
+        often = self.times >= OFTEN
+        if often.any():
+            times = np.minimum(self.times[often], _MOST).astype(np.int64)
+            drawn = np.random.default_rng([seed, 5]).binomial(times, share)
+            aside[often] = np.clip(drawn, 1, times - 1) / times
+        others = np.flatnonzero(~often)
+        if len(others) > 1 or not often.any():
+            labels = None if labels is None else labels[others]
+            aside[others[stratified(share, len(others), labels, seed)[1]]] = 1
+        weights = self.weights
+        if weights is None and often.any():
+            weights = np.ones(len(aside))
+        parts = []
+        for of_rows in (1 - aside, aside):
+            rows = np.flatnonzero(of_rows)
+            shares = None if weights is None else (weights * of_rows)[rows]
+            parts.append(Part(rows, shares, float(self.times @ of_rows)))
+        return parts[0], parts[1]
 
     def repeated(self, rows: Array) -> Array:
         """Return the positions in the table of some rows, each up to `OFTEN` times."""
@@ -95,7 +115,7 @@ def distinct(table: Columns, y: Array, weights: Array | None = None) -> Distinct
     _refine(order, first, lambda rows: [y[rows]])
     for column in sorted(table, key=lambda each: each.kind in TEXT):  # text takes longer
         if column.kind != "empty":
-            _refine(order, first, lambda rows, column=column: _keys(column, rows))
+            _refine(order, first, partial(_keys, column))
     starts = np.flatnonzero(first)
     counts = np.diff(starts, append=len(order)).astype(np.float64)
     if weights is None:

@@ -18,7 +18,7 @@ from fastnn.datasets.spreadsheets import Columns
 from fastnn.model import files, storage
 from fastnn.network import Network
 from fastnn.tabular import recipe as recipes
-from fastnn.tabular.merging import distinct
+from fastnn.tabular.merging import Part, distinct
 from fastnn.tabular.preprocessing import Preprocessing
 from fastnn.tabular.recipe import Recipe
 from fastnn.tabular.tables import rows_of
@@ -304,9 +304,9 @@ def fit(
     y = y[known.rows]
     if classes is None:
         _check_spread(y)
-    rows, aside = known.parts(recipe.validation, None if classes is None else y, seed)
+    training, aside = known.parts(recipe.validation, None if classes is None else y, seed)
     # A level that only rows set aside have would have weights that were never trained.
-    preprocessing = Preprocessing.fit(rows_of(table, known.repeated(rows)), categories)
+    preprocessing = Preprocessing.fit(rows_of(table, known.repeated(training.rows)), categories)
     inputs = preprocessing.transform(rows_of(table, known.rows), quiet=True)
     outputs = len(getattr(recipe.loss, "levels", "1")) if classes is None else len(classes)
     net = recipes.network(recipe, inputs.shape[1], outputs, seed, backend, threads)
@@ -316,11 +316,8 @@ def fit(
         by_class = class_weights(recipe.class_weight, y, net.architecture, names)
         if isinstance(recipe.class_weight, str) and known.weights is not None:  # "balanced"
             by_class = known.weights.sum() / (len(by_class) * np.bincount(y, known.weights))
-    training, held_out = (
-        _part(inputs, y, part, known.shared(part, share), by_class)
-        for part, share in ((rows, 1 - recipe.validation), (aside, recipe.validation))
-    )
-    history = recipes.train(recipe, net, training, held_out, callbacks)
+    rows, held_out = (_arrays(inputs, y, part, by_class) for part in (training, aside))
+    history = recipes.train(recipe, net, rows, held_out, callbacks)
     net.model.optimizer_state = None
     if len(set(preprocessing.names)) == len(preprocessing.names):
         net.features = preprocessing.names
@@ -335,20 +332,22 @@ def fit(
     if all(isinstance(each, str | int) for each in classes.tolist()):
         net.classes = classes.tolist()
     if recipe.calibrate:
-        made.temperature = temperature_of(_logits(net, held_out[0]), *held_out[1:])
+        made.temperature = temperature_of(
+            _logits(net, held_out[0]), held_out[1], *held_out[2:], times=aside.times
+        )
         for array in (net.weights[-1], net.biases[-1]):
             array /= made.temperature
     return made, history
 
 
-def _part(
-    inputs: Array, y: Array, rows: Array, weights: Array | None, by_class: Array | None
-) -> recipes.Rows:
+def _arrays(inputs: Array, y: Array, part: Part, by_class: Array | None) -> recipes.Rows:
     """Return inputs, targets, and weights if there are any, of some rows."""
+    weights = part.weights
     if by_class is not None:
-        of_rows = by_class[y[rows]]
+        of_rows = by_class[y[part.rows]]
         weights = of_rows if weights is None else weights * of_rows
-    return (inputs[rows], y[rows]) if weights is None else (inputs[rows], y[rows], weights)
+    arrays = inputs[part.rows], y[part.rows]
+    return arrays if weights is None else (*arrays, weights)
 
 
 def _check_spread(y: Array) -> None:
@@ -364,7 +363,9 @@ def _check_spread(y: Array) -> None:
         )
 
 
-def temperature_of(logits: Array, labels: Array, weights: Array | None = None) -> float:
+def temperature_of(
+    logits: Array, labels: Array, weights: Array | None = None, *, times: float | None = None
+) -> float:
     """Return the temperature with the lowest cross-entropy on some rows.
 
     The targets are those of Platt (1999): as if there were a further row of each class with these
@@ -377,11 +378,13 @@ def temperature_of(logits: Array, labels: Array, weights: Array | None = None) -
     labels : ndarray of int, shape (rows,)
     weights : ndarray of shape (rows,), optional
         Weights of the rows in the cross-entropy.
+    times : float, optional
+        How many rows they stand for, if some were equal.
     """
     count, classes = logits.shape
     targets = np.full(logits.shape, 1.0)
-    targets[np.arange(count), labels] += count
-    targets /= count + classes
+    targets[np.arange(count), labels] += times or count
+    targets /= (times or count) + classes
     weighted = logits if weights is None else logits * (weights / weights.max())[:, None]
     low, high = 1 / _HOTTEST, 1 / _COLDEST
     for _ in range(_HALVINGS):  # the cross-entropy is convex in 1 / T, and this is its slope
