@@ -35,6 +35,22 @@ class Part(NamedTuple):
     weights: Array | None
     times: float
 
+    def arrays(self, inputs: Array, y: Array, by_class: Array | None) -> tuple[Array, ...]:
+        """Return inputs, targets, and weights if there are any, of the rows of the part.
+
+        Parameters
+        ----------
+        inputs, y : ndarray of shape (distinct, inputs), and (distinct,)
+        by_class : ndarray of shape (classes,), or None
+            Weights of the classes, which are multiplied with those of the rows.
+        """
+        weights = self.weights
+        if by_class is not None:
+            of_rows = by_class[y[self.rows]]
+            weights = of_rows if weights is None else weights * of_rows
+        arrays = inputs[self.rows], y[self.rows]
+        return arrays if weights is None else (*arrays, weights)
+
 
 @dataclass(frozen=True, eq=False)
 class Distinct:

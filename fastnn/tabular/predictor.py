@@ -18,7 +18,7 @@ from fastnn.datasets.spreadsheets import Columns
 from fastnn.model import files, storage
 from fastnn.network import Network
 from fastnn.tabular import recipe as recipes
-from fastnn.tabular.merging import Part, distinct
+from fastnn.tabular.merging import distinct
 from fastnn.tabular.preprocessing import Preprocessing
 from fastnn.tabular.recipe import Recipe
 from fastnn.tabular.tables import rows_of
@@ -258,6 +258,8 @@ def fit(
 ) -> tuple[Predictor, History]:
     """Learn the preprocessing, and train a network.
 
+    The order of the rows changes nothing, and equal rows are one, see `fastnn.tabular.merging`.
+
     Parameters
     ----------
     table : Columns
@@ -268,8 +270,7 @@ def fit(
         Of the rows set aside, the initial weights and the order of the rows.
     weights : array of shape (rows,), optional
         Finite, at least 0, and not all 0. They count in training, in the choice of the epoch, in
-        the temperature and in intervals. Rows of weight 0 are left out of everything; else the
-        weights change neither the preprocessing nor which rows are set aside.
+        the temperature, in intervals and in balanced classes. Rows of weight 0 are left out.
     categories : collection of str
         Columns whose numbers are names of levels.
     backend, threads
@@ -316,7 +317,7 @@ def fit(
         by_class = class_weights(recipe.class_weight, y, net.architecture, names)
         if isinstance(recipe.class_weight, str) and known.weights is not None:  # "balanced"
             by_class = known.weights.sum() / (len(by_class) * np.bincount(y, known.weights))
-    rows, held_out = (_arrays(inputs, y, part, by_class) for part in (training, aside))
+    rows, held_out = (part.arrays(inputs, y, by_class) for part in (training, aside))
     history = recipes.train(recipe, net, rows, held_out, callbacks)
     net.model.optimizer_state = None
     if len(set(preprocessing.names)) == len(preprocessing.names):
@@ -338,16 +339,6 @@ def fit(
         for array in (net.weights[-1], net.biases[-1]):
             array /= made.temperature
     return made, history
-
-
-def _arrays(inputs: Array, y: Array, part: Part, by_class: Array | None) -> recipes.Rows:
-    """Return inputs, targets, and weights if there are any, of some rows."""
-    weights = part.weights
-    if by_class is not None:
-        of_rows = by_class[y[part.rows]]
-        weights = of_rows if weights is None else weights * of_rows
-    arrays = inputs[part.rows], y[part.rows]
-    return arrays if weights is None else (*arrays, weights)
 
 
 def _check_spread(y: Array) -> None:
