@@ -15,7 +15,7 @@ from fastnn.tabular.tables import TEXT
 from fastnn.training.rows import stratified
 
 OFTEN = 5  # times that a row stands there to be a coincidence of few values, and no copy
-_MOST = 2**31  # times that are counted
+_EXACT = 2**53  # float64 has no fractions from here on
 
 
 class Part(NamedTuple):
@@ -90,7 +90,7 @@ class Distinct:
         aside = np.zeros(len(self.rows))  # the share of each row
         often = self.times >= OFTEN
         if often.any():
-            times = np.minimum(self.times[often], _MOST).astype(np.int64)
+            times = self.times[often].astype(np.int64)
             drawn = np.random.default_rng([seed, 5]).binomial(times, share)
             aside[often] = np.clip(drawn, 1, times - 1) / times
         others = np.flatnonzero(~often)
@@ -124,6 +124,11 @@ def distinct(table: Columns, y: Array, weights: Array | None = None) -> Distinct
         Numbers, which may stand for classes.
     weights : ndarray of shape (rows,), optional
         Finite, at least 0, and not all 0.
+
+    Raises
+    ------
+    ValueError
+        If the sum of the weights is not finite.
     """
     order = np.arange(table.rows) if weights is None else np.flatnonzero(weights)
     first = np.zeros(len(order), bool)  # whether a place of the order begins a group
@@ -139,9 +144,14 @@ def distinct(table: Columns, y: Array, weights: Array | None = None) -> Distinct
     groups = np.cumsum(first)
     ordered = weights[order].astype(np.float64)
     ordered = ordered[np.lexsort((ordered, groups))]  # or sums would depend on the order of rows
-    with np.errstate(over="ignore"):  # which training refuses
+    with np.errstate(over="ignore"):
         sums = np.add.reduceat(ordered, starts)
-    whole = (sums == np.rint(sums)).all()
+        if not np.isfinite(sums.sum()):
+            raise ValueError(
+                "the weights of the rows are too large: their sum is not finite; divide them by a "
+                "constant"
+            )
+    whole = sums.max() < _EXACT and (sums == np.rint(sums)).all()
     return Distinct(order[starts], _uneven(sums), sums if whole else counts)
 
 

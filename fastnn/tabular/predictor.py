@@ -333,9 +333,8 @@ def fit(
     if all(isinstance(each, str | int) for each in classes.tolist()):
         net.classes = classes.tolist()
     if recipe.calibrate:
-        made.temperature = temperature_of(
-            _logits(net, held_out[0]), held_out[1], *held_out[2:], times=aside.times
-        )
+        logits = _logits(net, held_out[0])
+        made.temperature = temperature_of(logits, *held_out[1:], times=aside.times)
         for array in (net.weights[-1], net.biases[-1]):
             array /= made.temperature
     return made, history
