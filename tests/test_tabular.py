@@ -738,6 +738,26 @@ def test_weights_that_are_all_the_same_are_as_none(estimators):
     assert_same(one, two, made)
 
 
+def test_weights_that_are_all_the_same_take_no_time_in_training():
+    made, y = everything(), np.arange(60.0)
+    twice = np.arange(120) % 60
+    assert distinct(made, y).weights is None
+    assert distinct(made, y, np.full(60, 0.3)).weights is None
+    assert distinct(rows_of(made, twice), y[twice]).weights is None
+
+
+def test_sums_of_weights_do_not_depend_on_the_order_of_the_rows():
+    made, y = table(x=[1.0, 1, 1, 2]), np.zeros(4)
+    sums = [distinct(made, y, np.array([*each, 1.0])).weights.tolist()
+            for each in ((1e16, 1, 1), (1, 1e16, 1), (1, 1, 1e16))]  # fmt: skip
+    assert sums == sums[:1] * 3
+
+
+def test_weights_whose_sum_is_not_finite_are_refused():
+    with pytest.raises(ValueError, match="too large: their sum is not finite"):
+        distinct(table(x=[1.0, 1, 2]), np.zeros(3), np.full(3, 1e308))
+
+
 def test_rows_are_the_same_if_all_cells_and_the_target_are():
     made = table(
         number=[1.0, 1, None, None, -0.0, 0.0, 1],
