@@ -41,6 +41,7 @@ from hypothesis.stateful import run_state_machine_as_test as run_machine
 
 import fastnn
 from fastnn import EarlyStopping, Network, backends, optimizers, schedules
+from fastnn.augment import Images, Mixup, Noise
 from fastnn.backends.compiled.machinery import threads
 from fastnn.datasets import Table
 from fastnn.losses import matrix
@@ -124,6 +125,7 @@ SETTINGS = {
     "clip_norm": st.just(0.5),
     "clip_value": st.just(0.1),
     "label_smoothing": st.just(0.1),
+    "augment": st.sampled_from([Noise(0.1), [Images((INPUTS, 1), shift=1), Mixup(0.3)]]),
     "shuffle": st.just(False),
     "frozen": st.just([0]),
     "training_metrics": st.just(True),
@@ -152,8 +154,9 @@ interrupt = st.fixed_dictionaries(
             "every": st.sampled_from([None, 1, 2, 3, 7]),  # its checkpoints
             "change": st.sampled_from(["", *sorted(
                 ("epochs", "batch_size", "learning_rate", "optimizer", "schedule", "l2", "l1",
-                 "clip_norm", "clip_value", "max_norm", "shuffle", "X", "y", "sample_weight",
-                 "validation", "validation y", "early_stopping", "seed", "standardize_inputs"))]),
+                 "clip_norm", "clip_value", "max_norm", "augment", "shuffle", "X", "y",
+                 "sample_weight", "validation", "validation y", "early_stopping", "seed",
+                 "standardize_inputs"))]),
     }
 )  # fmt: skip
 interrupts = st.lists(interrupt, max_size=3)
@@ -170,6 +173,7 @@ CHANGES = {
     "clip_norm": 0.77,
     "clip_value": 0.77,
     "max_norm": 0.77,
+    "augment": Noise(0.77),
     "sample_weight": np.arange(ROWS) + 7.0,
     "early_stopping": EarlyStopping("loss", patience=7),
 }
@@ -187,6 +191,7 @@ BAD: dict[str, list[Any]] = {
     "clip_norm": [-1, np.nan],
     "clip_value": [0],
     "label_smoothing": [1.0, -0.1],
+    "augment": ["noise", Noise, 0.1, Images((INPUTS + 1, 1), shift=1), [Mixup(1), Mixup(1)]],
     "class_weight": [{9: 1.0}, "even", [1.0], {0: -1.0}],
     "sample_weight": [np.ones(ROWS - 1), -np.ones(ROWS), np.zeros(ROWS), "x"],
     "early_stopping": [3, "yes", EarlyStopping("validation_loss!"), EarlyStopping("accuracy")],

@@ -24,9 +24,9 @@ from fastnn.model import storage
 from fastnn.tabular import calibration
 from fastnn.tabular import predictor as predictors
 from fastnn.tabular import recipe as recipes
+from fastnn.tabular.merging import OFTEN, distinct
 from fastnn.tabular.preprocessing import Preprocessing
 from fastnn.tabular.tables import columns_of, rows_of
-from fastnn.training.rows import stratified
 
 each_backend = pytest.mark.parametrize("backend", BACKENDS)
 
@@ -567,6 +567,23 @@ def test_weights_of_rows_and_classes_count_for_each_member(kind, tmp_path):
         assert np.array_equal(again.interval(made, 0.8), several.interval(made, 0.8))
 
 
+@pytest.mark.parametrize("kind", ["classes", "numbers"])
+def test_for_several_members_a_row_of_weight_2_is_the_row_twice(kind):
+    made = everything(100)
+    y, recipe = classes_of(made), recipes.CLASSES
+    if kind == "numbers":
+        y, recipe = np.where(y == "in", 5.0, 3.0), recipes.NUMBERS
+    recipe = recipes.changed(recipe, epochs=4, hidden=(16,), batch_size=32, members=2)
+    times = np.random.default_rng(8).integers(1, 4, 100)
+    rows = np.repeat(np.arange(100), times)
+    one, _ = predictors.fit(made, y, recipe, 0, weights=times.astype(float))
+    other, _ = predictors.fit(rows_of(made, rows), y[rows], recipe, 0)
+    assert one.temperature == other.temperature
+    assert np.array_equal(one.outputs(made), other.outputs(made))
+    if kind == "numbers":
+        assert np.array_equal(one.interval(made, 0.8), other.interval(made, 0.8))
+
+
 def test_intervals_of_several_members_are_about_the_mean():
     made, _, _ = fitted("numbers", epochs=24, rows=1000, members=3)
     new = everything(2000, seed=5)
@@ -713,7 +730,7 @@ def test_the_temperature_is_that_of_the_lowest_cross_entropy():
 
 @each_backend
 def test_calibration_changes_no_class_and_lowers_the_loss(backend):
-    made, rows, y = fitted("classes", backend)
+    made, rows, y = fitted("classes", backend, epochs=48)
     net = copy.deepcopy(made.network)
     for array in (net.weights[-1], net.biases[-1]):
         array *= made.temperature
@@ -789,6 +806,185 @@ def test_rows_of_weight_zero_are_as_if_they_were_not_there(kind, backend, estima
     assert np.array_equal(one.predictor_.outputs(known), two.predictor_.outputs(known))
 
 
+def expanded(made, y, times):
+    """Return a table in which each row stands as often as named, in another order."""
+    rows = np.random.default_rng(5).permutation(np.repeat(np.arange(made.rows), times))
+    return rows_of(made, rows), y[rows]
+
+
+def of_kind(kind, rows):
+    """Return an estimator's settings, and targets for `everything`, of which some are the same."""
+    rng = np.random.default_rng(3)
+    if kind == "Classifier":
+        return {"class_weight": "balanced"}, rng.choice(["a", "b", "c"], rows)
+    return {"loss": "quantile"}, rng.normal(size=rows).round(1)
+
+
+def assert_same(one, two, made):
+    """Two estimators are the same to the bit, also in what they predict."""
+    assert np.array_equal(one.predictor_.outputs(made), two.predictor_.outputs(made))
+    assert one.predictor_.temperature == two.predictor_.temperature
+    assert np.array_equal(one.predictor_.residuals, two.predictor_.residuals)
+    assert one.history_.best_epoch == two.history_.best_epoch
+
+
+each_kind = pytest.mark.parametrize("kind", ["Classifier", "Regressor"])
+
+
+@each_backend
+@each_kind
+@pytest.mark.parametrize("most", [3, 30])
+def test_a_row_of_a_weight_is_the_row_so_many_times(most, kind, backend, estimators):
+    made = everything(70)
+    how, y = of_kind(kind, 70)
+    times = np.random.default_rng(0).integers(0, most, 70)
+    how |= {"hidden_layer_sizes": (8,), "epochs": 3, "random_state": 0, "backend": backend}
+    one = getattr(estimators, f"Tabular{kind}")(**how).fit(made, y, times)
+    two = getattr(estimators, f"Tabular{kind}")(**how).fit(*expanded(made, y, times))
+    assert_same(one, two, made)
+    if kind == "Regressor":
+        pairs = zip(*(each.predict_interval(made, 0.5) for each in (one, two)), strict=True)
+        assert all(np.array_equal(*pair) for pair in pairs)
+
+
+@each_kind
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_order_of_the_rows_changes_nothing(weighted, kind, estimators):
+    made = everything(70)
+    made = rows_of(made, np.arange(70) % 40)  # some rows are the same
+    how, y = of_kind(kind, 40)
+    y = y[np.arange(70) % 40]
+    weights = np.random.default_rng(1).random(70) if weighted else np.ones(70)
+    mixed = np.random.default_rng(2).permutation(70)
+    how |= {"hidden_layer_sizes": (8,), "epochs": 3, "random_state": 0}
+    one = getattr(estimators, f"Tabular{kind}")(**how).fit(made, y, weights)
+    two = getattr(estimators, f"Tabular{kind}")(**how)
+    two.fit(rows_of(made, mixed), y[mixed], weights[mixed])
+    assert_same(one, two, made)
+
+
+def test_weights_that_are_all_the_same_are_as_none(estimators):
+    made = everything()
+    how, y = of_kind("Regressor", 60)
+    how |= {"hidden_layer_sizes": (8,), "epochs": 3, "random_state": 0}
+    one, two = (
+        estimators.TabularRegressor(**how).fit(made, y, weights)
+        for weights in (None, np.full(60, 0.3))
+    )
+    assert_same(one, two, made)
+
+
+def test_weights_that_are_all_the_same_take_no_time_in_training():
+    made, y = everything(), np.arange(60.0)
+    twice = np.arange(120) % 60
+    assert distinct(made, y).weights is None
+    assert distinct(made, y, np.full(60, 0.3)).weights is None
+    assert distinct(rows_of(made, twice), y[twice]).weights is None
+
+
+def test_sums_of_weights_do_not_depend_on_the_order_of_the_rows():
+    made, y = table(x=[1.0, 1, 1, 2]), np.zeros(4)
+    sums = [distinct(made, y, np.array([*each, 1.0])).weights.tolist()
+            for each in ((1e16, 1, 1), (1, 1e16, 1), (1, 1, 1e16))]  # fmt: skip
+    assert sums == sums[:1] * 3
+
+
+def test_weights_whose_sum_is_not_finite_are_refused():
+    with pytest.raises(ValueError, match="too large: their sum is not finite"):
+        distinct(table(x=[1.0, 1, 2]), np.zeros(3), np.full(3, 1e308))
+
+
+def test_rows_are_the_same_if_all_cells_and_the_target_are():
+    made = table(
+        number=[1.0, 1, None, None, -0.0, 0.0, 1],
+        text=["a", "a", None, " ", "b", "b", "a"],
+        truth=[True, True, None, None, False, False, True],
+        day=np.array([*["2024-01-01"] * 2, *["NaT"] * 4, "2024-01-01"], "M8[D]"),
+        gaps=[None] * 7,
+    )  # fmt: skip
+    y = np.array([1.0, 1, 2, 2, 3, 3, 4])
+    found = distinct(made, y, np.array([1, 2, 3, 4, 0, 5, 6]))
+    assert sorted(found.rows // 2) == [0, 1, 2, 3]
+    assert dict(zip(y[found.rows], found.weights, strict=True)) == {1: 3, 2: 7, 3: 5, 4: 6}
+    for each in made:  # a missing number is not 0, and a missing truth value not False
+        others = Columns(
+            2, (type(each)("x", each.kind, each.values[:1].repeat(2), np.arange(2) > 0),)
+        )
+        if each.kind != "empty":
+            assert len(distinct(others, np.zeros(2)).rows) == 2
+
+
+@given(st.data())
+def test_rows_are_merged_as_by_comparing_each_with_each(data):
+    kinds = data.draw(st.lists(st.sampled_from(sorted(CELLS)), min_size=1, max_size=3))
+    rows = data.draw(st.integers(1, 30))
+    few = {
+        "numbers": [None, 0.0, 1.5], "texts": ["a", "", "b"],
+        "truths": [None, True, False],
+        "dates": [None, dt.datetime(2024, 1, 1), dt.datetime(1969, 1, 1)],
+    }  # fmt: skip
+    drawn = {
+        f"{kind}{i}": data.draw(st.lists(st.sampled_from(few[kind]), min_size=rows, max_size=rows))
+        for i, kind in enumerate(kinds)
+    }
+    y = np.array(data.draw(st.lists(st.integers(0, 1), min_size=rows, max_size=rows)))
+    expected = {}
+    for row in zip(*drawn.values(), y.tolist(), strict=True):
+        row = tuple(value or None if isinstance(value, str) else value for value in row)
+        expected[row] = expected.get(row, 0) + 1
+    found = distinct(table(**drawn), y)
+    assert sorted(found.times) == sorted(expected.values())
+    mixed = np.array(data.draw(st.permutations(range(rows))))
+    again = distinct(rows_of(table(**drawn), mixed), y[mixed])
+    for each in table(**drawn):
+        one, two = each.values[found.rows], each.values[mixed[again.rows]]
+        assert one.tolist() == two.tolist() or each.kind == "number"
+    assert np.array_equal(y[found.rows], y[mixed[again.rows]])
+    assert np.array_equal(found.times, again.times)
+
+
+@given(st.lists(st.integers(1, OFTEN - 1), min_size=2, max_size=40), st.integers(0, 9))
+def test_equal_rows_are_never_in_both_parts(times, seed):
+    x = np.repeat(np.arange(len(times)), times).astype(float)
+    found = distinct(table(x=x), np.zeros(len(x)))
+    (rows, *_), (aside, *_) = found.parts(0.2, None, seed)
+    assert not set(x[found.rows[rows]]) & set(x[found.rows[aside]])
+    assert len(rows) + len(aside) == len(times)
+
+
+def test_rows_that_stand_there_often_are_in_both_parts_by_chance():
+    x = np.repeat([0.0, 1, 2, 3], [100, 1000, 10000, 1])
+    found = distinct(table(x=x), np.zeros(len(x)))
+    (rows, weights, times), (aside, others, few) = found.parts(0.2, None, 0)
+    assert (times, few) == pytest.approx((weights.sum(), others.sum()))
+    assert (rows.tolist(), aside.tolist()) == ([0, 1, 2, 3], [0, 1, 2])
+    np.testing.assert_allclose(weights + np.append(others, 0), [100, 1000, 10000, 1])
+    for share, times in zip(others, (100, 1000, 10000), strict=True):
+        assert share == pytest.approx(0.2 * times, abs=4 * np.sqrt(0.16 * times))
+
+
+def test_weights_that_are_no_whole_numbers_do_not_count_rows():
+    made, y = everything(), np.arange(60.0)
+    found = distinct(made, y, np.full(60, 100.5) + np.arange(60))
+    (rows, *_), (aside, *_) = found.parts(0.2, None, 0)
+    assert not set(rows) & set(aside)
+    assert (found.times == 1).all()
+
+
+def test_a_table_of_few_different_rows_is_learnt(estimators):
+    X = np.array([[a, b] for a in ("no", "yes") for b in ("no", "yes")] * 20, object)
+    y = X[:, 0] == X[:, 1]
+    classifier = estimators.TabularClassifier((32, 32), random_state=0, epochs=96).fit(X, y)
+    assert classifier.score(X, y) == 1
+
+
+def test_names_in_rows_that_stand_there_often_identify_no_rows(estimators):
+    X = np.array([["red"], ["green"], ["blue"]] * 20, object)
+    regressor = estimators.TabularRegressor((16,), random_state=0, epochs=2)
+    regressor.fit(X, [1.0, 2, 3] * 20)
+    assert regressor.preprocessing_.names == ["0=blue", "0=green", "0=red"]
+
+
 def test_weights_decide_between_rows_that_contradict_each_other(estimators):
     X = np.array([[0.0], [1], [0], [1]] * 20)
     y = np.array([0, 1, 1, 0] * 20)
@@ -807,7 +1003,8 @@ def test_weights_count_in_the_choice_of_the_epoch(estimators):
     best = classifier.history_.rows[classifier.history_.best_epoch - 1]
     codes = (classes_of(made) == "out").astype(int)
     seed = int(np.random.RandomState(0).randint(np.iinfo(np.int32).max))
-    aside = stratified(0.2, 200, codes, seed)[1]
+    known = distinct(made, codes, weights)
+    aside = known.rows[known.parts(0.2, codes[known.rows], seed)[1][0]]
     right = classifier.predict(rows_of(made, aside)) == classes_of(made)[aside]
     assert best["validation_accuracy"] == pytest.approx(np.average(right, weights=weights[aside]))
 
@@ -816,8 +1013,9 @@ def test_weights_of_classes_are_those_of_their_rows(estimators):
     made = everything(100)
     y = classes_of(made)
     how = {"epochs": 3, "random_state": 0}
-    by_row = estimators.TabularClassifier((8,), **how).fit(made, y, np.where(y == "in", 4, 1))
-    by_class = estimators.TabularClassifier((8,), class_weight={"in": 4}, **how).fit(made, y)
+    rows = np.where(y == "in", 4.5, 1)  # whole numbers would count rows
+    by_row = estimators.TabularClassifier((8,), **how).fit(made, y, rows)
+    by_class = estimators.TabularClassifier((8,), class_weight={"in": 4.5}, **how).fit(made, y)
     assert np.array_equal(by_row.predict_proba(made), by_class.predict_proba(made))
     balanced = estimators.TabularClassifier((8,), class_weight="balanced", **how).fit(made, y)
     share = np.where(y == "in", 1 / (y == "in").sum(), 1 / (y == "out").sum())
@@ -861,13 +1059,7 @@ def _checks():
     from fastnn.estimators import TabularClassifier, TabularRegressor
 
     # Fewer epochs: 30 checks train a dozen networks each.
-    theirs = parametrize_with_checks(
-        [TabularClassifier(epochs=64), TabularRegressor(epochs=64)],
-        expected_failed_checks=lambda _: {
-            "check_sample_weight_equivalence_on_dense_data": "rows are set aside one by one: of a "
-            "row that stands there twice one may be trained on, and the other choose the epoch"
-        },
-    )
+    theirs = parametrize_with_checks([TabularClassifier(epochs=64), TabularRegressor(epochs=64)])
     return pytest.mark.parametrize(theirs.args[0], list(theirs.args[1]), **theirs.kwargs)
 
 
@@ -976,13 +1168,14 @@ def test_sparse_input_is_refused(estimators):
 
 
 def test_columns_that_are_named_as_categories_need_to_exist(estimators):
-    X = np.array([[1.0, 2], [2, 2.5], [3, 1]] * 4)
-    classifier = estimators.TabularClassifier(epochs=1, categorical_features=[0]).fit(X, [0, 1] * 6)
+    X = np.array([[1.0, 2], [2, 2.5], [3, 1]] * 10)
+    y = [0, 1] * 15
+    classifier = estimators.TabularClassifier(epochs=1, categorical_features=[0]).fit(X, y)
     assert classifier.preprocessing_.names == ["0=1", "0=2", "0=3", "1"]
     for wrong in (2, "x", True):
         classifier.categorical_features = [wrong]
         with pytest.raises(ValueError, match=r"categorical_features has .*: X has '0', '1'"):
-            classifier.fit(X, [0, 1] * 6)
+            classifier.fit(X, y)
 
 
 def test_verbose_prints_the_epochs(estimators, capsys):

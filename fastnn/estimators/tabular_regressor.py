@@ -92,8 +92,9 @@ class TabularRegressor(RegressorMixin, Tabular):
         """Learn the preprocessing and train a network.
 
         Weights count in training, in the error that chooses the epoch, and in the width of
-        intervals. Rows of weight 0 are left out of everything; else the weights change neither the
-        preprocessing nor which rows are set aside.
+        intervals. Rows of weight 0 are left out. Rows that are the same, target included, are one
+        row with the sum of their weights, which is trained on or set aside; those that stand there
+        five times or more are in both parts. The order of the rows changes nothing.
 
         Parameters
         ----------
@@ -102,7 +103,8 @@ class TabularRegressor(RegressorMixin, Tabular):
         y : array of shape (rows,)
             Finite numbers.
         sample_weight : array of shape (rows,), optional
-            At least 0. Multiplied by a constant, they mean the same.
+            At least 0. Whole numbers count rows: a row of weight 2 is the row twice. Others, which
+            do not count rows, mean the same when they are multiplied by a constant.
 
         Returns
         -------

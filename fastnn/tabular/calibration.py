@@ -16,21 +16,28 @@ _GRIDS, _POINTS = 6, 21
 
 
 def calibrate(
-    nets: Sequence[Network], X: Array, labels: Array, weights: Array | None = None
+    nets: Sequence[Network],
+    X: Array,
+    labels: Array,
+    weights: Array | None = None,
+    *,
+    times: float | None = None,
 ) -> float:
     """Divide the inputs of softmax by the temperature of these rows, and return it."""
     logits = np.stack([_logits(net, X) for net in nets])
     if len(nets) == 1:
-        temperature = temperature_of(logits[0], labels, weights)
+        temperature = temperature_of(logits[0], labels, weights, times=times)
     else:
-        temperature = temperature_of_several(logits, labels, weights)
+        temperature = temperature_of_several(logits, labels, weights, times=times)
     for net in nets:
         for array in (net.weights[-1], net.biases[-1]):
             array /= temperature
     return temperature
 
 
-def temperature_of(logits: Array, labels: Array, weights: Array | None = None) -> float:
+def temperature_of(
+    logits: Array, labels: Array, weights: Array | None = None, *, times: float | None = None
+) -> float:
     """Return the temperature with the lowest cross-entropy on some rows.
 
     The targets are those of Platt (1999): as if there were a further row of each class with these
@@ -43,8 +50,10 @@ def temperature_of(logits: Array, labels: Array, weights: Array | None = None) -
     labels : ndarray of int, shape (rows,)
     weights : ndarray of shape (rows,), optional
         Weights of the rows in the cross-entropy.
+    times : float, optional
+        How many rows they stand for, if some were equal.
     """
-    targets = smoothed_targets(labels, logits.shape[1])
+    targets = smoothed_targets(labels, logits.shape[1], times)
     weighted = logits if weights is None else logits * (weights / weights.max())[:, None]
     low, high = 1 / HOTTEST, 1 / COLDEST
     for _ in range(_HALVINGS):  # the cross-entropy is convex in 1 / T, and this is its slope
@@ -58,17 +67,19 @@ def temperature_of(logits: Array, labels: Array, weights: Array | None = None) -
     return 1 / math.sqrt(low * high)
 
 
-def temperature_of_several(logits: Array, labels: Array, weights: Array | None = None) -> float:
+def temperature_of_several(
+    logits: Array, labels: Array, weights: Array | None = None, *, times: float | None = None
+) -> float:
     """Return the temperature of all members that gives their mean the lowest cross-entropy.
 
     Parameters
     ----------
     logits : ndarray of shape (members, rows, classes)
     labels : ndarray of int, shape (rows,)
-    weights : ndarray of shape (rows,), optional
+    weights, times
         As for `temperature_of`.
     """
-    targets = smoothed_targets(labels, logits.shape[2])
+    targets = smoothed_targets(labels, logits.shape[2], times)
     if weights is not None:
         targets *= (weights / weights.max())[:, None]
 
@@ -87,11 +98,11 @@ def temperature_of_several(logits: Array, labels: Array, weights: Array | None =
     return math.exp(-(low + high) / 2)
 
 
-def smoothed_targets(labels: Array, classes: int) -> Array:
+def smoothed_targets(labels: Array, classes: int, times: float | None = None) -> Array:
     """Return the targets of Platt (1999)."""
-    count = len(labels)
-    targets = np.full((count, classes), 1.0)
-    targets[np.arange(count), labels] += count
+    count = times or len(labels)
+    targets = np.full((len(labels), classes), 1.0)
+    targets[np.arange(len(labels)), labels] += count
     return targets / (count + classes)
 
 

@@ -20,11 +20,11 @@ from fastnn.model import files, storage
 from fastnn.network import Network
 from fastnn.tabular import recipe as recipes
 from fastnn.tabular.calibration import calibrate
+from fastnn.tabular.merging import distinct
 from fastnn.tabular.preprocessing import Preprocessing
 from fastnn.tabular.recipe import Recipe
 from fastnn.tabular.tables import rows_of
 from fastnn.training.history import History
-from fastnn.training.rows import stratified
 
 KEY = "tabular"  # in the metadata of a file
 RESIDUALS = f"{KEY}.residuals"
@@ -276,6 +276,8 @@ def fit(
 ) -> tuple[Predictor, list[History]]:
     """Learn the preprocessing, and train a network, or several side by side.
 
+    The order of the rows changes nothing, and equal rows are one, see `fastnn.tabular.merging`.
+
     Parameters
     ----------
     table : Columns
@@ -286,8 +288,7 @@ def fit(
         Of the rows set aside, the initial weights and the order of the rows.
     weights : array of shape (rows,), optional
         Finite, at least 0, and not all 0. They count in training, in the choice of the epoch, in
-        the temperature and in intervals. Rows of weight 0 are left out of everything; else the
-        weights change neither the preprocessing nor which rows are set aside.
+        the temperature, in intervals and in balanced classes. Rows of weight 0 are left out.
     categories : collection of str
         Columns whose numbers are names of levels.
     backend, threads
@@ -310,39 +311,40 @@ def fit(
     DivergenceError
         As for `Network.train`.
     """
-    if weights is not None:
-        kept = np.flatnonzero(weights)
-        table, y, weights = rows_of(table, kept), y[kept], weights[kept]
     classes = None
     if recipe.classes:
-        classes, y = np.unique(y, return_inverse=True)
+        classes = np.unique(y if weights is None else y[weights > 0])
+        y = np.searchsorted(classes, y)  # also of rows of weight 0, which are left out
         if len(classes) < 2:
             where = "" if weights is None else " in the rows of a weight above 0"
             raise ValueError(
                 f"y holds one class{where}, {classes.tolist()}; need two classes or more"
             )
-    else:
+    known = distinct(table, y, weights)
+    y = y[known.rows]
+    if classes is None:
         _check_spread(y)
-    rows, aside = stratified(recipe.validation, len(y), None if classes is None else y, seed)
+    training, aside = known.parts(recipe.validation, None if classes is None else y, seed)
     # A level that only rows set aside have would have weights that were never trained.
-    preprocessing = Preprocessing.fit(rows_of(table, rows), categories)
-    inputs = preprocessing.transform(table, quiet=True)
+    preprocessing = Preprocessing.fit(rows_of(table, known.repeated(training.rows)), categories)
+    inputs = preprocessing.transform(rows_of(table, known.rows), quiet=True)
     outputs = len(getattr(recipe.loss, "levels", "1")) if classes is None else len(classes)
-    seeds = np.random.default_rng([seed, 5]).integers(2**31, size=recipe.members - 1).tolist()
+    seeds = np.random.default_rng([seed, 6]).integers(2**31, size=recipe.members - 1).tolist()
     nets = [
         recipes.network(recipe, inputs.shape[1], outputs, each, backend, threads)
         for each in (seed, *seeds)
     ]
+    by_class = None
     if recipe.class_weight is not None:
         names = None if classes is None else classes.tolist()
-        by_class = class_weights(recipe.class_weight, y, nets[0].architecture, names)[y]
-        weights = by_class if weights is None else weights * by_class
-    arrays = (inputs, y) if weights is None else (inputs, y, weights)
-    learnt, held_out = (tuple(array[part] for array in arrays) for part in (rows, aside))
+        by_class = class_weights(recipe.class_weight, y, nets[0].architecture, names)
+        if isinstance(recipe.class_weight, str) and known.weights is not None:  # "balanced"
+            by_class = known.weights.sum() / (len(by_class) * np.bincount(y, known.weights))
+    rows, held_out = (part.arrays(inputs, y, by_class) for part in (training, aside))
     if len(nets) == 1:
-        histories = [recipes.train(recipe, nets[0], learnt, held_out, callbacks)]
+        histories = [recipes.train(recipe, nets[0], rows, held_out, callbacks)]
     else:
-        histories = recipes.train_several(recipe, nets, learnt, held_out, callbacks)
+        histories = recipes.train_several(recipe, nets, rows, held_out, callbacks)
     for each in nets:
         each.model.optimizer_state = None
         if len(set(preprocessing.names)) == len(preprocessing.names):
@@ -353,14 +355,14 @@ def fit(
         made.low, made.high = float(y.min()), float(y.max())
         found = np.clip(net.predict_proba(held_out[0]).astype(float), made.low, made.high)
         residuals = np.maximum(found[:, 0] - held_out[1], held_out[1] - found[:, -1])
-        shares = None if weights is None else weights[aside] / weights[aside].mean()
+        shares = held_out[2] / held_out[2].mean() if len(held_out) > 2 else None
         made.residuals, made.residual_weights = _by_size(residuals, shares)
         return made, histories
     if all(isinstance(name, str | int) for name in classes.tolist()):
         for each in nets:
             each.classes = classes.tolist()
     if recipe.calibrate:
-        made.temperature = calibrate(nets, *held_out)
+        made.temperature = calibrate(nets, *held_out, times=aside.times)
     return made, histories
 
 

@@ -76,7 +76,7 @@ def _is_clearly_of_use(run: Run) -> bool:
     loss = run.history[-1]["loss"]
     if not errors and loss >= CLEARLY_BETTER * _guess(run.model, given):  # at least that of a prior
         return False
-    rows = _places(run, min(len(run.data), EXAMINED))
+    rows = _places(run, _count(run))
     few = Examples(given.X[:0], given.Y[rows])
     same = _guess(run.model, few) if errors else _prior(run.model, few)
     last = run.losses[-LOOKED_AT // run.settings.batch_size :]
@@ -202,8 +202,13 @@ def _prior(model: Model, examples: Examples) -> float:
 
 def _examples(run: Run) -> Examples:
     """Return the rows of a run that are looked at more closely."""
+    return _sample(run, _count(run))
+
+
+def _count(run: Run) -> int:
+    """Return how many rows that are."""
     most = max(LOOKED_AT, MOST_NUMBERS // run.model.architecture.sizes[-1])
-    return _sample(run, min(len(run.data), EXAMINED, most))
+    return min(len(run.data), EXAMINED, most)
 
 
 def _sample(run: Run, count: int) -> Examples:

@@ -176,11 +176,12 @@ class Run:
         if last is None or last is self.start or self.before is not None:
             self.moment = Moment.of(self, _copies(self.model))
             return
-        now = _vectors(self.model)
-        vectors = last.trained.vectors[: len(now)]  # at the end there is no average any more
-        for old, vector in zip(vectors, now, strict=True):
+        copies = []
+        # At the end of a run there is no average any more.
+        for old, vector in zip(last.trained.vectors, _vectors(self.model), strict=False):
             old[:] = vector
-        self.moment = Moment.of(self, vectors)
+            copies.append(old)
+        self.moment = Moment.of(self, tuple(copies))
 
     def go_back(self) -> None:
         """Return to ``moment``."""
