@@ -33,6 +33,7 @@ from sklearn.utils import compute_sample_weight
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fastnn import Network, optimizers
+from fastnn.augment import Noise
 from fastnn.estimators import MLPClassifier, MLPRegressor
 from fastnn.losses import Quantile
 from fastnn.training.rows import stratified
@@ -565,6 +566,7 @@ def test_predictions_of_several_members_are_the_mean_of_theirs(Estimator):
         {"solver": "sgd", "learning_rate": "adaptive", "tol": 1.0, "max_iter": 40},
         {"solver": "lbfgs"},
         {"backend": "numpy", "dropout": 0.2},
+        {"augment": Noise(0.1)},
     ],
 )
 def test_each_member_is_what_it_would_be_alone(Estimator, options):
