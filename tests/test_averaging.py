@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import scipy.sparse
 from cases import BACKENDS, DTYPES, Case, make_data, make_network
 from test_rate_factors import RULES, interrupt
 
@@ -102,10 +101,11 @@ def test_threads_change_no_bit(name, dtype, monkeypatch):
 @each_backend
 @pytest.mark.parametrize("l2", [0.0, 0.01])
 def test_sparse_rows_have_the_average_of_dense_ones(l2, backend):
+    sparse = pytest.importorskip("scipy.sparse")
     case = replace(CASE, dtype="float64", zeros=0.6)
     X, y = data(case)
     nets = []
-    for rows in (X, scipy.sparse.csr_array(X)):
+    for rows in (X, sparse.csr_array(X)):
         net = make_network(case, backend)
         net.train(rows, y, epochs=5, batch_size=16, l2=l2, average=0.9)
         nets.append(net)

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import scipy.sparse
 from cases import BACKENDS, DTYPES, Case, make_data, make_network
 from test_rate_factors import RULES, interrupt
 from test_rate_factors import trained as trained_on
@@ -119,10 +118,11 @@ def test_threads_change_no_bit(name, dtype, rule, monkeypatch):
 @each_backend
 @each_optimizer
 def test_sparse_rows_learn_them_like_dense_ones(name, backend):
+    sparse = pytest.importorskip("scipy.sparse")
     case = replace(CASE, dtype="float64", zeros=0.6)
     X, y = make_data(case, np.random.default_rng(3), 40)
     nets = [make_network(case, backend) for _ in range(2)]
-    for net, rows in zip(nets, (X, scipy.sparse.csr_array(X)), strict=True):
+    for net, rows in zip(nets, (X, sparse.csr_array(X)), strict=True):
         net.train(rows, y, epochs=3, batch_size=16, learning_rate=0.01, optimizer=learning(name))
     np.testing.assert_allclose(*(net.parameters for net in nets), rtol=0, atol=1e-9)
     np.testing.assert_allclose(*map(factors_of, nets), rtol=0, atol=1e-9)
