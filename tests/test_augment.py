@@ -17,6 +17,7 @@ from fastnn.backends.compiled.machinery import threads
 from fastnn.backends.contract import Examples
 from fastnn.backends.dropout import row_keys
 from fastnn.cli.augmenting import augment as of_words
+from fastnn.cli.reading import Dataset
 
 each_backend = pytest.mark.parametrize("backend", BACKENDS)
 SHAPES = [(1, 1), (3, 5), (1, 7), (9, 1, 3), (28, 28), (17, 16, 1), (32, 32, 3)]
@@ -455,7 +456,7 @@ def test_a_run_that_diverges_says_where(backend):
         (lambda: Images((28, 28), shear=np.nan), "shear must be finite"),
         (lambda: Images((28, 28), shift=np.inf), "shift must be finite"),
         (lambda: Images((28, 28), elastic=-0.1), "elastic must be finite and at least 0"),
-        (lambda: Images((28, 28), shift=1, fill=np.nan), "fill must be finite"),
+        (lambda: Images((28, 28), shift=1, fill=np.nan), "fill must be finite; got nan"),
         (lambda: Images((28, 28), flip=2), "flip must be a bool"),
         (lambda: Images((28, 28)), "changes nothing"),
         (lambda: Images((28, 28), fill=0.5), "changes nothing"),
@@ -474,7 +475,7 @@ def test_numbers_that_make_no_sense_are_refused(make, message):
 @pytest.mark.parametrize(
     ("augment", "message"),
     [
-        (Images((4, 4), shift=1), r"\(4, 4\), which is 16 numbers a row; the network has 15"),
+        (Images((4, 4), shift=1), r"\(4, 4\), which is 16 numbers a row; the rows have 15"),
         ("noise", "must be of fastnn.augment"),
         (Noise, "must be of fastnn.augment"),
         ([Noise(0.1), 3], "must be of fastnn.augment"),
@@ -544,5 +545,13 @@ def test_tune_takes_it_as_a_setting():
     ],
 )
 def test_words_of_the_command_line_that_are_wrong_are_refused(words, message):
+    X = np.zeros((3, 15), np.uint8)
     with pytest.raises(ValueError, match=message):
-        of_words(words.split(), 15)
+        of_words(words.split(), Dataset("data", X, X, X, X, (), None))
+
+
+@pytest.mark.parametrize("words", ["rotate=10", "shift=1 noise=0.1"])
+def test_columns_of_a_table_are_no_square_of_pixels(words):
+    X = np.zeros((3, 4), np.float32)
+    with pytest.raises(ValueError, match=r"needs size=HEIGHTxWIDTH, as 4 features .*float32"):
+        of_words(words.split(), Dataset("data", X, X, X, X, (), None))
