@@ -11,6 +11,7 @@ from cases import BACKENDS, DTYPES
 import fastnn
 from fastnn import counters
 from fastnn.augment import GRID, Images, Mixup, Noise, named, splines
+from fastnn.averaging import SWA
 from fastnn.backends import augmenting
 from fastnn.backends.compiled import blocks
 from fastnn.backends.compiled.machinery import threads
@@ -18,6 +19,7 @@ from fastnn.backends.contract import Examples
 from fastnn.backends.dropout import row_keys
 from fastnn.cli.augmenting import augment as of_words
 from fastnn.cli.reading import Dataset
+from fastnn.optimizers import Adam
 
 each_backend = pytest.mark.parametrize("backend", BACKENDS)
 SHAPES = [(1, 1), (3, 5), (1, 7), (9, 1, 3), (28, 28), (17, 16, 1), (32, 32, 3)]
@@ -418,6 +420,24 @@ def test_a_run_that_is_resumed_gives_the_same_bits(way, backend, tmp_path):
         trained(X=X, y=y, callbacks=[stop], **options)
     resumed, _ = trained(X=X, y=y, resume=True, **options)
     np.testing.assert_array_equal(whole.parameters, resumed.parameters)
+
+
+@pytest.mark.parametrize(
+    ("one", "same"),
+    [
+        ({"augment": Images((3, 5), shift=1)}, {"augment": Images([3, 5], shift=1.0)}),
+        ({"augment": Noise(np.float64(0.1))}, {"augment": [Noise(0.1)]}),
+        ({"average": SWA(2)}, {"average": SWA(np.int64(2))}),
+        ({"optimizer": Adam(input_factor=6)}, {"optimizer": Adam(input_factor=np.float32(6))}),
+    ],
+    ids=["images", "noise", "average", "optimizer"],
+)
+def test_a_number_of_another_type_is_the_same_run(one, same, tmp_path):
+    options = {"augment": None, "checkpoint": tmp_path / "run"}
+    trained(**{**options, **one, "max_seconds": 1e-9})
+    resumed = trained(**{**options, **same}, resume=True)[0]
+    whole = trained(**{**options, **one, "checkpoint": None})[0]
+    np.testing.assert_array_equal(resumed.parameters, whole.parameters)
 
 
 def test_other_augmentation_is_another_run(tmp_path):
