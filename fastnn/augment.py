@@ -152,7 +152,7 @@ class Images(_Way):
         if math.prod(self.shape) != features:
             raise ValueError(
                 f"Images's shape is {self.shape}, which is {math.prod(self.shape)} numbers a row; "
-                f"the network has {features} inputs"
+                f"the rows have {features}"
             )
 
     def apply(self, x: Array, keys: Array) -> Array:

@@ -22,7 +22,8 @@ class EMA:
 
     ``a = decay * a + (1 - decay) * w`` after each step, divided by ``1 - decay^t`` as Adam's means
     are, so that it does not lean towards the first parameters. It is over about ``n = 1 / (1 -
-    decay)`` steps. Of more than 64 it takes each of ``n / 64`` steps, with that power of the decay.
+    decay)`` steps. Of more than 64 it takes each of ``n / 64`` steps, with that power of the decay;
+    a run of fewer steps than ``n / 64`` keeps the parameters as they are.
 
     Parameters
     ----------
@@ -58,8 +59,9 @@ class EMA:
 class SWA:
     """The plain average of the parameters after each of the last epochs (Izmailov et al., 2018).
 
-    Until they begin, the parameters are used as they are. A constant learning rate, or one that
-    stays high, makes these parameters different enough for an average to pay.
+    Until they begin, the parameters are used as they are; so are those of a run that ends before,
+    by early stopping or ``max_seconds``. A constant learning rate, or one that stays high, makes
+    these parameters different enough for an average to pay.
 
     Parameters
     ----------
@@ -98,9 +100,9 @@ def chosen(average: Any, epochs: int) -> Average | None:
         )
     if isinstance(average, Average):
         return average
-    if isinstance(average, str | bool):
+    if isinstance(average, str | bool | type):
         raise TypeError(
-            "average must be a number such as 0.999, fastnn.averaging.EMA or "
-            f"fastnn.averaging.SWA; got {average!r}"
+            "average must be a number such as 0.999, fastnn.averaging.EMA(0.999) or "
+            f"fastnn.averaging.SWA(5); got {average!r}"
         )
     return EMA(check.real("average", average, above=0, below=1))

@@ -11,12 +11,15 @@ from cases import BACKENDS, DTYPES
 import fastnn
 from fastnn import counters
 from fastnn.augment import GRID, Images, Mixup, Noise, named, splines
+from fastnn.averaging import SWA
 from fastnn.backends import augmenting
 from fastnn.backends.compiled import blocks
 from fastnn.backends.compiled.machinery import threads
 from fastnn.backends.contract import Examples
 from fastnn.backends.dropout import row_keys
 from fastnn.cli.augmenting import augment as of_words
+from fastnn.cli.reading import Dataset
+from fastnn.optimizers import Adam
 
 each_backend = pytest.mark.parametrize("backend", BACKENDS)
 SHAPES = [(1, 1), (3, 5), (1, 7), (9, 1, 3), (28, 28), (17, 16, 1), (32, 32, 3)]
@@ -419,6 +422,24 @@ def test_a_run_that_is_resumed_gives_the_same_bits(way, backend, tmp_path):
     np.testing.assert_array_equal(whole.parameters, resumed.parameters)
 
 
+@pytest.mark.parametrize(
+    ("one", "same"),
+    [
+        ({"augment": Images((3, 5), shift=1)}, {"augment": Images([3, 5], shift=1.0)}),
+        ({"augment": Noise(np.float64(0.1))}, {"augment": [Noise(0.1)]}),
+        ({"average": SWA(2)}, {"average": SWA(np.int64(2))}),
+        ({"optimizer": Adam(input_factor=6)}, {"optimizer": Adam(input_factor=np.float32(6))}),
+    ],
+    ids=["images", "noise", "average", "optimizer"],
+)
+def test_a_number_of_another_type_is_the_same_run(one, same, tmp_path):
+    options = {"augment": None, "checkpoint": tmp_path / "run"}
+    trained(**{**options, **one, "max_seconds": 1e-9})
+    resumed = trained(**{**options, **same}, resume=True)[0]
+    whole = trained(**{**options, **one, "checkpoint": None})[0]
+    np.testing.assert_array_equal(resumed.parameters, whole.parameters)
+
+
 def test_other_augmentation_is_another_run(tmp_path):
     path = tmp_path / "run"
     trained(WAYS["images"], checkpoint=path)
@@ -455,7 +476,7 @@ def test_a_run_that_diverges_says_where(backend):
         (lambda: Images((28, 28), shear=np.nan), "shear must be finite"),
         (lambda: Images((28, 28), shift=np.inf), "shift must be finite"),
         (lambda: Images((28, 28), elastic=-0.1), "elastic must be finite and at least 0"),
-        (lambda: Images((28, 28), shift=1, fill=np.nan), "fill must be finite"),
+        (lambda: Images((28, 28), shift=1, fill=np.nan), "fill must be finite; got nan"),
         (lambda: Images((28, 28), flip=2), "flip must be a bool"),
         (lambda: Images((28, 28)), "changes nothing"),
         (lambda: Images((28, 28), fill=0.5), "changes nothing"),
@@ -474,7 +495,7 @@ def test_numbers_that_make_no_sense_are_refused(make, message):
 @pytest.mark.parametrize(
     ("augment", "message"),
     [
-        (Images((4, 4), shift=1), r"\(4, 4\), which is 16 numbers a row; the network has 15"),
+        (Images((4, 4), shift=1), r"\(4, 4\), which is 16 numbers a row; the rows have 15"),
         ("noise", "must be of fastnn.augment"),
         (Noise, "must be of fastnn.augment"),
         ([Noise(0.1), 3], "must be of fastnn.augment"),
@@ -544,5 +565,13 @@ def test_tune_takes_it_as_a_setting():
     ],
 )
 def test_words_of_the_command_line_that_are_wrong_are_refused(words, message):
+    X = np.zeros((3, 15), np.uint8)
     with pytest.raises(ValueError, match=message):
-        of_words(words.split(), 15)
+        of_words(words.split(), Dataset("data", X, X, X, X, (), None))
+
+
+@pytest.mark.parametrize("words", ["rotate=10", "shift=1 noise=0.1"])
+def test_columns_of_a_table_are_no_square_of_pixels(words):
+    X = np.zeros((3, 4), np.float32)
+    with pytest.raises(ValueError, match=r"needs size=HEIGHTxWIDTH, as 4 features .*float32"):
+        of_words(words.split(), Dataset("data", X, X, X, X, (), None))

@@ -262,6 +262,7 @@ def test_the_next_run_keeps_the_moments_and_starts_from_the_average(backend):
         (np.nan, ValueError, "average must be"),
         ("ema", TypeError, "average must be a number such as 0.999"),
         (True, TypeError, "average must be a number"),
+        (EMA, TypeError, "average must be a number such as 0.999, fastnn.averaging.EMA"),
         (SWA(20), ValueError, "average is over the last 20 epochs, and the run has 6"),
     ],
 )

@@ -394,6 +394,8 @@ def test_help_says_which_optimizers_and_schedules_have_a_number(capsys, monkeypa
         ("--validation 20", "argument --validation: need a share below 1, got 20; 20% are 0.2"),
         ("--validation 0", "argument --validation: need a share above 0, got 0"),
         ("--validation x", "argument --validation: 'x' is not a number"),
+        ("--average 5.5", "need a decay above 0 and below 1, or a whole number of epochs; got '5"),
+        ("--average -0.5", "need a decay above 0 and below 1, or a whole number of epochs; got"),
         (
             "--class-weight 3:2",
             "--class-weight must be balanced, or pairs such as 3=2.0 8=1.5; got 3:2",

@@ -12,6 +12,7 @@ import pytest
 
 import fastnn
 from fastnn import datasets, predict, train
+from fastnn.cli import augmenting
 from fastnn.datasets import images, read_images
 
 Image = pytest.importorskip("PIL.Image")
@@ -234,6 +235,7 @@ def test_a_byte_that_is_wrong_is_no_surprise(seed, tmp_path):
         ({"a.png": GREY}, {"digits": True, "grey": True}, "size and grey have no use then"),
         ({"a.png": GREY}, {"size": (0, 4)}, r"size\[0\] must be at least 1; got 0"),
         ({"a.png": np.zeros((600, 600), np.uint8)}, {}, "has 360,000 numbers; need at most"),
+        ({"a.png": COLOURS}, {"size": (300, 300)}, "270,000 numbers; .*; a smaller size has fewer"),
         ({"a.png": np.full((60, 60), 99, np.uint8)}, {"digits": True}, "a.png' holds no digit"),
     ],
 )
@@ -246,6 +248,22 @@ def test_what_does_not_fit_is_refused(files, how, message, tmp_path):
             saved(tmp_path / name, content)
     with pytest.raises(ValueError, match=message):
         read_images(tmp_path, **how)
+
+
+@pytest.mark.parametrize(
+    ("how", "numbers"),
+    [
+        ({"size": (600, 600)}, "360,000"),
+        ({"size": (10**6, 10**6)}, "1,000,000,000,000"),
+        ({"size": (300, 300), "grey": False}, "270,000"),
+    ],
+)
+def test_a_size_that_is_too_large_is_refused_before_pictures_are_scaled(
+    how, numbers, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(images, "_read", None)
+    with pytest.raises(ValueError, match=rf"^size=\(\d+, \d+\) is {numbers} numbers; need at most"):
+        read_images(saved(tmp_path / "a.png", GREY), **how)
 
 
 def test_no_paths_are_refused():
@@ -442,7 +460,21 @@ def test_a_folder_of_classes_is_a_data_set(folder):
     table = datasets.load("pictures").train
     assert table.X.shape == (24, 30)
     assert set(table.y) == {"dark", "light"}
+    assert table.shape == (6, 5)
     assert datasets.load("pictures", images={"size": (3, 3)}).train.X.shape == (24, 9)
+
+
+@pytest.mark.parametrize(
+    ("options", "shape"),
+    [("", (6, 5)), ("--size 9 4", (9, 4)), ("--size 12 4 --colour", (12, 4, 3))],
+)
+def test_pictures_are_augmented_in_their_own_shape(options, shape, folder, monkeypatch, capsys):
+    def ends(**fields):
+        raise ValueError(f"fields: {fields}")
+
+    monkeypatch.setattr(augmenting, "Images", ends)
+    words = f"--data pictures {options} --augment shift=1"
+    assert f"'shape': {shape}" in refused_by(train.main, words.split(), capsys)
 
 
 def test_training_and_prediction_with_pictures(folder, capsys):

@@ -102,7 +102,7 @@ def real(
     ):
         bounds = {"greater than": above, "at least": least, "at most": most, "less than": below}
         needs = [f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None]
-        raise ValueError(f"{name} must be finite and {' and '.join(needs)}; got {value!r}")
+        raise ValueError(f"{name} must be {' and '.join(['finite', *needs])}; got {value!r}")
     return number
 
 

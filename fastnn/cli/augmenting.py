@@ -7,9 +7,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from fastnn.augment import AUGMENTATIONS, Augmentation, Images
 from fastnn.checks.values import meant
 from fastnn.cli.groups import Group, Keywords
+from fastnn.cli.reading import Dataset
 
 OF_IMAGES = [field.name for field in dataclasses.fields(Images) if field.type == "float"]
 OTHERS = [name for name, kind in AUGMENTATIONS.items() if kind is not Images]
@@ -21,19 +24,19 @@ def add_augment(group: Group) -> None:
     text = (
         "change rows at random in training. Images: rotate (degrees), scale, shear (shares), "
         "shift, elastic (pixels), fill (a number), flip (without one) and size, such as 32x32x3 "
-        "(default: a square); noise (standard deviation) and mixup (alpha)"
+        "(default: that of the pictures, or a square of pixels); noise (standard deviation) and "
+        "mixup (alpha)"
     )
     group.add("--augment", nargs="+", metavar="NAME=NUMBER", help=text)
 
 
-def augment(words: Sequence[str] | None, features: int) -> Keywords:
+def augment(words: Sequence[str] | None, data: Dataset) -> Keywords:
     """Return the argument of `fastnn.Network.train` that words stand for.
 
     Parameters
     ----------
     words : sequence of str or None
-    features : int
-        Of the data.
+    data : Dataset
     """
     if words is None:
         return {}
@@ -57,10 +60,19 @@ def augment(words: Sequence[str] | None, features: int) -> Keywords:
         except ValueError as error:
             raise ValueError(f"--augment {word}: {error}") from None
     if of_images:
-        side = math.isqrt(features)
-        if "shape" not in of_images and side * side != features:
-            raise ValueError(
-                f"--augment needs size=HEIGHTxWIDTH, as {features} features are no square of pixels"
-            )
-        return {"augment": [Images(**{"shape": (side, side), **of_images}), *others]}
+        if "shape" not in of_images:
+            of_images["shape"] = data.shape or _square(data)
+        return {"augment": [Images(**of_images), *others]}
     return {"augment": others}
+
+
+def _square(data: Dataset) -> tuple[int, int]:
+    """Return the shape of square images; refuse data that cannot be that."""
+    features = data.X.shape[1]
+    side = math.isqrt(features)
+    if data.X.dtype != np.uint8 or side * side != features:
+        raise ValueError(
+            f"--augment needs size=HEIGHTxWIDTH, as {features} features of type {data.X.dtype} are "
+            "no square of pixels (uint8)"
+        )
+    return side, side

@@ -220,7 +220,14 @@ def share(text: str) -> float:
 
 def average(text: str) -> float | SWA:
     """Read the decay of a moving average, or how many last epochs an average is of."""
-    return SWA(int(text)) if text.isdecimal() and int(text) else share(text)
+    if text.isdecimal() and int(text):
+        return SWA(int(text))
+    try:
+        return share(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(
+            f"need a decay above 0 and below 1, or a whole number of epochs; got {text!r}"
+        ) from None
 
 
 def without_comma(

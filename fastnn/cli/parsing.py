@@ -327,7 +327,7 @@ def training_arguments(given: Given, data: Dataset) -> Keywords:
         "schedule": _with_settings("schedule", SCHEDULES[given["schedule"]], given),
         "early_stopping": _with_settings("early_stopping", stopping, given) or False,
         **class_weights(given, data.classes),
-        **augment(given.get("augment"), data.X.shape[1]),
+        **augment(given.get("augment"), data),
     }
 
 

@@ -45,6 +45,7 @@ class Dataset(NamedTuple):
     classes: tuple[int | str, ...]  # () if labels are numbers
     features: Names
     notes: tuple[str, ...] = ()  # about how numbers are written, and columns of the test data
+    shape: tuple[int, ...] | None = None  # of a row that is an image, if it is known
 
     def targets(self, y: Array, output: str) -> Array:
         """Return y as a network with this output takes it: outputs of classes have names."""
@@ -136,12 +137,12 @@ def read(given: Keywords) -> Dataset:
             raise ValueError(
                 f"{source} has the label {test_y.tolist()[0]!r}; need numbers, as in {name}"
             )
-        return Dataset(name, X, y, test_X, test_y, (), train.features, notes)
+        return Dataset(name, X, y, test_X, test_y, (), train.features, notes, train.shape)
     classes = np.unique(y)
     test_y = of_known(classes, test_y)
     y, test_y = np.searchsorted(classes, y), np.searchsorted(classes, test_y)
     names = tuple(classes.tolist())
-    return Dataset(name, X, y, test_X, test_y, names, train.features, notes)
+    return Dataset(name, X, y, test_X, test_y, names, train.features, notes, train.shape)
 
 
 def check_classes(name: str, y: Array) -> None:

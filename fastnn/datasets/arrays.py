@@ -131,13 +131,19 @@ def idx_table(
         If a file is not valid IDX, has another shape than needed, or is not finite.
     """
     one_of("dtype", dtype, DTYPES)
-    X = features_of(repr(os.fspath(path)), read_idx(path), dtype)
+    array = read_idx(path)
+    X, shape = features_of(repr(os.fspath(path)), array, dtype), shape_of(array)
     if labels is None:
         labels = labels_beside(Path(path))
     if labels is None:
-        return Table(X, None, None, None)
+        return Table(X, None, None, None, shape=shape)
     y = labels_of_rows(repr(os.fspath(labels)), read_idx(labels), len(X))
-    return Table(X, y, None, "label")
+    return Table(X, y, None, "label", shape=shape)
+
+
+def shape_of(array: Array) -> tuple[int, ...] | None:
+    """Return the shape of a row of an array, if it has more than one dimension."""
+    return array.shape[1:] if array.ndim > 2 else None
 
 
 def features_of(name: str, array: Array, dtype: str) -> Array:
@@ -259,11 +265,11 @@ def _header(stream: IO[bytes], what: str) -> tuple[tuple[int, ...], bool, np.dty
 
 def _pair(arrays: dict[str, tuple[str, Array]], x: str, y: str, name: str, dtype: str) -> Table:
     key, array = arrays[x]
-    X = features_of(f"{name}: {key}", array, dtype)
+    X, shape = features_of(f"{name}: {key}", array, dtype), shape_of(array)
     if y not in arrays:
-        return Table(X, None, None, None)
+        return Table(X, None, None, None, shape=shape)
     key, array = arrays[y]
-    return Table(X, labels_of_rows(f"{name}: {key}", array, len(X)), None, key)
+    return Table(X, labels_of_rows(f"{name}: {key}", array, len(X)), None, key, shape=shape)
 
 
 def _sparse_table(

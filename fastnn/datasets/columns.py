@@ -43,6 +43,9 @@ class Table(NamedTuple):
         Names or positions of the columns of the file that were not read.
     notes : tuple of str
         How numbers are written that are not as in Python, such as "decimal comma: 'price'".
+    shape : tuple of int, or None
+        Of a row as it is in the files, for pictures and arrays: (height, width) or (height, width,
+        channels). None for rows of numbers.
     """
 
     X: Any  # an array, or SparseRows
@@ -51,6 +54,7 @@ class Table(NamedTuple):
     label: str | None
     left_out: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    shape: tuple[int, ...] | None = None
 
 
 class Split(NamedTuple):

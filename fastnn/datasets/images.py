@@ -110,7 +110,7 @@ def read_images(
     five of those that are concerned.
     """
     check_installed()
-    given = None if size is None else _checked_size(size)
+    given = None if size is None else _checked_size(size, 3 if grey is False else 1)
     if digits and not (given is None and grey is None):
         raise ValueError(
             "digits=True gives all pictures their form; size and grey have no use then"
@@ -153,11 +153,18 @@ class _Refused(ValueError):
     """What is wrong with a picture, to be said after its name."""
 
 
-def _checked_size(size: Sequence[int]) -> tuple[int, int]:
+def _checked_size(size: Sequence[int], channels: int) -> tuple[int, int]:
     if not isinstance(size, tuple | list) or len(size) != 2:
         raise TypeError(f"size must be (height, width), got {size!r}")
     height, width = (integer(f"size[{i}]", length, 1) for i, length in enumerate(size))
+    count = height * width * channels
+    if count > MOST_COLUMNS:
+        raise ValueError(_too_many(f"size={(height, width)} is {count:,} numbers"))
     return height, width
+
+
+def _too_many(what: str) -> str:
+    return f"{what}; need at most {MOST_COLUMNS:,} a picture"
 
 
 def _found(paths: list[AnyPath]) -> tuple[list[str], list[str] | None]:
@@ -316,10 +323,8 @@ def _pixels(image: Image, size: tuple[int, int] | None, grey: bool | None, digit
         image = image.resize(size[::-1], of_pillow.Resampling.BICUBIC)
     count = image.width * image.height * len(mode)
     if count > MOST_COLUMNS:
-        raise _Refused(
-            f"has {count:,} numbers; need at most {MOST_COLUMNS:,} a picture; size=(height, width) "
-            "scales them"
-        )
+        way = "size=(height, width) scales them" if size is None else "a smaller size has fewer"
+        raise _Refused(f"{_too_many(f'has {count:,} numbers')}; {way}")
     return np.array(image)
 
 

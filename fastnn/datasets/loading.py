@@ -151,7 +151,7 @@ def _refuse(name: str, what: str, **arguments: object) -> None:
 
 def _pictures(folder: str | os.PathLike[str], how: Mapping[str, Any]) -> Split:
     pictures = read_images(folder, **how)
-    return Split(Table(pictures.X, pictures.y, None, "class"))
+    return Split(Table(pictures.X, pictures.y, None, "class", shape=pictures.shape))
 
 
 def _mnist(folder: str | os.PathLike[str]) -> Split:

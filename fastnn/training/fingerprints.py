@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import sys
 from collections.abc import Iterator
-from numbers import Number
+from numbers import Number, Real
 from types import CodeType, FunctionType, MethodType
 from typing import Any
 from zlib import crc32
@@ -82,7 +82,17 @@ def of_setting(value: Any) -> Any:
         return sorted(value)
     if isinstance(value, tuple):
         return [of_setting(each) for each in value]
-    return repr(value) if dataclasses.is_dataclass(value) else value
+    return _stated(value) if dataclasses.is_dataclass(value) else value
+
+
+def _stated(value: Any) -> str:
+    """Return what an object of settings is, with numbers of any type as those of Python."""
+    plain: dict[str, float] = {}
+    for field in dataclasses.fields(value):
+        number = getattr(value, field.name)
+        if isinstance(number, Real) and not isinstance(number, bool | np.bool_):
+            plain[field.name] = float(number) if "float" in str(field.type) else int(number)
+    return repr(dataclasses.replace(value, **plain))
 
 
 def agree(one: Any, other: Any) -> bool:
