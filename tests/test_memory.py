@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn.estimators import translation
 from fastnn.training import loop
 
 SIZES = [20_000, 96, 2]
@@ -56,6 +55,7 @@ def test_a_run_with_validation_keeps_a_second_copy_for_the_begin_of_the_epoch(mo
 
 
 def test_the_sum_of_squared_weights_needs_no_room_of_their_size():
+    translation = pytest.importorskip("fastnn.estimators.translation", exc_type=ImportError)
     net = fastnn.Network([20_000, 96, 2], seed=0)
     assert vectors_at_most(net, lambda: translation.squares(net)) < 0.6
     expected = sum(float(np.square(w.astype(np.float64)).sum()) for w in net.weights)
