@@ -42,6 +42,7 @@ from hypothesis.stateful import run_state_machine_as_test as run_machine
 import fastnn
 from fastnn import EarlyStopping, Network, backends, optimizers, schedules
 from fastnn.augment import Images, Mixup, Noise
+from fastnn.averaging import SWA
 from fastnn.backends.compiled.machinery import threads
 from fastnn.datasets import Table
 from fastnn.losses import matrix
@@ -126,6 +127,7 @@ SETTINGS = {
     "clip_value": st.just(0.1),
     "label_smoothing": st.just(0.1),
     "augment": st.sampled_from([Noise(0.1), [Images((INPUTS, 1), shift=1), Mixup(0.3)]]),
+    "average": st.sampled_from([0.5, 0.99, SWA(1)]),
     "shuffle": st.just(False),
     "frozen": st.just([0]),
     "training_metrics": st.just(True),
@@ -154,7 +156,7 @@ interrupt = st.fixed_dictionaries(
             "every": st.sampled_from([None, 1, 2, 3, 7]),  # its checkpoints
             "change": st.sampled_from(["", *sorted(
                 ("epochs", "batch_size", "learning_rate", "optimizer", "schedule", "l2", "l1",
-                 "clip_norm", "clip_value", "max_norm", "augment", "shuffle", "X", "y",
+                 "clip_norm", "clip_value", "max_norm", "augment", "average", "shuffle", "X", "y",
                  "sample_weight", "validation", "validation y", "early_stopping", "seed",
                  "standardize_inputs"))]),
     }
@@ -174,6 +176,7 @@ CHANGES = {
     "clip_value": 0.77,
     "max_norm": 0.77,
     "augment": Noise(0.77),
+    "average": 0.77,
     "sample_weight": np.arange(ROWS) + 7.0,
     "early_stopping": EarlyStopping("loss", patience=7),
 }
@@ -192,6 +195,7 @@ BAD: dict[str, list[Any]] = {
     "clip_value": [0],
     "label_smoothing": [1.0, -0.1],
     "augment": ["noise", Noise, 0.1, Images((INPUTS + 1, 1), shift=1), [Mixup(1), Mixup(1)]],
+    "average": [0, 1.0, np.nan, "x", True, SWA(9)],
     "class_weight": [{9: 1.0}, "even", [1.0], {0: -1.0}],
     "sample_weight": [np.ones(ROWS - 1), -np.ones(ROWS), np.zeros(ROWS), "x"],
     "early_stopping": [3, "yes", EarlyStopping("validation_loss!"), EarlyStopping("accuracy")],
@@ -236,11 +240,16 @@ def look(net: Network) -> dict[str, Any]:
 
 
 def vectors(model: Any) -> dict[str, Any]:
-    """Return the parameters and the optimizer's state; plain gradient descent has none."""
-    state, memory = model.optimizer_state, None
+    """Return the parameters and the optimizer's state; plain gradient descent has none.
+
+    In a run that keeps an average they are this, as they would be if it ended here.
+    """
+    state, memory, layers = model.optimizer_state, None, model
     if state is not None and state.slots:
         memory = (state.kind, state.steps, *map(bits, state.slots))
-    return {"parameters": bits(model), "memory": memory}
+    if state is not None and state.average is not None and state.average.moments:
+        layers = state.average.parameters
+    return {"parameters": bits(layers), "memory": memory}
 
 
 def bits(layers: Any) -> bytes:
@@ -315,6 +324,7 @@ class Sequences(RuleBasedStateMachine):
         for name in BACKENDS:
             module = backends.get(name)
             patch(mock.patch.object(module, "train_steps", self._counting(module.train_steps)))
+        patch(mock.patch.object(loop, "_average_epochs", self._averaging(loop._average_epochs)))
         self.counts["sequences"] += 1
 
     def _counting(self, train_steps: Callable[..., int]) -> Callable[..., int]:
@@ -325,6 +335,13 @@ class Sequences(RuleBasedStateMachine):
             return taken
 
         return counted
+
+    def _averaging(self, average_epochs: Callable[[Any], None]) -> Callable[[Any], None]:
+        def averaged(run: Any) -> None:
+            average_epochs(run)
+            self.trajectory.append(vectors(run.model))
+
+        return averaged
 
     def teardown(self) -> None:
         # What a failure leaves must not make the next sequence fail.
