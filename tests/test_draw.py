@@ -294,6 +294,11 @@ def test_weights_that_are_not_finite_are_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_what_is_no_network_is_refused(tmp_path):
+    with pytest.raises(TypeError, match=r"net must be a fastnn.Network, got '.*draw\.html'"):
+        draw.write(network([784, 10]), str(tmp_path / "draw.html"))
+
+
 def test_a_title_is_text(tmp_path):
     with pytest.raises(TypeError, match="title must be a text, got 3"):
         draw.write(tmp_path / "draw.html", network([784, 10]), title=3)

@@ -50,7 +50,7 @@ def write(path: str | os.PathLike[str], net: Network, *, title: str | None = Non
     OSError
         If the file cannot be written.
     TypeError
-        If ``title`` is no text.
+        If ``net`` is no network, or ``title`` no text.
     ValueError
         If the network has other inputs or outputs, or weights that are not finite.
 
@@ -60,7 +60,9 @@ def write(path: str | os.PathLike[str], net: Network, *, title: str | None = Non
         If the network was not trained on uint8, the type of pixels: the page gives it numbers from
         0 to 1.
     """
-    model = net.model
+    model = getattr(net, "model", None)
+    if not isinstance(model, Model):
+        raise TypeError(f"net must be a fastnn.Network, got {net!r}")
     a = model.architecture
     if a.sizes[0] != PIXELS:
         raise ValueError(
