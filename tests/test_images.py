@@ -273,9 +273,7 @@ def test_no_paths_are_refused():
 
 @pytest.mark.parametrize("paths", [None, 3, b"a.png", GREY, Image.new("L", (2, 2)), ["a.png", 3]])
 def test_what_is_no_path_is_refused(paths):
-    with pytest.raises(
-        TypeError, match="paths must be a path, str or os.PathLike, or several; got"
-    ):
+    with pytest.raises(TypeError, match=r"paths must be a path, str .*, or several; got"):
         read_images(paths)
 
 

@@ -8,7 +8,7 @@ import warnings
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -167,10 +167,11 @@ def _too_many(what: str) -> str:
     return f"{what}; need at most {MOST_COLUMNS:,} a picture"
 
 
-def _listed(paths: AnyPath | Iterable[AnyPath]) -> list[AnyPath]:
-    listed = [paths] if isinstance(paths, AnyPath) or not isinstance(paths, Iterable) else [*paths]
+def _listed(paths: Any) -> list[AnyPath]:
+    one = isinstance(paths, str | os.PathLike) or not isinstance(paths, Iterable)
+    listed = [paths] if one else list(paths)
     for path in listed:
-        if not isinstance(path, AnyPath):
+        if not isinstance(path, str | os.PathLike):
             raise TypeError(f"paths must be a path, str or os.PathLike, or several; got {path!r}")
     return listed
 
