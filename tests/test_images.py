@@ -569,6 +569,16 @@ def test_no_digits_leaves_pictures_as_they_are(folder, capsys):
             "has 6 x 5 numbers, 30; the network takes 784: --size HEIGHT WIDTH",
         ),
         (
+            train.main,
+            ["--data", "pictures", "--test", "one"],
+            "one has 20 features; need 30, as the training data; --size, --grey, --colour or",
+        ),
+        (
+            predict.main,
+            ["net.safetensors", "--data", "pictures"],
+            "pictures has 30 features; the network takes 784; --size, --grey, --colour or --digits",
+        ),
+        (
             predict.main,
             ["net.safetensors", "--images", "one", "--data", "one"],
             "--images and --data are both given",
