@@ -289,7 +289,7 @@ class Mixup(_Way):
     of the training data, with the augmentations that come before, and the share ``s`` has the
     distribution Beta(alpha, alpha). Labels become probabilities, numbers and counts are mixed as
     they are. With weights ``v`` the row gets ``s v + (1 - s) v'``, and the shares of the targets
-    are those of the two terms.
+    are those of the two terms. The inputs of rows whose weight is 0 are mixed in, too.
 
     Parameters
     ----------

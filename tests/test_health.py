@@ -248,3 +248,16 @@ def test_an_estimator_says_it_in_scikit_learns_words():
     assert seen[0].filename == __file__
     with pytest.raises(ValueError, match=r"TransformedTargetRegressor.*StandardScaler before this"):
         MLPRegressor(solver="sgd", learning_rate_init=1).fit(X, 1e7 * NUMBERS)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_outputs_that_overflow_at_the_end_are_said_to_be_of_no_use(backend):
+    X, y = np.random.default_rng(0).normal(size=(60, 3)), np.arange(60) % 4
+
+    def overflow(row):
+        if row["epoch"] == 3:
+            net.biases[-1][...] = 1e4
+
+    net = fastnn.Network([3, 4, 1], output="exponential", seed=0, backend=backend)
+    with pytest.warns(fastnn.ConvergenceWarning, match="predicts the same for each"):
+        net.train(X, y, epochs=3, batch_size=5, learning_rate=0.01, callbacks=[overflow])

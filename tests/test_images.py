@@ -154,7 +154,7 @@ def test_other_files_in_a_folder_are_left_out_with_a_warning(tmp_path):
     saved(tmp_path / "a.png", GREY)
     (tmp_path / "notes.txt").write_text("x")
     (tmp_path / ".hidden").write_text("x")
-    with pytest.warns(UserWarning, match=r"neither PNG nor JPEG are left out: notes\.txt$"):
+    with pytest.warns(UserWarning, match=r"in \.png, \.jpg, \.jpeg are left out: notes\.txt$"):
         assert len(read_images(tmp_path).X) == 1
 
 
@@ -269,6 +269,12 @@ def test_a_size_that_is_too_large_is_refused_before_pictures_are_scaled(
 def test_no_paths_are_refused():
     with pytest.raises(ValueError, match="paths is empty"):
         read_images([])
+
+
+@pytest.mark.parametrize("paths", [None, 3, b"a.png", GREY, Image.new("L", (2, 2)), ["a.png", 3]])
+def test_what_is_no_path_is_refused(paths):
+    with pytest.raises(TypeError, match=r"paths must be a path, str .*, or several; got"):
+        read_images(paths)
 
 
 def test_a_missing_file_is_named(tmp_path):
@@ -574,6 +580,16 @@ def test_no_digits_leaves_pictures_as_they_are(folder, capsys):
             predict.main,
             ["net.safetensors", "--images", "pictures/dark", "--no-digits"],
             "has 6 x 5 numbers, 30; the network takes 784: --size HEIGHT WIDTH",
+        ),
+        (
+            train.main,
+            ["--data", "pictures", "--test", "one"],
+            "one has 20 features; need 30, as the training data; --size, --grey, --colour or",
+        ),
+        (
+            predict.main,
+            ["net.safetensors", "--data", "pictures"],
+            "pictures has 30 features; the network takes 784; --size, --grey, --colour or --digits",
         ),
         (
             predict.main,

@@ -147,7 +147,9 @@ def _read(given: Given, net: Network | Committee) -> tuple[str, datasets.Table]:
     if "data" in given:
         rows = reading.widened(given["data"], rows, inputs)
     if rows.X.shape[1] != inputs:
-        hint = "" if "data" in given else "; name other data with --data"
+        hint = "; name other data with --data"
+        if "data" in given:
+            hint = reading.of_another_form(given["data"], rows)
         raise ValueError(f"{name} has {rows.X.shape[1]} features; the network takes {inputs}{hint}")
     return name, rows
 

@@ -279,7 +279,14 @@ def same_number(path: Path | str, table: datasets.Table, count: int) -> None:
     if table.X.shape[1] != count:
         raise ValueError(
             f"{path} has {table.X.shape[1]} features; need {count}, as the training data"
+            f"{of_another_form(path, table)}"
         )
+
+
+def of_another_form(path: Path | str, table: datasets.Table) -> str:
+    """Return how pictures come to have another number of features; nothing for other data."""
+    pictures = table.shape is not None and Path(path).is_dir()
+    return "; --size, --grey, --colour or --digits brings pictures to another form" * pictures
 
 
 def shown(names: Sequence[object]) -> str:

@@ -8,7 +8,7 @@ import warnings
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -97,7 +97,7 @@ def read_images(
     OSError
         If a path cannot be opened (``FileNotFoundError`` if there is none).
     TypeError
-        If ``size`` is no pair of integers.
+        If ``paths`` are no paths, or ``size`` is no pair of integers.
     ValueError
         If a file is not an intact PNG or JPEG, or has more than 67,108,864 pixels; if a folder
         holds no pictures, or both pictures and folders of pictures; if pictures have different
@@ -115,7 +115,7 @@ def read_images(
         raise ValueError(
             "digits=True gives all pictures their form; size and grey have no use then"
         )
-    files, labels = _found([paths] if isinstance(paths, str | os.PathLike) else list(paths))
+    files, labels = _found(_listed(paths))
     pictures: list[Array] = []
     problems: list[str] = []
     for file in files:
@@ -165,6 +165,15 @@ def _checked_size(size: Sequence[int], channels: int) -> tuple[int, int]:
 
 def _too_many(what: str) -> str:
     return f"{what}; need at most {MOST_COLUMNS:,} a picture"
+
+
+def _listed(paths: Any) -> list[AnyPath]:
+    one = isinstance(paths, str | os.PathLike) or not isinstance(paths, Iterable)
+    listed = [paths] if one else list(paths)
+    for path in listed:
+        if not isinstance(path, str | os.PathLike):
+            raise TypeError(f"paths must be a path, str or os.PathLike, or several; got {path!r}")
+    return listed
 
 
 def _found(paths: list[AnyPath]) -> tuple[list[str], list[str] | None]:
@@ -224,7 +233,7 @@ def _pictures(folder: AnyPath) -> list[str]:
     files = [path for path in _entries(folder) if path.is_file()]
     others = [path.name for path in files if not _is_picture(path)]
     if others and len(others) < len(files):
-        warn(f"{os.fspath(folder)!r}: files that are neither PNG nor JPEG are left out: "
+        warn(f"{os.fspath(folder)!r}: files that do not end in {', '.join(SUFFIXES)} are left out: "
              f"{shown(others)}")  # fmt: skip
     return [str(path) for path in files if _is_picture(path)]
 

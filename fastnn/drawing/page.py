@@ -59,7 +59,7 @@ def write(path: str | os.PathLike[str], net: Network, *, title: str | None = Non
         0 to 1.
     """
     if not isinstance(net, Network):
-        raise TypeError(f"net must be a single network, got {net!r}")
+        raise TypeError(f"net must be a single fastnn.Network, got {net!r}")
     model = net.model
     a = model.architecture
     if a.sizes[0] != PIXELS:

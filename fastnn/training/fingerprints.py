@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import sys
 from collections.abc import Iterator
-from numbers import Number, Real
+from numbers import Integral, Number, Real
 from types import CodeType, FunctionType, MethodType
 from typing import Any
 from zlib import crc32
@@ -90,8 +90,10 @@ def _stated(value: Any) -> str:
     plain: dict[str, float] = {}
     for field in dataclasses.fields(value):
         number = getattr(value, field.name)
-        if isinstance(number, Real) and not isinstance(number, bool | np.bool_):
-            plain[field.name] = float(number) if "float" in str(field.type) else int(number)
+        if isinstance(number, Real) and "float" in str(field.type):
+            plain[field.name] = float(number)
+        elif isinstance(number, Integral) and "int" in str(field.type):
+            plain[field.name] = int(number)
     return repr(dataclasses.replace(value, **plain))
 
 

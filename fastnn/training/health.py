@@ -226,10 +226,12 @@ def _places(run: Run, count: int) -> Array:
 def _is_constant(array: Rows) -> bool:
     """Whether each column has the same number in every row, up to rounding."""
     low, high = array.min(axis=0), array.max(axis=0)
+    equal = low == high  # also where both are infinite
     same = SAME.get(array.dtype)
-    if same is None:
-        return bool((low == high).all())
-    return bool((high - low <= same * np.maximum(np.abs(low), np.abs(high))).all())
+    if same is not None:
+        with np.errstate(invalid="ignore"):
+            equal |= high - low <= same * np.maximum(np.abs(low), np.abs(high))
+    return bool(equal.all())
 
 
 def _guess(model: Model, examples: Examples) -> float:
