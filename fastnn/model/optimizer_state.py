@@ -62,8 +62,11 @@ class OptimizerState:
         return self.kind == optimizer.code and (self.inputs is not None) == learning
 
     @property
-    def vectors(self) -> tuple[Array, ...]:
+    def vectors(self) -> list[Array]:
         """All of its numbers but that of the steps."""
-        inputs = () if self.inputs is None else (self.inputs.reshape(-1),)
-        average = () if self.average is None else (self.average.parameters.vector,)
-        return *(slot.vector for slot in self.slots), *inputs, *average
+        found = [slot.vector for slot in self.slots]
+        if self.inputs is not None:
+            found.append(self.inputs.reshape(-1))
+        if self.average is not None:
+            found.append(self.average.parameters.vector)
+        return found

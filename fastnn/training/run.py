@@ -23,6 +23,7 @@ from fastnn.training.evaluation import scale_targets
 from fastnn.training.history import History
 from fastnn.training.settings import TrainingSettings
 
+AS_IT_IS = contextlib.nullcontext()
 AT_ONCE = 1 << 18  # numbers that are looked at in one go, which takes a byte for each
 
 
@@ -131,11 +132,11 @@ class Run:
     @property
     def is_finite(self) -> bool:
         """Whether the parameters and the optimizer's state are finite."""
-        return all(
-            np.isfinite(vector[first : first + AT_ONCE]).all()
-            for vector in _vectors(self.model)
-            for first in range(0, len(vector), AT_ONCE)
-        )
+        for vector in _vectors(self.model):
+            for first in range(0, len(vector), AT_ONCE):
+                if not np.isfinite(vector[first : first + AT_ONCE]).all():
+                    return False
+        return True
 
     @property
     def reductions(self) -> int:
@@ -154,13 +155,14 @@ class Run:
         limit = self.settings.max_seconds
         return limit is not None and time.perf_counter() - self.began >= limit
 
-    @contextlib.contextmanager
-    def averaged(self) -> Iterator[None]:
+    def averaged(self) -> contextlib.AbstractContextManager[None]:
         """Give the model its average for a while, as if it had no other parameters."""
-        model, average = self.model, self.state.average
-        if average is None or not average.moments:
-            yield
-            return
+        average = self.state.average
+        return AS_IT_IS if average is None or not average.moments else self._with(average)
+
+    @contextlib.contextmanager
+    def _with(self, average: Averaged) -> Iterator[None]:
+        model = self.model
         raw = model.vector.copy()
         try:
             self.state.average = None
