@@ -46,7 +46,7 @@ __all__ = [
 
 def __getattr__(name: str) -> ModuleType:
     """Import what few programs need, some of it with an extra, when it is first used."""
-    if name in ("draw", "estimators", "plots", "report", "tabular"):
+    if name in ("draw", "estimators", "export", "plots", "report", "tabular"):
         return importlib.import_module(f"fastnn.{name}")
     known = (augment, averaging, datasets, losses, metrics, optimizers, schedules)
     modules = [module for module in known if name in vars(module)]

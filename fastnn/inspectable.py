@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
@@ -19,9 +18,9 @@ from fastnn.checks.networks import classes as check_classes
 from fastnn.checks.networks import feature_names
 from fastnn.checks.sparse import refuse_sparse, refuse_to_standardise
 from fastnn.checks.targets import targets as check_targets
-from fastnn.model import files, storage
+from fastnn.keeping import Keeping
 from fastnn.model.architecture import Architecture
-from fastnn.model.model import Model, summary
+from fastnn.model.model import summary
 from fastnn.model.parameters import Parameters, Views
 from fastnn.model.scaling import Scaler
 from fastnn.training import settings
@@ -40,7 +39,7 @@ ELSEWHERE = {
 }
 
 
-class Inspectable:
+class Inspectable(Keeping):
     """The part of `fastnn.Network` that changes no parameter.
 
     ``copy.deepcopy`` makes a network of its own. ``copy.copy`` makes another name for the same
@@ -51,8 +50,6 @@ class Inspectable:
     model : Model
         The network as plain data, see `fastnn.model.model`.
     """
-
-    model: Model
 
     @property
     def architecture(self) -> Architecture:
@@ -324,31 +321,6 @@ class Inspectable:
         scaled = scale_targets(self.model, targets)
         backends.get(self.backend).input_gradient(self.model, features, scaled, out)
         return out if self.input_scaler is None else out * self.input_scaler.scale
-
-    def save(self, path: str | os.PathLike[str], *, optimizer: bool = True) -> None:
-        """Write the network to a ``.safetensors`` file, which `fastnn.load` reads.
-
-        The file appears complete or not at all. Other libraries can read it; `fastnn.model.files`
-        lists the names of the tensors, such as ``layers.0.weights``.
-
-        Parameters
-        ----------
-        path : str or path
-        optimizer : bool
-            Also write the optimizer's state, with which training of the loaded network continues as
-            that of this one would. Momentum and RMSprop double the size of the file, Adam and AdamW
-            make it three times as large; False leaves the state out, for a network that is only
-            used.
-
-        Raises
-        ------
-        TypeError
-            If ``path`` is no path.
-        OSError
-            If the file cannot be written (``FileNotFoundError`` if there is no folder for it,
-            ``IsADirectoryError`` if it is a folder); an older file of that name stays as it is.
-        """
-        storage.write(path, *files.contents(self.model, optimizer))
 
     def summary(self) -> None:
         """Print a table of the layers: units, parameters, memory and operations per row.

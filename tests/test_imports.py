@@ -17,7 +17,8 @@ LONG = {"fastnn.backends.compiled.machinery.vector_ir"}
 # What is built on top of `Network`, and may import it.
 ABOVE = ("fastnn.loading", "fastnn.inspection", "fastnn.minimizing", "fastnn.tuning",
          "fastnn.report", "fastnn.draw", "fastnn.cli", "fastnn.estimators", "fastnn.plots",
-         "fastnn.tabular", "fastnn.members", "fastnn.committee", "fastnn.network")  # fmt: skip
+         "fastnn.tabular", "fastnn.members", "fastnn.conversion", "fastnn.committee",
+         "fastnn.network")  # fmt: skip
 
 
 def name_of(path: Path) -> str:

@@ -1,0 +1,74 @@
+"""A network from layers that another library has trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fastnn.activations import Array
+from fastnn.model.scaling import Scaler
+from fastnn.network import Network
+
+
+class Layer(NamedTuple):
+    """A layer: weights (fan_in, fan_out), biases (fan_out,) and the name of its activation."""
+
+    weights: Array
+    biases: Array
+    activation: str
+
+
+def built(
+    layers: Sequence[Layer],
+    dtype: npt.DTypeLike,
+    *,
+    classes: Sequence[str | int] | None = None,
+    features: Sequence[str] | None = None,
+    input_scaler: Scaler | None = None,
+    target_scaler: Scaler | None = None,
+    pixels: bool = False,
+) -> Network:
+    """Return a network of these layers, with the loss that its output is for.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        At least one, of shapes that fit.
+    dtype : str or numpy.dtype
+    classes, features : sequence, optional
+        As the attributes of `Network`.
+    input_scaler, target_scaler : Scaler, optional
+        Mean and scale of each column.
+    pixels : bool
+        Whether inputs are numbers from 0 to 255.
+
+    Raises
+    ------
+    ValueError
+        If fastnn has no such network.
+    """
+    sizes = [len(layers[0].weights), *(len(layer.biases) for layer in layers)]
+    names = [layer.activation for layer in layers]
+    net = Network(
+        sizes,
+        names[:-1] or "relu",
+        names[-1],
+        seed=0,
+        dtype=dtype,
+        standardize_inputs=input_scaler is not None,
+        standardize_targets=target_scaler is not None,
+    )
+    for l, layer in enumerate(layers):
+        net.weights[l], net.biases[l] = layer.weights, layer.biases
+    net.model.use_scalers(
+        *(
+            scaler and Scaler(*(np.asarray(numbers, net.architecture.dtype) for numbers in scaler))
+            for scaler in (input_scaler, target_scaler)
+        )
+    )
+    net.model.pixels = pixels
+    net.classes, net.features = classes, features
+    return net
