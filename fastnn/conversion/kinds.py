@@ -24,14 +24,14 @@ def kind(value: Any, package: str, *methods: str) -> str:
     own = type(value)
     for each in own.__mro__:
         if f"{each.__module__}.".startswith(f"{package}."):
-            same = all(getattr(own, name) is getattr(each, name, None) for name in methods)
+            same = all(getattr(own, name, None) is getattr(each, name, None) for name in methods)
             return each.__name__ if same else ""
     return ""
 
 
 def shown(value: Any) -> str:
-    """Return the name of a value's class with its module, as a part of a message."""
+    """Return the class of a value and the package that it is from, as a part of a message."""
+    if isinstance(value, type):
+        return f"the class {value.__name__} itself"
     own = type(value)
-    article = "an" if own.__name__[0] in "AEIOUaeiou" else "a"
-    where = "" if own.__module__ == "builtins" else f" of {own.__module__.partition('.')[0]}"
-    return f"{article} {own.__name__}{where}"
+    return f"of the class {own.__name__} ({own.__module__.partition('.')[0]})"

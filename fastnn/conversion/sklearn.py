@@ -33,9 +33,9 @@ def from_sklearn(model: Any) -> Network:
     Parameters
     ----------
     model : MLPClassifier, MLPRegressor, Pipeline or TransformedTargetRegressor
-        Of scikit-learn, and fitted. Steps of a pipeline before the network, which become
-        `Network.input_scaler`, may be StandardScaler, MinMaxScaler, MaxAbsScaler and RobustScaler;
-        one of these may transform the targets, too.
+        Of scikit-learn, and fitted. Steps of a pipeline before the network may be StandardScaler,
+        MinMaxScaler, MaxAbsScaler and RobustScaler, which become `Network.input_scaler`, or if they
+        only multiply, part of the first layer; one of these may transform the targets, too.
 
     Returns
     -------
@@ -70,7 +70,6 @@ def from_sklearn(model: Any) -> Network:
     if found.perceptron is None:
         raise TypeError(f"model has no network at its end; need {NEED}")
     perceptron = found.perceptron
-    _check_fitted(shown(perceptron), perceptron, "coefs_")
     last = perceptron.out_activation_
     if found.targets is not None and last != "identity":
         raise ValueError(
@@ -85,13 +84,16 @@ def from_sklearn(model: Any) -> Network:
             zip(perceptron.coefs_, perceptron.intercepts_, strict=True)
         )
     ]
-    names = found.features
+    names, scaler = found.features, found.scaler
+    if scaler is not None and not scaler.mean.any():  # such as for sparse rows, which stay sparse
+        weights = (layers[0].weights * scaler.scale[:, None]).astype(layers[0].weights.dtype)
+        layers[0], scaler = layers[0]._replace(weights=weights), None
     return built(
         layers,
         np.result_type(np.float32, *perceptron.coefs_),
         classes=_classes(perceptron) if hasattr(perceptron, "classes_") else None,
         features=None if names is None or len(set(names)) < len(names) else list(names),
-        input_scaler=found.scaler,
+        input_scaler=scaler,
         target_scaler=found.targets,
     )
 
@@ -122,6 +124,7 @@ class _Found:
         elif what in SCALERS:
             self.scaler = _joined(self.scaler, _scaler(place, model))
         elif kind(model, "sklearn", "predict") in PERCEPTRONS:
+            _check_fitted(place, model, "coefs_")
             self.perceptron = model
         else:
             raise TypeError(f"{place} is {shown(model)}; need {NEED}{_way_on(place, model)}")

@@ -78,8 +78,8 @@ class Fitted(BaseEstimator):
         NotFittedError
             Before `fit`.
         ValueError
-            If scikit-learn has no such network: several members, another activation than "identity",
-            "logistic", "relu" and "tanh" or several of them, or several quantiles.
+            If scikit-learn has no such network: several members, several quantiles, or other
+            activations than one of "identity", "logistic", "relu" and "tanh" for all layers.
         """
         self._check_fitted()
         return handed_over(self)
