@@ -99,17 +99,18 @@ def from_torch(
 
 def _modules(place: str, module: Any) -> Iterator[tuple[str, Any]]:
     """Yield what is in a Sequential, and in those that are in it, with where it is."""
-    if kind(module, PACKAGE) != "":
+    what = kind(module, PACKAGE, "forward")
+    if what in KNOWN:
         for name in ("_forward_hooks", "_forward_pre_hooks"):
             if getattr(module, name, None):
                 raise ValueError(
                     f"{place} has {name.strip('_').replace('_', ' ')}, which may change what it "
                     "computes; remove them first"
                 )
-    if kind(module, PACKAGE, "forward") != "Sequential":
+    if what != "Sequential":
         yield place, module
         return
-    for name, each in module._modules.items():  # children() names a module that is shared once only
+    for name, each in module._modules.items():  # children() has a shared module once only
         yield from _modules(f"{place}[{name}]" if name.isdigit() else f"{place}.{name}", each)
 
 
