@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from cases import BACKENDS
 
 import fastnn
 
@@ -72,13 +73,15 @@ def equal(ours, theirs, dtype="float64"):
 # From scikit-learn
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_classes_are_predicted_as_in_scikit_learn(activation, dtype):
+def test_classes_are_predicted_as_in_scikit_learn(activation, dtype, backend):
     names = np.array(["setosa", "versicolor", "virginica"])
     x = X.astype(dtype)
     theirs = classifier(activation=activation).fit(x, names[Y])
     net = fastnn.from_sklearn(theirs)
+    net.backend = backend
     equal(net.predict_proba(x), theirs.predict_proba(x), dtype)
     assert net.predict(x).tolist() == theirs.predict(x).tolist()
     assert net.classes == tuple(names)
@@ -166,6 +169,7 @@ def test_transformed_targets_get_their_units_back(scaler, columns):
     theirs.fit(X, y)
     net = fastnn.from_sklearn(make_pipeline(MaxAbsScaler(), theirs).fit(X, y))
     expected = make_pipeline(MaxAbsScaler(), theirs).fit(X, y).predict(X)
+    # Their differences are of numbers a thousand times as large, at most.
     np.testing.assert_allclose(net.predict(X), expected.reshape(150, columns), rtol=1e-11)
     np.testing.assert_allclose(net.predict_one(X[3]), expected[3], rtol=1e-11)
 
@@ -185,6 +189,8 @@ def test_names_of_columns_become_features(scaled):
     net = fastnn.from_sklearn(theirs)
     assert net.features == ("length", "width", "c", "d")
     equal(net.predict_proba(frame[["d", "c", "width", "length"]]), theirs.predict_proba(frame))
+    theirs[0].feature_names_in_ = np.array(list("aacd"), object)
+    assert fastnn.from_sklearn(theirs).features is None  # as they tell no columns apart
 
 
 def test_the_network_is_a_copy_that_can_be_trained_and_saved(tmp_path):
@@ -249,6 +255,10 @@ class Doubling(StandardScaler):
         (
             estimators.MLPClassifier(**QUICK),
             r"^model is .* MLPClassifier \(fastnn\); .* It holds its network: model.network_$",
+        ),
+        (
+            estimators.MLPClassifier(n_members=2, **QUICK),
+            r"^model is .* It holds its committee: model.committee_$",
         ),
         (
             make_pipeline(Doubling(), classifier()),

@@ -132,8 +132,9 @@ class _Found:
 
 def _way_on(place: str, model: Any) -> str:
     """Return what else may be done with a model that is not known, or nothing."""
-    if isinstance(getattr(model, "__dict__", {}).get("network_"), Network):
-        return f". It holds its network: {place}.network_"
+    if kind(model, "fastnn.estimators"):
+        name = next((name for name in ("network_", "committee_") if name in vars(model)), None)
+        return f". It holds its {name[:-1]}: {place}.{name}" if name else ""
     if hasattr(model, "best_estimator_"):
         return f". Try {place}.best_estimator_"
     return ""
