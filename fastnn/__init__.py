@@ -7,6 +7,8 @@ from fastnn import augment, averaging, datasets, losses, metrics, optimizers, sc
 from fastnn.backends import warmup
 from fastnn.checks.warning import ConvergenceWarning
 from fastnn.committee import Committee
+from fastnn.conversion.sklearn import from_sklearn
+from fastnn.conversion.torch import from_torch
 from fastnn.inspection import check_gradients, compare_backends
 from fastnn.loading import load
 from fastnn.minimizing import minimize
@@ -33,6 +35,8 @@ __all__ = [
     "check_gradients",
     "compare_backends",
     "datasets",
+    "from_sklearn",
+    "from_torch",
     "load",
     "losses",
     "metrics",

@@ -61,14 +61,25 @@ def built(
         standardize_inputs=input_scaler is not None,
         standardize_targets=target_scaler is not None,
     )
-    for l, layer in enumerate(layers):
-        net.weights[l], net.biases[l] = layer.weights, layer.biases
-    net.model.use_scalers(
-        *(
+    with np.errstate(over="ignore"):  # which the checks see
+        for l, layer in enumerate(layers):
+            net.weights[l], net.biases[l] = layer.weights, layer.biases
+        scalers = [
             scaler and Scaler(*(np.asarray(numbers, net.architecture.dtype) for numbers in scaler))
             for scaler in (input_scaler, target_scaler)
-        )
-    )
+        ]
+    for l, (weights, biases) in enumerate(zip(net.weights, net.biases, strict=True)):
+        if not (np.isfinite(weights).all() and np.isfinite(biases).all()):
+            raise ValueError(f"layer {l} has weights that are not finite in {dtype}")
+    for scaler in filter(None, scalers):
+        if not (np.isfinite(scaler.mean).all() and _is_normal(scaler.scale)):
+            raise ValueError(f"a scale or a mean is too large or too small for {dtype}")
+    net.model.use_scalers(*scalers)
     net.model.pixels = pixels
     net.classes, net.features = classes, features
     return net
+
+
+def _is_normal(scale: Array) -> bool:
+    """Whether all are finite and have all their digits, so that kernels can divide by them."""
+    return bool(np.isfinite(scale).all() and (np.abs(scale) >= np.finfo(scale.dtype).tiny).all())

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastnn.activations import Array
 from fastnn.committee import Committee, members_of
+from fastnn.estimators.into_sklearn import handed_over
 from fastnn.estimators.translation import Assignable
 from fastnn.model.architecture import Architecture
 from fastnn.network import Network
@@ -58,6 +59,30 @@ class Fitted(BaseEstimator):
         """The activation of the last layer, by its name in scikit-learn."""
         name = self._architecture.activations[-1]
         return {"sigmoid": "logistic", "exponential": "exp"}.get(name, name)
+
+    def to_sklearn(self) -> Any:
+        """Return a fitted estimator of scikit-learn with the same parameters and predictions.
+
+        It needs fastnn no longer, not even to be unpickled. Parameters that scikit-learn has not,
+        such as ``dropout``, and values that it does not take, such as ``solver="adamw"``, are left
+        out: they matter for training only. `partial_fit` and ``warm_start`` continue from the same
+        weights, with a new state of the optimizer.
+
+        Returns
+        -------
+        sklearn.neural_network.MLPClassifier or MLPRegressor
+            The arrays are copies.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If scikit-learn has no such network: several members, several quantiles, or other
+            activations than one of "identity", "logistic", "relu" and "tanh" for all layers.
+        """
+        self._check_fitted()
+        return handed_over(self)
 
     @property
     def _predicts(self) -> Network | Committee:
