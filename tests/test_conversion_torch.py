@@ -272,3 +272,12 @@ def test_hooks_and_weights_that_are_not_finite_are_refused():
         model[2].bias[0] = np.inf
     with pytest.raises(ValueError, match=r"^layer 1 has weights that are not finite in float32"):
         fastnn.from_torch(model)
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [({"device": "meta"}, "no numbers"), ({"dtype": torch.complex64}, "complex numbers")],
+)
+def test_parameters_that_are_no_real_numbers_are_refused(how, message):
+    with pytest.raises(ValueError, match=message):
+        fastnn.from_torch(nn.Sequential(nn.Linear(3, 2, **how)))

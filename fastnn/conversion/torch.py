@@ -225,6 +225,9 @@ def _check_width(place: str, units: int, affine: Affine) -> None:
 
 def _array(tensor: Any) -> Array:
     """Return the numbers of a tensor on any device, in float32 at least."""
+    if tensor.is_meta or tensor.is_complex():
+        what = "complex numbers" if tensor.is_complex() else "no numbers (device 'meta')"
+        raise ValueError(f"model has a parameter of {what}; need real numbers")
     tensor = tensor.detach().cpu()
     if tensor.element_size() < 4:  # bfloat16, which NumPy has not
         tensor = tensor.float()
