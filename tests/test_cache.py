@@ -235,6 +235,21 @@ def test_what_is_not_in_a_read_only_folder_goes_to_the_next(folder, monkeypatch)
     assert [path.parts[0] for path in files(folder)] == ["second"]
 
 
+@pytest.mark.parametrize("reason", ["Read-only file system", None])
+def test_a_folder_behind_a_writable_one_is_read_if_it_cannot_be_written_to(
+    folder, monkeypatch, reason
+):
+    compiled_and_run()
+    places = [folder.parent / "asked for", folder / "fastnn"]
+    monkeypatch.setattr(cache, "folders", lambda: places)
+    unwritable = cache.unwritable
+    monkeypatch.setattr(
+        cache, "unwritable", lambda place: reason if place == places[1] else unwritable(place)
+    )
+    assert [state.folder for state in cache.states()] == places[: 1 + bool(reason)]
+    assert compiled_and_run() == bool(reason)
+
+
 def test_what_another_user_may_not_read_is_not_there(folder, monkeypatch):
     compiled_and_run()
 

@@ -160,23 +160,34 @@ def numbers_in(name: str, values: Array) -> Array:
     ------
     TypeError
         If one is not; the message names the first.
+    ValueError
+        If an integer is too large for float64.
     """
     try:
         if values.dtype.kind == "O" and not any(isinstance(each, str) for each in values.flat):
             return values.astype(np.float64)
     except (TypeError, ValueError):
         pass
+    except OverflowError:
+        place = next(place for place in np.ndindex(values.shape) if _is_too_large(values[place]))
+        raise ValueError(
+            f"{name} must be finite in float64, got an integer of more than 300 digits in "
+            f"{_where(place)}"
+        ) from None
     if values.dtype.kind not in "OSUT":
         raise TypeError(f"{name} holds {values.dtype}; need numbers")
     for place, value in zip(np.ndindex(values.shape), values.flat, strict=True):
         if not _is_number(value):
-            where = f"row {place[0]}" if place else "it"
-            where += f", column {place[1]}" if len(place) > 1 else ""
-            what = f"holds {_short(value)}"
             raise TypeError(
-                f"{name} {what} in {where}; need numbers: turn text into numbers, or leave it out"
+                f"{name} holds {_short(value)} in {_where(place)}; need numbers: turn text into "
+                "numbers, or leave it out"
             )
     raise TypeError(f"{name} holds {values.dtype}; need numbers")
+
+
+def _where(place: tuple[int, ...]) -> str:
+    where = f"row {place[0]}" if place else "it"
+    return where + (f", column {place[1]}" if len(place) > 1 else "")
 
 
 def _is_number(value: Any) -> bool:
@@ -186,7 +197,19 @@ def _is_number(value: Any) -> bool:
         float(value)
     except (TypeError, ValueError):
         return False
+    except OverflowError:
+        pass
     return True
+
+
+def _is_too_large(value: Any) -> bool:
+    try:
+        float(value)
+    except OverflowError:
+        return True
+    except TypeError:  # None counts as NaN
+        pass
+    return False
 
 
 def _short(value: Any) -> str:

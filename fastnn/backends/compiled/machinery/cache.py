@@ -49,7 +49,8 @@ def folders() -> list[Path]:
     """Return where functions may be: the folder asked for, if any, beside the sources, the user's.
 
     An entry is read from the first that has it, up to the first that can be written to; there new
-    ones are written.
+    ones are written. Behind that, only folders that cannot be written to are read: those of an
+    image or an installation for all. In a clone, an empty folder that is asked for is a cold start.
     """
     asked = numba.config.CACHE_DIR
     found = [Path(asked, "fastnn")] if asked else []
@@ -75,12 +76,14 @@ class _Entries:
 
     def load(self, key: object) -> Any:
         """Return what is kept under a key, or None."""
+        place = None  # of new entries
         for folder in self.folders:
             try:
                 content = (folder / self._file(key)).read_bytes()
             except (FileNotFoundError, NotADirectoryError, PermissionError):
-                if not unwritable(folder):
-                    return None
+                place = place or (None if unwritable(folder) else folder)
+                continue
+            if place and not unwritable(folder):
                 continue
             digest, data = content[:DIGEST_SIZE], content[DIGEST_SIZE:]
             if hashlib.sha256(data).digest() != digest:
@@ -190,16 +193,16 @@ class State(NamedTuple):
 
 
 def states() -> list[State]:
-    """Return what the folders hold, up to the first that can be written to."""
-    found = []
+    """Return what the folders hold that are read."""
+    found: list[State] = []
     for folder in folders():
         sizes = []
         for path in folder.glob("*.nbc"):
             with contextlib.suppress(OSError):  # another process was faster
                 sizes.append(path.stat().st_size)
-        found.append(State(folder, len(sizes), sum(sizes), unwritable(folder)))
-        if not found[-1].problem:
-            break
+        behind = bool(found) and not all(state.problem for state in found)
+        if not behind or (sizes and unwritable(folder)):
+            found.append(State(folder, len(sizes), sum(sizes), unwritable(folder)))
     return found
 
 
