@@ -50,7 +50,7 @@ ABOUT_MORE = """\
 
 # `value` is what becomes of ``inputs[i]`` before it is multiplied.
 PRODUCT = """\
-$about\
+${about}\
 static inline void ${prefix}_$name(
     const $real *${PREFIX}_RESTRICT inputs, const $stored *${PREFIX}_RESTRICT weights,
 $scales\
