@@ -141,7 +141,7 @@ class Header:
         inputs = "in their own units, not scaled."
         if network.pixels:
             inputs = "pixels from 0 to 255, not divided."
-        outputs, use_class = "numbers.", ""
+        outputs, use_class = "the outputs, in the units of the targets.", ""
         if network.labels:
             stack += network.outputs * size
             use_class = self._fill(c_code.USE_CLASS)

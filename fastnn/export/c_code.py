@@ -9,7 +9,8 @@ HEAD = """\
 
    ${prefix}_predict(x, out) computes the outputs for one row.
      x: ${PREFIX}_INPUTS numbers, $inputs
-     out: room for ${PREFIX}_OUTPUTS, which become $outputs It must not overlap with x.
+     out: room for ${PREFIX}_OUTPUTS numbers, which become $outputs
+          It must not overlap with x.
 $use_class
    The numbers of a call take at most $stack bytes of the stack; there is no other memory, and the
    functions may be called from several threads. C99 or C++11, with math.h (link with -lm).

@@ -37,11 +37,12 @@ def integers(weights: Array) -> tuple[Array, Array]:
         In the dtype of the weights: ``integers * scales`` are the rounded weights.
     """
     scales = (np.abs(weights).max(axis=0) / LARGEST).astype(weights.dtype)
-    result = np.zeros(weights.shape, np.int8)
-    for row, rounded in zip(weights, result, strict=True):  # by rows, as copies may be large
-        quotients = np.divide(row, scales, out=np.zeros_like(row), where=scales > 0)
-        rounded[:] = np.clip(np.rint(quotients), -LARGEST, LARGEST)
-    return result, scales
+    # 127 times the quotient of the largest float may overflow.
+    most = np.nextafter(np.finfo(weights.dtype).max / LARGEST, weights.dtype.type(0))
+    scales = np.minimum(scales, most)
+    quotients = np.divide(weights, scales, out=np.zeros_like(weights), where=scales > 0)
+    np.clip(np.rint(quotients, out=quotients), -LARGEST, LARGEST, out=quotients)
+    return quotients.astype(np.int8), scales
 
 
 def rounded(net: Net) -> Net:
