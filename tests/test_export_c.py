@@ -17,8 +17,8 @@ from fastnn.export import c_code
 from fastnn.model.scaling import Scaler
 
 # Names of classes and inputs that C could take for something else.
-ODD_NAMES = ['a "quoted" one', "back\\slash\\", "??/ ??' ??!", "*/ /* //", "%s %d", "é λ 深 \U0001f600",
-             "tab\tand\nline", "\x7f0 \x01f", "", "  "]  # fmt: skip
+ODD_NAMES = ['a "quoted" one', "back\\slash\\", "??/ ??' ??!", "*/ /* //", "%s %d",
+             "é λ 深 \U0001f600", "tab\tand\nline", "\x7f0 \x01f", "", "  "]  # fmt: skip
 COMPILERS = {
     "gcc": ["gcc", "-xc", "-std=c99"],
     "clang": ["clang", "-xc", "-std=c99"],

@@ -283,11 +283,11 @@ def _rounded(operation: Operation) -> Operation:
 
 def _lines(values: Array, suffix: str, length: int) -> Iterator[str]:
     """Yield numbers as lines of an array, the shortest text that gives the same float."""
-    flat = values.ravel()
+    flat, between = values.ravel(), f"{suffix}, "
     for begin in range(0, flat.size, length * LINES):
-        texts = [str(value) + suffix for value in flat[begin : begin + length * LINES]]
-        lines = (", ".join(texts[i : i + length]) for i in range(0, len(texts), length))
-        yield "".join(f"    {line},\n" for line in lines)
+        texts = list(map(str, flat[begin : begin + length * LINES]))
+        lines = (between.join(texts[i : i + length]) for i in range(0, len(texts), length))
+        yield "".join(f"    {line}{suffix},\n" for line in lines)
 
 
 def _string(word: str, name: str) -> str:
