@@ -12,8 +12,11 @@ from typing import Any, NamedTuple
 
 from fastnn.checks import values as check
 from fastnn.export.description import described
+from fastnn.export.rounding import rounded
 from fastnn.model.model import Model
 from fastnn.writing import check_destination, replacing_bytes
+
+__all__ = ["FORMATS", "Format", "rounded", "write"]
 
 
 class Format(NamedTuple):
@@ -25,6 +28,7 @@ class Format(NamedTuple):
 
 
 FORMATS = {
+    "c": Format(".h", "fastnn.export.c", ("prefix", "int8")),
     "json": Format(".json", "fastnn.export.json"),
 }
 
