@@ -26,6 +26,7 @@ class Format(NamedTuple):
 
 FORMATS = {
     "json": Format(".json", "fastnn.export.json"),
+    "onnx": Format(".onnx", "fastnn.export.onnx"),
 }
 
 
