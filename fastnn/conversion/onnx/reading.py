@@ -135,6 +135,10 @@ class Constants:
             self._read[name] = tensors.array_of(self._tensors[name])
         return self._read[name]
 
+    def get(self, name: str) -> Any:
+        """Return a constant, or None if there is none of that name."""
+        return self[name] if name in self else None  # noqa: SIM401 - this is what it says
+
     def add(self, name: str, value: Any) -> None:
         """Add what a node makes."""
         self._read[name] = value
@@ -323,7 +327,7 @@ def _classes(graph: Any, constants: Constants, count: int) -> list[Any] | None:
                 elif each.name == "classlabels_int64s":
                     names = list(each.ints)
         elif node.op_type in ("Gather", "ArrayFeatureExtractor") and node.input:
-            names = constants[node.input[0]] if node.input[0] in constants else None
+            names = constants.get(node.input[0])
             if isinstance(names, np.ndarray) and names.dtype.kind in "ib" and names.ndim == 1:
                 names = names.tolist()
         if isinstance(names, list) and len(names) == count:
