@@ -16,6 +16,7 @@ import numpy as np
 from fastnn.activations import OUTPUT
 from fastnn.conversion.building import Layer, built
 from fastnn.conversion.onnx import elementwise, operations, steps, tensors
+from fastnn.conversion.onnx.parts import is_small
 from fastnn.conversion.onnx.steps import (
     SOFTMAX,
     SORTED,
@@ -70,6 +71,8 @@ def load(path: str | os.PathLike[str], loss: Custom | None = None) -> Network:
             raise ValueError(f"{path!r} has {size:,} bytes; an ONNX file has up to {MOST_BYTES:,}")
         content = file.read()
     try:
+        if not is_small(content, ModelProto.DESCRIPTOR):
+            raise Refused("it consists of more parts than any network does")
         model = ModelProto.FromString(content)
         return _network(model, len(content), loss)
     except DecodeError:
@@ -189,9 +192,8 @@ def _followed(graph: Any, constants: Constants, output: str) -> tuple[Value, boo
         operands = []
         for each in node.input:
             if each and each not in values and each not in constants:
-                raise Refused(
-                    f"{node.op_type[:100]} uses {each[:100]!r}, which nothing before makes"
-                )
+                missing = f"{node.op_type[:100]} needs {each[:100]!r}"
+                raise Refused(f"{missing}, which nothing before it makes")
             operands.append(values.get(each) or (constants[each] if each else None))
         if not node.output or node.output[0] in values or node.output[0] in constants:
             raise Refused(f"{node.op_type[:100]} makes a tensor that is there already, or none")
@@ -272,7 +274,10 @@ def _part(value: Value) -> Part:
     name = None if value.samples is None else elementwise.activation_of(value.samples)
     if name is None:
         known = ", ".join(elementwise.KNOWN)
-        raise Refused(f"an activation that ends with {value.kind} is not one of {known}")
+        raise Refused(
+            f"what ends with {value.kind} is none of the activations of fastnn, which are {known}; "
+            "their numbers, such as the slope of leaky_relu, are fixed"
+        )
     return Part(stage.product, name, stage.linear)
 
 
