@@ -35,6 +35,7 @@ EXTRAS = {
     r"import pandas": "pandas",
     r"from PIL|--images": "PIL",
     r"fastnn\.minimize|import scipy": "scipy",
+    r"\.onnx|onnxruntime": "onnxruntime",
 }
 # Commands that install, serve, or measure for minutes: of these only the spelling is looked at.
 NOT_RUN = ("pip ", "dask ", "mkdocs ", "pytest ", "python -m pytest", "python bench/", "python exa")

@@ -206,6 +206,7 @@ def combined(kind: str, operands: list[Any], attributes: dict[str, Any]) -> Valu
     return Value(stage, elementwise.applied(kind, samples, attributes), linear, kind)
 
 
+@np.errstate(invalid="ignore")  # of NaN, which is refused at the end
 def _constant(kind: str, given: Any, stage: Stage) -> Any:
     """Return a number, or an array with one for each column of a stage."""
     if isinstance(given, list) or given.dtype.kind not in "fiu" or given.ndim > 2:

@@ -71,7 +71,8 @@ def array_of(tensor: Any) -> Array | list[Any]:
     if kind == BFLOAT16:
         array = (array.astype(np.uint32) << 16).view(np.float32)
     elif kind == FLOAT16:
-        array = array.astype(np.float32)
+        with np.errstate(invalid="ignore"):  # of NaN
+            array = array.astype(np.float32)
     return array.reshape(shape)
 
 
