@@ -36,6 +36,7 @@ EXTRAS = {
     r"from PIL|--images": "PIL",
     r"fastnn\.minimize|import scipy": "scipy",
     r"import torch": "torch",
+    r"\.onnx|onnxruntime": "onnxruntime",
 }
 # Commands that install, serve, or measure for minutes: of these only the spelling is looked at.
 NOT_RUN = ("pip ", "dask ", "mkdocs ", "pytest ", "python -m pytest", "python bench/", "python exa")

@@ -41,7 +41,10 @@ def test_the_seeds_are_read(fuzzers, name, monkeypatch):
 
 @pytest.mark.parametrize("path", FOUND, ids=lambda path: path.name)
 def test_what_once_found_something_is_refused_by_name(fuzzers, path):
-    assert fuzzers[path.name.split("-")[0]].give(path.read_bytes()) is None
+    reader = path.name.split("-")[0]
+    if reader not in fuzzers:
+        pytest.skip(f"{reader} is not installed")
+    assert fuzzers[reader].give(path.read_bytes()) is None
 
 
 @each_time

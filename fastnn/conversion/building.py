@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn.activations import Array
+from fastnn.losses import Loss
 from fastnn.model.scaling import Scaler
 from fastnn.network import Network
 
@@ -30,8 +31,9 @@ def built(
     input_scaler: Scaler | None = None,
     target_scaler: Scaler | None = None,
     pixels: bool = False,
+    loss: Loss | None = None,
 ) -> Network:
-    """Return a network of these layers, with the loss that its output is for.
+    """Return a network of these layers.
 
     Parameters
     ----------
@@ -44,6 +46,8 @@ def built(
         Mean and scale of each column.
     pixels : bool
         Whether inputs are numbers from 0 to 255.
+    loss : str, object or callable, optional
+        As for `Network`. Default: the one that the output is for.
 
     Raises
     ------
@@ -56,6 +60,7 @@ def built(
         sizes,
         names[:-1] or "relu",
         names[-1],
+        loss,
         seed=0,
         dtype=dtype,
         standardize_inputs=input_scaler is not None,

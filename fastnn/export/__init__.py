@@ -30,6 +30,7 @@ class Format(NamedTuple):
 FORMATS = {
     "c": Format(".h", "fastnn.export.c", ("prefix", "int8")),
     "json": Format(".json", "fastnn.export.json"),
+    "onnx": Format(".onnx", "fastnn.export.onnx"),
 }
 
 

@@ -51,7 +51,9 @@ class Restore(NamedTuple):
 
 
 class Sort(NamedTuple):
-    """The outputs in ascending order."""
+    """The outputs in ascending order: quantiles of these levels."""
+
+    levels: tuple[float, ...]
 
 
 Operation = Multiply | Standardize | Product | Activate | Restore | Sort
@@ -119,7 +121,7 @@ def described(model: Model) -> Description:
     if model.target_scaler is not None:
         operations.append(Restore(*map(_copy, model.target_scaler)))
     if isinstance(a.loss, Quantile):
-        operations.append(Sort())
+        operations.append(Sort(a.loss.levels))
     names = model.classes, model.features
     ends = a.sizes[0], a.sizes[-1]
     return Description(tuple(operations), a.dtype, *ends, model.pixels, a.output, *names)

@@ -3,7 +3,8 @@
 ``operations`` is a list of objects. ``operation`` is one of "multiply" (by ``factor``),
 "standardize" (``(x - mean) * scale``), "product" (``x weights + biases``; ``weights`` is a list of
 lists, one for each input), "activate" (by the function of that ``name``), "restore" (``x / scale +
-mean``) and "sort". Numbers are the shortest that give the same float of ``dtype``.
+mean``) and "sort" (quantiles of these ``levels``). Numbers are the shortest that give the same
+float of ``dtype``.
 """
 
 from __future__ import annotations

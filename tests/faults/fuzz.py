@@ -45,6 +45,7 @@ GUIDED = (
     "fastnn.model.storage",
     "fastnn.model.files",
     "fastnn.training.checkpoints",
+    "fastnn.conversion.onnx",
 )
 if __name__ == "__main__" and "--plain" not in sys.argv and importlib.util.find_spec("atheris"):
     import atheris
@@ -142,6 +143,13 @@ def read_model(path: Path, choice: random.Random) -> None:
             net.predict_proba(np.ones((1, net.architecture.sizes[0])))
 
 
+def read_onnx(path: Path, choice: random.Random) -> None:
+    """Read a network in ONNX, which then predicts."""
+    named_so = path.with_name("given.onnx")
+    named_so.write_bytes(path.read_bytes())
+    read_model(named_so, choice)
+
+
 def read_checkpoint(path: Path, choice: random.Random) -> None:
     """Go on with a run."""
     with np.errstate(all="ignore"), contextlib.suppress(fastnn.DivergenceError):
@@ -221,6 +229,68 @@ def models() -> list[bytes]:
         net.save(path)
         found.append(path.read_bytes())
     return found
+
+
+def onnx_files() -> list[bytes]:
+    """Return files of networks in ONNX, with all that they can hold."""
+    classes = fastnn.Network([3, 2, 3], ["mish"], seed=0, backend="numpy")
+    classes.classes, classes.features = ["a", "b", "c"], ["x", "y", "z"]
+    numbers = fastnn.Network(
+        [2, 3, 2, 2], ["gelu", "elu"], loss=fastnn.losses.Quantile((0.1, 0.9)), seed=0,
+        dtype="float64", backend="numpy", standardize_inputs=True, standardize_targets=True,
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    numbers.train(rng.normal(size=(9, 2)), rng.normal(size=9), epochs=1, progress=False)
+    pixels = fastnn.Network([4, 1], seed=0, backend="numpy", standardize_inputs=True)
+    pixels.train(rng.integers(0, 256, (9, 4), np.uint8), np.arange(9) % 2, epochs=1, progress=False)
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "net.onnx")
+        for net in (classes, numbers, pixels):
+            net.export(path)
+            found.append(path.read_bytes())
+    return [*found, onnx_of_others()]
+
+
+def onnx_of_others() -> bytes:
+    """Return a file as other libraries write them."""
+    from onnx import TensorProto, helper
+
+    numbers = {
+        "W": ([2, 4], [0.1 * i for i in range(8)]),
+        "b": ([2], [0.5, -0.5]),
+        "V": ([2, 1], [1.0, 2.0]),
+        "c": ([1, 1], [0.25]),
+        "one": ([], [1.0]),
+    }
+    nodes = [
+        ("Flatten", ["X"], ["flat"], {"axis": 1}),
+        ("Gemm", ["flat", "W", "b"], ["z"], {"transB": 1, "alpha": 2.0}),
+        ("Sigmoid", ["z"], ["s"], {}),
+        ("Mul", ["z", "s"], ["h"], {}),
+        ("Dropout", ["h"], ["d"], {}),
+        ("MatMul", ["d", "V"], ["product"], {}),
+        ("Add", ["product", "c"], ["logit"], {}),
+        ("Sigmoid", ["logit"], ["p"], {}),
+        ("Sub", ["one", "p"], ["q"], {}),
+        ("Concat", ["q", "p"], ["both"], {"axis": 1}),
+        ("ArgMax", ["both"], ["place"], {"axis": 1, "keepdims": 0}),
+        ("Gather", ["names", "place"], ["label"], {}),
+    ]
+    graph = helper.make_graph(
+        [helper.make_node(kind, *ends, **options) for kind, *ends, options in nodes],
+        "others",
+        [helper.make_tensor_value_info("X", TensorProto.FLOAT, ["n", 1, 2, 2])],
+        [
+            helper.make_tensor_value_info("label", TensorProto.STRING, ["n"]),
+            helper.make_tensor_value_info("both", TensorProto.FLOAT, ["n", 2]),
+        ],
+        [
+            *(helper.make_tensor(name, TensorProto.FLOAT, *each) for name, each in numbers.items()),
+            helper.make_tensor("names", TensorProto.STRING, [2], ["no", "yes"]),
+        ],
+    )
+    return helper.make_model(graph).SerializeToString()
 
 
 def idx_files() -> list[bytes]:
@@ -376,6 +446,80 @@ def replaced(rng: random.Random, tree: Any) -> Any:
     return rng.choice(VALUES)
 
 
+def in_protobuf(rng: random.Random, content: bytes, change: Change) -> bytes:
+    """Change the structure of an ONNX file: fields, their order, and which names go where."""
+    from google.protobuf.message import DecodeError
+    from onnx import ModelProto
+
+    try:
+        model = ModelProto.FromString(content)
+        texts = {text for node in model.graph.node for text in (*node.input, *node.output)}
+        texts |= {node.op_type for node in model.graph.node}
+        for _ in range(rng.choice((1, 1, 2, 5))):
+            change_message(rng, model, [*sorted(texts, key=repr), *ONNX_TEXTS], change)
+        return model.SerializeToString()
+    except (DecodeError, ValueError):  # what a change before has made of it, or cannot make
+        return change(content)
+
+
+ONNX_TEXTS = (
+    "", "Add", "Cast", "Constant", "Dropout", "Exp", "Gather", "Identity", "Loop", "MatMul", "Mul",
+    "Relu", "Reshape", "Scaler", "Softmax", "Sub", "TopK", "Transpose", "Where", "ZipMap", "alpha",
+    "ai.onnx.ml", "axis", "inputs", "location", "perm", "to", "value", "\0", "x" * 9000, "[" * 9000,
+)  # fmt: skip
+
+
+def change_message(rng: random.Random, message: Any, texts: list[str], change: Change) -> None:
+    """Change a field of a message, or of one within it."""
+    if rng.random() < 0.1:  # one that may not be set
+        field = rng.choice(message.DESCRIPTOR.fields).name
+        with contextlib.suppress(AttributeError, TypeError):
+            setattr(message, field, rng.choice((0, 1, -1, 2**31 - 1, 2**63 - 1, "a", b"a", 0.5)))
+        return
+    known = message.ListFields()
+    if not known:
+        return
+    field, value = rng.choice(known)
+    if field.name != "graph" and any(f.name == "graph" for f, _ in known) and rng.random() < 0.8:
+        field, value = next((f, v) for f, v in known if f.name == "graph")
+    if isinstance(value, str | bytes | int | float):
+        setattr(message, field.name, other_scalar(rng, value, texts, change))
+    elif hasattr(value, "ListFields"):
+        if rng.random() < 0.1:
+            message.ClearField(field.name)
+        else:
+            change_message(rng, value, texts, change)
+    else:
+        change_list(rng, value, texts, change)
+
+
+def change_list(rng: random.Random, values: Any, texts: list[str], change: Change) -> None:
+    """Change an element of a field that has several, or their number."""
+    i = rng.randrange(len(values))
+    kind = rng.randrange(8)
+    if kind == 0:
+        del values[i]
+    elif kind == 1:
+        values.extend([values[i]] * rng.choice((1, 1, 2, 500)))
+    elif kind == 2:
+        values.insert(rng.randrange(len(values)), values.pop(i))
+    elif hasattr(values[i], "ListFields"):
+        change_message(rng, values[i], texts, change)
+    else:
+        values[i] = other_scalar(rng, values[i], texts, change)
+
+
+def other_scalar(rng: random.Random, value: Any, texts: list[str], change: Change) -> Any:
+    """Return another value of the same type."""
+    if isinstance(value, str):
+        return rng.choice(texts)
+    if isinstance(value, bytes):
+        return change(value)
+    if isinstance(value, float):
+        return rng.choice((0.0, -1.0, 1e-30, 1e30, float("nan"), float("inf"), value * 1.5))
+    return rng.choice((0, 1, 2, -1, value + 1, value - 1, 11, 16, 255, 1 << 20, 2**31 - 1))
+
+
 class Reader(NamedTuple):
     """What reads a kind of file, some intact ones, and how to change what they hold."""
 
@@ -401,6 +545,8 @@ READERS = {
     "model": Reader(read_model, models, in_header),
     "checkpoint": Reader(read_checkpoint, lambda: models()[:-1], in_header),
 }
+if importlib.util.find_spec("onnx"):
+    READERS["onnx"] = Reader(read_onnx, onnx_files, in_protobuf)
 
 
 # Findings
