@@ -64,11 +64,11 @@ def medians(results: dict[str, Any]) -> list[list[str]]:
 
 def everything(results: dict[str, Any]) -> list[list[str]]:
     """Return a table of all runs, its headings first."""
-    table = [["minutes", "seed", "accuracy", "errors", "seconds"]]
+    table = [["minutes", "seed", "accuracy", "errors", "images not shifted", "seconds"]]
     for each in sorted(results["runs"], key=lambda each: (each["minutes"], each["seed"])):
         errors = len(each["misread"])
         row = [f"{each['minutes']}", f"{each['seed']}", percent(errors), f"{errors}"]
-        table.append([*row, f"{each['seconds']:.1f}"])
+        table.append([*row, f"{each['unshifted']}", f"{each['seconds']:.1f}"])
     return table
 
 

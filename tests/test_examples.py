@@ -76,6 +76,8 @@ def slants(X):
 @pytest.mark.parametrize("members", [(2, 0), (1, 1), (0, 1)])
 def test_a_recipe_of_the_record_has_networks_for_each_kind_of_image(record, members):
     X, y, test_X, _ = fastnn.datasets.load_mnist()
-    recipe = ((8,), 2, *members)
+    recipe = ((8,), 2, *members, ((0, 2), (1, 0)))
     found = record["probabilities"](recipe, 0, X[:300], y[:300], test_X[:50])
-    np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-5)  # float32's sums of ten
+    assert found.shape == (3, 50, 10)
+    np.testing.assert_allclose(found.sum(axis=2), 1, rtol=1e-5)  # float32's sums of ten
+    assert (found[1:] != found[0]).any(axis=(1, 2)).all()
