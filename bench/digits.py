@@ -1,13 +1,15 @@
 """The errors of ``examples/record.py`` on MNIST's test images: ``python bench/digits.py``.
 
 Each run is a process of its own, timed from its start to its end; a short one goes before, so that
-all kernels are compiled. The file is written after each run, and keeps the other runs in it.
+all kernels are compiled. The file is written after each run, and keeps the other runs in it. It says
+how many CPUs other processes kept busy meanwhile, too.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import resource
 import subprocess
 import sys
 import tempfile
@@ -28,9 +30,17 @@ def run(minutes: int, seed: int, *more: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "found.json"
         what = ["--minutes", f"{minutes}", "--seed", f"{seed}", "--json", str(file), *more]
-        start = time.perf_counter()
+        start, before = time.perf_counter(), seconds_of_others()
         subprocess.run([sys.executable, str(ROOT / "examples" / "record.py"), *what], check=True)
-        return {**json.loads(file.read_text()), "seconds": time.perf_counter() - start}
+        seconds = time.perf_counter() - start
+        others = (seconds_of_others() - before) / seconds
+        return {**json.loads(file.read_text()), "seconds": seconds, "other_cpus": others}
+
+
+def seconds_of_others() -> float:
+    """Return the CPU time that has gone to others than this process and those that it started."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return roofline._seconds_of_others() - children.ru_utime - children.ru_stime
 
 
 def percent(errors: int) -> str:
@@ -64,11 +74,12 @@ def medians(results: dict[str, Any]) -> list[list[str]]:
 
 def everything(results: dict[str, Any]) -> list[list[str]]:
     """Return a table of all runs, its headings first."""
-    table = [["minutes", "seed", "accuracy", "errors", "images not shifted", "seconds"]]
+    table = [["minutes", "seed", "accuracy", "errors", "not shifted", "seconds", "CPUs of others"]]
     for each in sorted(results["runs"], key=lambda each: (each["minutes"], each["seed"])):
         errors = len(each["misread"])
         row = [f"{each['minutes']}", f"{each['seed']}", percent(errors), f"{errors}"]
-        table.append([*row, f"{each['unshifted']}", f"{each['seconds']:.1f}"])
+        times = [f"{each['seconds']:.1f}", f"{each['other_cpus']:.2f}"]
+        table.append([*row, f"{each['unshifted']}", *times])
     return table
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import runpy
@@ -13,6 +14,7 @@ import pytest
 import fastnn
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+BENCH = EXAMPLES.parent / "bench"
 # What an example prints, with a number, and the least that number may be.
 PROMISES = {
     "mnist": (r"test accuracy (0\.\d+)", 0.984),
@@ -81,3 +83,50 @@ def test_a_recipe_of_the_record_has_networks_for_each_kind_of_image(record, memb
     assert found.shape == (3, 50, 10)
     np.testing.assert_allclose(found.sum(axis=2), 1, rtol=1e-5)  # float32's sums of ten
     assert (found[1:] != found[0]).any(axis=(1, 2)).all()
+
+
+RUNS = {
+    "runs": [
+        {
+            "minutes": minutes,
+            "seed": seed,
+            "misread": [[row, 1, 7, 0.9] for row in range(errors)],
+            "unshifted": errors + 1,
+            "seconds": 50.0 * minutes + seed,
+            "other_cpus": 0.01,
+        }
+        for minutes, seed, errors in ((5, 0, 44), (1, 1, 60), (1, 0, 50), (1, 2, 55))
+    ]
+}
+
+
+@pytest.fixture
+def digits(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCH))
+    return importlib.import_module("digits")
+
+
+def test_the_table_of_the_record_has_medians(digits):
+    _, *rows = digits.medians(RUNS)
+    assert rows == [["1", "3", "99.45%", "55", "52.0 s"], ["5", "1", "99.56%", "44", "250.0 s"]]
+    assert digits.middle(RUNS, 1)["seed"] == 2
+
+
+def test_the_table_of_the_record_has_every_run_in_order(digits):
+    headings, *rows = digits.everything(RUNS)
+    assert rows[0] == ["1", "0", "99.50%", "50", "51", "50.0", "0.01"]
+    assert [row[:2] for row in rows] == [["1", "0"], ["1", "1"], ["1", "2"], ["5", "0"]]
+    assert {len(row) for row in rows} == {len(headings)}
+
+
+def test_a_run_of_the_record_replaces_that_of_its_seed(digits, monkeypatch, tmp_path):
+    file = tmp_path / "digits.json"
+    file.write_text(json.dumps(RUNS))
+    found = {**RUNS["runs"][2], "misread": []}
+    monkeypatch.setattr(digits, "run", lambda *_: found)
+    arguments = ["digits.py", "--minutes", "1", "--seeds", "0", "--json", str(file)]
+    monkeypatch.setattr("sys.argv", arguments)
+    digits.main()
+    runs = json.loads(file.read_text())["runs"]
+    assert len(runs) == len(RUNS["runs"])
+    assert [run["misread"] for run in runs if (run["minutes"], run["seed"]) == (1, 0)] == [[]]
