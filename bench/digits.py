@@ -1,15 +1,15 @@
 """The errors of ``examples/record.py`` on MNIST's test images: ``python bench/digits.py``.
 
 Each run is a process of its own, timed from its start to its end; a short one goes before, so that
-all kernels are compiled. The file is written after each run, and keeps the other runs in it. It says
-how many CPUs other processes kept busy meanwhile, too.
+all kernels are compiled. The file is written after each run, and keeps the other runs in it. It has
+how many CPUs other processes kept busy meanwhile.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
+import os
 import subprocess
 import sys
 import tempfile
@@ -39,8 +39,8 @@ def run(minutes: int, seed: int, *more: str) -> dict[str, Any]:
 
 def seconds_of_others() -> float:
     """Return the CPU time that has gone to others than this process and those that it started."""
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return roofline._seconds_of_others() - children.ru_utime - children.ru_stime
+    times = os.times()
+    return roofline._seconds_of_others() - times.children_user - times.children_system
 
 
 def percent(errors: int) -> str:
