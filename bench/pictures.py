@@ -6,7 +6,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import digits
 import scaling as scaling_points
+
+import fastnn
 
 # Okabe and Ito's colours, which are told apart by the colour-blind, and a marker for each besides.
 STYLES = {
@@ -128,4 +131,19 @@ def scaling(results: dict[str, list[dict[str, Any]]], path: Path) -> None:
         bottom.legend(fontsize=8)
     axes[0, 0].set_ylabel("microseconds a row")
     axes[1, 0].set_ylabel("megabytes, without files")
+    _save(figure, path)
+
+
+def misread(results: dict[str, Any], path: Path) -> None:
+    """Draw the test images that the longest run with the median of the errors misreads."""
+    longest = max(each["minutes"] for each in results["runs"])
+    wrong = digits.middle(results, longest)["misread"]
+    images = fastnn.datasets.load_mnist()[2].reshape(-1, 28, 28)
+    lines = -(-len(wrong) // 9)
+    figure, axes = _axes(lines, 9, 9, 1.25 * lines)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for ax, (row, digit, read, share) in zip(axes.flat, wrong, strict=False):
+        ax.imshow(images[row], cmap="gray_r")
+        ax.set_title(f"{digit}: {read} ({share:.0%})", fontsize=8)
     _save(figure, path)

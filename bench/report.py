@@ -19,6 +19,7 @@ from statistics import geometric_mean
 from typing import Any
 
 import cliffs_report
+import digits
 import help_texts
 import peers_report
 import pictures
@@ -31,13 +32,14 @@ import to_accuracy
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results"
 README = ROOT / "README.md"
-COMMANDS, PERFORMANCE, CELLS, TABLES = (
-    ROOT / "docs" / name for name in ("command-line.md", "performance.md", "cells.md", "tabular.md")
+COMMANDS, PERFORMANCE, CELLS, TABLES, DIGITS = (
+    ROOT / "docs" / f"{name}.md"
+    for name in ("command-line", "performance", "cells", "tabular", "digits")
 )
 # What is measured, and how long that takes in minutes on two cores.
 MINUTES = {
     "main_job": 1, "roofline": 2, "peers": 130, "to_accuracy": 2, "startup": 1, "scaling": 5,
-    "cliffs": 10, "random_cells": 20, "tabular": 40,
+    "cliffs": 10, "random_cells": 20, "tabular": 40, "digits": 140,
 }  # fmt: skip
 
 
@@ -181,6 +183,18 @@ def tabular_tables() -> str:
     return f"{about}\n\n{tabular_report.everything(results)}"
 
 
+def digits_tables() -> str:
+    """Return the errors on MNIST's digits, and the machine that they are from."""
+    results = result("digits")
+    parts = (
+        f"{described(results['machine'])}.",
+        markdown(digits.medians(results)),
+        "All runs:",
+        markdown(digits.everything(results)),
+    )
+    return "\n\n".join(parts)
+
+
 BLOCKS: list[tuple[str, Path, str, Callable[[], str]]] = [
     ("main_job", COMMANDS, "main-job", main_job),
     ("peers", README, "ratios", contest_means),
@@ -193,11 +207,13 @@ BLOCKS: list[tuple[str, Path, str, Callable[[], str]]] = [
     ("cliffs", CELLS, "cells", lambda: cliffs_report.everything(result("cliffs"))),
     ("random_cells", CELLS, "random", lambda: cliffs_report.at_random(result("random_cells"))),
     ("tabular", TABLES, "beside-others", tabular_tables),
+    ("digits", DIGITS, "runs", digits_tables),
 ]
 PICTURES = {
     "peers": ("throughput", pictures.throughput),
     "roofline": ("roofline", pictures.roofline),
     "scaling": ("scaling", pictures.scaling),
+    "digits": ("misread", pictures.misread),
 }
 
 
