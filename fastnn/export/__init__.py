@@ -25,6 +25,7 @@ class Format(NamedTuple):
 
 
 FORMATS = {
+    "python": Format(".py", "fastnn.export.python"),
     "json": Format(".json", "fastnn.export.json"),
 }
 

@@ -96,6 +96,12 @@ class Description:
             return ()
         return self.classes or tuple(range(max(2, self.outputs)))
 
+    @property
+    def parameters(self) -> int:
+        """The number of weights and biases."""
+        products = (each for each in self.operations if isinstance(each, Product))
+        return sum(each.weights.size + each.biases.size for each in products)
+
 
 def described(model: Model) -> Description:
     """Return the description of a model.
