@@ -7,6 +7,7 @@ become the same float of ``dtype`` when they are read as a double and rounded to
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -25,6 +26,11 @@ def content(network: Description, name: str) -> bytes:
     name : str
         The name of the file, without its ending.
     """
+    return b"".join(_parts(network, name))
+
+
+def _parts(network: Description, name: str) -> Iterator[bytes]:
+    """Yield a file row by row, as joining parts of parts would take several times its length."""
     fields = {
         "format": "fastnn.json",
         "version": VERSION,
@@ -37,17 +43,15 @@ def content(network: Description, name: str) -> bytes:
         "classes": network.classes,
         "features": network.features,
     }
-    operations = b",\n".join(map(_object, network.operations))
-    return b'%s, "operations": [\n%s\n]}\n' % (_text(fields)[:-1], operations)
-
-
-def _object(operation: Operation) -> bytes:
-    """Return an operation as an object in a line of its own, but for the rows of weights."""
-    fields = [b'"operation": %s' % _text(type(operation).__name__.lower())]
-    for name, value in operation._asdict().items():
-        written = _text(value) if isinstance(value, str) else _numbers(np.asarray(value))
-        fields.append(b"%s: %s" % (_text(name), written))
-    return b"{%s}" % b", ".join(fields)
+    yield b'%s, "operations": [' % _text(fields)[:-1]
+    for i, operation in enumerate(network.operations):
+        yield b",\n{" if i else b"\n{"
+        yield b'"operation": %s' % _text(type(operation).__name__.lower())
+        for field, value in operation._asdict().items():
+            yield b", %s: " % _text(field)
+            yield from [_text(value)] if isinstance(value, str) else _numbers(np.asarray(value))
+        yield b"}"
+    yield b"\n]}\n"
 
 
 def _text(value: object) -> bytes:
@@ -55,13 +59,19 @@ def _text(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
-def _numbers(array: Array) -> bytes:
-    """Return a number, a list or a list of lists; row by row, as numbers take room as objects."""
+def _numbers(array: Array) -> Iterator[bytes]:
+    """Yield a number, a list or a list of lists, whose rows have lines of their own."""
     if array.ndim == 0:
-        return _shortest(array[None])
+        yield _shortest(array[None])
+        return
+    yield b"["
     if array.ndim == 1:
-        return b"[%s]" % _shortest(array)
-    return b"[%s]" % b",\n".join(map(_numbers, array))
+        yield _shortest(array)
+    else:
+        for i, row in enumerate(array):
+            yield b",\n" if i else b""
+            yield from _numbers(row)
+    yield b"]"
 
 
 def _shortest(numbers: Array) -> bytes:
