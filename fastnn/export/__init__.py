@@ -15,6 +15,8 @@ from fastnn.export.description import described
 from fastnn.model.model import Model
 from fastnn.writing import check_destination, replacing_bytes
 
+__all__ = ["format_of", "write"]
+
 
 class Format(NamedTuple):
     """A format: the ending of its files, its module, and which options of `write` it takes."""

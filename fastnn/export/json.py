@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from fastnn.activations import Array
-from fastnn.export.description import Description, Operation
+from fastnn.export.description import Description
 
 VERSION = 1
 
