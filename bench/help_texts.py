@@ -14,7 +14,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "reference" / "command-line.md"
-COMMANDS = ("fastnn.train", "fastnn.predict", "fastnn.tune", "fastnn.draw", "fastnn.info")
+COMMANDS = (
+    "fastnn.train",
+    "fastnn.predict",
+    "fastnn.tune",
+    "fastnn.draw",
+    "fastnn.export",
+    "fastnn.info",
+)
 WIDTH = 80
 
 

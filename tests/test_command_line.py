@@ -603,8 +603,8 @@ def test_without_a_module_the_commands_are_named(run_python):
     said = str(failed.value)
     assert "exit code 2" in said
     assert (
-        "fastnn.train, fastnn.predict, fastnn.draw, fastnn.tune and fastnn.info; --help lists"
-        in said
+        "fastnn.train, fastnn.predict, fastnn.draw, fastnn.export, fastnn.tune and fastnn.info; "
+        "--help lists" in said
     )
 
 

@@ -16,6 +16,7 @@ MODULES = (
     "fastnn.plots",
     "fastnn.report",
     "fastnn.draw",
+    "fastnn.export",
     "fastnn.tabular",
     "fastnn.augment",
     "fastnn.optimizers",

@@ -61,7 +61,7 @@ def check(given: Keywords, inputs: tuple[str, ...], outputs: tuple[str, ...]) ->
 
 
 def _option(name: str) -> str:
-    return "NETWORK" if name == "network" else f"--{name}"
+    return name.upper() if name in ("network", "out") else f"--{name}"
 
 
 def _check_output(name: str, given: Keywords) -> None:
@@ -70,7 +70,7 @@ def _check_output(name: str, given: Keywords) -> None:
         if path.exists() and not path.is_dir():
             raise NotADirectoryError(f"--plot: {str(path)!r} is a file; need a folder")
         return
-    check_destination(path, f"--{name}")
+    check_destination(path, _option(name))
 
 
 def _files(path: Path) -> Iterator[Path]:

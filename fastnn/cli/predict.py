@@ -11,7 +11,7 @@ import numpy as np
 
 from fastnn import datasets
 from fastnn.activations import Array
-from fastnn.cli import parsing, paths, pictures, reading, running, tabular
+from fastnn.cli import parsing, paths, pictures, reading, running, saved, tabular
 from fastnn.cli.groups import Group, Parser, add_columns
 from fastnn.cli.printing import predicted, print_report, warnings_as_lines
 from fastnn.cli.running import Given
@@ -89,11 +89,11 @@ def _predict(given: Given) -> int:
             raise ValueError("the network is one for tables; --images needs one for pixels")
         return tabular.predict(given, made)
     net = load(given["network"], given["backend"], given.get("threads"))
-    classes = _classes(net)
+    classes = saved.classes_of(net)
     if "images" in given:
         pictures.predict(given, net, classes)
         return 0
-    name, rows = _read(given, net)
+    name, rows = saved.read(given, net)
     architecture = members_of(net)[0].architecture
     several = not classes and architecture.target_columns > 1
     if not classes and architecture.sizes[-1] > 1 and "submission" in given:
@@ -102,7 +102,7 @@ def _predict(given: Given) -> int:
         )
     known = None if several else rows.y
     if known is not None:
-        known = _places(name, known, classes) if classes else _numbers(name, known)
+        known = saved.targets(name, known, classes)
     print(f"{net!r}\n{name}: {len(rows.X):,} rows of {rows.X.shape[1]} features")
     for note in reading.written(name, rows) + reading.left_out(name, rows):
         print(note)
@@ -129,54 +129,6 @@ def _predict(given: Given) -> int:
         if len(rows.X) > SHOWN:
             print(f"... and {len(rows.X) - SHOWN:,} more; --outputs CSV writes all to a file")
     return 0
-
-
-def _classes(net: Network | Committee) -> tuple[int | str, ...]:
-    """Return the names of the classes; () if outputs are numbers."""
-    architecture = members_of(net)[0].architecture
-    if architecture.output not in ("softmax", "sigmoid"):
-        return ()
-    return net.classes or tuple(range(max(2, architecture.sizes[-1])))
-
-
-def _read(given: Given, net: Network | Committee) -> tuple[str, datasets.Table]:
-    """Return the name of the data and the rows to predict: the test rows, if there are any."""
-    architecture = members_of(net)[0].architecture
-    name, split = reading.tables(given, architecture.dtype.name, net.features)
-    rows, inputs = split.test or split.train, architecture.sizes[0]
-    if "data" in given:
-        rows = reading.widened(given["data"], rows, inputs)
-    if rows.X.shape[1] != inputs:
-        hint = "; name other data with --data"
-        if "data" in given:
-            hint = reading.of_another_form(given["data"], rows)
-        raise ValueError(f"{name} has {rows.X.shape[1]} features; the network takes {inputs}{hint}")
-    return name, rows
-
-
-def _places(name: str, labels: Array, classes: tuple[int | str, ...]) -> Array:
-    """Return the positions of labels in the classes."""
-    # In files, bools are read as 0 and 1.
-    known = {
-        str(int(label) if isinstance(label, bool) else label): place
-        for place, label in enumerate(classes)
-    }
-    texts = list(map(str, labels.tolist()))
-    if unknown := set(texts) - known.keys():
-        raise ValueError(
-            f"{name} has the label {min(unknown)!r}; the network knows {reading.shown(classes)}"
-        )
-    return np.array([known[text] for text in texts])
-
-
-def _numbers(name: str, labels: Array) -> Array:
-    """Return labels that are numbers."""
-    if labels.dtype.kind not in "iuf":
-        raise ValueError(
-            f"{name} has the label {labels.tolist()[0]!r}; the network predicts numbers: --label "
-            "names the column of the numbers"
-        )
-    return labels
 
 
 def _heading(

@@ -31,6 +31,7 @@ OF_PICTURES = {
     "digits=True": "--digits",
     "size and grey have": "--size, --grey and --colour have",
 }
+OF_FILES = ("format", "int8", "prefix")  # arguments of `fastnn.Network.export`
 NO_USE = re.compile(r"(label|header|drop|decimal|encoding) must be None, got (.*)")
 
 
@@ -41,7 +42,7 @@ def column_option(name: str, value: object) -> str:
 
 def as_options(message: str) -> str:
     """Return a message of the library with options for the arguments that it names."""
-    names = {*settings.NAMES, *tuning.OF_NETWORK, "folds", "seed", "validation"}
+    names = {*settings.NAMES, *tuning.OF_NETWORK, "folds", "seed", "validation", *OF_FILES}
     compound = "|".join(name for name in names if "_" in name)
 
     def option(found: re.Match[str]) -> str:

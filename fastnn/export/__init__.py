@@ -16,7 +16,7 @@ from fastnn.export.rounding import rounded
 from fastnn.model.model import Model
 from fastnn.writing import check_destination, replacing_bytes
 
-__all__ = ["FORMATS", "Format", "rounded", "write"]
+__all__ = ["FORMATS", "Format", "format_of", "rounded", "write"]
 
 
 class Format(NamedTuple):
@@ -28,9 +28,10 @@ class Format(NamedTuple):
 
 
 FORMATS = {
-    "c": Format(".h", "fastnn.export.c", ("prefix", "int8")),
-    "json": Format(".json", "fastnn.export.json"),
     "onnx": Format(".onnx", "fastnn.export.onnx"),
+    "c": Format(".h", "fastnn.export.c", ("prefix", "int8")),
+    "python": Format(".py", "fastnn.export.python"),
+    "json": Format(".json", "fastnn.export.json"),
 }
 
 
@@ -56,27 +57,53 @@ def write(
     OSError
         If the file cannot be written; an older file of that name stays as it is.
     """
-    target = check_destination(path)
-    chosen = FORMATS[
-        _format(target) if format is None else check.any_case("format", format, FORMATS)
-    ]
-    given = {name: value for name, value in options.items() if value not in (None, False)}
-    for name in given:
-        if name not in chosen.options:
-            able = " or ".join(other.ending for other in FORMATS.values() if name in other.options)
-            raise ValueError(f"{name} is for {able} files; got {name}={given[name]!r} for {path!r}")
-    name = os.path.splitext(os.path.basename(target))[0]
+    check_destination(path)
+    given = {
+        name: value for name, value in options.items() if value is not None and value is not False
+    }
+    chosen = FORMATS[format_of(path, format, **given)]
+    name = os.path.splitext(os.path.basename(os.fsdecode(path)))[0]
     content = importlib.import_module(chosen.module).content(described(model), name, **given)
     with replacing_bytes(path) as file:
         file.write(content)
 
 
-def _format(path: str) -> str:
-    """Return the format that the ending of a path stands for."""
-    ending = os.path.splitext(path)[1].lower()
-    for name, known in FORMATS.items():
-        if known.ending == ending:
-            return name
-    endings = ", ".join(known.ending for known in FORMATS.values())
-    hint = "; net.save writes .safetensors" if ending == ".safetensors" else ""
-    raise ValueError(f"path must end with one of {endings}, or give format; got {path!r}{hint}")
+def format_of(
+    path: str | os.PathLike[str], format: str | None = None, name: str = "path", **options: Any
+) -> str:
+    """Return the format of a file, which its ending says if it is not named.
+
+    Parameters
+    ----------
+    path : str or path
+    format : str, optional
+    name : str
+        What errors call the path.
+    **options
+        Those that the format must take.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is not known, or does not take an option; the message names those that do.
+    """
+    text = os.fsdecode(path)
+    if format is None:
+        ending = os.path.splitext(text)[1].lower()
+        found = [known for known, each in FORMATS.items() if each.ending == ending]
+        if not found:
+            endings = ", ".join(each.ending for each in FORMATS.values())
+            hint = "; Network.save writes .safetensors" if ending == ".safetensors" else ""
+            raise ValueError(
+                f"{name} must end with one of {endings}, or name the format, one of "
+                f"{', '.join(FORMATS)}; got {text!r}{hint}"
+            )
+        format = found[0]
+    format = check.any_case("format", format, FORMATS)
+    for option, value in options.items():
+        if option not in FORMATS[format].options:
+            able = " or ".join(each.ending for each in FORMATS.values() if option in each.options)
+            if not able:
+                raise TypeError(f"no format has the option {option!r}")
+            raise ValueError(f"{option} is for {able} files; got {option}={value!r} for {text!r}")
+    return format

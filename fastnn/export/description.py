@@ -6,6 +6,7 @@ each layer is a product and an activation, targets get their units back, quantil
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -98,6 +99,12 @@ class Description:
             return ()
         return self.classes or tuple(range(max(2, self.outputs)))
 
+    @property
+    def parameters(self) -> int:
+        """The number of weights and biases."""
+        products = (each for each in self.operations if isinstance(each, Product))
+        return sum(each.weights.size + each.biases.size for each in products)
+
 
 def described(model: Model) -> Description:
     """Return the description of a model.
@@ -105,21 +112,19 @@ def described(model: Model) -> Description:
     Raises
     ------
     ValueError
-        If a weight or a bias is not finite.
+        If a number is not finite.
     """
     a = model.architecture
     operations: list[Operation] = []
     if model.pixels:
         operations.append(Multiply(PIXEL[a.dtype]))
     if model.input_scaler is not None:
-        operations.append(Standardize(*map(_copy, model.input_scaler)))
+        operations.append(Standardize(*_finite("input_scaler has numbers", model.input_scaler)))
     for l, activation in enumerate(a.activations):
-        weights, biases = _copy(model.weights[l]), _copy(model.biases[l])
-        if not (np.isfinite(weights).all() and np.isfinite(biases).all()):
-            raise ValueError(f"layer {l} has weights that are not finite; need a trained network")
-        operations += [Product(weights, biases), Activate(_plain(activation))]
+        product = Product(*_finite(f"layer {l} has weights", (model.weights[l], model.biases[l])))
+        operations += [product, Activate(_plain(activation))]
     if model.target_scaler is not None:
-        operations.append(Restore(*map(_copy, model.target_scaler)))
+        operations.append(Restore(*_finite("target_scaler has numbers", model.target_scaler)))
     if isinstance(a.loss, Quantile):
         operations.append(Sort(a.loss.levels))
     names = model.classes, model.features
@@ -127,8 +132,12 @@ def described(model: Model) -> Description:
     return Description(tuple(operations), a.dtype, *ends, model.pixels, a.output, *names)
 
 
-def _copy(array: Array) -> Array:
-    return np.array(array, order="C")
+def _finite(what: str, arrays: Iterable[Array]) -> Iterator[Array]:
+    """Yield C-contiguous copies of arrays, or refuse them."""
+    for array in arrays:
+        if not np.isfinite(array).all():
+            raise ValueError(f"{what} that are not finite; need a trained network")
+        yield np.array(array, order="C")
 
 
 def _plain(activation: str) -> str:

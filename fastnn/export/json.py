@@ -1,20 +1,18 @@
 """Networks as JSON: the operations in their order, with all numbers as text.
 
-``operations`` is a list of objects. ``operation`` is one of "multiply" (by ``factor``),
-"standardize" (``(x - mean) * scale``), "product" (``x weights + biases``; ``weights`` is a list of
-lists, one for each input), "activate" (by the function of that ``name``), "restore" (``x / scale +
-mean``) and "sort" (quantiles of these ``levels``). Numbers are the shortest that give the same
-float of ``dtype``.
+The page "Export" of the documentation has a table of the fields. Numbers are the shortest that
+become the same float of ``dtype`` when they are read as a double and rounded to it.
 """
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 
-from fastnn.export.description import Description, Operation
+from fastnn.activations import Array
+from fastnn.export.description import Description
 
 VERSION = 1
 
@@ -28,7 +26,12 @@ def content(network: Description, name: str) -> bytes:
     name : str
         The name of the file, without its ending.
     """
-    document = {
+    return b"".join(_parts(network, name))
+
+
+def _parts(network: Description, name: str) -> Iterator[bytes]:
+    """Yield a file row by row, as joining parts of parts would take several times its length."""
+    fields = {
         "format": "fastnn.json",
         "version": VERSION,
         "name": name,
@@ -39,20 +42,43 @@ def content(network: Description, name: str) -> bytes:
         "output": network.output,
         "classes": network.classes,
         "features": network.features,
-        "operations": [_object(operation) for operation in network.operations],
     }
-    return (json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    yield b'%s, "operations": [' % _text(fields)[:-1]
+    for i, operation in enumerate(network.operations):
+        yield b",\n{" if i else b"\n{"
+        yield b'"operation": %s' % _text(type(operation).__name__.lower())
+        for field, value in operation._asdict().items():
+            yield b", %s: " % _text(field)
+            yield from [_text(value)] if isinstance(value, str) else _numbers(np.asarray(value))
+        yield b"}"
+    yield b"\n]}\n"
 
 
-def _object(operation: Operation) -> dict[str, Any]:
-    fields = {name: _plain(value) for name, value in operation._asdict().items()}
-    return {"operation": type(operation).__name__.lower(), **fields}
+def _text(value: object) -> bytes:
+    """Return what holds no floats; half of a surrogate pair becomes an escape of JSON."""
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
-def _plain(value: Any) -> Any:
-    """Return a text as it is, and numbers as the shortest that are the same in their dtype."""
-    if isinstance(value, str):
-        return value
-    numbers = np.asarray(value)
-    shortest = np.array([float(str(number)) for number in numbers.ravel()])
-    return shortest.reshape(numbers.shape).tolist()
+def _numbers(array: Array) -> Iterator[bytes]:
+    """Yield a number, a list or a list of lists, whose rows have lines of their own."""
+    if array.ndim == 0:
+        yield _shortest(array[None])
+        return
+    yield b"["
+    if array.ndim == 1:
+        yield _shortest(array)
+    else:
+        for i, row in enumerate(array):
+            yield b",\n" if i else b""
+            yield from _numbers(row)
+    yield b"]"
+
+
+def _shortest(numbers: Array) -> bytes:
+    """Return numbers with commas between them, each as short as it can be."""
+    texts = list(map(str, numbers))
+    # Two roundings, to a double and to float32, may differ from one.
+    read = np.array(list(map(float, texts))).astype(numbers.dtype)
+    for place in np.flatnonzero(read != numbers):
+        texts[place] = repr(float(numbers[place]))
+    return ", ".join(texts).encode()
