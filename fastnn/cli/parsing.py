@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastnn import backends, tuning
+from fastnn import backends
 from fastnn.activations import HIDDEN, OUTPUT
 from fastnn.checks.values import DTYPES
 from fastnn.cli.augmenting import add_augment, augment
@@ -27,6 +27,7 @@ from fastnn.cli.groups import (
 )
 from fastnn.cli.reading import Dataset, class_weights
 from fastnn.cli.running import Given
+from fastnn.crossvalidation import OF_NETWORK
 from fastnn.losses import DEFAULT_OUTPUT, LOSSES, WITH_NUMBERS
 from fastnn.model.architecture import outputs_for
 from fastnn.model.initializers import INITIALIZERS
@@ -279,7 +280,7 @@ def network_arguments(given: Given, data: Dataset) -> Keywords:
     return {
         "standardize_inputs": default and data.X.dtype != np.uint8 and not is_sparse(data.X),
         "standardize_targets": default and scaled,
-        **_chosen(given, {*tuning.OF_NETWORK, "seed"}),
+        **_chosen(given, {*OF_NETWORK, "seed"}),
         **_loss(given),
     }
 

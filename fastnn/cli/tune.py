@@ -13,6 +13,7 @@ from fastnn.cli import parsing, paths, reading, running
 from fastnn.cli.groups import Group, Parser
 from fastnn.cli.printing import print_report, warnings_as_lines
 from fastnn.cli.running import Given
+from fastnn.searching import combinations
 
 # Options whose values are a list, but not one of values to try.
 LISTS = ("augment", "class_weight", "frozen", "drop", "size")
@@ -61,9 +62,8 @@ def _tune(given: Given) -> int:
         if isinstance(values, list) and name not in LISTS
     }
     data = reading.read({**given, "dtype": several["dtype"][0]})
-    _, selection = tuning.needed()
     grid = []
-    for combination in selection.ParameterGrid(several):
+    for combination in combinations([several]):
         chosen = given | combination
         arguments = parsing.network_arguments(chosen, data)
         arguments |= parsing.training_arguments(chosen, data)
