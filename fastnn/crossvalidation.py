@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastnn.activations import Array
-from fastnn.backends.compiled.machinery import threads
 from fastnn.checks import data as check_data
 from fastnn.checks import tuning as check_tuning
 from fastnn.checks.data import READABLE
@@ -175,6 +174,8 @@ class CrossValidation:
         self._said: set[tuple[str, type[Warning]]] = set()
         self._joblib = _joblib_with_workers()
         if self._joblib is None:
+            from fastnn.backends.compiled.machinery import threads  # imports Numba
+
             self.jobs = check_tuning.jobs(self.jobs, threads.most())
 
     def check(self, all_settings: Iterable[Settings], bar: Any) -> None:

@@ -15,7 +15,8 @@ LONGEST = 400  # lines of a module
 # The instruction emitter: its docstring says why it is one module.
 LONG = {"fastnn.backends.compiled.machinery.vector_ir"}
 # What is built on top of `Network`, and may import it.
-ABOVE = ("fastnn.loading", "fastnn.inspection", "fastnn.minimizing", "fastnn.tuning", "fastnn.crossvalidation",
+ABOVE = ("fastnn.loading", "fastnn.inspection", "fastnn.minimizing", "fastnn.tuning",
+         "fastnn.crossvalidation",
          "fastnn.report", "fastnn.draw", "fastnn.cli", "fastnn.estimators", "fastnn.plots",
          "fastnn.tabular", "fastnn.members", "fastnn.conversion", "fastnn.committee",
          "fastnn.network")  # fmt: skip

@@ -176,8 +176,7 @@ def _add_network(parser: Parser, several: bool) -> None:
         "exponential, mse for identity"
     )
     group.setting("--loss", "loss to minimise", choices=LOSSES, note=note)
-    if not several:
-        _add_settings(group, "loss", WITH_NUMBERS)
+    _add_settings(group, "loss", WITH_NUMBERS)
     group.setting("--init", "initial weights", choices=INITIALIZERS, default="glorot")
     group.setting("--dtype", "type of all computations", choices=DTYPES, default="float32")
     text = "runs with the same seed are identical to the bit"
@@ -252,6 +251,9 @@ def _add_settings(group: Group, kind: str, choices: dict[str, Any]) -> None:
         note = ", ".join(names)
         if field in ("nesterov", "restore_best"):
             group.flag(option, f"{text} ({note})" if note else text, dest=option)
+        elif field == "levels" and group.several:
+            text = f"shares of labels below each output, as in 0.05,0.5,0.95 ({note})"
+            group.of_layers(option, text, float, metavar="SHARE", dest=option)
         elif field in PER_LAYER:
             group.of_layers(option, text, float, metavar="FACTOR", dest=option)
         else:

@@ -42,7 +42,7 @@ def column_option(name: str, value: object) -> str:
 
 def as_options(message: str) -> str:
     """Return a message of the library with options for the arguments that it names."""
-    names = {*settings.NAMES, *OF_NETWORK, "folds", "seed", "validation"}
+    names = {*settings.NAMES, *OF_NETWORK, "folds", "halving", "jobs", "seed", "validation"}
     compound = "|".join(name for name in names if "_" in name)
 
     def option(found: re.Match[str]) -> str:
