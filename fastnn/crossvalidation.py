@@ -21,7 +21,7 @@ from fastnn.checks import data as check_data
 from fastnn.checks import tuning as check_tuning
 from fastnn.checks.data import READABLE
 from fastnn.checks.sparse import rows_of
-from fastnn.checks.warning import heard_by, is_of_no_use, warn
+from fastnn.checks.warning import heard_by
 from fastnn.committee import job
 from fastnn.folds import Fold
 from fastnn.model.architecture import outputs_for
@@ -121,33 +121,23 @@ def trained(
     return network, loop.fit(*run)
 
 
-class FoldResult(NamedTuple):
-    """The evaluation of a network on a fold: nothing if training diverged; and its warnings."""
+def fit_fold(settings: Settings, seed: int, X: Rows, y: Array, rest: tuple[Any, ...]) -> Scores:
+    """Train without a fold and return the evaluation on it; nothing if training diverged.
 
-    scores: Scores
-    warnings: list[tuple[str, type[Warning]]]
-
-
-def fit_fold(settings: Settings, seed: int, X: Rows, y: Array, rest: tuple[Any, ...]) -> FoldResult:
-    """Train without a fold and evaluate on it."""
+    Without warnings: what these data and settings give rise to is said of the check and of the
+    final network, and the scores tell of networks of no use.
+    """
     weights, classes, train, held_out = rest
-    found = FoldResult({}, [])
-
-    def keep(message: str, category: type[Warning]) -> bool:
-        if not is_of_no_use(message, category):  # which the scores tell
-            found.warnings.append((message, category))
-        return True
-
-    with heard_by(keep):
+    with heard_by(lambda *_: True):
         try:
             network, run = begun(settings, seed, classes, Data(X, y, weights), train)
             history = loop.fit(*run)
             own = with_mean_one(weights, network.architecture.dtype, held_out)
             rows = EvaluationData(run.data.X, run.data.targets, own, held_out)
-            found.scores.update(evaluate(run.model, rows), seconds=sum(history["seconds"]))
+            scores = evaluate(run.model, rows)
         except DivergenceError:
-            pass
-    return found
+            return {}
+    return scores | {"seconds": sum(history["seconds"])}
 
 
 @dataclasses.dataclass
@@ -183,34 +173,31 @@ class CrossValidation:
 
         Here, where Ctrl-C ends it.
         """
-        with heard_by(self._was_said):
-            for settings in all_settings:
+        for settings in all_settings:
+            with heard_by(self.was_said):
                 _, run = begun(settings, self.seed, self.classes, self.data, self.folds[0].train)
-                loop.recorded(*run)
-                loop.prepare(*run, bar)
+            loop.recorded(*run)
+            loop.prepare(*run, bar)
 
     def __call__(self, all_settings: Sequence[Settings], bar: Any) -> list[list[Scores]]:
         """Return for each of several settings the scores on each fold; the bar counts these."""
         fits = [(settings, fold) for settings in all_settings for fold in self.folds]
         found: list[Scores] = [{}] * len(fits)
 
-        def take(i: int, result: FoldResult) -> None:
-            found[i] = result.scores
-            with heard_by(self._was_said):
-                for message, category in result.warnings:
-                    warn(message, category)
+        def take(i: int, scores: Scores) -> None:
+            found[i] = scores
             bar.update(1)
 
         if self._joblib is not None:
-            for i, result in enumerate(self._in_workers(fits)):
-                take(i, result)
+            for i, scores in enumerate(self._in_workers(fits)):
+                take(i, scores)
         else:
             self._in_threads(fits, take)
         count = len(self.folds)
         return [found[i : i + count] for i in range(0, len(found), count)]
 
     def _in_threads(
-        self, fits: list[tuple[Settings, Fold]], take: Callable[[int, FoldResult], None]
+        self, fits: list[tuple[Settings, Fold]], take: Callable[[int, Scores], None]
     ) -> None:
         assert self.jobs is not None
         lock = threading.Lock()
@@ -228,7 +215,7 @@ class CrossValidation:
         for i, task in enumerate(tasks):
             take(i, task())
 
-    def _in_workers(self, fits: list[tuple[Settings, Fold]]) -> Iterable[FoldResult]:
+    def _in_workers(self, fits: list[tuple[Settings, Fold]]) -> Iterable[Scores]:
         joblib, jobs = self._joblib, self.jobs
         if jobs is None and joblib.parallel.get_active_backend()[1] is None:
             jobs = -1
@@ -243,11 +230,11 @@ class CrossValidation:
             )
             for settings, fold in fits
         ]  # fmt: skip
-        results: Iterable[FoldResult] = joblib.Parallel(jobs, return_as="generator")(calls)
+        results: Iterable[Scores] = joblib.Parallel(jobs, return_as="generator")(calls)
         return results
 
-    def _was_said(self, message: str, category: type[Warning]) -> bool:
-        """Tell whether a fit has warned of this before; then once is enough."""
+    def was_said(self, message: str, category: type[Warning]) -> bool:
+        """Tell whether this was said before, for `heard_by`: once is enough."""
         before = (message, category) in self._said
         self._said.add((message, category))
         return before

@@ -18,6 +18,7 @@ from fastnn.checks import data as check_data
 from fastnn.checks import tuning as check_tuning
 from fastnn.checks import values as check
 from fastnn.checks.tables import matched, names_of, warn_of_indexes
+from fastnn.checks.warning import heard_by
 from fastnn.committee import DEFAULTS
 from fastnn.crossvalidation import OF_NETWORK, OF_TRAIN, CrossValidation, Data, Scores, trained
 from fastnn.folds import set_aside, split
@@ -217,7 +218,8 @@ def tune(  # noqa: PLR0913 - each is a setting that users name
     given = [settings | each for each in combinations]
     order, found = _searched(validate, given, factor, progress)
     best = combinations[order[0]]
-    network, history = trained(settings | best, seed, classes, data, known)
+    with heard_by(validate.was_said):
+        network, history = trained(settings | best, seed, classes, data, known)
     network.features = names
     asked = test_data.targets(classes, network)
     return Tuning(
