@@ -368,10 +368,14 @@ def joined(histories: Sequence[History]) -> History:
     return found
 
 
-def job(net: Network, X: Any, y: Any, **arguments: Any) -> Job:
-    """Return the run that ``net.train`` would begin with these arguments, after checking them."""
+def job(net: Network, X: Any, y: Any, rows: Array | None = None, **arguments: Any) -> Job:
+    """Return the run that ``net.train`` would begin with these arguments, after checking them.
+
+    ``rows`` are the positions of those to train on, if these are not all.
+    """
     given = {**DEFAULTS, **arguments}
-    data = checked(net.model, X, y, *(given.pop(name) for name in OF_DATA))
+    validation, weights, by_class = (given.pop(name) for name in OF_DATA)
+    data = checked(net.model, X, y, validation, weights, by_class, rows)
     return Job(net.model, data, settings.checked(given, net.architecture, len(data)))
 
 

@@ -1,47 +1,38 @@
-"""Tuning: k-fold cross-validation of combinations of settings, and a final network of the best.
-
-Folds, grids and workers are those of scikit-learn and joblib.
-"""
+"""Tuning: k-fold cross-validation of combinations of settings, and a final network of the best."""
 
 from __future__ import annotations
 
 import csv
 import dataclasses
-import inspect
 import math
 import os
-import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from fastnn import searching
 from fastnn.activations import Array
 from fastnn.checks import data as check_data
 from fastnn.checks import tuning as check_tuning
 from fastnn.checks import values as check
-from fastnn.checks.sparse import rows_of
 from fastnn.checks.tables import matched, names_of, warn_of_indexes
-from fastnn.checks.warning import ConvergenceWarning
-from fastnn.model.architecture import outputs_for
+from fastnn.checks.warning import heard_by
+from fastnn.committee import DEFAULTS
+from fastnn.crossvalidation import OF_NETWORK, OF_TRAIN, CrossValidation, Data, Scores, trained
+from fastnn.folds import set_aside, split
 from fastnn.network import Network
-from fastnn.sparse_rows import is_sparse
-from fastnn.training import settings as training_settings
+from fastnn.searching import Settings
 from fastnn.training.evaluation import DivergenceError
 from fastnn.training.history import History
+from fastnn.training.loop import bar_of
 from fastnn.writing import replacing
 
-Settings = dict[str, Any]
-OF_NETWORK = set(inspect.signature(Network).parameters) - {"sizes", "seed"}
-# Checkpoints are for a single network.
-OF_TRAIN = {*training_settings.NAMES, "validation", "class_weight"} - {
-    "checkpoint", "checkpoint_every", "resume",
-}  # fmt: skip
 TUNED = {"hidden", *OF_NETWORK, *OF_TRAIN}
-HIDDEN = (128,)
 # The measures of a fold; the first one that the data have decides the rank.
 MEASURES = ("macro_f1", "r2", "accuracy", "mae", "rmse", "loss", "seconds")
+LARGEST_SEED = 2**32 - 1  # of NumPy's generator that shuffles as scikit-learn does
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,11 +42,13 @@ class Tuning:
     Attributes
     ----------
     results : list of dict
-        One per combination, the best first: ``rank``; the settings of the grid; for each of
-        ``macro_f1``, ``accuracy``, ``loss`` (for numbers ``r2``, ``mae``, ``rmse``, ``loss``) and
-        ``seconds`` of training the mean over the folds and the standard deviation (population), as
-        ``accuracy_std``; last the measure that decides the rank in each fold, as
-        ``macro_f1_fold1``. If training diverged in a fold, the measures are NaN.
+        One per combination, the best first: ``rank``; the settings of the grid, "" if only others
+        have one; with halving ``epochs_trained``, the most epochs that it was tried with; for each
+        of ``macro_f1``, ``accuracy``, ``loss`` (for numbers ``r2``, ``mae``, ``rmse``, ``loss``)
+        and ``seconds`` of training the mean over the folds and the standard deviation (population),
+        as ``accuracy_std``; last the measure that decides the rank in each fold, as
+        ``macro_f1_fold1``. If training diverged in a fold, the measures are NaN. With halving,
+        those tried with more epochs come first.
     best : dict
         The settings of the best combination.
     network : Network
@@ -106,13 +99,15 @@ class Tuning:
             writer.writerows({name: _text(row[name]) for name in row} for row in self.results)
 
 
-def tune(
+def tune(  # noqa: PLR0913 - each is a setting that users name
     X: npt.ArrayLike,
     y: npt.ArrayLike,
     grid: Mapping[str, Sequence[Any]] | Iterable[Mapping[str, Sequence[Any]]],
     *,
     folds: int = 5,
     test: float | tuple[npt.ArrayLike, npt.ArrayLike] = 0.2,
+    random: int | None = None,
+    halving: bool | int = False,
     jobs: int | None = None,
     seed: int = 0,
     sample_weight: npt.ArrayLike | None = None,
@@ -121,8 +116,9 @@ def tune(
 ) -> Tuning:
     """Find the best settings by k-fold cross-validation.
 
-    All combinations are trained and evaluated on the same folds. The best one, by macro-F1 or for
-    numbers R2, is trained again on all rows but the test data.
+    All combinations are trained and evaluated on the same folds, side by side in threads that read
+    the same rows. The best one, by macro-F1 or for numbers R2, is trained again on all rows but the
+    test data.
 
     Parameters
     ----------
@@ -136,24 +132,36 @@ def tune(
         combinations of each. Names are the arguments of `Network` (without ``sizes`` and ``seed``)
         and of `Network.train`, and ``hidden``, the units of each hidden layer. The values of
         ``hidden`` are tuples, one for each network: ``[(64,), (128, 64)]`` tries one hidden layer
-        of 64 units, and two of 128 and 64. Default of ``hidden``: (128,).
+        of 64 units, and two of 128 and 64. Default of ``hidden``: (128,). With ``random`` values
+        may also be a distribution with a method ``rvs``, such as ``scipy.stats.loguniform(1e-3,
+        1)``.
     folds : int
         At least 2, and at most the rows of the largest class (for numbers, all rows). Each fold has
         the same share of each class; a class with fewer rows than folds is missing in some.
     test : float or (X, y)
         Test data, or the share of the rows to set aside for them.
+    random : int, optional
+        Try so many combinations, drawn at random from the grid: each value of a list is as likely
+        as the others, and of lists alone no combination comes twice. Default: all.
+    halving : bool or int
+        Try all combinations on few epochs first; the best third goes on to three times as many, and
+        so on up to ``epochs`` (successive halving, Jamieson and Talwalkar, 2016). An integer from 2
+        is another factor than 3. Each time training starts anew, so that schedules are whole.
     jobs : int, optional
-        Networks to train at the same time, in separate processes: None is one, -1 is one per CPU.
-        Each gets its share of the CPUs as threads, unless ``threads`` is given. With
-        ``joblib.parallel_config`` other workers can be used, such as those of Dask.
+        Networks to train at the same time. Each gets its share of the CPUs, unless ``threads`` is
+        given. Default, and -1: as many as CPUs. Within ``joblib.parallel_config(backend=...)`` with
+        a backend that is no thread's, such as "loky" for processes or "dask", they are trained by
+        its workers, and ``jobs`` means what it does there.
     seed : int
-        Seed of the folds, the test rows and all networks. The results do not depend on ``jobs``.
+        Seed of the folds, the test rows, the random combinations and all networks. The results do
+        not depend on ``jobs``.
     sample_weight : array of shape (rows,), optional
         As for `Network.train`, and in evaluation.
     progress : bool, optional
         Show a progress bar. Default: only if standard error is a terminal.
     **settings
-        Settings that all combinations share, with the names of the grid.
+        Settings that all combinations share, with the names of the grid. Callbacks are called for
+        one network at a time; other functions by several threads.
 
     Returns
     -------
@@ -166,8 +174,8 @@ def tune(
     DivergenceError
         If training diverged with every combination, or in the final training of the best one. A
         combination also counts as diverged if an output on a fold is not finite.
-    ImportError
-        If scikit-learn is not installed.
+    KeyboardInterrupt
+        On Ctrl-C, which ends all networks within a quarter of a second.
 
     Examples
     --------
@@ -180,109 +188,112 @@ def tune(
     >>> found.best["hidden"]
     (64,)
     """  # fmt: skip
-    joblib, selection = needed()
-    combinations = list(selection.ParameterGrid(check_tuning.grid(grid)))
-    _check_names({*settings, *(name for each in combinations for name in each)})
+    count = None if random is None else check.integer("random", random, 1)
+    factor = check_tuning.factor(halving)
     folds = check.integer("folds", folds, 2)
-    seed = check.integer("seed", seed, 0)
+    seed = check.integer("seed", seed, 0, LARGEST_SEED)
+    combinations = searching.combinations(check_tuning.grid(grid, count), count, seed)
+    tuned = dict.fromkeys(name for each in combinations for name in each)
+    _check_names({*settings, *tuned})
+    settings = {
+        name: tuple(value) if isinstance(value, Iterator) else value
+        for name, value in settings.items()
+    }
     names = names_of("X", X)
     warn_of_indexes(X, y=y, sample_weight=sample_weight)
-    data = _Data.of("X", matched("X", X, names), y, sample_weight)
+    data = Data.of("X", matched("X", X, names), y, sample_weight)
     known = np.arange(len(data.X))
     if isinstance(test, tuple | list):
         test_X, test_y, weights = check_data.held_out("test", test)
-        test_data = _Data.of("test X", matched("test X", test_X, names), test_y, weights)
+        test_data = Data.of("test X", matched("test X", test_X, names), test_y, weights)
     else:
         share = check.real("test", test, above=0, below=1)
         check_tuning.share(share, len(data.X), data.labels)
-        parts = selection.train_test_split(
-            known, test_size=share, random_state=seed, stratify=data.labels
-        )
-        known, aside = map(np.sort, parts)
+        known, aside = set_aside(share, len(data.X), data.labels, seed)
         test_data = data.at(aside)
-    classes = _classes(data.at(known), test_data)
-    kind = selection.KFold if classes is None else selection.StratifiedKFold
-    check_tuning.folds(folds, data.at(known).labels, len(known))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # about classes that some folds lack
-        splits = kind(folds, shuffle=True, random_state=seed).split(known, data.y[known])
-        parts = [(known[train], known[held_out]) for train, held_out in splits]
-    workers = joblib.effective_n_jobs(jobs)
-    share_of_cpus = {"threads": max(1, joblib.cpu_count() // workers)} if workers > 1 else {}
-    # X and y are arguments themselves, so that they are sent once. The rest is in a tuple: Dask
-    # would keep a separate array on a single worker, and lose it if that worker dies.
-    calls = [
-        joblib.delayed(_fold)(
-            share_of_cpus | settings | combination,
-            seed,
-            data.X,
-            data.y,
-            (data.weights, classes, *part),
-        )
-        for combination in combinations
-        for part in parts
-    ]
-    scores = list(_shown(joblib.Parallel(jobs, return_as="generator")(calls), len(calls), progress))
-    measures = [name for name in MEASURES if any(name in score for score in scores)]
-    summaries = [_summary(scores[i : i + folds], measures) for i in range(0, len(scores), folds)]
-    values = [summary[measures[0]] if measures else math.nan for summary in summaries]
-    if all(math.isnan(value) for value in values):
-        raise DivergenceError("training diverged with every combination; try lower learning rates")
-    order = np.argsort(-np.nan_to_num(values, nan=-math.inf), kind="stable").tolist()
+    labels = None if data.labels is None else data.labels[known]
+    classes = _classes(labels, test_data)
+    check_tuning.folds(folds, labels, len(known))
+    validate = CrossValidation(data, classes, split(folds, known, labels, seed), seed, jobs)
+    given = [settings | each for each in combinations]
+    order, found = _searched(validate, given, factor, progress)
     best = combinations[order[0]]
-    network, history = _trained(settings | best, seed, classes, data.at(known))
+    with heard_by(validate.was_said):
+        network, history = trained(settings | best, seed, classes, data, known)
     network.features = names
+    asked = test_data.targets(classes, network)
     return Tuning(
         results=[
-            {"rank": rank, **combinations[i], **summaries[i]} for rank, i in enumerate(order, 1)
+            {"rank": rank, **{name: combinations[i].get(name, "") for name in tuned}, **found[i]}
+            for rank, i in enumerate(order, 1)
         ],
         best=best,
         network=network,
         history=history,
-        test=network.evaluate(*test_data.targets(classes, network)),
+        test=network.evaluate(X=asked.X, y=asked.y, sample_weight=asked.weights),
         classes=classes,
     )
 
 
-class _Data(NamedTuple):
-    """Rows, targets, and weights of the rows or None."""
+def _searched(
+    validate: CrossValidation, given: list[Settings], factor: int | None, progress: bool | None
+) -> tuple[list[int], list[Settings]]:
+    """Return the positions of settings, the best first, and what the table says of each.
 
-    X: Any  # an array, or SparseRows
-    y: Array
-    weights: Array | None
+    With a factor it is successive halving. Each rung trains anew, so that schedules are whole.
+    """
+    count, epochs = len(given), [1] * len(given)
+    if factor is not None:
+        default = DEFAULTS["epochs"]
+        epochs = [check.integer("epochs", each.get("epochs", default), 1) for each in given]
+    rungs = searching.rungs(count, max(epochs), factor)
 
-    @classmethod
-    def of(cls, name: str, X: Any, y: Any, weights: Any) -> _Data:
-        X, y = rows_of(name, X) if is_sparse(X) else np.asarray(X), np.asarray(y)
-        if X.ndim != 2 or y.shape[:1] != X.shape[:1]:
-            raise ValueError(
-                f"{name} must have shape (rows, features), and {name[:-1]}y as many rows; "
-                f"got {X.shape} and {y.shape}"
+    def at(i: int, rung: searching.Rung) -> Settings:
+        return given[i] if factor is None else {**given[i], "epochs": rung.epochs(epochs[i])}
+
+    order = list(range(count))
+    values = [0.0] * count  # by which they are ranked
+    scores: dict[int, list[Scores]] = {}  # on the highest rung of each
+    reached: dict[int, searching.Rung] = {}
+    with bar_of(progress, sum(rung.size for rung in rungs) * len(validate.folds), "fits") as bar:
+        for rung in reversed(rungs):
+            try:
+                validate.check([at(i, rung) for i in order], bar)
+            except ValueError as error:
+                if rung.divisor > 1:
+                    raise ValueError(f"on the fewer epochs of halving: {error}") from error
+                raise
+        for rung in rungs:
+            trying = [i for i in order[: rung.size] if not math.isnan(values[i])]
+            scores.update(zip(trying, validate([at(i, rung) for i in trying], bar), strict=True))
+            reached.update(dict.fromkeys(trying, rung))
+            every = [score for each in scores.values() for score in each]
+            measures = [name for name in MEASURES if any(name in score for score in every)]
+            table = [_summary(scores[i], measures) for i in range(count)]
+            values = [row[measures[0]] if measures else math.nan for row in table]
+            if all(math.isnan(value) for value in values):
+                raise DivergenceError(
+                    "training diverged with every combination; try lower learning rates"
+                )
+            order.sort(
+                key=lambda i: (
+                    math.isnan(values[i]),
+                    reached[i].divisor,
+                    -np.nan_to_num(values[i]),
+                    i,
+                )
             )
-        if weights is not None:
-            weights = check_data.sample_weights("sample_weight", weights, len(X))
-        return cls(X, y, weights)
-
-    @property
-    def labels(self) -> Array | None:
-        """The class of each row, or None."""
-        return self.y if self.y.ndim == 1 and self.y.dtype.kind != "f" else None
-
-    def at(self, rows: Array) -> _Data:
-        weights = None if self.weights is None else self.weights[rows]
-        return _Data(self.X[rows], self.y[rows], weights)
-
-    def targets(self, classes: Array | None, network: Network) -> _Data:
-        """Return the same data with y as a network takes it: only some outputs have names."""
-        if classes is None or network.architecture.output in ("softmax", "sigmoid"):
-            return self
-        return self._replace(y=np.searchsorted(classes, self.y))
+    if factor is not None:
+        table = [
+            {"epochs_trained": reached[i].epochs(epochs[i]), **row} for i, row in enumerate(table)
+        ]
+    return order, table
 
 
-def _classes(data: _Data, test: _Data) -> Array | None:
-    if data.labels is None:
+def _classes(labels: Array | None, test: Data) -> Array | None:
+    if labels is None:
         return None
-    classes = np.unique(data.labels)
+    classes = np.unique(labels)
     if len(classes) < 2:
         raise ValueError(f"y must hold at least two classes, got only {classes.tolist()[0]!r}")
     if len(unknown := np.setdiff1d(test.y, classes)):
@@ -293,49 +304,10 @@ def _classes(data: _Data, test: _Data) -> Array | None:
     return classes
 
 
-def _trained(
-    settings: Settings, seed: int, classes: Array | None, data: _Data
-) -> tuple[Network, History]:
-    """Return a network with these settings, trained on these data, and its history."""
-    if classes is not None:
-        outputs = outputs_for(len(classes), settings.get("output"))
-    else:
-        outputs = 1 if data.y.ndim == 1 else data.y.shape[1]
-    if data.y.ndim == 1 and classes is None:
-        settings = {"output": "identity", **settings}
-    hidden = settings.get("hidden", HIDDEN)
-    hidden = hidden if isinstance(hidden, Iterable) else (hidden,)
-    of_network, of_train = (
-        {name: value for name, value in settings.items() if name in names}
-        for names in (OF_NETWORK, OF_TRAIN)
-    )
-    network = Network([data.X.shape[1], *hidden, outputs], seed=seed, **of_network)
-    network.classes = None if classes is None else classes.tolist()
-    data = data.targets(classes, network)
-    of_train = {"progress": False, "sample_weight": data.weights, **of_train}
-    return network, network.train(data.X, data.y, **of_train)
-
-
-def _fold(
-    settings: Settings, seed: int, X: Any, y: Array, rest: tuple[Any, ...]
-) -> dict[str, float]:
-    """Train on the other folds and return the evaluation on one; nothing if training diverged."""
-    weights, classes, train, held_out = rest
-    data = _Data(X, y, weights)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # the scores tell
-            network, history = _trained(settings, seed, classes, data.at(train))
-        scores = network.evaluate(*data.at(held_out).targets(classes, network))
-    except DivergenceError:
-        return {}
-    return scores | {"seconds": sum(history["seconds"])}
-
-
-def _summary(scores: list[dict[str, float]], measures: list[str]) -> dict[str, float]:
+def _summary(scores: list[Scores], measures: list[str]) -> Settings:
     """Return means and deviations of the scores of the folds; NaN if one of them diverged."""
     columns = {name: [score.get(name, math.nan) for score in scores] for name in MEASURES}
-    summary = {}
+    summary: Settings = {}
     for name in measures:
         summary[name] = float(np.mean(columns[name]))
         summary[f"{name}_std"] = float(np.std(columns[name]))
@@ -352,13 +324,6 @@ def _check_names(names: set[str]) -> None:
         )
 
 
-def _shown(scores: Iterable[Any], count: int, progress: bool | None) -> Iterable[Any]:
-    from tqdm import tqdm
-
-    disable = None if progress is None else not progress  # None: shown on a terminal
-    return tqdm(scores, total=count, unit="fits", leave=False, disable=disable)
-
-
 def _text(value: Any) -> str:
     """Return a value as a user types it for the command line, with commas between layers."""
     return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
@@ -366,15 +331,3 @@ def _text(value: Any) -> str:
 
 def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else _text(value)
-
-
-def needed() -> tuple[Any, Any]:
-    """Return joblib and scikit-learn's model selection; without them say what to install."""
-    try:
-        import joblib
-        from sklearn import model_selection
-    except ImportError:
-        raise ImportError(
-            "fastnn.tune needs scikit-learn: pip install 'fastnn-cpu[sklearn]'"
-        ) from None
-    return joblib, model_selection

@@ -355,7 +355,6 @@ def tune(words):
 
 
 def test_tuning_is_what_it_is_in_python(kaggle, tmp_path, capsys):
-    pytest.importorskip("sklearn")
     grid = "--hidden 6 8,4 --l2 0 0.01 --dropout 0 0.1,0.2 --folds 3"
     path = tmp_path / "results.csv"
     words = f"--data {kaggle}/train.csv --backend numpy --epochs 2 --csv {path}"
@@ -399,7 +398,6 @@ def test_help_of_tuning_shows_values_as_a_user_types_them(capsys, monkeypatch):
 
 
 def test_a_single_combination_is_cross_validated(flowers, capsys):
-    pytest.importorskip("sklearn")
     options = "--backend numpy --epochs 3 --hidden 8 --folds 4 --label kind"
     printed = run(f"{options} --data {flowers}", capsys, tune)
     assert "4 folds, 1 combinations" in printed
@@ -418,16 +416,53 @@ def test_a_single_combination_is_cross_validated(flowers, capsys):
         ("--csv nowhere/results.csv", "--csv 'nowhere/results.csv': no folder"),
         ("--early-stopping", "needs --validation"),
         ("--optimizer sgd adam --beta1 0.9", "--beta1 does not apply to the optimizer 'sgd'"),
+        ("--l2 uniform:0:1", "--l2 has a range, which needs --random COUNT"),
+        ("--momentum log:0.1:0.9 --optimizer momentum", "--momentum has a range, which needs"),
+        ("--l2 0 uniform:0:1 --random 3", "--l2 takes one range or several values, not both"),
+        ("--learning-rate log:0:1 --random 3", "--learning-rate: got 'log:0:1'; need LOW above 0"),
+        ("--l2 uniform:1:0 --random 3", "got 'uniform:1:0'; need LOW and a higher HIGH"),
+        ("--l2 uniform:0 --random 3", "a range is log:LOW:HIGH or uniform:LOW:HIGH"),
+        ("--l2 normal:0:1 --random 3", "a range is log:LOW:HIGH or uniform:LOW:HIGH"),
+        ("--batch-size log:1:2.5 --random 3", "--batch-size: '2.5' is not a whole number"),
+        ("--average log:2:5 --random 3", "--average: got 'log:2:5'; need values"),
+        ("--random 0", "--random: need at least 1"),
+        ("--halving 1", "--halving must be at least 2; got 1"),
+        ("--halving x", "--halving: invalid int value: 'x'"),
+        ("--jobs 0", "--jobs must be at least 1"),
+        ("--levels 0.1,0.9", "--levels needs --loss quantile"),
     ],
 )
 def test_what_cannot_be_tuned_is_refused_in_one_line(flowers, capsys, options, message):
-    pytest.importorskip("sklearn")
     words = f"--backend numpy --epochs 1 --data {flowers} --label kind {options}"
     assert message in refusal(words, capsys, tune)
 
 
+def test_a_random_search_by_halving(flowers, tmp_path, capsys):
+    path = tmp_path / "results.csv"
+    options = (
+        "--random 7 --halving --epochs 9 --folds 2 --learning-rate log:0.01:1 --batch-size "
+        f"log:8:20 --hidden 4 8,3 --l2 0 0.1 --momentum uniform:0.5:0.9 --optimizer momentum "
+        f"--backend numpy --data {flowers} --label kind --csv {path}"
+    )
+    printed = run(options, capsys, tune)
+    assert "2 folds, 7 combinations drawn at random" in printed
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epochs_trained"] for row in rows] == [*"9331111"]
+    assert all(0.01 <= float(row["learning_rate"]) <= 1 for row in rows)
+    assert {int(row["batch_size"]) for row in rows} <= {*range(8, 21)}
+    assert {row["hidden"] for row in rows} <= {"4", "8,3"}
+    assert len({row["learning_rate"] for row in rows}) == 7
+    assert run(options, capsys, tune).split("rank")[0] == printed.split("rank")[0]
+
+
+def test_quantiles_are_tuned(heights, capsys):
+    options = "--loss quantile --levels 0.1,0.9 0.05,0.95 --epochs 2 --folds 2 --backend numpy"
+    printed = run(f"{options} --hidden 4 --data {heights}", capsys, tune)
+    assert "best: loss Quantile(levels=(0." in printed
+
+
 def test_the_tuning_module_runs_and_the_function_stays(run_python, flowers):
-    pytest.importorskip("sklearn")
     options = (
         f"-m fastnn.tune --hidden 4 --epochs 1 --folds 2 --data {flowers} --label kind --jobs 2"
     )

@@ -30,11 +30,11 @@ DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 # What a block may need besides the package, and the module that tells whether it is there.
 EXTRAS = {
-    r"sklearn|fastnn\.estimators|fastnn[.-]tune\b": "sklearn",
+    r"sklearn|fastnn\.estimators|joblib": "sklearn",
     r"fastnn\.plots|import plots|import report|--plot|--report": "matplotlib",
     r"import pandas": "pandas",
     r"from PIL|--images": "PIL",
-    r"fastnn\.minimize|import scipy": "scipy",
+    r"fastnn\.minimize|import scipy|from scipy": "scipy",
     r"import torch": "torch",
     r"\.onnx|onnxruntime": "onnxruntime",
 }

@@ -16,6 +16,7 @@ LONGEST = 400  # lines of a module
 LONG = {"fastnn.backends.compiled.machinery.vector_ir"}
 # What is built on top of `Network`, and may import it.
 ABOVE = ("fastnn.loading", "fastnn.inspection", "fastnn.minimizing", "fastnn.tuning",
+         "fastnn.crossvalidation",
          "fastnn.report", "fastnn.draw", "fastnn.cli", "fastnn.estimators", "fastnn.plots",
          "fastnn.tabular", "fastnn.members", "fastnn.conversion", "fastnn.committee",
          "fastnn.network")  # fmt: skip

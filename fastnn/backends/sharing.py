@@ -1,4 +1,4 @@
-"""Python threads that compute at the same time, and share the CPUs."""
+"""Python threads that compute at the same time, share the CPUs, and end together."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from collections.abc import Iterator
 _of_thread = threading.local()
 
 
+class Ended(KeyboardInterrupt):
+    """Ends the work of a thread as Ctrl-C does, because that of all is over."""
+
+
 class Sharers:
     """Python threads that compute at the same time, each of which takes its share of the CPUs.
 
@@ -16,10 +20,16 @@ class Sharers:
     ----------
     count : int
         How many they are.
+
+    Attributes
+    ----------
+    over : bool
+        Whether those that are still at work are to end.
     """
 
     def __init__(self, count: int) -> None:
         self.count = count
+        self.over = False
         self._lock = threading.Lock()
 
     @contextlib.contextmanager
@@ -38,3 +48,13 @@ def share(cpus: int) -> int:
     """Return how many of so many CPUs the calling thread may use."""
     sharers: Sharers | None = getattr(_of_thread, "sharers", None)
     return cpus if sharers is None else max(1, cpus // sharers.count)
+
+
+def end_with_the_others() -> None:
+    """Raise `Ended` in a thread whose work is over, as that of the others is.
+
+    Called between two calls of a backend.
+    """
+    sharers: Sharers | None = getattr(_of_thread, "sharers", None)
+    if sharers is not None and sharers.over:
+        raise Ended

@@ -1,4 +1,4 @@
-"""Checks of a search: its grid, its folds and its test rows."""
+"""Checks of a search: its grid, its folds, its test rows and its workers."""
 
 from __future__ import annotations
 
@@ -9,17 +9,29 @@ from typing import Any
 import numpy as np
 
 from fastnn.activations import Array
+from fastnn.checks.values import integer
+from fastnn.searching import is_distribution
 
 
-def grid(given: Any) -> Any:
-    """Return a grid as scikit-learn takes it, after checking it."""
+def grid(given: Any, random: int | None) -> Any:
+    """Return a grid as a list of mappings, after checking it."""
     several = given if isinstance(given, list | tuple) else [given]
     if not several or not all(isinstance(each, Mapping) for each in several):
         raise TypeError(f"grid must be a mapping from names to lists of values, got {given!r}")
     for each in several:
         for name, values in each.items():
+            if is_distribution(values):
+                if random is None:
+                    raise ValueError(
+                        f"grid[{name!r}] is a distribution, from which random=50 draws as many "
+                        "combinations; without random it must be a list of values to try"
+                    )
+                continue
             if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray):
-                raise TypeError(f"grid[{name!r}] must be a list of values to try, got {values!r}")
+                raise TypeError(
+                    f"grid[{name!r}] must be a list of values to try, or with random a "
+                    f"distribution with a method rvs; got {values!r}"
+                )
             if not len(values):
                 raise ValueError(f"grid[{name!r}] must hold at least one value to try")
             if name == "hidden" and not all(isinstance(units, Iterable) for units in values):
@@ -32,9 +44,27 @@ def grid(given: Any) -> Any:
     return several
 
 
+def factor(halving: Any) -> int | None:
+    """Return the factor of successive halving, or None if there is to be none."""
+    if isinstance(halving, bool | np.bool_):
+        return 3 if halving else None
+    return integer("halving", halving, 2)
+
+
+def jobs(given: Any, cpus: int) -> int:
+    """Return how many networks to train at a time; None and -1 are one per CPU."""
+    count = -1 if given is None else integer("jobs", given, -cpus)
+    if count == 0:
+        raise ValueError("jobs must be at least 1, or -1 for one per CPU; got 0")
+    return count if count > 0 else cpus + 1 + count
+
+
 def share(value: float, rows: int, labels: Array | None) -> None:
     """Refuse a share of test rows that cannot have the same share of each class."""
+    aside = math.ceil(value * rows)
     if labels is None:
+        if aside == rows:
+            raise ValueError(f"test={value:g} sets all {rows} rows aside; need rows to train on")
         return
     classes, counts = np.unique(labels, return_counts=True)
     if counts.min() < 2:
@@ -42,7 +72,6 @@ def share(value: float, rows: int, labels: Array | None) -> None:
             f"y has the class {classes[counts.argmin()].item()!r} in a single row; need two rows "
             "of each class, to train and to test on. Numbers to predict are floats: y.astype(float)"
         )
-    aside = math.ceil(value * rows)
     if min(aside, rows - aside) < len(classes):
         raise ValueError(
             f"test={value:g} sets {aside} of {rows} rows aside; need at least "

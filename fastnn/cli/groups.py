@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NoReturn
@@ -10,6 +11,7 @@ from typing import Any, NoReturn
 from fastnn.averaging import SWA
 from fastnn.checks.keywords import ELSEWHERE
 from fastnn.checks.values import any_case, meant
+from fastnn.searching import Range
 
 Keywords = dict[str, Any]
 # Arguments whose options have other names.
@@ -94,6 +96,7 @@ class Group:
             if "default" in how:
                 how["default"] = [how["default"]]
             kind = _checked(without_comma(kind, option, "values"), choices)
+            kind = kind if choices else _or_range(kind)
             self.add(option, type=kind, nargs="+", help=text, **how)
         else:
             self.add(option, type=_checked(kind, choices), help=text, **how)
@@ -178,6 +181,29 @@ def _checked(kind: Callable[[str], Any], choices: Collection[str] | None) -> Cal
             raise argparse.ArgumentTypeError(
                 f"{value!r} is none of {', '.join(choices)}{meant(value, choices)}"
             ) from None
+
+    return _named_after(read, kind)
+
+
+def _or_range(kind: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return a reader of a number, or of a range of numbers to draw from."""
+
+    def read(text: str) -> Any:
+        how, colon, rest = text.partition(":")
+        if not colon:
+            return kind(text)
+        low, _, high = rest.partition(":")
+        if how not in ("log", "uniform") or not high:
+            raise argparse.ArgumentTypeError(
+                f"got {text!r}; a range is log:LOW:HIGH or uniform:LOW:HIGH, as in log:0.001:0.1"
+            )
+        limits = kind(low), kind(high)
+        if not all(isinstance(limit, int | float) for limit in limits):
+            raise argparse.ArgumentTypeError(f"got {text!r}; need values, as there are no ranges")
+        if not limits[0] < limits[1] < math.inf or (how == "log" and limits[0] <= 0):
+            above = " above 0" if how == "log" else ""
+            raise argparse.ArgumentTypeError(f"got {text!r}; need LOW{above} and a higher HIGH")
+        return Range(*limits, log=how == "log", whole=isinstance(limits[0], int))
 
     return _named_after(read, kind)
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastnn import backends, tuning
+from fastnn import backends
 from fastnn.activations import HIDDEN, OUTPUT
 from fastnn.checks.values import DTYPES
 from fastnn.cli.augmenting import add_augment, augment
@@ -27,6 +27,7 @@ from fastnn.cli.groups import (
 )
 from fastnn.cli.reading import Dataset, class_weights
 from fastnn.cli.running import Given
+from fastnn.crossvalidation import OF_NETWORK
 from fastnn.losses import DEFAULT_OUTPUT, LOSSES, WITH_NUMBERS
 from fastnn.model.architecture import outputs_for
 from fastnn.model.initializers import INITIALIZERS
@@ -175,8 +176,7 @@ def _add_network(parser: Parser, several: bool) -> None:
         "exponential, mse for identity"
     )
     group.setting("--loss", "loss to minimise", choices=LOSSES, note=note)
-    if not several:
-        _add_settings(group, "loss", WITH_NUMBERS)
+    _add_settings(group, "loss", WITH_NUMBERS)
     group.setting("--init", "initial weights", choices=INITIALIZERS, default="glorot")
     group.setting("--dtype", "type of all computations", choices=DTYPES, default="float32")
     text = "runs with the same seed are identical to the bit"
@@ -251,6 +251,9 @@ def _add_settings(group: Group, kind: str, choices: dict[str, Any]) -> None:
         note = ", ".join(names)
         if field in ("nesterov", "restore_best"):
             group.flag(option, f"{text} ({note})" if note else text, dest=option)
+        elif field == "levels" and group.several:
+            text = f"shares of labels below each output, as in 0.05,0.5,0.95 ({note})"
+            group.of_layers(option, text, float, metavar="SHARE", dest=option)
         elif field in PER_LAYER:
             group.of_layers(option, text, float, metavar="FACTOR", dest=option)
         else:
@@ -279,7 +282,7 @@ def network_arguments(given: Given, data: Dataset) -> Keywords:
     return {
         "standardize_inputs": default and data.X.dtype != np.uint8 and not is_sparse(data.X),
         "standardize_targets": default and scaled,
-        **_chosen(given, {*tuning.OF_NETWORK, "seed"}),
+        **_chosen(given, {*OF_NETWORK, "seed"}),
         **_loss(given),
     }
 

@@ -11,10 +11,11 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from fastnn import metrics, tuning
+from fastnn import metrics
 from fastnn.activations import Array
 from fastnn.cli.groups import OPTION_OF
 from fastnn.committee import Committee
+from fastnn.crossvalidation import OF_NETWORK
 from fastnn.network import Network
 from fastnn.training import settings
 
@@ -42,7 +43,9 @@ def column_option(name: str, value: object) -> str:
 
 def as_options(message: str) -> str:
     """Return a message of the library with options for the arguments that it names."""
-    names = {*settings.NAMES, *tuning.OF_NETWORK, "folds", "seed", "validation", *OF_FILES}
+    names = {
+        *settings.NAMES, *OF_NETWORK, *OF_FILES, "folds", "halving", "jobs", "seed", "validation",
+    }  # fmt: skip
     compound = "|".join(name for name in names if "_" in name)
 
     def option(found: re.Match[str]) -> str:

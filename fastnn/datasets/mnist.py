@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import http.client
 import os
 import sys
-import urllib.request
 from collections.abc import Iterator
 from io import BufferedIOBase
 from pathlib import Path
@@ -158,6 +156,8 @@ def _load_pair(images_path: Path, labels_path: Path) -> tuple[_Bytes, _Bytes]:
 
 def _download(folder: Path, progress: bool | None) -> dict[str, Path]:
     """Download the files that a folder lacks, each from the first mirror that has it."""
+    from http.client import HTTPException  # only here, as it takes a while to import
+
     folder.mkdir(parents=True, exist_ok=True)
     present = locate(folder)
     for name in [name for name in CHECKSUMS if name not in present]:
@@ -167,7 +167,7 @@ def _download(folder: Path, progress: bool | None) -> dict[str, Path]:
             try:
                 _fetch(url, folder / f"{name}.gz", CHECKSUMS[name], progress)
                 break
-            except (OSError, ValueError, http.client.HTTPException) as error:
+            except (OSError, ValueError, HTTPException) as error:
                 failures.append(f"{url}: {error}")
         else:
             raise OSError(f"cannot download ({'; '.join(failures)})")
@@ -175,12 +175,14 @@ def _download(folder: Path, progress: bool | None) -> dict[str, Path]:
 
 
 def _fetch(url: str, target: Path, checksum: str, progress: bool | None) -> None:
+    from urllib.request import urlopen
+
     from tqdm import tqdm
 
     hidden = None if progress is None else not progress  # None: hidden unless on a terminal
     with replacing_bytes(target) as file:
         with (
-            urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as response,
+            urlopen(url, timeout=_TIMEOUT_SECONDS) as response,
             tqdm(desc=target.name, unit="B", unit_scale=True, disable=hidden) as bar,
         ):
             bar.total = int(response.headers.get("Content-Length", 0)) or None

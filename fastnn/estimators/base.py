@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, NamedTuple
@@ -18,8 +17,7 @@ from fastnn.augment import Augmentation
 from fastnn.checks import values as check
 from fastnn.checks.sparse import rows_of
 from fastnn.checks.tables import warn_of_indexes
-from fastnn.checks.warning import ConvergenceWarning as OwnConvergenceWarning
-from fastnn.checks.warning import warn
+from fastnn.checks.warning import heard_by, is_of_no_use, warn
 from fastnn.committee import Committee
 from fastnn.estimators import full_batch, members, translation
 from fastnn.estimators.fitted import Fitted
@@ -351,6 +349,5 @@ class MLP(Fitted):
 
 def _train_quietly(network: Network, arguments: dict[str, Any]) -> History:
     """Train a network; that it is of no use is only in the history."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", OwnConvergenceWarning)
+    with heard_by(is_of_no_use):
         return network.train(**arguments)

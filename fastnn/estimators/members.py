@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -10,8 +9,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
-from fastnn.checks.warning import ConvergenceWarning as OwnConvergenceWarning
-from fastnn.checks.warning import warn
+from fastnn.checks.warning import heard_by, is_of_no_use, warn
 from fastnn.committee import Committee, job
 from fastnn.estimators.partial import names
 from fastnn.estimators.translation import INTERRUPTED, NOT_CONVERGED, NOT_FINITE, in_their_words
@@ -86,8 +84,7 @@ def train(estimator: Any, data: tuple[Any, ...], how: dict[str, Any]) -> None:
         begun[i].progress.name = f"member {i}: "
     jobs = [job(own.network, **own.arguments) for own in begun]
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", OwnConvergenceWarning)
+        with heard_by(is_of_no_use):
             histories = fit_all(jobs, False)
     except DivergenceError as error:
         raise ValueError(f"{NOT_FINITE} {in_their_words(str(error))}") from error

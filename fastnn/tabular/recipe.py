@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import threading
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.activations import Array
-from fastnn.checks.warning import ConvergenceWarning, warn
+from fastnn.checks.warning import ConvergenceWarning, heard_by, is_of_no_use, warn
 from fastnn.committee import job, with_member
 from fastnn.losses import Loss, Quantile
 from fastnn.network import Network
@@ -149,8 +148,7 @@ def train(
         If training ended with a network of no use.
     """
     best = Best(net, recipe)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # advice about other arguments
+    with heard_by(is_of_no_use):  # with advice about other arguments
         history = net.train(**_arguments(recipe, net, rows, held_out, [best, *callbacks]))
     return best.finished(history)
 
@@ -169,8 +167,7 @@ def train_several(
     for i, (net, best) in enumerate(zip(nets, bests, strict=True)):
         told = [best, *(with_member(i, each, lock) for each in callbacks)]
         jobs.append(job(net, **_arguments(recipe, net, rows, held_out, told)))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
+    with heard_by(is_of_no_use):
         histories = fit_all(jobs, False)
     return [best.finished(history) for best, history in zip(bests, histories, strict=True)]
 

@@ -107,9 +107,18 @@ class TrainingData:
 
 
 def checked(
-    model: Model, X: Any, y: Any, validation: Any, sample_weight: Any, class_weight: Any
+    model: Model,
+    X: Any,
+    y: Any,
+    validation: Any,
+    sample_weight: Any,
+    class_weight: Any,
+    rows: Array | None = None,
 ) -> TrainingData:
-    """Return the data of a run from arguments of `fastnn.Network.train`."""
+    """Return the data of a run from arguments of `fastnn.Network.train`.
+
+    ``rows`` are the positions of those to train on, of which a share may be set aside.
+    """
     architecture = model.architecture
     names = names_of("X", X) if model.features is None else model.features
     standardises = model.standardize_inputs or model.input_scaler is not None
@@ -119,10 +128,12 @@ def checked(
     warn_of_indexes(X, y=y, sample_weight=sample_weight)
     classes = classes_in("y", y, architecture) if model.classes is None else model.classes
     targets = check_targets("y", y, len(features), architecture, classes)
-    rows = aside = None
+    aside = None
     if isinstance(validation, float | int | np.number):
         share = real("validation", validation, above=0, below=1)
-        rows, aside = stratified(share, len(features), targets.labels, model.seed)
+        known = np.arange(len(features)) if rows is None else rows
+        parts = stratified(share, len(known), targets.at(rows).labels, model.seed)
+        rows, aside = (known[part] for part in parts)
     by_class = row_weights.of_classes(class_weight, targets.at(rows), architecture, classes)
     weights = row_weights.of_rows("sample_weight", sample_weight, targets, by_class)
     evaluated = {}

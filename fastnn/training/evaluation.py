@@ -11,6 +11,7 @@ import numpy as np
 from fastnn import backends, metrics
 from fastnn.activations import Array
 from fastnn.backends.contract import Examples
+from fastnn.backends.sharing import end_with_the_others
 from fastnn.checks import data as check
 from fastnn.checks.sparse import refuse_to_standardise
 from fastnn.checks.targets import Targets
@@ -151,6 +152,7 @@ class Evaluation:
         for rows, examples in zip(
             self.slices, self.examples or map(self._part, self.slices), strict=True
         ):
+            end_with_the_others()
             total += backend.loss(model, examples, out[rows]) * len(examples.X)
         values = {"loss": total / len(out)}
         restore_targets(model, out)

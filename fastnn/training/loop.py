@@ -15,6 +15,7 @@ import numpy as np
 from fastnn import backends, schedules
 from fastnn.averaging import SWA
 from fastnn.backends import dropout
+from fastnn.backends.sharing import end_with_the_others
 from fastnn.checks.warning import ConvergenceWarning, warn
 from fastnn.model.architecture import Architecture
 from fastnn.model.model import Model
@@ -251,7 +252,7 @@ def _go_through_the_rows(run: Run, bar: Any, saver: Saver | None) -> None:
     for part in slices(model.architecture, run.steps, batch_size, every, first, work):
         if run.moment is None or run.progress is not run.moment.progress:
             run.keep()  # set_up has done it for the first part of a call
-        run.between()
+        end_with_the_others()
         if run.data.evaluated:
             run.start = run.start or run.moment
         at = run.progress
@@ -339,8 +340,8 @@ class _NoBar:
         """Do nothing."""
 
 
-def bar_of(shown: bool | None, rows: int):  # type: ignore[no-untyped-def]
-    """Return a progress bar for so many rows, if it is to be shown; None is on a terminal only."""
+def bar_of(shown: bool | None, count: int, unit: str = "samples"):  # type: ignore[no-untyped-def]
+    """Return a progress bar up to a count, if it is to be shown; None is on a terminal only."""
     if shown is None:
         shown = sys.stderr is not None and sys.stderr.isatty()
     if not shown:
@@ -348,9 +349,9 @@ def bar_of(shown: bool | None, rows: int):  # type: ignore[no-untyped-def]
     from tqdm import tqdm  # only here: importing it takes a tenth of a second
 
     return tqdm(
-        total=rows,
-        unit="samples",
-        unit_scale=True,
+        total=count,
+        unit=unit,
+        unit_scale=unit == "samples",  # of which there are many
         dynamic_ncols=True,
         leave=False,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -65,27 +65,18 @@ class Run:
         The moment before the rows of the epoch, if there is data to evaluate after them.
     examples : Examples
     state : OptimizerState
-    between : callable
-        What is called before each call of the backend; an error that it raises ends the run.
     """
 
     examples: Examples
     state: OptimizerState
 
-    def __init__(
-        self,
-        model: Model,
-        data: TrainingData,
-        settings: TrainingSettings,
-        between: Callable[[], None] = lambda: None,
-    ) -> None:
+    def __init__(self, model: Model, data: TrainingData, settings: TrainingSettings) -> None:
         self.before: Trained | None = Trained.of(model)
         self.moment: Moment | None = None
         self.start: Moment | None = None
         self.model = model
         self.data = data
         self.settings = settings
-        self.between = between
         self.history = History()
         self.watch = Watch(settings.early_stopping) if settings.early_stopping else None
         self.best = model.vector

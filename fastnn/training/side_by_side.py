@@ -1,4 +1,4 @@
-"""Training several models at the same time, a Python thread for each.
+"""Training several models at the same time, in Python threads.
 
 The kernels hold no lock of Python, so that the threads share the CPUs. Runs have nothing in common
 but the rows that they read: each is the run that it would be alone, bit for bit.
@@ -10,12 +10,13 @@ import contextlib
 import contextvars
 import dataclasses
 import threading
-import warnings
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
-from fastnn.backends.sharing import Sharers
-from fastnn.checks.warning import ConvergenceWarning, warn
+from fastnn.backends.sharing import Ended, Sharers
+from fastnn.checks.warning import ConvergenceWarning, heard_by, warn
 from fastnn.model.model import Model
 from fastnn.training.checkpoints import termination
 from fastnn.training.data import TrainingData, checked
@@ -33,10 +34,6 @@ class Job(NamedTuple):
     model: Model
     data: TrainingData
     settings: TrainingSettings
-
-
-class _Ended(KeyboardInterrupt):
-    """Ends a run as Ctrl-C does, because another one has ended with an error or by Ctrl-C."""
 
 
 @contextlib.contextmanager
@@ -59,8 +56,7 @@ def data_for_all(
     if isinstance(validation, tuple | list):
         validation = first.evaluated["validation"].X, *validation[1:]
     for i, model in enumerate(models[1:], 1):
-        with naming(i), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # said of the first
+        with naming(i), heard_by(lambda *_: True):  # said of the first
             data = checked(model, first.X, y, validation, sample_weight, class_weight)
             names = first.features if model.features is None else model.features
             for what, own, others in (
@@ -81,13 +77,12 @@ def fit_all(jobs: Sequence[Job], progress: bool | None) -> list[History]:
     An interrupt, or an error in one run, ends all of them after a complete step.
     """
     runs: list[Run] = []
-    together = _Together(len(jobs))
     with contextlib.ExitStack() as stack:
         for i, (model, data, settings) in enumerate(jobs):
             with naming(i):
                 data = recorded(model, data, settings)
                 stack.enter_context(alone(model))
-            runs.append(Run(model, data, settings, together.between))
+            runs.append(Run(model, data, settings))
         steps = sum(run.settings.epochs * len(run.data) for run in runs)
         bar = stack.enter_context(bar_of(progress, steps))
         # Here, where Ctrl-C ends it.
@@ -95,7 +90,9 @@ def fit_all(jobs: Sequence[Job], progress: bool | None) -> list[History]:
         if any(run.settings.checkpoint is not None for run in runs):
             stack.enter_context(termination())
         bar.set_description_str(f"{len(runs)} networks")
-        together.carry_out(runs, bar)
+        shared = _SharedBar(bar)
+        tasks = [partial(_carry_out, i, run, shared) for i, run in enumerate(runs)]
+        Together(tasks, len(tasks)).carry_out(lambda *_: None)
     for i, run in enumerate(runs):
         run.history.compile_seconds += seconds
         if run.history.warning:
@@ -103,81 +100,93 @@ def fit_all(jobs: Sequence[Job], progress: bool | None) -> list[History]:
     return [run.history for run in runs]
 
 
-class _Together:
-    """Runs that begin and end together.
+class Together:
+    """Tasks that threads carry out side by side, and that end together.
+
+    An error in one, or Ctrl-C, ends all: those of training after a complete step.
 
     Parameters
     ----------
-    count : int
-        How many runs.
+    tasks : sequence of callable
+    threads : int
+        How many; each takes one task after the other, and its share of the CPUs.
     """
 
-    def __init__(self, count: int) -> None:
-        self.count = count
-        self.over = False  # whether the runs that are going on are to end
-        self.going_on, self.ended = 0, 0  # how many runs; `Thread.join` errs after an interrupt
-        self.one_ended = threading.Event()
-        self.sharers = Sharers(count)
+    def __init__(self, tasks: Sequence[Callable[[], Any]], threads: int) -> None:
+        self.tasks = tasks
+        self.sharers = Sharers(threads)
+        self.left = iter(range(len(tasks)))
+        self.results: deque[tuple[int, Any]] = deque()
+        self.at_work = 0  # how many threads; `Thread.join` errs after an interrupt
+        self.news = threading.Event()
         self.lock = threading.Lock()
         self.error: BaseException | None = None  # the first one
 
-    def between(self) -> None:
-        """End the run that calls this, if the others have ended."""
-        if self.over:
-            raise _Ended
-
-    def carry_out(self, runs: Sequence[Run], bar: Any) -> None:
-        """Train, and wait for all; raise the first error."""
-        shared = _SharedBar(bar, self.lock)
+    def carry_out(self, take: Callable[[int, Any], object]) -> None:
+        """Give each result to a function, as it comes, with its position; raise the first error."""
+        taken = 0
         try:
-            for i, run in enumerate(runs):
-                threading.Thread(
-                    # Such as what `numpy.errstate` says, which is of a context.
-                    target=contextvars.copy_context().run,
-                    args=(self._carry_out, i, run, shared),
-                    name=f"member {i}",
-                ).start()
-            self._wait(lambda: self.over or self.ended == self.count)
+            for _ in range(self.sharers.count):
+                # In a copy, such as of what `numpy.errstate` says.
+                run = contextvars.copy_context().run
+                threading.Thread(target=run, args=(self._work,)).start()
+            while taken < len(self.tasks) and not self.sharers.over:
+                self._wait()
+                while self.results:
+                    take(*self.results.popleft())
+                    taken += 1
         finally:
             with self.lock:
-                self.over = True
-            while self.going_on:
+                self.sharers.over = True
+            while self.at_work:
                 with contextlib.suppress(KeyboardInterrupt, SystemExit):  # all are ending
-                    self._wait(lambda: self.going_on == 0)
+                    self._wait()
         if self.error is not None:
             raise self.error
 
-    def _carry_out(self, i: int, run: Run, bar: Any) -> None:
+    def _work(self) -> None:
+        """Carry out tasks until there are none, in a thread."""
         with self.lock:
-            if self.over:
+            if self.sharers.over:
                 return
-            self.going_on += 1
+            self.at_work += 1
         try:
-            with self.sharers.one(), naming(i):
-                carry_out(run, bar)
-        except _Ended:
+            with self.sharers.one():
+                while (i := self._next()) is not None:
+                    self.results.append((i, self.tasks[i]()))
+                    self.news.set()
+        except Ended:
             pass
         except BaseException as error:
             with self.lock:
                 self.error = self.error or error
-                self.over = True
+                self.sharers.over = True
         finally:
             with self.lock:
-                self.going_on -= 1
-                self.ended += 1
-            self.one_ended.set()
+                self.at_work -= 1
+            self.news.set()
 
-    def _wait(self, enough: Callable[[], bool]) -> None:
-        while not enough():
-            self.one_ended.wait(PAUSE)
-            self.one_ended.clear()
+    def _next(self) -> int | None:
+        """Return the position of a task that nobody has begun, if there is one."""
+        with self.lock:
+            return None if self.sharers.over else next(self.left, None)
+
+    def _wait(self) -> None:
+        self.news.wait(PAUSE)
+        self.news.clear()
+
+
+def _carry_out(member: int, run: Run, bar: Any) -> None:
+    threading.current_thread().name = f"member {member}"
+    with naming(member):
+        carry_out(run, bar)
 
 
 class _SharedBar:
     """A progress bar for several threads."""
 
-    def __init__(self, bar: Any, lock: threading.Lock) -> None:
-        self.bar, self.lock = bar, lock
+    def __init__(self, bar: Any) -> None:
+        self.bar, self.lock = bar, threading.Lock()
 
     def update(self, count: int) -> None:
         """Add rows."""
