@@ -16,7 +16,7 @@ from fastnn.export.rounding import rounded
 from fastnn.model.model import Model
 from fastnn.writing import check_destination, replacing_bytes
 
-__all__ = ["FORMATS", "Format", "format_of", "rounded", "write"]
+__all__ = ["format_of", "rounded", "write"]
 
 
 class Format(NamedTuple):
