@@ -36,7 +36,7 @@ Settings = dict[str, Any]
 OF_NETWORK = set(inspect.signature(Network).parameters) - {"sizes", "seed"}
 # Checkpoints are for a single network.
 OF_TRAIN = {*training_settings.NAMES, "validation", "class_weight"} - {
-    "checkpoint", "checkpoint_every", "resume",
+    "checkpoint", "checkpoint_every", "resume", "communicator",
 }  # fmt: skip
 TUNED = {"hidden", *OF_NETWORK, *OF_TRAIN}
 HIDDEN = (128,)
