@@ -50,11 +50,12 @@ def explain(
         what, norm = _look(run, rows[batch], sizes[one], rates[one], keys[:, batch])
     finally:
         run.go_back()
-    return (
+    message = (
         f"{what} is no longer finite in epoch {epoch}, step {start + step + 1}, at a learning rate "
         f"of {rates[step]:g} and a gradient norm of {norm:.3g}; the parameters from before are "
         f"restored. Try {', '.join(remedies(run))}"
     )
+    return run.team.of_first(lambda: message)
 
 
 def _take(run: Run, rows: Array, sizes: Array, rates: Array, keys: Array) -> bool:

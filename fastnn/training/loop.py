@@ -289,8 +289,9 @@ def _go_through_the_rows(run: Run, bar: Any, saver: Saver | None) -> None:
             run.go_back()
             raise
         if steps < len(rates) or not run.is_finite:
-            why = divergence.explain(run, number, part.start, rows, sizes, rates, keys)
-            raise DivergenceError(team.of_first(lambda why=why: why))
+            raise DivergenceError(
+                divergence.explain(run, number, part.start, rows, sizes, rates, keys)
+            )
         count = int(sizes.sum())
         bar.update(count)
         sums = losses * sizes

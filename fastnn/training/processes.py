@@ -5,21 +5,19 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
 from fastnn import backends
 from fastnn.activations import Array
+from fastnn.model.model import Model
 from fastnn.training.rows import epoch_order
 
-if TYPE_CHECKING:
-    from fastnn.model.model import Model
-    from fastnn.training.data import TrainingData
-    from fastnn.training.run import Run
-    from fastnn.training.settings import TrainingSettings
-
 T = TypeVar("T")
+# A run, and its settings: the modules that define them need this one.
+Run: TypeAlias = Any
+Settings: TypeAlias = Any
 
 
 class Batches:
@@ -80,9 +78,7 @@ class OneProcess:
 
     first, halves, together, size = True, False, 1, 1
 
-    def joined(
-        self, model: Model, data: TrainingData, settings: TrainingSettings
-    ) -> TrainingSettings:
+    def joined(self, model: Model, data: Any, settings: Settings) -> Settings:
         """Return the settings of the run, after comparing what all processes were called with."""
         return settings
 

@@ -117,8 +117,8 @@ class Team(OneProcess):
                         signal.signal(number, take_note)
             yield
         finally:
-            for number, default in before.items():
-                signal.signal(number, default)
+            for each, default in before.items():
+                signal.signal(each, default)
 
     @contextlib.contextmanager
     def agreeing(self) -> Iterator[Agreement]:
@@ -152,7 +152,7 @@ class Team(OneProcess):
                 error = raised
         found, other = self.communicator.bcast((value, portable(error)))
         if other is None:
-            return found  # type: ignore[no-any-return]
+            return found
         self.known = True
         raise error or named(0, other)
 
