@@ -38,6 +38,8 @@ def call_of(
         "resume": settings.resume,
         "max_seconds": settings.max_seconds is not None,
         "kind of X": [type(data.X).__name__, data.X.shape[1], str(data.X.dtype)],
+        "names of classes": data.classes and list(data.classes),
+        "names of inputs": data.features and list(data.features),
         "kind of data": [list(data.metrics(model)), data.weights is not None],
         "parameters": checksums([model.vector, *(state.vectors if state else ())]),
     }

@@ -164,6 +164,11 @@ class Team(OneProcess):
             counts = np.array(agreement.gathered(len(data)))
             rows = int(counts.sum() if self.ranks.local else counts[0])
             refuse_differences(agreement.gathered(call_of(model, data, settings, self.ranks)))
+            if self.ranks.local and data.weights is not None:
+                raise ValueError(
+                    "local=True takes no sample_weight and no class_weight: weights are divided by "
+                    "the mean of all rows; pass all rows on each rank"
+                )
             if rows < self.size or counts.min() < 1:
                 raise ValueError(
                     f"training on {self.size} ranks needs as many rows, at least; got {rows}"
