@@ -21,7 +21,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 PAGE, BEGIN, END = ROOT / "docs/scaling.md", "<!-- scaling_mpi -->", "<!-- /scaling_mpi -->"
-SIZES, BATCH, ROWS, TURNS = [784, 512, 512, 10], 1024, 16384, 3
+SIZES, BATCH, ROWS, TURNS = [784, 512, 512, 10], 1024, 16384, 2
 PARAMETERS = sum((a + 1) * b for a, b in zip(SIZES, SIZES[1:], strict=False))
 NODES, LATENCY = (8, 16, 32, 64, 128, 256), 25e-6  # seconds for a message
 NETWORKS = {"10 Gbit/s": 10e9 / 8, "100 Gbit/s": 100e9 / 8}

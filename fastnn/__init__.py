@@ -3,7 +3,8 @@
 import importlib
 from types import ModuleType
 
-from fastnn import augment, averaging, datasets, losses, metrics, optimizers, schedules
+from fastnn import augment, averaging, datasets, distributed
+from fastnn import losses, metrics, optimizers, schedules
 from fastnn.backends import warmup
 from fastnn.checks.warning import ConvergenceWarning
 from fastnn.committee import Committee
@@ -33,6 +34,7 @@ __all__ = [
     "check_gradients",
     "compare_backends",
     "datasets",
+    "distributed",
     "load",
     "losses",
     "metrics",
