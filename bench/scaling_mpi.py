@@ -13,6 +13,7 @@ import json
 import shutil
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 PAGE, BEGIN, END = ROOT / "docs/scaling.md", "<!-- scaling_mpi -->", "<!-- /scaling_mpi -->"
 SIZES, BATCH, ROWS, TURNS = [784, 512, 512, 10], 1024, 16384, 2
-PARAMETERS = sum((a + 1) * b for a, b in zip(SIZES, SIZES[1:], strict=False))
+PARAMETERS = sum((a + 1) * b for a, b in pairwise(SIZES))
 NODES, LATENCY = (8, 16, 32, 64, 128, 256), 25e-6  # seconds for a message
 NETWORKS = {"10 Gbit/s": 10e9 / 8, "100 Gbit/s": 100e9 / 8}
 WAYS = {"1 rank": (1, 1), "2 ranks": (2, 1), "4 ranks": (4, 1), "1 process, 2 threads": (0, 2)}
@@ -71,7 +72,7 @@ def page(seconds: dict[str, float]) -> str:
     """Return the tables."""
     one = seconds["1 rank"]
     lines = [
-        f"**Measured**, float32, {SIZES}, global batches of {BATCH:,}, SGD: the best of {TURNS} turns.",
+        f"**Measured**, float32, {SIZES}, global batches of {BATCH:,}, SGD, {TURNS} turns, the best:",
         "", "| Way to train | milliseconds a step | times one rank |", "| --- | ---: | ---: |",
     ]  # fmt: skip
     lines += [f"| {name} | {1e3 * t:.2f} | {one / t:.2f} |" for name, t in seconds.items()]

@@ -3,8 +3,7 @@
 import importlib
 from types import ModuleType
 
-from fastnn import augment, averaging, datasets, distributed
-from fastnn import losses, metrics, optimizers, schedules
+from fastnn import augment, averaging, datasets, distributed, losses, metrics, optimizers, schedules
 from fastnn.backends import warmup
 from fastnn.checks.warning import ConvergenceWarning
 from fastnn.committee import Committee
