@@ -272,7 +272,8 @@ def _go_through_the_rows(run: Run, bar: Any, saver: Saver | None) -> None:
             saver.write()
             start = time.perf_counter()
         taken = batches.taken(part)
-        rows, sizes = order[taken.start : taken.stop], batches.sizes(part)
+        rows = order[taken.start : taken.stop]
+        sizes, count = batches.sizes(part)
         t = at.epoch + np.arange(part.start, part.stop) / run.steps
         factors = schedules.factors(settings.schedule, t, settings.epochs, run.reductions)
         rates = settings.learning_rate * factors
@@ -292,7 +293,6 @@ def _go_through_the_rows(run: Run, bar: Any, saver: Saver | None) -> None:
             raise DivergenceError(
                 divergence.explain(run, number, part.start, rows, sizes, rates, keys)
             )
-        count = int(sizes.sum())
         bar.update(count)
         sums = losses * sizes
         sums[0] += at.total

@@ -54,11 +54,13 @@ class Batches:
         """Return the places of these rows in the whole epoch."""
         return taken
 
-    def sizes(self, part: slice) -> Array:
-        """Return how many rows the batches of some steps have, int64."""
-        sizes = np.full(part.stop - part.start, self.own)
-        sizes[-1] = min(self.own, self.rows - self.own * (part.stop - 1))
-        return sizes
+    def sizes(self, part: slice) -> tuple[Array, int]:
+        """Return how many rows the batches of some steps have, int64, and all of these."""
+        count = min(part.stop * self.own, self.rows) - part.start * self.own
+        sizes = np.empty(part.stop - part.start, np.int64)
+        sizes.fill(self.own)  # sooner than `numpy.full`
+        sizes[-1] = count - self.own * (len(sizes) - 1)
+        return sizes, count
 
 
 class OneProcess:

@@ -60,10 +60,10 @@ class SplitBatches(Batches):
         """Return how many rows the steps before some have."""
         return int(np.minimum(self.counts, steps.start * self.parts).sum())
 
-    def sizes(self, part: slice) -> Array:
-        """Return how many rows the batches of some steps have, int64."""
-        sizes: Array = self._rows(part).sum(axis=1)
-        return sizes
+    def sizes(self, part: slice) -> tuple[Array, int]:
+        """Return how many rows the batches of some steps have, int64, and all of these."""
+        sizes = self._rows(part).sum(axis=1)
+        return sizes, int(sizes.sum())
 
     def _rows(self, part: slice) -> Array:
         """Return how many rows each rank takes in some steps, (steps, ranks)."""
