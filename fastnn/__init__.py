@@ -3,7 +3,7 @@
 import importlib
 from types import ModuleType
 
-from fastnn import augment, averaging, datasets, losses, metrics, optimizers, schedules
+from fastnn import augment, averaging, datasets, distributed, losses, metrics, optimizers, schedules
 from fastnn.backends import warmup
 from fastnn.checks.warning import ConvergenceWarning
 from fastnn.committee import Committee
@@ -35,6 +35,7 @@ __all__ = [
     "check_gradients",
     "compare_backends",
     "datasets",
+    "distributed",
     "from_sklearn",
     "from_torch",
     "load",

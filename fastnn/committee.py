@@ -119,6 +119,8 @@ class Committee(Members):
         """
         check_keywords.check("Committee.train", settings, DEFAULTS.keys())
         given = {**DEFAULTS, "epochs": epochs, **settings}
+        if given["communicator"] is not None:
+            raise ValueError("communicator is for a single network; train the members one by one")
         agree(self._models)
         data = data_for_all(self._models, X, y, *(given.pop(name) for name in OF_DATA))
         given["callbacks"] = check.functions("callbacks", given["callbacks"])

@@ -34,6 +34,7 @@ from fastnn.training.data import by_rows
 from fastnn.training.evaluation import DivergenceError, EvaluationData, evaluate
 from fastnn.training.history import History, Row
 from fastnn.training.row_weights import with_mean_one
+from fastnn.training.run import Run
 from fastnn.training.settings import Callback
 from fastnn.training.side_by_side import Job, Together
 
@@ -41,7 +42,7 @@ Scores = dict[str, float]
 OF_NETWORK = set(inspect.signature(Network).parameters) - {"sizes", "seed"}
 # Checkpoints are for a single network.
 OF_TRAIN = {*training_settings.NAMES, "validation", "class_weight"} - {
-    "checkpoint", "checkpoint_every", "resume",
+    "checkpoint", "checkpoint_every", "resume", "communicator",
 }  # fmt: skip
 HIDDEN = (128,)
 EXACT = 2**24  # whole numbers up to this float32 tells apart
@@ -110,7 +111,8 @@ def begun(
     network.classes = None if classes is None else classes.tolist()
     data = data.targets(classes, network)
     of_train = {"progress": False, "sample_weight": data.weights, **of_train}
-    return network, job(network, data.X, data.y, rows, **of_train)
+    made = job(network, data.X, data.y, rows, **of_train)
+    return network, made._replace(data=loop.recorded(*made))
 
 
 def trained(
@@ -176,8 +178,7 @@ class CrossValidation:
         for settings in all_settings:
             with heard_by(self.was_said):
                 _, run = begun(settings, self.seed, self.classes, self.data, self.folds[0].train)
-            loop.recorded(*run)
-            loop.prepare(*run, bar)
+            loop.prepare(Run(*run), bar)
 
     def __call__(self, all_settings: Sequence[Settings], bar: Any) -> list[list[Scores]]:
         """Return for each of several settings the scores on each fold; the bar counts these."""

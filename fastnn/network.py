@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy import empty
 
-from fastnn import backends, schedules
+from fastnn import backends, distributed, schedules
 from fastnn.activations import Array
 from fastnn.augment import Augmentation
 from fastnn.averaging import Average
@@ -174,6 +174,7 @@ class Network(Learning):
         checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_every: int | None = None,
         resume: bool = False,
+        communicator: Any = None,
     ) -> History:
         """Train by mini-batch gradient descent.
 
@@ -265,6 +266,9 @@ class Network(Learning):
             Steps between two checkpoints. Default: one epoch.
         resume : bool
             Continue from the checkpoint, if the file exists, with the same settings and data.
+        communicator : mpi4py.MPI.Intracomm or fastnn.distributed.Ranks, optional
+            Ranks that share the rows of each batch and call this together, see `distributed`. Only
+            the first calls the callbacks and writes the checkpoint.
 
         Returns
         -------
@@ -291,19 +295,13 @@ class Network(Learning):
             On Ctrl-C, and with a checkpoint on SIGTERM (code 143). The network holds the state
             after a complete step, with the compiled backend at most a quarter of a second old.
         """
-        model = self.model
-        data = training_data.checked(model, X, y, validation, sample_weight, class_weight)
-        keywords = {
-            "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "l2": l2,
-            "shuffle": shuffle, "schedule": schedule, "progress": progress, "callbacks": callbacks,
-            "optimizer": optimizer, "l1": l1, "dropout": dropout, "max_norm": max_norm,
-            "clip_norm": clip_norm, "clip_value": clip_value, "label_smoothing": label_smoothing,
-            "augment": augment, "early_stopping": early_stopping, "average": average,
-            "max_seconds": max_seconds, "frozen": frozen,
-            "training_metrics": training_metrics, "checkpoint": checkpoint,
-            "checkpoint_every": checkpoint_every, "resume": resume,
-        }  # fmt: skip
-        return loop.fit(model, data, settings.checked(keywords, model.architecture, len(data)))
+        given = {name: value for name, value in locals().items() if name in settings.NAMES}
+        model, of_data = self.model, (validation, sample_weight, class_weight)
+        with distributed.agreeing(communicator):
+            data = training_data.checked(model, X, y, *of_data)
+            chosen = settings.checked(given, model.architecture, len(data))
+            data = loop.recorded(model, data, chosen)
+        return loop.fit(model, data, chosen)
 
     def predict_proba(self, X: npt.ArrayLike) -> Array:
         """Return the outputs of the last layer.

@@ -37,9 +37,19 @@ EXTRAS = {
     r"fastnn\.minimize|import scipy|from scipy": "scipy",
     r"import torch": "torch",
     r"\.onnx|onnxruntime": "onnxruntime",
+    r"mpi4py": "mpi4py",
 }
 # Commands that install, serve, or measure for minutes: of these only the spelling is looked at.
-NOT_RUN = ("pip ", "dask ", "mkdocs ", "pytest ", "python -m pytest", "python bench/", "python exa")
+NOT_RUN = (
+    "pip ",
+    "dask ",
+    "mpiexec ",
+    "mkdocs ",
+    "pytest ",
+    "python -m pytest",
+    "python bench/",
+    "python exa",
+)
 GENERATED = re.compile(r"<!-- ([\w-]+) -->\n.*?<!-- /\1 -->", re.DOTALL)
 NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?%?")
 TIMES = (["seconds", "samples/s"], ["seconds", "seconds_std"])  # the last columns of tables

@@ -15,7 +15,7 @@ from cases import BACKENDS
 import fastnn
 from fastnn import EarlyStopping, Network, optimizers, schedules
 from fastnn.model import storage
-from fastnn.training import checkpoints, fingerprints, loop, run, settings
+from fastnn.training import checkpoints, fingerprints, loop, processes, run, settings
 from fastnn.training.checkpoints import Saver
 from fastnn.training.run import Moment
 from fastnn.training.settings import TrainingSettings
@@ -793,8 +793,8 @@ def test_an_interrupt_at_the_begin_of_an_epoch_keeps_the_best_epoch_of_its_check
     whole = network()
     history = whole.train(X, Y, **options)
     options |= {"checkpoint": tmp_path / "c", "resume": True}
-    order = loop.epoch_order
-    monkeypatch.setattr(loop, "epoch_order", interrupt)
+    order = processes.epoch_order
+    monkeypatch.setattr(processes, "epoch_order", interrupt)
     with pytest.raises(KeyboardInterrupt):
         network().train(X, Y, **options)
     monkeypatch.undo()

@@ -8,12 +8,13 @@ outputs) in float32, float64 or uint8; weights (n,) of the rows, or None, have m
 model's dtype. Sparse rows are neither standardised nor augmented, and have no ``input_gradient``.
 ``keys`` are those of `fastnn.backends.dropout.row_keys`, (layers + augmentations, rows), or (0, 0)
 without dropout and augmentation. Functions change only ``out``, ``outs``, ``losses``, ``gradient``
-and, in `train_steps`, the model's parameters and the ``state``, and ``model.prepared``, in which
-the keys of a backend are tuples.
+and, in `train_steps` and `update`, the model's parameters and the ``state``, and
+``model.prepared``, in which the keys of a backend are tuples.
 
-``prepare(model, announce, rule, batch_sizes, sparse) -> float``
+``prepare(model, announce, rule, batch_sizes, sparse, halves) -> float``
     Compile or load what the model and steps by the rule for batches of these sizes need, of sparse
-    rows or of others, and if one of them is 1 what `single` needs; return the seconds. Without it
+    rows or of others, whole or in two ``halves``, and if one of them is 1 what `single` needs;
+    return the seconds. Without it
     the first call of a function takes longer. ``announce()`` is called before compiling.
 ``predict(model, X, out) -> bool``
     Write the outputs of the last layer into ``out`` (n, outputs), C-contiguous, of the model's
@@ -46,6 +47,14 @@ the keys of a backend are tuples.
     by the rule and the learning rate ``rates[s]``. Stop before a step whose loss is not finite.
     Return the number of steps taken; ``state`` counts them too. With an average in the rule, each
     step also goes into that of the ``state``.
+``batch_gradient(model, examples, order, batch_size, count, rule, keys, gradient) -> float``
+    The first half of a step, for some of the rows of its batch: write the sum of the gradients of
+    the rows ``order``, at least one and at most ``batch_size``, divided by ``count``, into
+    ``gradient``, and return the sum of their losses, both without penalty. Of layers that are
+    frozen the gradient may be anything.
+``update(model, gradient, rate, rule, state)``
+    The second half: take the step of `train_steps` by the gradient of a whole batch, which this
+    changes.
 """
 
 from __future__ import annotations
@@ -71,6 +80,8 @@ CONTRACT = (
     "input_gradient",
     "loss_and_gradient",
     "train_steps",
+    "batch_gradient",
+    "update",
 )
 
 FINE, NOT_FINITE, WRONG_LENGTH = range(3)

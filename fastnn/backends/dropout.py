@@ -22,14 +22,15 @@ from fastnn.sparse_rows import SparseRows
 NO_KEYS = np.empty((0, 0), np.uint32)
 
 
-def row_keys(seed: int, epoch: int, layers: int, rows: range) -> Array:
-    """Return the keys of some rows of an epoch for each layer, uint32 (layers, rows).
+def row_keys(seed: int, epoch: int, layers: int, rows: range | Array) -> Array:
+    """Return the keys of the rows at some places of an epoch for each layer, uint32 (layers, rows).
 
     Those of a layer do not depend on how many there are.
     """
     starts = np.random.SeedSequence([seed, 2, epoch]).generate_state(layers, np.uint64)
-    places = np.arange(rows.start, rows.stop, dtype=np.uint64) * np.uint64(GOLDEN_64)
-    x = starts[:, None] + places
+    if isinstance(rows, range):
+        rows = np.arange(rows.start, rows.stop, dtype=np.uint64)
+    x = starts[:, None] + rows.astype(np.uint64, copy=False) * np.uint64(GOLDEN_64)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return (x >> np.uint64(32)).astype(np.uint32)

@@ -51,6 +51,7 @@ def prepare(
     rule: UpdateRule | None = None,
     batch_sizes: Sequence[int] = (),
     sparse: bool = False,
+    halves: bool = False,
 ) -> float:
     """Return 0 seconds: there is nothing to compile."""
     return 0.0
@@ -152,48 +153,75 @@ def train_steps(
     losses: Array,
 ) -> int:
     """Take one step per batch; see `contract`."""
-    objective, gradient = rule.objective, Parameters(model.architecture)
-    layers = [l for l in range(len(model.weights)) if l not in rule.frozen]
-    of_weights, of_biases = rule.optimizer.factors(len(model.weights))
-    factors_of_inputs = state.inputs if 0 in layers else None
+    gradient = Parameters(model.architecture)
     for step, rate in enumerate(rates.tolist()):
         batch = slice(step * batch_size, min((step + 1) * batch_size, len(order)))
         rows = order[batch]
-        gradient.vector[:] = 0
-        total = _add_gradient(model, examples, rows, objective, keys[:, batch], gradient)
+        total = batch_gradient(
+            model, examples, rows, batch_size, len(rows), rule, keys[:, batch], gradient
+        )
         losses[step] = total / len(rows)
         if not np.isfinite(losses[step]):
             return step
-        gradient.vector[:] /= len(rows)
-        slopes_of_factors = []
-        if factors_of_inputs is not None:
-            slopes_of_factors = [_divide(model, gradient, factors_of_inputs[0])]
-        for l in layers:
-            w = model.weights[l]
-            gradient.weights[l][...] += objective.l2 * w + objective.l1 * np.sign(w)
-        parts = [g[l] for l in layers for g in (gradient.weights, gradient.biases)]
-        _clip([*parts, *slopes_of_factors], rule)
-        state.steps += 1
-        for l in layers:
-            if isinstance(rule.optimizer, AdamW):
-                model.weights[l][...] *= 1 - rate * rule.optimizer.weight_decay
-            for values, slopes, slots, factor in (
-                (model.weights, gradient.weights, [s.weights[l] for s in state.slots], of_weights),
-                (model.biases, gradient.biases, [s.biases[l] for s in state.slots], of_biases),
-            ):
-                rule.optimizer.update(values[l], slopes[l], slots, rate * factor[l], state.steps)
-            if rule.max_norm is not None:
-                norms = np.sqrt(np.square(model.weights[l]).sum(axis=0))
-                model.weights[l][...] *= np.minimum(1, rule.max_norm / np.maximum(norms, 1e-30))
-        if factors_of_inputs is not None:
-            factors, *slots = factors_of_inputs
-            own_rate = rate * (rule.optimizer.input_factor or 0)
-            rule.optimizer.update(factors, slopes_of_factors[0], slots, own_rate, state.steps)
-            factors[:] = np.copysign(np.maximum(np.abs(factors), SMALLEST_FACTOR), factors)
-            model.weights[0][...] *= factors[:, None]
-        if rule.average is not None and state.average is not None:
-            _average(model, rule.average, state.average)
+        update(model, gradient, rate, rule, state)
     return len(rates)
+
+
+@quietly
+def batch_gradient(
+    model: Model,
+    examples: Examples,
+    order: Array,
+    batch_size: int,
+    count: int,
+    rule: UpdateRule,
+    keys: Array,
+    gradient: Parameters,
+) -> float:
+    """Write the gradient of some rows of a batch; see `contract`."""
+    gradient.vector[:] = 0
+    total = _add_gradient(model, examples, order, rule.objective, keys, gradient)
+    gradient.vector[:] /= count
+    return total
+
+
+@quietly
+def update(
+    model: Model, gradient: Parameters, rate: float, rule: UpdateRule, state: OptimizerState
+) -> None:
+    """Change the parameters by the gradient of a whole batch; see `contract`."""
+    objective = rule.objective
+    layers = [l for l in range(len(model.weights)) if l not in rule.frozen]
+    of_weights, of_biases = rule.optimizer.factors(len(model.weights))
+    factors_of_inputs = state.inputs if 0 in layers else None
+    slopes_of_factors = []
+    if factors_of_inputs is not None:
+        slopes_of_factors = [_divide(model, gradient, factors_of_inputs[0])]
+    for l in layers:
+        w = model.weights[l]
+        gradient.weights[l][...] += objective.l2 * w + objective.l1 * np.sign(w)
+    parts = [g[l] for l in layers for g in (gradient.weights, gradient.biases)]
+    _clip([*parts, *slopes_of_factors], rule)
+    state.steps += 1
+    for l in layers:
+        if isinstance(rule.optimizer, AdamW):
+            model.weights[l][...] *= 1 - rate * rule.optimizer.weight_decay
+        for values, slopes, slots, factor in (
+            (model.weights, gradient.weights, [s.weights[l] for s in state.slots], of_weights),
+            (model.biases, gradient.biases, [s.biases[l] for s in state.slots], of_biases),
+        ):
+            rule.optimizer.update(values[l], slopes[l], slots, rate * factor[l], state.steps)
+        if rule.max_norm is not None:
+            norms = np.sqrt(np.square(model.weights[l]).sum(axis=0))
+            model.weights[l][...] *= np.minimum(1, rule.max_norm / np.maximum(norms, 1e-30))
+    if factors_of_inputs is not None:
+        factors, *slots = factors_of_inputs
+        own_rate = rate * (rule.optimizer.input_factor or 0)
+        rule.optimizer.update(factors, slopes_of_factors[0], slots, own_rate, state.steps)
+        factors[:] = np.copysign(np.maximum(np.abs(factors), SMALLEST_FACTOR), factors)
+        model.weights[0][...] *= factors[:, None]
+    if rule.average is not None and state.average is not None:
+        _average(model, rule.average, state.average)
 
 
 def _average(model: Model, rule: EMA, average: Averaged) -> None:

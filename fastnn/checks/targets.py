@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,6 +36,10 @@ class Targets(NamedTuple):
         if rows is None:
             return self
         return Targets(self.values[rows], None if self.labels is None else self.labels[rows])
+
+    def of_all(self, united: Callable[[Array], Array]) -> Targets:
+        """Return those of the rows of all processes, as ``united`` returns them."""
+        return Targets(united(self.values), None if self.labels is None else united(self.labels))
 
     def as_matrix(self, architecture: Architecture) -> Array:
         """Return targets (n, outputs); labels become one-hot rows."""

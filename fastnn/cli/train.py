@@ -7,8 +7,9 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from fastnn import backends, datasets
+from fastnn import backends, datasets, distributed
 from fastnn.cli import parsing, paths, reading, running, tabular
 from fastnn.cli.drawing import Tested, draw
 from fastnn.cli.groups import Group, Keywords, Parser, count
@@ -24,6 +25,7 @@ from fastnn.training.history import History, Row, format_header, format_row
 Say = Callable[[str], None]
 PROGRAM = "fastnn-train"
 INPUTS = ("data", "test", "predict")
+ALONE = ("tabular", "members")  # what several ranks do not share
 OUTPUTS = ("history", "checkpoint", "save", "submission", "report", "plot")
 
 
@@ -41,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0, or 130 on Ctrl-C. Bad input exits with 2 and a line on standard error;
         SIGTERM exits with 143 if there is a checkpoint.
     """
+    distributed.silence_others()
     parser = _parser()
     typed = sys.argv[1:] if arguments is None else arguments
     if any(each.startswith("--ta") for each in typed):  # --tabular, of which the recipe decides
@@ -88,33 +91,19 @@ def _train(given: Given) -> int:
             print(text, flush=True)
 
     start = time.perf_counter()
+    ranks = distributed.launched()
+    if ranks is not None and (name := next((name for name in ALONE if name in given), "")):
+        raise ValueError(f"--{name} is for one process; start it without mpiexec")
     _check_results(given)
     if "tabular" in given:
         return tabular.train(given)
     if "describe" in given:
         _describe(given)
         return 0
-    try:
-        data = reading.read(given)
-    except CellError as error:
-        raise CellError(f"{error}; --tabular takes text, dates and gaps as they are") from None
-    arguments = parsing.training_arguments(given, data)
-    to_label = None
-    if "predict" in given:
-        to_label = reading.unlabelled(given["predict"], given, data)
-    nets = [
-        parsing.network({**given, "seed": given["seed"] + i}, data)
-        for i in range(given.get("members", 1))
-    ]
+    with distributed.agreeing(ranks):  # a file may be missing on one machine
+        data, arguments, nets, to_label = _prepared(given)
     net = nets[0] if len(nets) == 1 else Committee(nets)
-    architecture = nets[0].architecture
-    if to_label is not None and not data.classes and architecture.sizes[-1] > 1:
-        raise ValueError(
-            "--predict writes one number per row; need one of --levels, or --save and "
-            "fastnn-predict --outputs"
-        )
-    _check_settings(arguments, nets[0], len(data.X))
-    y, test_y = (data.targets(each, architecture.output) for each in (data.y, data.test_y))
+    y, test_y = (data.targets(each, nets[0].architecture.output) for each in (data.y, data.test_y))
     say(parsing.heading(data, given | parsing.network_arguments(given, data)))
     for note in data.notes:
         say(note)
@@ -128,8 +117,10 @@ def _train(given: Given) -> int:
         compiled.append(True)
         say("compiling the kernels for this machine, once; it takes 10 to 30 seconds ...")
 
-    # `train` compiles what only its optimizer needs: three seconds at most.
-    seconds = backends.get(nets[0].backend).prepare(nets[0], announce)
+    seconds = 0.0
+    if ranks is None:  # several compile in turn, in `train`
+        # `train` compiles what only its optimizer needs: three seconds at most.
+        seconds = backends.get(nets[0].backend).prepare(nets[0], announce)
     if compiled:
         say(f"compiled in {seconds:.1f} s")
     recorded = History()
@@ -157,6 +148,8 @@ def _train(given: Given) -> int:
     histories: list[History] = []
     interrupted = False
     try:
+        if ranks is not None:
+            arguments["communicator"] = ranks
         found = net.train(data.X, y, **arguments, callbacks=[record])
         histories = [found] if isinstance(found, History) else found
     except KeyboardInterrupt:
@@ -165,6 +158,8 @@ def _train(given: Given) -> int:
     except SystemExit:  # which a checkpoint makes of SIGTERM
         print(_stopped(given, _epochs(recorded, len(nets)), "SIGTERM"), flush=True)
         raise
+    if distributed.launched_rank():  # the first rank writes and prints what follows
+        return running.INTERRUPTED if interrupted else 0
     history = recorded
     if histories:
         history = histories[0] if len(nets) == 1 else joined(histories)
@@ -195,6 +190,30 @@ def _train(given: Given) -> int:
     seconds += histories[0].compile_seconds if histories else 0
     print(f"\n{time.perf_counter() - start:.1f} s in all, {seconds:.1f} s of it {kernels} kernels")
     return running.INTERRUPTED if interrupted else 0
+
+
+def _prepared(given: Given) -> tuple[reading.Dataset, Keywords, list[Network], Any]:
+    """Return the data, the arguments of training, the networks, and the rows to label or None."""
+    try:
+        data = reading.read(given)
+    except CellError as error:
+        raise CellError(f"{error}; --tabular takes text, dates and gaps as they are") from None
+    arguments = parsing.training_arguments(given, data)
+    to_label = None
+    if "predict" in given:
+        to_label = reading.unlabelled(given["predict"], given, data)
+    nets = [
+        parsing.network({**given, "seed": given["seed"] + i}, data)
+        for i in range(given.get("members", 1))
+    ]
+    architecture = nets[0].architecture
+    if to_label is not None and not data.classes and architecture.sizes[-1] > 1:
+        raise ValueError(
+            "--predict writes one number per row; need one of --levels, or --save and "
+            "fastnn-predict --outputs"
+        )
+    _check_settings(arguments, nets[0], len(data.X))
+    return data, arguments, nets, to_label
 
 
 def _epochs(recorded: History, members: int) -> int:

@@ -62,9 +62,11 @@ class Parameters:
     biases : sequence of ndarray of shape (fan_out,)
     """
 
-    def __init__(self, architecture: Architecture) -> None:
+    def __init__(self, architecture: Architecture, vector: Array | None = None) -> None:
         self.architecture = architecture
-        self.vector = aligned_zeros(architecture.vector_size, architecture.dtype)
+        if vector is None:
+            vector = aligned_zeros(architecture.vector_size, architecture.dtype)
+        self.vector = vector
         weights, biases = [], []
         for layer in architecture.layers:
             rows = self.vector[layer.weights : layer.biases].reshape(layer.fan_in, layer.stride)

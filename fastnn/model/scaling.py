@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,16 @@ from fastnn.checks.warning import warn
 BLOCK = 1 << 20
 # Steps between neighbouring numbers of the dtype that a deviation should have.
 DIGITS = 64
+
+
+# Rows, and the means of their columns and the sums of squared differences to these.
+Moments = tuple[int, Array, Array]
+Combine = Callable[[Moments], Moments]
+
+
+def as_they_are(moments: Moments) -> Moments:
+    """Return moments that are those of all rows."""
+    return moments
 
 
 class Scaler(NamedTuple):
@@ -33,11 +44,13 @@ def learn(
     rows: Array | None,
     dtype: np.dtype,
     names: tuple[str, ...] | None = None,
+    combined: Combine = as_they_are,
 ) -> Scaler:
     """Return the scaler of the columns of X, or of some of its rows; uint8 means pixels.
 
     Means and squares of blocks are combined as in Chan et al. (1979). Differences to the first row
-    are used, so that a constant column has a spread of exactly 0.
+    are used, so that a constant column has a spread of exactly 0. What ``combined`` makes of these
+    moments is that of other processes' rows, too.
 
     Raises
     ------
@@ -62,7 +75,8 @@ def learn(
         squares += block.var(axis=0) * added + shift**2 * (count * added / (count + added))
         mean += shift * (added / (count + added))
         count += added
-    mean, deviation = mean + origin, np.sqrt(squares / count)
+    count, mean, squares = combined((count, mean + origin, squares))
+    deviation = np.sqrt(squares / count)
     if X.dtype == np.uint8:
         mean, deviation = mean / 255, deviation / 255
     # A deviation counts as 0 if the dtype rounds it away, or cannot divide by it.

@@ -64,14 +64,14 @@ class Saver:
             "the shape and dtype of X": [*run.data.X.shape, run.data.X.dtype.name],
         }
         self.data = run.data.fingerprints(len(run.data) * architecture.training_flops)
-        self.resumes = run.settings.resume and os.path.exists(self.path)
+        self.resumes = run.team.of_first(self._read_if_there)
         if self.resumes:
-            self._read()
+            run.team.receive(run)
 
     def begin(self) -> None:
         """Write the first checkpoint of a run; if it cannot be written, nothing is trained."""
         if not self.resumes:
-            self._write()
+            self.run.team.of_first(self._write)
 
     def is_due(self, progress: Progress) -> bool:
         """Whether to write a checkpoint here; none is needed at the start of a run."""
@@ -82,6 +82,8 @@ class Saver:
 
     def write(self) -> None:
         """Write a checkpoint; if that fails, warn and keep the last one."""
+        if not self.run.team.first:
+            return
         try:
             self._write()
         except OSError as error:
@@ -121,6 +123,12 @@ class Saver:
             "columns": history.columns,
         }
         storage.write(self.path, tensors, metadata)
+
+    def _read_if_there(self) -> bool:
+        resumes = self.run.settings.resume and os.path.exists(self.path)
+        if resumes:
+            self._read()
+        return resumes
 
     def _read(self) -> None:
         """Set the state of the run to that of the file, after checking all of it."""
@@ -232,7 +240,7 @@ def _progress(stored: Any, run: Run) -> Progress:
     progress = Progress(**stored)
     check.integer("epoch", progress.epoch, 0, run.settings.epochs)
     check.integer("step", progress.step, 0, run.steps - 1)
-    check.integer("seen", progress.seen, 0, len(run.data))
+    check.integer("seen", progress.seen, 0, run.batches.rows)
     for name in ("rate", "seconds"):
         check.real(name, getattr(progress, name), least=0)
     check.real("total", progress.total)

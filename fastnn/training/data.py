@@ -16,7 +16,7 @@ from fastnn.checks.targets import Classes, Targets, classes_in
 from fastnn.checks.targets import targets as check_targets
 from fastnn.checks.values import real
 from fastnn.model.model import Model
-from fastnn.model.scaling import learn
+from fastnn.model.scaling import Combine, as_they_are, learn
 from fastnn.sparse_rows import Rows, SparseRows
 from fastnn.training import row_weights
 from fastnn.training.evaluation import EvaluationData, metric_names, warn_of_other_units
@@ -74,15 +74,19 @@ class TrainingData:
         model.features, model.classes = self.features, self.classes
         model.pixels |= self.X.dtype == np.uint8
 
-    def learn_scales(self, model: Model) -> None:
-        """Compute the scalers of a model that standardises and has none yet."""
+    def learn_scales(self, model: Model, combined: Combine = as_they_are) -> None:
+        """Compute the scalers of a model that standardises and has none yet.
+
+        ``combined`` returns the moments of the rows of all processes.
+        """
         dtype = model.architecture.dtype
         inputs, targets = model.input_scaler, model.target_scaler
         if model.standardize_inputs and inputs is None:
             assert not isinstance(self.X, SparseRows)
-            inputs = learn("X", self.X, self.rows, dtype, self.features)
+            inputs = learn("X", self.X, self.rows, dtype, self.features, combined)
         if model.standardize_targets and targets is None:
-            targets = learn("y", self.targets.as_matrix(model.architecture), self.rows, dtype)
+            values = self.targets.as_matrix(model.architecture)
+            targets = learn("y", values, self.rows, dtype, combined=combined)
         model.use_scalers(inputs, targets)
 
     def fingerprints(self, operations: float) -> dict[str, int | None]:

@@ -11,7 +11,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from fastnn import backends
 from fastnn.activations import Array
 from fastnn.backends import reference
 from fastnn.backends.contract import Examples
@@ -21,7 +20,9 @@ from fastnn.training.health import remedies
 from fastnn.training.run import Run
 
 
-def explain(run: Run, epoch: int, start: int, rows: Array, rates: Array, keys: Array) -> str:
+def explain(
+    run: Run, epoch: int, start: int, rows: Array, sizes: Array, rates: Array, keys: Array
+) -> str:
     """Return the message of a `DivergenceError`: what is not finite, where, and what to try.
 
     The run is restored to the moment before the steps.
@@ -31,53 +32,51 @@ def explain(run: Run, epoch: int, start: int, rows: Array, rates: Array, keys: A
     run : Run
     epoch, start : int
         The number of the epoch, and of the first step within it, counted from 0.
-    rows, rates, keys : ndarray
-        As for ``train_steps``, see `fastnn.backends.contract`.
+    rows, sizes, rates, keys : ndarray
+        As for `processes.OneProcess.train_steps`.
     """
-    batch_size = run.settings.batch_size
+    batch_size = run.batches.own
 
     def fails(count: int) -> bool:
         run.go_back()
-        return not _take(run, rows, rates[:count], keys)
+        return not _take(run, rows, sizes, rates[:count], keys)
 
     try:
         # What is not finite stays so: a binary search finds how many steps go well.
         step = bisect.bisect_left(range(1, len(rates)), True, key=fails)
         run.go_back()
-        _take(run, rows, rates[:step], keys)
-        batch = slice(step * batch_size, (step + 1) * batch_size)
-        what, norm = _look(run, rows[batch], rates[step : step + 1], keys[:, batch])
+        _take(run, rows, sizes, rates[:step], keys)
+        batch, one = slice(step * batch_size, (step + 1) * batch_size), slice(step, step + 1)
+        what, norm = _look(run, rows[batch], sizes[one], rates[one], keys[:, batch])
     finally:
         run.go_back()
-    return (
+    message = (
         f"{what} is no longer finite in epoch {epoch}, step {start + step + 1}, at a learning rate "
         f"of {rates[step]:g} and a gradient norm of {norm:.3g}; the parameters from before are "
         f"restored. Try {', '.join(remedies(run))}"
     )
+    return run.team.of_first(lambda: message)
 
 
-def _take(run: Run, rows: Array, rates: Array, keys: Array) -> bool:
+def _take(run: Run, rows: Array, sizes: Array, rates: Array, keys: Array) -> bool:
     """Take as many steps as there are rates; return whether everything stays finite."""
     if len(rates) == 0:
         return True
-    part = slice(len(rates) * run.settings.batch_size)
-    return _steps(run, rows[part], rates, keys[:, part]) == len(rates) and run.is_finite
+    part = slice(len(rates) * run.batches.own)
+    taken = _steps(run, rows[part], sizes[: len(rates)], rates, keys[:, part])
+    return taken == len(rates) and run.is_finite
 
 
-def _steps(run: Run, rows: Array, rates: Array, keys: Array) -> int:
+def _steps(run: Run, rows: Array, sizes: Array, rates: Array, keys: Array) -> int:
     """Take steps; return how many were taken."""
-    settings = run.settings
-    taken: int = backends.get(run.model.backend).train_steps(
-        run.model, run.examples, rows, settings.batch_size, rates, settings.rule, keys, run.state,
-        np.empty(len(rates)),
-    )  # fmt: skip
-    return taken
+    return run.team.train_steps(run, rows, sizes, rates, keys, np.empty(len(rates)))
 
 
-def _look(run: Run, rows: Array, rate: Array, keys: Array) -> tuple[str, float]:
+def _look(run: Run, rows: Array, sizes: Array, rate: Array, keys: Array) -> tuple[str, float]:
     """Take a step that fails; return what is not finite, and the norm of the gradient.
 
-    The norm is computed in float64, before clipping, and without frozen layers.
+    The norm is computed in float64, before clipping, and without frozen layers; of several
+    processes each looks at its own rows of the batch.
     """
     model, rule, examples = run.model, run.settings.rule, run.examples
     objective, depth = rule.objective, len(model.weights)
@@ -92,7 +91,8 @@ def _look(run: Run, rows: Array, rate: Array, keys: Array) -> tuple[str, float]:
     gradients = []
     for each in (model, in_float64(model)):
         gradient = Parameters(each.architecture)
-        reference.loss_and_gradient(each, batch, objective, keys[:depth], gradient)
+        if len(rows):
+            reference.loss_and_gradient(each, batch, objective, keys[:depth], gradient)
         gradients.append(gradient)
     own, exact = gradients
     with np.errstate(over="ignore", invalid="ignore"):
@@ -100,7 +100,7 @@ def _look(run: Run, rows: Array, rate: Array, keys: Array) -> tuple[str, float]:
         arrays = [views[l] for views in (exact.weights, exact.biases) for l in layers]
         norm = np.sqrt(sum(np.square(array).sum() for array in arrays))
     # A loss that is not finite stops the step before it changes anything.
-    taken = _steps(run, rows, rate, keys)
+    taken = _steps(run, rows, sizes, rate, keys)
     state = {l for slot in run.state.slots for l in _not_finite(slot.weights, slot.biases)}
     if run.state.inputs is not None and not np.isfinite(run.state.inputs).all():
         state.add(0)

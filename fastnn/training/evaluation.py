@@ -22,6 +22,7 @@ from fastnn.model.architecture import Architecture
 from fastnn.model.model import Model
 from fastnn.model.work import sparse_work
 from fastnn.sparse_rows import Rows, SparseRows
+from fastnn.training.processes import ALONE, OneProcess
 
 # Floating-point operations of one call of a backend: about a fiftieth of a second, and less than a
 # quarter on any machine, so that Ctrl-C and the progress bar respond promptly.
@@ -68,7 +69,7 @@ def outputs_of_rows(model: Model, name: str, features: Rows) -> Array:
     out = _empty(model.architecture, len(features))
     predict, parts = backends.get(model.backend).predict, [(features, out)]
     if len(features) > _length(model.architecture, features):
-        slices = _slices(model.architecture, len(features), features)
+        slices = _slices(model.architecture, slice(0, len(features)), features)
         parts = [(features[rows], out[rows]) for rows in slices]
     for part, outs in parts:
         if not predict(model, part, outs):
@@ -123,25 +124,31 @@ class Evaluation:
     model : Model
         Its scalers must not change.
     data : EvaluationData
+    team : OneProcess
+        The processes that evaluate a share of the rows each.
     """
 
-    def __init__(self, model: Model, data: EvaluationData) -> None:
-        self.model, self.data = model, data
+    def __init__(self, model: Model, data: EvaluationData, team: OneProcess = ALONE) -> None:
+        self.model, self.data, self.team = model, data, team
         self.targets, self.weights = data.targets.at(data.rows), data.weights
         if self.weights is not None and data.rows is not None:
             self.weights = self.weights[data.rows]
+        self.own, self.first = team.share(len(self.targets.values))
+        self.targets = self.targets.of_all(team.united)
+        self.weights = None if self.weights is None else team.united(self.weights)
         self.scaled = scale_targets(model, self.targets)
         self.names = metric_names(model.architecture, self.targets)
         self.labels = _true_classes(model.architecture, self.targets)
         rows = len(self.targets.values)
-        self.slices = list(_slices(model.architecture, rows, data.X))
+        self.slices = list(_slices(model.architecture, self.own, data.X))
         # Rows that are chosen from others are copied, a part at a time.
         self.examples = None if data.rows is not None else [*map(self._part, self.slices)]
         self.out = _empty(model.architecture, rows)
 
     def _part(self, rows: slice) -> Examples:
         data, weights = self.data, self.weights
-        X = data.X[rows if data.rows is None else data.rows[rows]]
+        places = slice(rows.start - self.first, rows.stop - self.first)
+        X = data.X[places if data.rows is None else data.rows[places]]
         return Examples(X, self.scaled[rows], None if weights is None else weights[rows])
 
     def __call__(self) -> dict[str, float]:
@@ -154,6 +161,7 @@ class Evaluation:
         ):
             end_with_the_others()
             total += backend.loss(model, examples, out[rows]) * len(examples.X)
+        total = self.team.add_up(out, self.own, total)
         values = {"loss": total / len(out)}
         restore_targets(model, out)
         check_outputs(model.architecture, out)
@@ -298,8 +306,8 @@ def _length(architecture: Architecture, X: Rows | None = None) -> int:
     return max(1, math.ceil(SLICE / (work + 1000)))
 
 
-def _slices(architecture: Architecture, rows: int, X: Rows | None = None) -> Iterator[slice]:
+def _slices(architecture: Architecture, rows: slice, X: Rows | None = None) -> Iterator[slice]:
     """Cut rows into calls of a backend."""
     length = _length(architecture, X)
-    for first in range(0, rows, length):
-        yield slice(first, min(first + length, rows))
+    for first in range(rows.start, rows.stop, length):
+        yield slice(first, min(first + length, rows.stop))

@@ -27,9 +27,9 @@ from fastnn.training.checkpoints import Saver
 from fastnn.training.data import TrainingData
 from fastnn.training.evaluation import SLICE, DivergenceError, Evaluation
 from fastnn.training.history import History
-from fastnn.training.rows import epoch_order
 from fastnn.training.run import Progress, Run
 from fastnn.training.settings import TrainingSettings
+from fastnn.training.team import team_of
 
 # The fixed cost of a step, as floating-point operations that take as long.
 STEP_OVERHEAD = 1e5
@@ -66,13 +66,14 @@ def alone(model: Model) -> Iterator[None]:
 
 
 def fit(model: Model, data: TrainingData, settings: TrainingSettings) -> History:
-    """Train a model and return its history; an interrupted run ends after a complete step."""
-    data = recorded(model, data, settings)
-    with alone(model):
-        run = Run(model, data, settings)
-        with bar_of(settings.progress, settings.epochs * len(data)) as bar:
+    """Train on `recorded` data, and return the history; Ctrl-C ends a run after a whole step."""
+    with team_of(settings.communicator) as team, alone(model):
+        settings = team.joined(model, data, settings)
+        run = Run(model, data, settings, team=team)
+        shown = settings.progress if team.first else False
+        with bar_of(shown, settings.epochs * run.batches.rows) as bar:
             carry_out(run, bar)
-    if run.history.warning:
+    if run.history.warning and team.first:
         warn(run.history.warning, ConvergenceWarning)
     return run.history
 
@@ -98,29 +99,31 @@ def carry_out(run: Run, bar: Any) -> None:
     except (KeyboardInterrupt, SystemExit):
         run.end_early()  # again, as this may have come in the middle of it
         raise
-    run.history.warning = health.verdict(run)
+    run.history.warning = run.team.of_first(lambda: health.verdict(run))
 
 
-def prepare(model: Model, data: TrainingData, settings: TrainingSettings, bar: Any) -> float:
+def prepare(run: Run, bar: Any) -> float:
     """Compile or load what a run needs, and return the seconds that it took."""
-    seconds: float = backends.get(model.backend).prepare(
-        model,
-        lambda: bar.set_description_str("compiling (once)"),
-        settings.rule,
-        (settings.batch_size, len(data) % settings.batch_size),
-        isinstance(data.X, SparseRows),
-    )
+    own = run.batches.own
+    with run.team.in_turn():
+        seconds: float = backends.get(run.model.backend).prepare(
+            run.model,
+            lambda: bar.set_description_str("compiling (once)"),
+            run.settings.rule,
+            (own, run.batches.rows % own),
+            isinstance(run.data.X, SparseRows),
+            run.team.halves,
+        )
     return seconds
 
 
 def _set_up_and_go(run: Run, bar: Any) -> History:
     """Set a run up, and train."""
-    model, settings = run.model, run.settings
-    saver = None if settings.checkpoint is None else Saver(run)
+    saver = None if run.settings.checkpoint is None else Saver(run)
     run.set_up(resumes=saver is not None and saver.resumes)
     if saver is not None:
         saver.begin()
-    run.history.compile_seconds = prepare(model, run.data, settings, bar)
+    run.history.compile_seconds = prepare(run, bar)
     run.began = time.perf_counter()
     if saver is None:
         return _go(run, bar)
@@ -152,8 +155,10 @@ def _check_metric(model: Model, data: TrainingData, settings: TrainingSettings) 
 def _go(run: Run, bar: Any, saver: Saver | None = None) -> History:
     """Train the remaining epochs."""
     model, settings, history = run.model, run.settings, run.history
-    evaluations = {part: Evaluation(model, data) for part, data in run.data.evaluated.items()}
-    bar.update(run.progress.epoch * len(run.data) + run.progress.seen)
+    evaluations = {
+        part: Evaluation(model, data, run.team) for part, data in run.data.evaluated.items()
+    }
+    bar.update(run.progress.epoch * run.batches.rows + run.progress.seen)
     while run.progress.epoch < settings.epochs and not history.stopped:
         number = model.epochs_trained + 1
         bar.set_description_str(f"epoch {number}")
@@ -208,6 +213,8 @@ def _save(run: Run, saver: Saver | None) -> None:
 def _record(run: Run, metrics: dict[str, float]) -> str:
     """Add an epoch to the history; return why it is the last, or nothing."""
     at, history, watch = run.progress, run.history, run.watch
+    run.team.compare(run)
+    seconds = run.team.of_first(lambda: at.seconds)
     run.model.epochs_trained += 1
     history.append(
         {
@@ -215,41 +222,47 @@ def _record(run: Run, metrics: dict[str, float]) -> str:
             "loss": at.total / at.seen,
             **metrics,
             "learning_rate": at.rate,
-            "seconds": at.seconds,
-            "samples_per_second": at.seen / at.seconds,
+            "seconds": seconds,
+            "samples_per_second": at.seen / seconds,
         }
     )
     run.progress = Progress(epoch=at.epoch + 1)
-    answers = [callback(dict(history[-1])) for callback in run.settings.callbacks]
+    stops = run.team.of_first(lambda: _stops(run))
     if watch and watch.see(history[-1][watch.rule.metric]):
         run.best = run.model.vector.copy()
         history.best_epoch = run.model.epochs_trained
     if at.step == run.steps:  # in a shorter epoch the time is over: this ends the call, not the run
-        if any(isinstance(answer, str) and answer == "stop" for answer in answers):
+        if stops:
             return "a callback"
         if watch and watch.over:
             return "early stopping"
     return "max_seconds" if run.late else ""
 
 
+def _stops(run: Run) -> bool:
+    """Call the callbacks; return whether one of them ends the run."""
+    answers = [callback(dict(run.history[-1])) for callback in run.settings.callbacks]
+    return any(isinstance(answer, str) and answer == "stop" for answer in answers)
+
+
 def _go_through_the_rows(run: Run, bar: Any, saver: Saver | None) -> None:
     """Take the remaining steps of an epoch, or as many as the time allows."""
-    model, settings, count = run.model, run.settings, len(run.data)
-    batch_size, rule = settings.batch_size, settings.rule
-    backend = backends.get(model.backend)
+    model, settings, batches, team = run.model, run.settings, run.batches, run.team
+    rule = settings.rule
     number = model.epochs_trained + 1
     run.start = None
     start = time.perf_counter()
-    # The order of the rows within a batch changes nothing but rounding.
-    shuffle = settings.shuffle and run.steps > 1
-    order = epoch_order(model.seed, number, count, run.data.rows, shuffle)
+    order = batches.order(model.seed, number, run.data.rows, settings.shuffle)
     # Rates, losses and keys are made for one part at a time: an epoch may have very many rows.
     first, every = run.progress.step, settings.checkpoint_every
     work, X = None, run.data.X
     if isinstance(X, SparseRows):
         passing = rule.optimizer.code != PLAIN
-        work = sparse_work(model.architecture, X, batch_size, training=True, passing=passing)
-    for part in slices(model.architecture, run.steps, batch_size, every, first, work):
+        work = team.of_first(
+            lambda: sparse_work(model.architecture, X, batches.own, training=True, passing=passing)
+        )
+    size = max(1, settings.batch_size // team.size)  # the same in all processes
+    for part in slices(model.architecture, run.steps, size, every, first, work, team.together):
         if run.moment is None or run.progress is not run.moment.progress:
             run.keep()  # set_up has done it for the first part of a call
         end_with_the_others()
@@ -259,8 +272,9 @@ def _go_through_the_rows(run: Run, bar: Any, saver: Saver | None) -> None:
         if saver is not None and saver.is_due(at):
             saver.write()
             start = time.perf_counter()
-        places = range(part.start * batch_size, min(part.stop * batch_size, count))
-        rows = order[places.start : places.stop]
+        taken = batches.taken(part)
+        rows = order[taken.start : taken.stop]
+        sizes, count = batches.sizes(part)
         t = at.epoch + np.arange(part.start, part.stop) / run.steps
         factors = schedules.factors(settings.schedule, t, settings.epochs, run.reductions)
         rates = settings.learning_rate * factors
@@ -268,27 +282,27 @@ def _go_through_the_rows(run: Run, bar: Any, saver: Saver | None) -> None:
         augment = rule.objective.augment
         if rule.objective.drops or augment:
             layers = len(model.weights)
+            places = batches.places(taken)
             keys = dropout.row_keys(model.seed, number, layers + len(augment), places)
         losses = np.empty(len(rates))
         try:
-            taken = backend.train_steps(
-                model, run.examples, rows, batch_size, rates, rule, keys, run.state, losses
-            )
+            steps = team.train_steps(run, rows, sizes, rates, keys, losses)
         except BaseException:  # such as Ctrl-C in the middle of a step
             run.go_back()
             raise
-        if taken < len(rates) or not run.is_finite:
-            raise DivergenceError(divergence.explain(run, number, part.start, rows, rates, keys))
-        bar.update(len(rows))
-        sums = losses * batch_size
-        sums[-1] = losses[-1] * (len(rows) - batch_size * (len(losses) - 1))
+        if steps < len(rates) or not run.is_finite:
+            raise DivergenceError(
+                divergence.explain(run, number, part.start, rows, sizes, rates, keys)
+            )
+        bar.update(count)
+        sums = losses * sizes
         sums[0] += at.total
         now = time.perf_counter()
         run.progress = Progress(
             at.epoch,
             part.stop,
             float(np.add.accumulate(sums)[-1]),  # in order: it does not matter where epochs are cut
-            at.seen + len(rows),
+            at.seen + count,
             at.rate if part.start else float(rates[0]),
             at.seconds + now - start,
         )
@@ -305,14 +319,16 @@ def slices(
     every: int | None = None,
     first: int = 0,
     work: float | None = None,
+    together: int = 1,
 ) -> Iterator[slice]:
     """Cut an epoch into calls of a backend, each short enough, and at every checkpoint.
 
-    ``work`` is that of a step, where it is not that of the whole products.
+    ``work`` is that of a step, where it is not that of the whole products. So many steps stay
+    ``together``.
     """
     if work is None:
         work = batch_size * architecture.training_flops
-    length = max(1, int(SLICE / (work + STEP_OVERHEAD)))
+    length = max(1, int(SLICE / (work + STEP_OVERHEAD)) // together) * together
     while first < steps:
         checkpoint = steps if every is None else (first // every + 1) * every
         last = min(first + length, checkpoint, steps)

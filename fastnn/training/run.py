@@ -21,6 +21,7 @@ from fastnn.training.data import TrainingData
 from fastnn.training.early_stopping import Watch
 from fastnn.training.evaluation import scale_targets
 from fastnn.training.history import History
+from fastnn.training.processes import ALONE, OneProcess
 from fastnn.training.settings import TrainingSettings
 
 AS_IT_IS = contextlib.nullcontext()
@@ -65,24 +66,36 @@ class Run:
         The moment before the rows of the epoch, if there is data to evaluate after them.
     examples : Examples
     state : OptimizerState
+    team : OneProcess
+        The processes that carry it out.
+    batches : Batches
+        The batches of an epoch.
     """
 
     examples: Examples
     state: OptimizerState
 
-    def __init__(self, model: Model, data: TrainingData, settings: TrainingSettings) -> None:
+    def __init__(
+        self,
+        model: Model,
+        data: TrainingData,
+        settings: TrainingSettings,
+        team: OneProcess = ALONE,
+    ) -> None:
         self.before: Trained | None = Trained.of(model)
         self.moment: Moment | None = None
         self.start: Moment | None = None
         self.model = model
         self.data = data
         self.settings = settings
+        self.team = team
         self.history = History()
         self.watch = Watch(settings.early_stopping) if settings.early_stopping else None
         self.best = model.vector
         self.progress = Progress()
         self.losses = np.empty(0)
-        self.steps = -(-len(data) // settings.batch_size)
+        self.batches = team.batches(len(data), settings.batch_size)
+        self.steps = self.batches.steps
         schedule = settings.schedule
         self.plateaus = Plateaus(schedule) if isinstance(schedule, ReduceOnPlateau) else None
         self.began = time.perf_counter()
@@ -108,7 +121,7 @@ class Run:
         before, model = self.before, self.model
         assert before is not None
         self.data.set_names(model)
-        self.data.learn_scales(model)
+        self.data.learn_scales(model, self.team.combined)
         targets = scale_targets(model, self.data.targets)
         self.examples = Examples(self.data.X, targets, self.data.weights, self.data.rows)
         self.state = model.state_for(self.settings.optimizer)
@@ -144,7 +157,9 @@ class Run:
     def late(self) -> bool:
         """Whether ``max_seconds`` have passed."""
         limit = self.settings.max_seconds
-        return limit is not None and time.perf_counter() - self.began >= limit
+        if limit is None:
+            return False
+        return self.team.of_first(lambda: time.perf_counter() - self.began >= limit)
 
     def averaged(self) -> contextlib.AbstractContextManager[None]:
         """Give the model its average for a while, as if it had no other parameters."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
-from fastnn import averaging, schedules
+from fastnn import averaging, distributed, schedules
 from fastnn.backends.contract import Objective, UpdateRule
 from fastnn.checks import networks as check_network
 from fastnn.checks import values as check
+from fastnn.distributed import Ranks
 from fastnn.model.architecture import Architecture
 from fastnn.optimizers import Optimizer
 from fastnn.training.early_stopping import EarlyStopping
@@ -46,6 +48,7 @@ class TrainingSettings:
     resume: bool
     progress: bool | None
     callbacks: Sequence[Callback]
+    communicator: Ranks | None
 
     @cached_property
     def rule(self) -> UpdateRule:
@@ -71,6 +74,7 @@ MAY_DIFFER = frozenset(
         "checkpoint", "checkpoint_every", "resume",  # where and when a file is written
         "max_seconds",  # how much of the run a call does
         "progress", "callbacks",  # what is told of it
+        "communicator",  # any number of ranks may resume it
     }
 )  # fmt: skip
 
@@ -102,12 +106,14 @@ def checked(keywords: Mapping[str, Any], architecture: Architecture, rows: int) 
     if given["checkpoint"] is not None:
         check_destination(given["checkpoint"], "checkpoint")
     if size is None:
-        size = min(32, rows)
+        size = 32
+    ranks = distributed.chosen(given["communicator"])
+    most = sys.maxsize if ranks is not None and ranks.local else rows  # others have rows, too
     if rate is None:
         rate = optimizer.learning_rate
     return TrainingSettings(
         epochs=epochs,
-        batch_size=min(check.integer("batch_size", size, 1), rows),
+        batch_size=min(check.integer("batch_size", size, 1), most),
         learning_rate=check.real("learning_rate", rate, above=0),
         schedule=schedules.named(given["schedule"], epochs),
         optimizer=optimizer,
@@ -126,4 +132,5 @@ def checked(keywords: Mapping[str, Any], architecture: Architecture, rows: int) 
         resume=bool(given["resume"]),
         progress=given["progress"],
         callbacks=check.functions("callbacks", given["callbacks"]),
+        communicator=ranks,
     )

@@ -86,7 +86,7 @@ def fit_all(jobs: Sequence[Job], progress: bool | None) -> list[History]:
         steps = sum(run.settings.epochs * len(run.data) for run in runs)
         bar = stack.enter_context(bar_of(progress, steps))
         # Here, where Ctrl-C ends it.
-        seconds = sum(prepare(run.model, run.data, run.settings, bar) for run in runs)
+        seconds = sum(prepare(run, bar) for run in runs)
         if any(run.settings.checkpoint is not None for run in runs):
             stack.enter_context(termination())
         bar.set_description_str(f"{len(runs)} networks")

@@ -17,9 +17,10 @@ from numba.core import event
 from fastnn.activations import Array
 from fastnn.backends import dropout, reference
 from fastnn.backends.compiled import blocks, few_rows, functions, plan
-from fastnn.backends.compiled.calls import NOTHING, Call, as_before, run_plan
+from fastnn.backends.compiled.calls import EVERY_ROW, NOTHING, Call, as_before, run_plan
 from fastnn.backends.compiled.kernels import one_row
-from fastnn.backends.compiled.operations import NO_PENALTY, Task
+from fastnn.backends.compiled.machinery import threads
+from fastnn.backends.compiled.operations import GRADIENT, NO_PENALTY, UPDATE, WHOLE, Task
 from fastnn.backends.compiled.plan import Plan
 from fastnn.backends.compiled.step_numbers import (
     largest_norm,
@@ -41,7 +42,9 @@ BLOCK = 512
 # Blocks of predictions that threads share as one.
 SHARED = 4
 # The keys of a single thread's plans for steps and for outputs, see `Call`.
-STEPS, OUTPUTS = (True, True, False, 1), (False, False, False, 1)
+STEPS, OUTPUTS = (True, True, False, 1, WHOLE), (False, False, False, 1, WHOLE)
+GRADIENTS, UPDATES = (True, True, False, 1, GRADIENT), (True, True, False, 1, UPDATE)
+WORK_OF_A_PARAMETER = 50  # of an update, as floating-point operations that take as long
 
 
 def prepare(
@@ -50,12 +53,15 @@ def prepare(
     rule: UpdateRule | None = None,
     batch_sizes: Sequence[int] = (),
     sparse: bool = False,
+    halves: bool = False,
 ) -> float:
     """Compile the kernels for a network, or load them from the cache; see `contract`."""
     start = time.perf_counter()
     dtype, objective = model.architecture.dtype, rule.objective if rule else NO_PENALTY
-    one_row = not sparse and 1 in batch_sizes and functions.takes_one_row(rule)
-    in_blocks = any(blocks.is_large(model.architecture, size, sparse) for size in batch_sizes)
+    one_row = not (sparse or halves) and 1 in batch_sizes and functions.takes_one_row(rule)
+    in_blocks = halves or any(
+        blocks.is_large(model.architecture, size, sparse) for size in batch_sizes
+    )
     needed = functions.needed(model, objective, rule, one_row, in_blocks, sparse)
     missing = functions.missing(dtype, needed)
     if missing:
@@ -260,6 +266,62 @@ def _steps(
         steps = call.run(learnt, keys, numbers, losses)
         call.stay_about(learnt, rule)
     return _counted(state, rule, steps)
+
+
+def batch_gradient(
+    model: Model,
+    examples: Examples,
+    order: Array,
+    batch_size: int,
+    count: int,
+    rule: UpdateRule,
+    keys: Array,
+    gradient: Parameters,
+) -> float:
+    """Write the gradient of some rows of a batch; see `contract`."""
+    learnt, own = examples, None
+    if callable(model.architecture.loss):
+        shape = len(examples.X), model.architecture.sizes[-1]
+        given = np.empty(shape, model.architecture.dtype)
+        own, given[order] = _evaluated(model, examples, order, rule.objective, keys)
+        learnt = Examples(examples.X, given, rows=examples.rows)
+    numbers = np.array([[1 / count, 0]], model.architecture.dtype)  # alpha, beta
+    losses = np.empty(1)
+    made = as_before(model, GRADIENTS, learnt, rule, len(order), batch_size)
+    if made is not None:
+        made.record["result"] = plan.address_of(gradient.vector)
+        run_plan(made, order, keys, numbers, losses)
+        model.prepared[GRADIENTS] = made
+    else:
+        task: dict[str, Any] = {"learning": True, "updating": True, "rule": rule, "half": GRADIENT}
+        with Call(model, learnt.X, batch_size, order, objective=rule.objective, **task) as call:
+            call.plan.record["result"] = plan.address_of(gradient.vector)
+            call.run(learnt, keys, numbers, losses)
+            call.stay_about(learnt, rule)
+    return float(losses[0]) * len(order) if own is None else float(np.sum(own, dtype=np.float64))
+
+
+@np.errstate(over="ignore")
+def update(
+    model: Model, gradient: Parameters, rate: float, rule: UpdateRule, state: OptimizerState
+) -> None:
+    """Change the parameters by the gradient of a whole batch; see `contract`."""
+    count = threads.choose(model.threads, WORK_OF_A_PARAMETER * len(model.vector))
+    task = Task(
+        1, count, learning=True, updating=True, in_blocks=True, objective=rule.objective,
+        rule=rule, half=UPDATE,
+    )  # fmt: skip
+    made: Plan | None = model.prepared.pop(UPDATES, None)
+    if made is None or not made.fits(model, task):
+        made = Plan(model, task)
+        made.record["rows"] = made.record["batch_size"] = 1
+    made.remember(state)
+    made.record["result"] = plan.address_of(gradient.vector)
+    numbers = step_numbers(made, np.array([rate]), 1, 1, state)
+    with threads.region(count):
+        run_plan(made, EVERY_ROW, dropout.NO_KEYS, numbers, np.empty(1))
+    model.prepared[UPDATES] = made
+    _counted(state, rule, 1)
 
 
 def _counted(state: OptimizerState, rule: UpdateRule, steps: int) -> int:

@@ -82,7 +82,8 @@ class Call:
         self.model, self.X, self.batch_size, self.order = model, X, batch_size, order
         self.rows = len(order) or len(X)
         sparse = isinstance(X, SparseRows)
-        made = Task(min(batch_size, self.rows), sparse=sparse, **task)
+        capacity = batch_size if "half" in task else min(batch_size, self.rows)
+        made = Task(capacity, sparse=sparse, **task)
         most = 1 if to_look_at else _most_threads(model, made, X)
         self.trial = None  # measuring costs more than a small step
         if most > 1:
@@ -99,12 +100,14 @@ class Call:
             if blocks.is_large(model.architecture, batch_size, sparse):
                 block = blocks.block_of(model.architecture, made.threads, sparse)
                 made = made._replace(capacity=min(made.capacity, block), in_blocks=True)
+            elif made.half:
+                made = made._replace(in_blocks=True)
             elif not sparse and 1 in (made.capacity, self.rows % batch_size):
                 made = made._replace(one_row=functions.takes_one_row(made.rule))
         elif not (made.updating or to_look_at or self.sparse or sparse or adjusting or len(order)):
             made = made._replace(in_place=plan.can_read_in_place(X, model.architecture.dtype))
         # No other thread finds the plan while this one has it.
-        self.key = made.learning, made.updating, made.to_inputs, made.threads
+        self.key = made.learning, made.updating, made.to_inputs, made.threads, made.half
         kept = model.prepared.pop(self.key, None)
         fitting = kept is not None and kept.fits(model, made)
         self.plan: Plan = kept if fitting else Plan(model, made)
@@ -115,7 +118,8 @@ class Call:
     def __exit__(self, error: object, *_: object) -> None:
         # Gradients of inputs may leave NaN in the padding of gathered rows, which stays. Ctrl-C may
         # leave the plan half changed.
-        if error is None and self.plan.is_small and not self.plan.task.to_inputs:
+        keeping = self.plan.is_small or self.plan.task.half  # the next half step comes at once
+        if error is None and keeping and not self.plan.task.to_inputs:
             self.model.prepared[self.key] = self.plan
 
     def run(

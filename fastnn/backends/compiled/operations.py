@@ -17,6 +17,7 @@ from fastnn.model.architecture import Architecture, Layer
 
 UNITS_WORTH_A_THREAD = HERE.units_worth_a_thread
 NO_PENALTY = Objective()
+WHOLE, GRADIENT, UPDATE = range(3)  # what a task does of a step
 
 
 class Task(NamedTuple):
@@ -33,6 +34,7 @@ class Task(NamedTuple):
     in_blocks: bool = False  # whether batches are gone through in blocks of rows
     objective: Objective = NO_PENALTY
     rule: UpdateRule | None = None
+    half: int = WHOLE  # one of `WHOLE`, `GRADIENT`, `UPDATE`
 
 
 def by_units(layer: Layer, rows: int, threads: int) -> bool:
@@ -51,6 +53,20 @@ def steps_of(
 
     ``updated`` are the layers that are changed; backward it goes no further than needed.
     """
+    operations, ends, first_change = _whole_step(architecture, task, adjusting, updated)
+    if task.half == GRADIENT:
+        ends = ends[:first_change]
+        operations = operations[: ends[-1]]
+    elif task.half == UPDATE:
+        before, first_change = ends[first_change - 1], 0  # which `run` never reaches
+        ends = [end - before for end in ends if end > before]
+        operations = operations[before:]
+    return np.array(operations, layout.OPERATION), np.array(ends, np.int64), first_change
+
+
+def _whole_step(
+    architecture: Architecture, task: Task, adjusting: bool, updated: list[int]
+) -> tuple[list[tuple[int, int, int]], list[int], int]:
     rule = task.rule
     wide = [by_units(layer, task.capacity, task.threads) for layer in architecture.layers]
     splits = [layout.UNITS if split else layout.ROWS for split in wide]
@@ -79,7 +95,7 @@ def steps_of(
     ends.append(computing)
     first_change = len(ends)
     if not updated:
-        return np.array(operations, layout.OPERATION), np.array(ends, np.int64), first_change
+        return operations, ends, first_change
     gathering = gathers_gradient(rule, task.in_blocks)
     stepping = rule is not None and not is_plain(rule) and not gathering
     updating = layout.STEPPING if stepping else layout.UPDATING
@@ -108,4 +124,4 @@ def steps_of(
     if scaling:
         operations.append((layout.MULTIPLYING, 0, layout.ROWS))
         ends.append(len(operations))
-    return np.array(operations, layout.OPERATION), np.array(ends, np.int64), first_change
+    return operations, ends, first_change

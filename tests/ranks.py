@@ -1,0 +1,241 @@
+"""What tests/test_mpi.py runs on several ranks: ``mpiexec -n 2 python tests/ranks.py CASE``.
+
+An assertion that fails on one rank ends all of them.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import signal
+import sys
+import time
+import traceback
+import warnings
+
+import numpy as np
+import pytest
+from mpi4py import MPI
+
+import fastnn
+from fastnn import augment, averaging, optimizers
+from fastnn.distributed import Ranks
+from fastnn.training.evaluation import DivergenceError
+
+COMM = MPI.COMM_WORLD
+ROWS = 203
+OPTIMIZERS = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw")
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(ROWS, 9))
+Y = (X @ RNG.normal(size=(9, 4))).argmax(1)
+SETTINGS = {"batch_size": 21, "epochs": 2, "progress": False}  # 20 steps
+
+
+def network(backend="numba", **options):
+    return fastnn.Network([9, 20, 11, 4], seed=1, dtype="float64", backend=backend, **options)
+
+
+def trained(backend="numba", options=None, data=(X, Y), **settings):
+    net = network(backend, **(options or {}))
+    return net, net.train(*data, **{**SETTINGS, **settings})
+
+
+def same_everywhere(value):
+    """Assert that all ranks have the same bits."""
+    assert len(set(COMM.allgather(pickle.dumps(value)))) == 1
+
+
+def assert_as_one_process(net, history, one, alone):
+    np.testing.assert_allclose(net.model.vector, one.model.vector, rtol=1e-8, atol=1e-10)
+    for name in set(alone.columns) - {"seconds", "samples_per_second"}:
+        np.testing.assert_allclose(history[name], alone[name], rtol=1e-8, atol=1e-10)
+    assert (history.stopped, history.best_epoch) == (alone.stopped, alone.best_epoch)
+
+
+def steps_of_every_optimizer():
+    for backend in ("numba", "numpy"):
+        for name in OPTIMIZERS:
+            net, history = trained(backend, optimizer=name, communicator=COMM)
+            again, _ = trained(backend, optimizer=name, communicator=COMM)
+            assert np.array_equal(net.model.vector, again.model.vector)
+            same_everywhere((net.model.vector, history.rows))
+            assert_as_one_process(net, history, *trained(backend, optimizer=name))
+
+
+def settings_of_every_kind():
+    zeros = np.where(X > 0.8, X, 0)
+    cases = [
+        {"dropout": (0.2, 0.5, 0.5), "l2": 0.01, "l1": 0.001, "validation": 0.2},
+        {"clip_norm": 0.1, "clip_value": 0.01, "max_norm": 1.0, "training_metrics": True},
+        {"early_stopping": fastnn.EarlyStopping("loss", patience=1, min_change=0.3), "epochs": 9},
+        {"early_stopping": True, "validation": (X[:50], Y[:50]), "epochs": 4},
+        {"class_weight": "balanced", "sample_weight": np.linspace(1, 2, ROWS)},
+        {"augment": (augment.Mixup(0.3), augment.Noise(0.1)), "label_smoothing": 0.1},
+        {"average": 0.9, "optimizer": "adam"},
+        {"average": averaging.SWA(1), "frozen": [0]},
+        {"optimizer": optimizers.Adam(input_factor=2.0)},
+        {"options": {"standardize_inputs": True}, "validation": 0.3},
+        {"options": {"loss": squared, "output": "identity"}, "data": (X, np.eye(4)[Y])},
+        {"data": (zeros, Y), "batch_size": 7, "shuffle": False},
+        {"batch_size": ROWS, "epochs": 5},
+    ]  # fmt: skip
+    for backend in ("numba", "numpy"):
+        for case in cases:
+            net, history = trained(backend, **case, communicator=COMM)
+            same_everywhere((net.model.vector, history.rows))
+            assert_as_one_process(net, history, *trained(backend, **case))
+
+
+def squared(outputs, targets):
+    return np.square(outputs - targets).sum(axis=1), 2 * (outputs - targets)
+
+
+def averages():
+    ranks = Ranks(COMM, average_every=3)
+    for backend in ("numba", "numpy"):
+        case = {"optimizer": "adam", "average": 0.9, "validation": 0.2, "communicator": ranks}
+        net, history = trained(backend, **case)
+        same_everywhere((net.model.vector, history.rows))
+        again, _ = trained(backend, **case)
+        assert np.array_equal(net.model.vector, again.model.vector)
+        assert net.model.optimizer_state.steps == 2 * -(-162 // 21)
+        assert history[-1]["loss"] < history[0]["loss"]
+    # One step of plain gradient descent: the mean of the parameters is a step by the mean gradient.
+    one = {"batch_size": 200, "epochs": 1, "data": (X[:200], Y[:200]), "schedule": "constant"}
+    net, _ = trained(**one, communicator=ranks)
+    np.testing.assert_allclose(net.model.vector, trained(**one)[0].model.vector, atol=1e-12)
+
+
+def own_rows():
+    """Each rank has rows of its own, the last one fewer."""
+    parts = np.array_split(np.arange(200), COMM.size)
+    mine = parts[COMM.rank]
+    own = {"communicator": Ranks(COMM, local=True), "batch_size": 5 * COMM.size}
+    options = {"standardize_inputs": True}
+    for backend in ("numba", "numpy"):
+        case = {"shuffle": False, "validation": (X[mine], Y[mine]), "training_metrics": True}
+        net, history = trained(backend, options, (X[mine], Y[mine]), **case, **own)
+        same_everywhere((net.model.vector, history.rows, net.model.input_scaler))
+        # The batches of all ranks, one after the other, are those of one process.
+        order = np.concatenate(
+            [part[first : first + 5] for first in range(0, len(parts[0]), 5) for part in parts]
+        )
+        case["validation"] = X[:200], Y[:200]
+        whole = X[order], Y[order]
+        one = trained(backend, options, whole, batch_size=5 * COMM.size, **case)
+        assert_as_one_process(net, history, *one)
+    few = mine[: len(mine) - 9 * COMM.rank]  # the rows of other ranks run out before
+    net, history = trained("numba", None, (X[few], Y[few]), **own)
+    same_everywhere((net.model.vector, history.rows))
+    assert history[0]["loss"] > history[-1]["loss"]
+    refused("takes no sample_weight", sample_weight=np.ones(ROWS), **own)
+
+
+def refused(message, **settings):
+    with pytest.raises((ValueError, TypeError), match=re.escape(message)):
+        trained(**settings)
+
+
+def bad_input():
+    rank = COMM.rank
+    other = X.copy()
+    other[3, 4] += 1.0 * rank
+    refused("rank 1 has another X than rank 0", data=(other, Y), communicator=COMM)
+    refused("another l2 than rank 0: 0.01, and 0.0", l2=0.01 * (rank == 1), communicator=COMM)
+    refused("rank 1: y must hold", data=(X, Y - 9 * (rank == 1)), communicator=COMM)
+    few = X[: COMM.size - 1], Y[: COMM.size - 1]
+    refused(f"training on {COMM.size} ranks needs as many rows", data=few, communicator=COMM)
+    refused("batch_size must be at least", batch_size=COMM.size - 1, communicator=COMM)
+    refused("one of mpi4py, such as MPI.COMM_WORLD", communicator=True)
+    every = {"checkpoint": "x.safetensors", "checkpoint_every": 4}
+    refused("multiple of average_every, 3", **every, communicator=Ranks(COMM, average_every=3))
+    version, fastnn.__version__ = fastnn.__version__, f"{rank}"
+    refused("rank 1 has another version of fastnn than rank 0: '1', and '0'", communicator=COMM)
+    fastnn.__version__ = version
+    nets = fastnn.Committee([network()])
+    with pytest.raises(ValueError, match="for a single network"):
+        nets.train(X, Y, communicator=COMM)
+    trained(communicator=COMM)  # all of this leaves ranks that can train
+
+
+def failures():
+    """What fails on one rank is raised on all."""
+    for wrong in range(2):
+
+        def loss(outputs, targets, wrong=wrong):
+            if COMM.rank == wrong and loss.calls > 3:
+                raise ValueError("no such loss")
+            loss.calls += 1
+            return squared(outputs, targets)
+
+        loss.calls = 0
+        options = {"loss": loss, "output": "identity"}
+        # Functions of one code are the same, whatever they hold elsewhere.
+        refused("no such loss", options=options, data=(X, np.eye(4)[Y]), communicator=COMM)
+
+    def callback(row):
+        assert COMM.rank == 0
+        raise ValueError("no such row")
+
+    refused("no such row", callbacks=[callback], communicator=COMM)
+    _, history = trained(callbacks=[lambda row: "stop"], communicator=COMM)
+    assert (history.stopped, len(history)) == ("a callback", 1)
+    _, history = trained(max_seconds=1e-9, communicator=COMM)
+    assert (history.stopped, len(history)) == ("max_seconds", 1)
+    for backend in ("numba", "numpy"):
+        net = network(backend)
+        try:
+            net.train(X, Y, learning_rate=1e300, progress=False, communicator=COMM)
+        except DivergenceError as error:
+            same_everywhere(str(error))
+        else:
+            raise AssertionError("it did not diverge")
+        assert np.array_equal(net.model.vector, network(backend).model.vector)
+
+
+def run_to_interrupt(path, resume, seconds="0"):
+    """Train with a checkpoint; the ranks write their process ids beside it."""
+    with open(f"{path}.{COMM.rank}.pid", "w") as file:
+        file.write(str(os.getpid()))
+
+    def callback(row):
+        time.sleep(float(seconds))
+
+    net = network()
+    settings = {"epochs": 40, "optimizer": "adam", "validation": 0.2, "callbacks": [callback]}
+    code = 0
+    try:
+        history = net.train(
+            X, Y, **{**SETTINGS, **settings}, checkpoint=path, checkpoint_every=3,
+            resume=resume == "resume", communicator=COMM,
+        )  # fmt: skip
+        same_everywhere((net.model.vector, history.rows))
+    except KeyboardInterrupt:
+        code = 130
+    except SystemExit as end:
+        code = end.code
+    same_everywhere((code, net.model.vector))
+    if COMM.rank == 0:
+        net.save(f"{path}.net")
+        print(code)
+
+
+def raises_alone(path):
+    """Raise an error on the last rank that no other knows of."""
+    from fastnn.training import team
+
+    if COMM.rank == COMM.size - 1:
+        team.Team.compare = lambda self, run: 1 / 0
+    trained(communicator=COMM, checkpoint=path)
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("error")
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        globals()[sys.argv[1]](*sys.argv[2:])
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+        COMM.Abort(3)
