@@ -143,7 +143,8 @@ def bad_input():
     other[3, 4] += 1.0 * rank
     refused("rank 1 has another X than rank 0", data=(other, Y), communicator=COMM)
     refused("another l2 than rank 0: 0.01, and 0.0", l2=0.01 * (rank == 1), communicator=COMM)
-    refused("rank 1: y must hold", data=(X, Y - 9 * (rank == 1)), communicator=COMM)
+    place = "" if rank == 1 else "rank 1: "
+    refused(f"{place}y must hold", data=(X, Y - 9 * (rank == 1)), communicator=COMM)
     few = X[: COMM.size - 1], Y[: COMM.size - 1]
     refused(f"training on {COMM.size} ranks needs as many rows", data=few, communicator=COMM)
     refused("batch_size must be at least", batch_size=COMM.size - 1, communicator=COMM)
