@@ -286,7 +286,7 @@ def test_every_argument_of_the_library_has_an_option():
     ours = {action.dest for action in parser._actions}
     library = inspect.signature(Network).parameters | inspect.signature(Network.train).parameters
     # Sizes are --hidden, X and y are --data; the rest is for programs.
-    without = {"self", "X", "y", "sizes", "sample_weight", "progress", "callbacks"}
+    without = {"self", "X", "y", "sizes", "sample_weight", "progress", "callbacks", "communicator"}
     assert set(library) - ours == without
 
 
@@ -643,7 +643,7 @@ def test_the_confusion_matrix_counts_every_test_image(run):
 
 
 def test_a_first_run_says_that_it_compiles_before_it_does(run, monkeypatch):
-    def prepare(net, announce=lambda: None, rule=None, batch_sizes=(), sparse=False):
+    def prepare(net, announce=lambda: None, *_):
         announce()
         return 0.25
 
