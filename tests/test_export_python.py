@@ -416,6 +416,15 @@ def test_rows_of_another_kind_end_with_a_line(rows, message, tmp_path):
     assert run(tmp_path / "net.py", rows) == (1, "", message)
 
 
+@pytest.mark.parametrize("features", [None, ["w", "x", "y", "z"]])
+def test_rows_of_two_lengths_end_with_a_line(features, tmp_path):
+    network(features=features)[0].export(tmp_path / "net.py")
+    message = "error: rows must be equally long; got 4 and 2 cells\n"
+    assert run(tmp_path / "net.py", "w,x,y,z\n1,2,3,4\n1,2\n") == (1, "", message)
+    message = "error: X must have shape (rows, 4); got (1, 2)\n"
+    assert run(tmp_path / "net.py", "w,x,y,z\n1,2\n") == (1, "", message)
+
+
 def test_a_file_that_is_not_there_ends_with_a_line(tmp_path):
     network()[0].export(tmp_path / "net.py")
     code, out, errors = run(tmp_path / "net.py", "", "none.csv")

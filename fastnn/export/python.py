@@ -110,7 +110,10 @@ def main(path=None):
     """Print a prediction for each row of a CSV file, whose first line may hold names."""
     with open(path, newline="", encoding="utf-8-sig") if path else sys.stdin as file:
         rows = [row for row in csv.reader(file) if row]
-$heading    X = np.array(rows, dtype=float)
+$heading    for row in rows:
+        if len(row) != len(rows[0]):
+            raise ValueError(f"rows must be equally long; got {len(rows[0])} and {len(row)} cells")
+    X = np.array(rows, dtype=float)
 $as_pixels    for prediction in predict(X):
         print($printed)
 
@@ -155,7 +158,7 @@ AS_PIXELS = """\
 CHOSEN = """\
     if rows and set(FEATURES) <= set(rows[0]):  # columns may be in any order, among others
         places = [rows[0].index(name) for name in FEATURES]
-        rows = [[row[i] for i in places] for row in rows[1:]]
+        rows = [[row[i] for i in places if i < len(row)] for row in rows[1:]]
 """
 SKIPPED = """\
     try:
