@@ -425,6 +425,12 @@ def test_rows_of_two_lengths_end_with_a_line(features, tmp_path):
     assert run(tmp_path / "net.py", "w,x,y,z\n1,2\n") == (1, "", message)
 
 
+def test_a_first_line_without_a_column_says_which_are_needed(tmp_path):
+    network(features=["w", "x", "y", "z"])[0].export(tmp_path / "net.py")
+    message = "error: need numbers, or columns ['w', 'x', 'y', 'z']; got ['w', 'x', 'y']\n"
+    assert run(tmp_path / "net.py", "w,x,y\n1,2,3\n") == (1, "", message)
+
+
 def test_a_file_that_is_not_there_ends_with_a_line(tmp_path):
     network()[0].export(tmp_path / "net.py")
     code, out, errors = run(tmp_path / "net.py", "", "none.csv")

@@ -159,6 +159,10 @@ CHOSEN = """\
     if rows and set(FEATURES) <= set(rows[0]):  # columns may be in any order, among others
         places = [rows[0].index(name) for name in FEATURES]
         rows = [[row[i] for i in places if i < len(row)] for row in rows[1:]]
+    try:
+        np.array(rows[:1], dtype=float)
+    except ValueError:
+        raise ValueError(f"need numbers, or columns {list(FEATURES)}; got {rows[0]}") from None
 """
 SKIPPED = """\
     try:
