@@ -159,6 +159,9 @@ def test_several_sigmoids_with_and_without_a_threshold(exported):
     [
         ["a", "b", "c"],
         [3, 1, 2**40],
+        [2**63, 2**64 - 1],
+        [2**63 + 1, -1],
+        [2**70, 1],
         [False, True],
         ["it's", 'say "x"', "\\"],
         ['"""', "line\nbreak", "\r\t\0x"],

@@ -295,8 +295,14 @@ def _layers(network: Description) -> str:
 def _names(labels: tuple[str | int, ...]) -> str:
     """Return the classes as an array of which `fastnn.Network.predict` would give."""
     kinds = set(map(type, labels))
-    dtype = ", dtype=object" if len(kinds) > 1 else ", dtype=np.int64" if kinds == {int} else ""
-    return f"np.array(CLASSES{dtype})"
+    if len(kinds) > 1:
+        return "np.array(CLASSES, dtype=object)"
+    if kinds != {int}:
+        return "np.array(CLASSES)"
+    whole = np.array(labels).dtype
+    if whole.kind in "fO":  # beyond 64 bits
+        return "np.array(CLASSES, dtype=object)"
+    return f"np.array(CLASSES, dtype=np.{'uint64' if whole.kind == 'u' else 'int64'})"
 
 
 def _literal(value: tuple[str | int, ...] | None) -> str:
