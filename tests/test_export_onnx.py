@@ -191,6 +191,13 @@ def test_names_of_several_types_are_refused(tmp_path, names):
         net.export(tmp_path / "net.onnx")
 
 
+def test_halves_of_characters_are_refused_as_names(tmp_path):
+    net = network()
+    net.classes = ["a", "b", "\ud800"]
+    with pytest.raises(ValueError, match=r"classes must be UTF-8 for an ONNX file; got '\\ud800'"):
+        net.export(tmp_path / "net.onnx")
+
+
 def test_numbers_beyond_64_bits_are_refused_as_names(tmp_path):
     net = network()
     net.classes = [0, 1, 2**63]

@@ -159,6 +159,9 @@ def test_several_sigmoids_with_and_without_a_threshold(exported):
     [
         ["a", "b", "c"],
         [3, 1, 2**40],
+        [2**63, 2**64 - 1],
+        [2**63 + 1, -1],
+        [2**70, 1],
         [False, True],
         ["it's", 'say "x"', "\\"],
         ['"""', "line\nbreak", "\r\t\0x"],
@@ -414,6 +417,21 @@ def test_whole_numbers_are_pixels_where_the_network_takes_these(exported, monkey
 def test_rows_of_another_kind_end_with_a_line(rows, message, tmp_path):
     network()[0].export(tmp_path / "net.py")
     assert run(tmp_path / "net.py", rows) == (1, "", message)
+
+
+@pytest.mark.parametrize("features", [None, ["w", "x", "y", "z"]])
+def test_rows_of_two_lengths_end_with_a_line(features, tmp_path):
+    network(features=features)[0].export(tmp_path / "net.py")
+    message = "error: rows must be equally long; got 4 and 2 cells\n"
+    assert run(tmp_path / "net.py", "w,x,y,z\n1,2,3,4\n1,2\n") == (1, "", message)
+    message = "error: X must have shape (rows, 4); got (1, 2)\n"
+    assert run(tmp_path / "net.py", "w,x,y,z\n1,2\n") == (1, "", message)
+
+
+def test_a_first_line_without_a_column_says_which_are_needed(tmp_path):
+    network(features=["w", "x", "y", "z"])[0].export(tmp_path / "net.py")
+    message = "error: need numbers, or columns ['w', 'x', 'y', 'z']; got ['w', 'x', 'y']\n"
+    assert run(tmp_path / "net.py", "w,x,y\n1,2,3\n") == (1, "", message)
 
 
 def test_a_file_that_is_not_there_ends_with_a_line(tmp_path):

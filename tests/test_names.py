@@ -429,6 +429,12 @@ def test_integer_names_are_names_and_not_positions():
         net.evaluate(X, np.where(np.arange(80) == 5, 0, y))
 
 
+def test_integer_names_on_both_sides_of_64_bits_are_predicted_exactly():
+    net = Network([2, 3, 2], seed=0, backend="numpy")
+    net.classes = [2**63 + 1, -1]
+    assert set(net.predict([[1, 0], [0, 1], [-1, 0], [0, -1]])) <= {2**63 + 1, -1}
+
+
 @pytest.mark.parametrize("pair", [(-1, 1), (1, 2)])
 def test_two_numbers_that_are_classes_are_assigned_first(pair):
     y = np.where(Y == "up", pair[1], pair[0])

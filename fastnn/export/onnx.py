@@ -266,7 +266,12 @@ def _names(labels: tuple[str | int, ...]) -> tuple[str | int, ...]:
             "assign strings to net.classes"
         )
     for name in labels:
-        if not isinstance(name, str) and name >= 1 << 63:
+        if isinstance(name, str):
+            try:
+                name.encode()
+            except UnicodeEncodeError:
+                raise ValueError(f"classes must be UTF-8 for an ONNX file; got {name!r}") from None
+        elif name >= 1 << 63:
             raise ValueError(f"classes must fit into 64 bits for an ONNX file; got {name}")
     return labels
 

@@ -110,7 +110,10 @@ def main(path=None):
     """Print a prediction for each row of a CSV file, whose first line may hold names."""
     with open(path, newline="", encoding="utf-8-sig") if path else sys.stdin as file:
         rows = [row for row in csv.reader(file) if row]
-$heading    X = np.array(rows, dtype=float)
+$heading    for row in rows:
+        if len(row) != len(rows[0]):
+            raise ValueError(f"rows must be equally long; got {len(rows[0])} and {len(row)} cells")
+    X = np.array(rows, dtype=float)
 $as_pixels    for prediction in predict(X):
         print($printed)
 
@@ -155,7 +158,11 @@ AS_PIXELS = """\
 CHOSEN = """\
     if rows and set(FEATURES) <= set(rows[0]):  # columns may be in any order, among others
         places = [rows[0].index(name) for name in FEATURES]
-        rows = [[row[i] for i in places] for row in rows[1:]]
+        rows = [[row[i] for i in places if i < len(row)] for row in rows[1:]]
+    try:
+        np.array(rows[:1], dtype=float)
+    except ValueError:
+        raise ValueError(f"need numbers, or columns {list(FEATURES)}; got {rows[0]}") from None
 """
 SKIPPED = """\
     try:
@@ -288,8 +295,14 @@ def _layers(network: Description) -> str:
 def _names(labels: tuple[str | int, ...]) -> str:
     """Return the classes as an array of which `fastnn.Network.predict` would give."""
     kinds = set(map(type, labels))
-    dtype = ", dtype=object" if len(kinds) > 1 else ", dtype=np.int64" if kinds == {int} else ""
-    return f"np.array(CLASSES{dtype})"
+    if len(kinds) > 1:
+        return "np.array(CLASSES, dtype=object)"
+    if kinds != {int}:
+        return "np.array(CLASSES)"
+    whole = np.array(labels).dtype
+    if whole.kind in "fO":  # beyond 64 bits
+        return "np.array(CLASSES, dtype=object)"
+    return f"np.array(CLASSES, dtype=np.{'uint64' if whole.kind == 'u' else 'int64'})"
 
 
 def _literal(value: tuple[str | int, ...] | None) -> str:

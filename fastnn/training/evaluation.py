@@ -226,7 +226,10 @@ def named(model: Model, positions: Array) -> Array:
     if names is None:
         return positions
     one_kind = len(set(map(type, names))) == 1
-    return np.array(names, None if one_kind else object)[positions]
+    labels = np.array(names, None if one_kind else object)
+    if labels.dtype.kind == "f":  # NumPy's type for integers on both sides of 2**63, inexact
+        labels = np.array(names, object)
+    return labels[positions]
 
 
 def scale_targets(model: Model, targets: Targets) -> Array:
