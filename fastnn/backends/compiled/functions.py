@@ -44,6 +44,8 @@ UNITS: dict[str, Unit] = {
     "take": strips.take,
     "give": strips.give,
     "phase": batches.phase,
+    "meet": batches.meet,
+    "work": batches.work,
     # Compiled when first needed, as not all need them.
     "softmax_of_rows": outputs.softmax_of_rows,
     "error": outputs.error,
@@ -70,7 +72,7 @@ UNITS: dict[str, Unit] = {
     "of_factors": factors.of_factors,
     "average": update.average,
 }
-ALWAYS = ("product", "sparse_product", "gather", "finish", "take", "give", "phase")
+ALWAYS = ("product", "sparse_product", "gather", "finish", "take", "give", "phase", "meet", "work")
 OF_ONE_ROW = ("backward_one", "one_row")  # to learn from it; all need forward_one
 # What outputs need, and what losses do that others need not.
 OF_OUTPUTS = {"sigmoid": ("squash",), "exponential": ("squash",)}
