@@ -127,7 +127,11 @@ def _features() -> str:
 
 
 def _vectors() -> str:
-    from fastnn.backends.compiled.machinery.vector_ir import GROUP, MACHINE, PANEL
+    from fastnn.backends.compiled.machinery.machine import (
+        GROUP,
+        MACHINE,
+        PANEL,
+    )
 
     asked = os.environ.get("FASTNN_VECTOR_BITS")
     chosen = f"as FASTNN_VECTOR_BITS={asked} asks" if asked else "as the CPU features allow"

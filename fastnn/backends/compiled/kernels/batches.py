@@ -57,13 +57,13 @@ from fastnn.backends.compiled.kernels.update import (
     update,
 )
 from fastnn.backends.compiled.machinery import atomic
-from fastnn.backends.compiled.machinery.jit import serial, unit
-from fastnn.backends.compiled.machinery.vector_ir import (
-    GROUP,
+from fastnn.backends.compiled.machinery.instructions import (
     flush_denormals,
     itemsize_of,
     restore_denormals,
 )
+from fastnn.backends.compiled.machinery.jit import serial, unit
+from fastnn.backends.compiled.machinery.machine import GROUP
 
 
 @serial

@@ -43,15 +43,10 @@ from fastnn.backends.compiled.kernels.products import (
     call_product_of_sparse,
     product_transposed,
 )
+from fastnn.backends.compiled.machinery.instructions import itemsize_of
 from fastnn.backends.compiled.machinery.jit import serial, unit
 from fastnn.backends.compiled.machinery.narrow import UNITS
-from fastnn.backends.compiled.machinery.vector_ir import (
-    FROM_BIASES,
-    MASKED,
-    PLAIN,
-    RECTIFIED,
-    itemsize_of,
-)
+from fastnn.backends.compiled.machinery.tiles import FROM_BIASES, MASKED, PLAIN, RECTIFIED
 
 
 def _activate_types(number):

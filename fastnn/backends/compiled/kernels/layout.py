@@ -13,8 +13,8 @@ import numba
 import numpy as np
 from numba import carray, types
 
+from fastnn.backends.compiled.machinery.instructions import pointer_to
 from fastnn.backends.compiled.machinery.jit import serial
-from fastnn.backends.compiled.machinery.vector_ir import pointer_to
 
 
 def _record(*fields: tuple[str, Any]) -> np.dtype:
@@ -253,7 +253,7 @@ class Shape(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """What the sums of a product start from, and what becomes of them; see `vector_ir.tile`."""
+    """What the sums of a product start from, and what becomes of them; see `tiles.tile`."""
 
     start: int
     biases: int

@@ -40,6 +40,7 @@ from fastnn.backends.compiled.kernels.layout import (
     row_of,
 )
 from fastnn.backends.compiled.kernels.update import call_move, update_biases
+from fastnn.backends.compiled.machinery.instructions import itemsize_of
 from fastnn.backends.compiled.machinery.jit import serial, unit
 from fastnn.backends.compiled.machinery.lines import (
     LINE,
@@ -49,7 +50,6 @@ from fastnn.backends.compiled.machinery.lines import (
     store,
     where_below,
 )
-from fastnn.backends.compiled.machinery.vector_ir import itemsize_of
 from fastnn.counters import GOLDEN_32
 
 TOGETHER = 4  # lines of a row that are summed at once

@@ -16,7 +16,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastnn.backends.compiled.machinery.vector_ir import I64, MACHINE
+from fastnn.backends.compiled.machinery.machine import MACHINE
+from fastnn.backends.compiled.machinery.vector_ir import I64
 
 _YIELD = "fastnn_yield"
 

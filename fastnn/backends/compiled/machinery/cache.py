@@ -24,7 +24,7 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLoca
 from numba.core.serialize import dumps
 from numba.misc.appdirs import AppDirs
 
-from fastnn.backends.compiled.machinery.vector_ir import MACHINE
+from fastnn.backends.compiled.machinery.machine import MACHINE
 from fastnn.writing import beside, move, remove
 
 COMPILED = Path(__file__).parents[1]
