@@ -178,9 +178,9 @@ def test_trials_cost_at_most_three_percent_in_the_long_run(seconds):
 
 
 @pytest.mark.parametrize("seconds", CURVES.values(), ids=CURVES)
-def test_the_fastest_number_of_threads_is_found_within_a_dozen_calls(seconds):
+def test_most_of_the_first_calls_take_the_fastest_number_of_threads(seconds):
     choices = times_of_calls(threads.Trial(), seconds, 13)
-    assert choices[-1] == min(seconds, key=seconds.get)
+    assert choices.count(min(seconds, key=seconds.get)) >= 6
 
 
 def test_numbers_of_threads_that_take_far_longer_are_not_tried():
