@@ -85,13 +85,10 @@ def pause(typingctx):
     """Tell the CPU that this thread waits for a number to change."""
 
     def codegen(context, builder, signature, args):
-        kind = ir.FunctionType(ir.VoidType(), [])
-        if MACHINE.x86:
-            builder.call(
-                cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.sse2.pause"), []
-            )
-        elif MACHINE.architecture.startswith("aarch64"):
-            builder.asm(kind, "yield", "", [], side_effect=True)
+        if MACHINE.x86:  # on others nothing of the kind makes a difference
+            kind = ir.FunctionType(ir.VoidType(), [])
+            function = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.sse2.pause")
+            builder.call(function, [])
         return context.get_dummy_value()
 
     return types.void(), codegen
