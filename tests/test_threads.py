@@ -18,9 +18,11 @@ import pytest
 from cases import DTYPES, WIDE, Case, make_data, make_network
 
 import fastnn
+from fastnn.backends.compiled import operations
 from fastnn.backends.compiled.kernels import batches as steps
 from fastnn.backends.compiled.machinery import threads, thresholds
 from fastnn.cli.info import LAYERS
+from fastnn.model.architecture import Layer
 
 COUNTS = (1, 2, 3, 8, 16)
 
@@ -60,6 +62,43 @@ def test_any_number_of_threads_gives_the_same_bits(batch, zeros, dtype):
 def test_layers_narrower_than_the_threads_are_many_give_the_same_bits(sizes):
     results = [bits(Case(sizes, batch=31), count) for count in COUNTS]
     assert results == [results[0]] * len(COUNTS)
+
+
+@pytest.mark.usefixtures("worth_threads")
+@pytest.mark.parametrize("batch", [8, 100, 300])
+@pytest.mark.parametrize("optimizer", [None, "adamw"])
+@pytest.mark.parametrize("standardize", [False, True])
+def test_threads_that_split_rows_and_units_give_the_same_bits(batch, optimizer, standardize):
+    sizes = [200, 512, 260, 10]
+    rng = np.random.default_rng(2)
+    X, y = rng.standard_normal((330, sizes[0]), np.float32), rng.integers(0, 10, 330)
+    results = set()
+    for count in (1, 2, 4, 6, 12, 16):
+        net = fastnn.Network(sizes, seed=1, threads=count, standardize_inputs=standardize)
+        net.train(X, y, epochs=2, batch_size=batch, optimizer=optimizer, dropout=0.1)
+        results.add(net.parameters.tobytes() + net.predict_proba(X).tobytes())
+    assert len(results) == 1
+
+
+WIDE_LAYER = Layer(fan_in=1024, fan_out=1024, weights=0, biases=0, stride=1024)
+
+
+@pytest.mark.parametrize(
+    ("count", "rows", "groups"),
+    [(1, 512, 1), (2, 128, 1), (2, 512, 1), (2, 32, 2), (16, 8, 16), (16, 512, 4), (16, 8192, 1)],
+)
+def test_many_threads_split_rows_and_units(count, rows, groups):
+    assert operations.groups_of_units(WIDE_LAYER, rows, count) == groups
+
+
+@pytest.mark.parametrize(("count", "groups"), [(2, 1), (4, 2), (16, 4), (7, 1)])
+def test_many_threads_split_the_update_by_rows_and_units(count, groups):
+    assert operations.groups_of_the_update(WIDE_LAYER, 1, count) == groups
+
+
+def test_threads_never_split_layers_of_few_units():
+    narrow = replace(WIDE_LAYER, fan_out=10)
+    assert {operations.groups_of_units(narrow, 8, count) for count in range(1, 65)} == {1}
 
 
 def test_steps_large_enough_for_two_threads_give_the_same_bits():

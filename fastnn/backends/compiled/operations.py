@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -11,11 +12,16 @@ from fastnn.activations import Array
 from fastnn.backends.compiled import sparse_plan
 from fastnn.backends.compiled.functions import gathers_gradient, is_plain
 from fastnn.backends.compiled.kernels import layout
+from fastnn.backends.compiled.kernels.inputs import LINE
+from fastnn.backends.compiled.machinery.machine import GROUP
 from fastnn.backends.compiled.machinery.thresholds import HERE
 from fastnn.backends.contract import Objective, UpdateRule
 from fastnn.model.architecture import Architecture, Layer
 
 UNITS_WORTH_A_THREAD = HERE.units_worth_a_thread
+# What it costs to read an activation, and the multiply-adds that take as long as reading a weight.
+ACTIVATIONS_COST, WORK_OF_A_WEIGHT = 4, 20
+FAR_LESS = 0.8  # of what an update reads: worth to split it otherwise than the way forward
 NO_PENALTY = Objective()
 WHOLE, GRADIENT, UPDATE = range(3)  # what a task does of a step
 
@@ -37,13 +43,52 @@ class Task(NamedTuple):
     half: int = WHOLE  # one of `WHOLE`, `GRADIENT`, `UPDATE`
 
 
-def by_units(layer: Layer, rows: int, threads: int) -> bool:
-    """Tell whether threads split a layer's units rather than the rows of the batch.
+def groups_of_units(layer: Layer, rows: int, threads: int) -> int:
+    """Return by how many groups of threads a layer's units are split: as many as it has parts.
 
-    Then each keeps its part of the weights in its own caches, and activations go from one to the
-    other. With many rows that is more to move, and each thread gathers all of them.
+    The threads of a group split the rows of the batch. If each is a group of its own, it keeps its
+    part of the weights in its own caches, and activations go from one to the other. With many rows
+    that is more to move, and each thread gathers all of them. Where threads are many, something
+    between needs the least of both: of a block of outputs, activations are as many as the block is
+    high, and weights as it is wide.
     """
-    return threads > 1 and layer.fan_out >= max(UNITS_WORTH_A_THREAD * threads, 4 * rows)
+
+    def cost(groups: int) -> float:
+        height = part(rows, threads // groups, GROUP)
+        width = part(layer.fan_out, groups, LINE // 4)
+        return height * width / WORK_OF_A_WEIGHT + ACTIVATIONS_COST * height + width
+
+    fitting = [n for n in divisors(threads) if layer.fan_out >= UNITS_WORTH_A_THREAD * n]
+    return min(reversed(fitting), key=cost, default=1)
+
+
+def groups_of_the_update(layer: Layer, forward: int, threads: int) -> int:
+    """Return the same for the update, whose rows are those of the weights.
+
+    It is as the way forward, so that weights stay where they are, unless far less is to be read.
+    """
+
+    def cost(groups: int) -> float:
+        return layer.fan_in * groups / threads + layer.fan_out / groups
+
+    fitting = [n for n in divisors(threads) if layer.fan_out >= UNITS_WORTH_A_THREAD * n]
+    best = min(fitting, key=cost, default=1)
+    return best if cost(best) < FAR_LESS * cost(forward) else forward
+
+
+def gathers_everything(groups: int, threads: int) -> bool:
+    """Tell whether each thread gathers all rows, as each has some of the first layer's units."""
+    return groups == threads > 1
+
+
+def divisors(threads: int) -> list[int]:
+    """Return into how many groups of the same size threads can be split."""
+    return [n for n in range(1, threads + 1) if threads % n == 0]
+
+
+def part(total: int, parts: int, group: int) -> int:
+    """Return the size of the largest part of so many things in groups."""
+    return math.ceil(math.ceil(total / group) / parts) * group
 
 
 def steps_of(
@@ -68,10 +113,12 @@ def _whole_step(
     architecture: Architecture, task: Task, adjusting: bool, updated: list[int]
 ) -> tuple[list[tuple[int, int, int]], list[int], int]:
     rule = task.rule
-    wide = [by_units(layer, task.capacity, task.threads) for layer in architecture.layers]
-    splits = [layout.UNITS if split else layout.ROWS for split in wide]
+    layers, threads = architecture.layers, task.threads
+    splits = [groups_of_units(layer, task.capacity, threads) for layer in layers]
+    if task.sparse and splits[0] != threads:
+        splits[0] = layout.ROWS
     depth = len(splits)
-    inputs = layout.EVERYTHING if wide[0] else layout.ROWS
+    inputs = layout.EVERYTHING if gathers_everything(splits[0], threads) else layout.ROWS
     if task.sparse:
         operations = sparse_plan.forward(rule, task.in_blocks, task.learning, updated, splits[0])
     else:
@@ -104,7 +151,11 @@ def _whole_step(
             operations.append(operation)
             ends.append(len(operations))
         ends.pop()  # the last one goes with those of the other layers
-    operations += [(updating, l, splits[l]) for l in updated if l > 0 or not task.sparse]
+    operations += [
+        (updating, l, groups_of_the_update(layers[l], splits[l], threads))
+        for l in updated
+        if l > 0 or not task.sparse
+    ]
     ends.append(len(operations))
     if gathering:
         first_change = len(ends)

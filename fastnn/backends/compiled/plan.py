@@ -16,7 +16,12 @@ from fastnn.backends import dropout
 from fastnn.backends.compiled import augmenting, functions, sparse_plan
 from fastnn.backends.compiled.functions import WITHOUT_KERNEL, gathers_gradient, is_plain
 from fastnn.backends.compiled.kernels import batches, layout, products, update
-from fastnn.backends.compiled.operations import Task, by_units, steps_of
+from fastnn.backends.compiled.operations import (
+    Task,
+    gathers_everything,
+    groups_of_units,
+    steps_of,
+)
 from fastnn.backends.compiled.sparse_plan import address_of as address_of
 from fastnn.backends.contract import Examples, Objective, UpdateRule
 from fastnn.losses import GIVEN, LOSSES, Focal, Quantile, name_of
@@ -281,7 +286,8 @@ def workspace(
     layers = np.zeros(len(architecture.layers), layout.LAYER)
     below = padded(architecture.sizes[0], architecture.dtype.itemsize)
     source, size, squares = 0, gathered * below, 0
-    if by_units(architecture.layers[0], rows, task.threads):
+    groups = groups_of_units(architecture.layers[0], rows, task.threads)
+    if gathers_everything(groups, task.threads):
         layers["copy"][0] = size
         size *= task.threads
     if objective.drops:

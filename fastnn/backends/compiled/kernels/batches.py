@@ -80,15 +80,15 @@ def _share(plan, operation, batch):
     rows = layer.fan_in if what >= SCALING_SPARSE else batch.count
     units = layer.fan_in if what == BACKWARD else layer.fan_out
     start, stop, left, right = int64(0), rows, int64(0), units
-    thread, threads = batch.thread, plan.threads
-    if operation.split == ROWS:
-        group = MEASURED_ROWS if what in (MEASURING, DIVIDING) else GROUP
-        start = _bound(rows, group, thread, threads)
-        stop = _bound(rows, group, thread + 1, threads)
-    elif operation.split == UNITS:
-        group = LINE // itemsize_of(plan.alpha)
-        left = _bound(units, group, thread, threads)
-        right = _bound(units, group, thread + 1, threads)
+    split = plan.threads if operation.split == UNITS else operation.split
+    if split >= ROWS:
+        rows_group = MEASURED_ROWS if what in (MEASURING, DIVIDING) else GROUP
+        units_group = LINE // itemsize_of(plan.alpha)
+        within, group, threads = batch.thread // split, batch.thread % split, plan.threads // split
+        start = _bound(rows, rows_group, within, threads)
+        stop = _bound(rows, rows_group, within + 1, threads)
+        left = _bound(units, units_group, group, split)
+        right = _bound(units, units_group, group + 1, split)
     return Share(start, stop, left, right)
 
 

@@ -105,8 +105,9 @@ OPERATION = _record(*_integers("what", "layer", "split"))
 ) = range(21)
 # Each thread takes a share of the rows (when updating those of the weights, else of the batch), or
 # of the units (going backward those below, else the layer's), or everything for itself, or of the
-# columns.
-ROWS, UNITS, EVERYTHING, COLUMNS = range(4)
+# columns. A larger number is that of the groups of threads which split the units; the threads of a
+# group split the rows.
+UNITS, COLUMNS, EVERYTHING, ROWS = -2, -1, 0, 1
 
 # The addresses of the compiled functions that kernels call; 0 where one is not needed.
 FUNCTIONS = _record(
