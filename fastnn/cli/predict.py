@@ -107,7 +107,8 @@ def _predict(given: Given) -> int:
         print_report(net, rows.X, known, classes)
     if "submission" in given:
         found = predicted(net, rows.X, classes)
-        labels = np.array(classes)[found] if classes else found
+        # As text, as NumPy makes inexact numbers of integers beyond 64 bits.
+        labels = np.array(list(map(str, classes)))[found] if classes else found
         datasets.write_submission(given["submission"], labels)
         print(f"\n{len(labels):,} labels are in {given['submission']}")
     heading = _heading(net, classes, rows.label)
