@@ -110,7 +110,7 @@ def classes_in(name: str, y: Any, architecture: Architecture) -> Classes | None:
     if y.dtype.kind == "b":
         found: list[str | int] = [False, True]
     else:
-        found = np.unique(_texts(name, y)).tolist()
+        found = np.unique(texts(name, y)).tolist()
     outputs = architecture.sizes[-1]
     if len(found) == max(2, outputs):
         return tuple(found)
@@ -171,7 +171,7 @@ def _listed(classes: Classes) -> str:
 def _places(name: str, y: Array, classes: Classes) -> Array:
     """Return the position of each label in the classes."""
     if y.dtype.kind in "OUT":
-        y = _texts(name, y)
+        y = texts(name, y)
     known = {label: place for place, label in enumerate(classes)}
     found, inverse = np.unique(y, return_inverse=True)
     places = np.array([known.get(label, -1) for label in found.tolist()])[inverse.reshape(-1)]
@@ -184,7 +184,7 @@ def _places(name: str, y: Array, classes: Classes) -> Array:
     return places
 
 
-def _texts(name: str, y: Array) -> Array:
+def texts(name: str, y: Array) -> Array:
     """Return labels of text as an array of strings, or refuse others among them."""
     if y.dtype.kind == "O":
         for row, label in enumerate(y):
