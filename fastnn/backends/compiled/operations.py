@@ -65,7 +65,8 @@ def groups_of_units(layer: Layer, rows: int, threads: int) -> int:
 def groups_of_the_update(layer: Layer, forward: int, threads: int) -> int:
     """Return the same for the update, whose rows are those of the weights.
 
-    It is as the way forward, so that weights stay where they are, unless far less is to be read.
+    It is as the way forward, so that weights stay where they are, unless far less is to be read. For
+    two threads it never paid.
     """
 
     def cost(groups: int) -> float:
@@ -73,7 +74,7 @@ def groups_of_the_update(layer: Layer, forward: int, threads: int) -> int:
 
     fitting = [n for n in divisors(threads) if layer.fan_out >= UNITS_WORTH_A_THREAD * n]
     best = min(fitting, key=cost, default=1)
-    return best if cost(best) < FAR_LESS * cost(forward) else forward
+    return best if threads > 2 and cost(best) < FAR_LESS * cost(forward) else forward
 
 
 def gathers_everything(groups: int, threads: int) -> bool:
