@@ -28,6 +28,9 @@ type(cpu_target.target_context.codegen()).magic_tuple = lambda codegen: (TRIPLE,
 
 from fastnn.backends.compiled.machinery.tiles import tile_function  # noqa: E402
 
+llvm.initialize_all_targets()
+llvm.initialize_all_asmprinters()
+
 CPUS = "neoverse-n1", "neoverse-v1", "neoverse-v2", "cortex-a53", "cortex-a55", "cortex-a72",\
     "apple-m1"  # fmt: skip
 # Rows, vectors across, and whether A's numbers that lie side by side are multiplied by lane.
@@ -101,8 +104,6 @@ def main() -> None:
     program = parser.parse_args().llvm_mca
     if not shutil.which(program):
         parser.error(f"{program} is not there; apt-get install llvm brings it")
-    llvm.initialize_all_targets()
-    llvm.initialize_all_asmprinters()
     print(f"{'tile':7} {'A':11} {'dtype':8}", *(f"{cpu:>12}" for cpu in CPUS))
     for dtype, element in ELEMENTS.items():
         for rows, vectors, by_lane in TILES:
