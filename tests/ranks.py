@@ -132,6 +132,45 @@ def own_rows():
     refused("takes no sample_weight", sample_weight=np.ones(ROWS), **own)
 
 
+def classes_of_all():
+    """The last rank lacks a class; the names are those of one process with the rows of all."""
+    parts = np.array_split(np.arange(ROWS), COMM.size)
+    mine = parts[COMM.rank]
+    last = COMM.rank == COMM.size - 1
+    mine = mine[Y[mine] != 2] if last else mine[Y[mine] != 0]  # a class that only the last has
+    words = np.array(["b", "a", "d", "c"])[Y]
+    truth = Y[mine] > 1 if not last else np.zeros(len(mine), bool)
+    ranks = {"communicator": Ranks(COMM, local=True), "validation": (X[mine], words[mine])}
+    kinds = [words, words.astype(object)]
+    try:
+        import pandas
+    except ImportError:
+        pass
+    else:
+        kinds.append(pandas.Series(words, dtype="category"))
+    for kind in kinds:
+        y = kind[mine].reset_index(drop=True) if hasattr(kind, "cat") else kind[mine]
+        net, history = trained(data=(X[mine], y), **ranks)
+        assert net.classes == ("a", "b", "c", "d")
+        same_everywhere((net.model.vector, history.rows, net.classes))
+    places = np.array([1, 0, 3, 2])[Y[mine]]  # as the sorted names have them
+    ranks["validation"] = X[mine], places
+    numbers, _ = trained(data=(X[mine], places), **ranks)
+    assert numbers.classes is None
+    assert np.array_equal(numbers.model.vector, net.model.vector)
+    ranks["validation"] = None
+    net = fastnn.Network([9, 4, 1], seed=0)
+    net.train(X[mine], truth, progress=False, **ranks)
+    assert net.classes == (False, True)
+    few = np.where(words == "c", "b", words)
+    refused("y holds 3 classes, 'a', 'b', 'd', but the network is for 4", data=(X, few), **ranks)
+    mixed = words if last else Y
+    refused(f"rank {COMM.size - 1} has another", data=(X, mixed), **ranks)
+    # Ranks that do not agree on whose rows they have end in the same way.
+    ranks["communicator"] = Ranks(COMM, local=last)
+    refused(f"rank {COMM.size - 1} has another local than rank 0", data=(X, words), **ranks)
+
+
 def refused(message, **settings):
     with pytest.raises((ValueError, TypeError), match=re.escape(message)):
         trained(**settings)

@@ -69,6 +69,11 @@ def test_ranks_may_have_rows_of_their_own(ranks):
     on_ranks(ranks, "own_rows")
 
 
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_ranks_with_rows_of_their_own_unite_the_names_of_their_classes(ranks):
+    on_ranks(ranks, "classes_of_all")
+
+
 def test_ranks_with_other_data_settings_or_versions_are_refused_by_name():
     on_ranks(2, "bad_input")
 
