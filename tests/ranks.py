@@ -19,7 +19,7 @@ import pytest
 from mpi4py import MPI
 
 import fastnn
-from fastnn import augment, averaging, optimizers
+from fastnn import augment, averaging, backends, optimizers
 from fastnn.distributed import Ranks
 from fastnn.training.evaluation import DivergenceError
 
@@ -130,6 +130,36 @@ def own_rows():
     same_everywhere((net.model.vector, history.rows))
     assert history[0]["loss"] > history[-1]["loss"]
     refused("takes no sample_weight", sample_weight=np.ones(ROWS), **own)
+
+
+def whole_numbers():
+    """A rank whose rows hold whole numbers alone reads them as another type than the others."""
+    mine = np.array_split(np.arange(200), COMM.size)[COMM.rank]
+    rows = np.rint(X[mine]).astype(int) if COMM.rank else X[mine]
+    own = {"communicator": Ranks(COMM, local=True)}
+    net, history = trained(data=(rows, Y[mine]), **own)
+    same_everywhere((net.model.vector, history.rows))
+    as_floats, _ = trained(data=(rows.astype(float), Y[mine]), **own)
+    assert np.array_equal(net.model.vector, as_floats.model.vector)
+    pixels = np.abs(rows).astype(np.uint8) if COMM.rank else rows
+    refused("another kind of X than rank 0", data=(pixels, Y[mine]), **own)
+
+
+def one_compiles_for_all():
+    """The first rank compiles what any rank needs, such as for a batch of one row."""
+    found = []
+
+    def prepare(model, announce, rule, lengths, *rest):
+        found.extend(lengths)
+        return real(model, announce, rule, lengths, *rest)
+
+    backend = backends.get("numba")
+    real, backend.prepare = backend.prepare, prepare
+    rows = 8 * COMM.size + 1
+    averaging_ranks = Ranks(COMM, average_every=4)
+    trained(data=(X[:rows], Y[:rows]), batch_size=4 * COMM.size, communicator=averaging_ranks)
+    assert set(found) >= {1, 4}
+    same_everywhere(sorted(found))
 
 
 def classes_of_all():
