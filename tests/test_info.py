@@ -108,12 +108,12 @@ def test_the_name_of_the_cpu_is_what_the_system_calls_it(
 def test_vectors_of_arm64_are_named_with_their_tile(monkeypatch):
     neon = machine.Machine(128, 32, True, "aarch64")
     monkeypatch.setattr(machine, "MACHINE", neon)
-    monkeypatch.setattr(machine, "GROUP", 4)
-    monkeypatch.setattr(machine, "PANEL", 6)
+    monkeypatch.setattr(machine, "GROUP", 8)
+    monkeypatch.setattr(machine, "PANEL", 2)
     monkeypatch.delenv("FASTNN_VECTOR_BITS", raising=False)
     assert lines(info.info())["vectors"] == (
         "128 bits, as the CPU features allow; NEON, 32 registers, with multiply-add, tiles of "
-        "4 x 6 vectors"
+        "8 x 2 vectors"
     )
 
 

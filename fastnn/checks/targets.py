@@ -98,7 +98,7 @@ def targets(
     return Targets(values, _labels_in(values) if chooses else None)
 
 
-def classes_in(name: str, y: Any, architecture: Architecture) -> Classes | None:
+def names_in(name: str, y: Any, architecture: Architecture) -> Classes | None:
     """Return the classes that strings or truth values name, sorted, or None for numbers."""
     y = named_labels(y)
     if y is None or architecture.output not in ("softmax", "sigmoid"):
@@ -108,12 +108,15 @@ def classes_in(name: str, y: Any, architecture: Architecture) -> Classes | None:
     if y.ndim > 1:
         return None
     if y.dtype.kind == "b":
-        found: list[str | int] = [False, True]
-    else:
-        found = np.unique(texts(name, y)).tolist()
+        return False, True
+    return tuple(np.unique(texts(name, y)).tolist())
+
+
+def check_names(name: str, found: Classes, architecture: Architecture) -> None:
+    """Refuse names of more or fewer classes than a network is for."""
     outputs = architecture.sizes[-1]
     if len(found) == max(2, outputs):
-        return tuple(found)
+        return
     several = "classes" if len(found) > 1 else "class"
     if len(found) < max(2, outputs):
         need = "assign the names of all classes to the network's classes first" + (

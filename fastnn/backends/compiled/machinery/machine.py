@@ -21,6 +21,11 @@ class Machine(NamedTuple):
         """Whether there are x86's instructions, as on no machine of 32 bits."""
         return self.architecture == "x86_64"
 
+    @property
+    def by_lane(self) -> bool:
+        """Whether a multiply-add takes one lane of a vector for all lanes of another."""
+        return self.architecture == "aarch64"
+
 
 def _machine() -> Machine:
     """Read the machine from the features that Numba compiles for, and ``FASTNN_VECTOR_BITS``."""
@@ -47,14 +52,14 @@ def tiles_of(machine: Machine) -> dict[int, tuple[int, ...]]:
     The most rows come first; the others are for the rows left over. On x86, 8 x 3 keeps 24 sums, 3
     loaded vectors and a broadcast in 32 registers and reaches 0.97 of the peak from the first-level
     cache; 4 x 3 is its like for 16. NEON has no multiply-add that reads a number from memory and
-    broadcasts it, each takes a load and a register of its own. 4 x 6 has half as many of them for
-    as many sums, and loads its 6 vectors in pairs.
+    broadcasts it, but one that takes a lane of a vector. 8 x 2 keeps 16 sums, a vector of each of 8
+    rows of A, and what it loads of B.
     """
     if machine.registers == 16:
         return {4: (1, 2, 3), 2: (1, 4), 1: (1, 4, 8)}
     if machine.x86:
         return {8: (1, 2, 3), 4: (1, 3, 6), 2: (1, 4, 8), 1: (1, 4, 8)}
-    return {4: (1, 2, 3, 4, 6), 2: (1, 4, 8), 1: (1, 4, 8)}
+    return {8: (1, 2), 4: (1, 2, 4), 2: (1, 4, 8), 1: (1, 4, 8)}
 
 
 TILES = tiles_of(MACHINE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -9,16 +10,18 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastnn.backends.compiled.machinery.machine import GROUP, ROW_TILES, TILES
+from fastnn.backends.compiled.machinery.machine import GROUP, MACHINE, ROW_TILES, TILES
 from fastnn.backends.compiled.machinery.vector_ir import (
     I32,
     I64,
     IR_TYPES,
     ask_for_line,
+    itemsize,
     lanes,
     load,
     multiply_add,
     splat,
+    splat_lane,
     store,
 )
 
@@ -27,15 +30,18 @@ FROM_ZERO, FROM_C, FROM_BIASES = range(3)
 # What becomes of them: C = sums; C = max(sums, 0); C = sums where another matrix is above 0, else
 # 0; C = alpha * sums + beta * C.
 PLAIN, RECTIFIED, MASKED, SCALED = range(4)
+# Of a vector whose lanes NEON multiplies by.
+LANES_BYTES = 16
 
 
-def _tile_function(
-    module: ir.Module, element: ir.Type, rows: int, vectors: int, listed: bool
+def tile_function(
+    module: ir.Module, element: ir.Type, rows: int, vectors: int, listed: bool, by_lane: bool
 ) -> ir.Function:
     """Emit the product for one tile of that many rows and vectors; see `tile`.
 
     The sums over k stay in registers. Each is one chain of multiply-adds in the order of k, so an
-    element of C has the same bits whichever tile computes it.
+    element of C has the same bits whichever tile computes it. If ``by_lane``, numbers of A that lie
+    side by side are loaded as vectors, and multiplied by lane.
     """
     vector = ir.VectorType(element, lanes(4 if element == ir.FloatType() else 8))
     pointer = element.as_pointer()
@@ -83,21 +89,63 @@ def _tile_function(
             for r, v in tile:
                 builder.store(load(builder, start_rows[r], vector, v), sums[r, v])
 
-    with cgutils.for_range(builder, count) as loop:
-        k = loop.index
+    def add_products(place: ir.Value, column: Callable[[ir.Value], Callable[[int], ir.Value]]):
+        """Add the products of a k; its ``column`` of A gives the number of a row in all lanes."""
+        k = place
         if listed:
             k = builder.sext(builder.load(builder.gep(indices, [k])), I64)
         else:
             ask_for_line(builder, builder.gep(ahead, [builder.mul(k, ahead_k)]))
         b_pointer = builder.gep(b, [builder.mul(k, b_row)])
         b_vectors = [load(builder, b_pointer, vector, v) for v in range(vectors)]
-        a_offset = builder.mul(k, a_k)
+        number = column(k)
         for r in range(rows):
-            scalar = splat(builder, builder.load(builder.gep(a_rows[r], [a_offset])), vector)
+            factor = number(r)
             for v in range(vectors):
                 total = builder.load(sums[r, v])
-                total = multiply_add(builder, scalar, b_vectors[v], total)
+                total = multiply_add(builder, factor, b_vectors[v], total)
                 builder.store(total, sums[r, v])
+
+    def one_by_one(k: ir.Value) -> Callable[[int], ir.Value]:
+        offset = builder.mul(k, a_k)
+        return lambda r: splat(builder, builder.load(builder.gep(a_rows[r], [offset])), vector)
+
+    piece = ir.VectorType(element, LANES_BYTES // itemsize(vector))
+
+    def whole_column(k: ir.Value) -> Callable[[int], ir.Value]:
+        pointer = builder.gep(a, [builder.mul(k, a_k)])
+        pieces = [load(builder, pointer, piece, i) for i in range(rows // piece.count)]
+        return lambda r: splat_lane(builder, pieces[r // piece.count], r % piece.count, vector)
+
+    def add_pieces_of_rows(pieces: ir.Value) -> None:
+        with cgutils.for_range(builder, pieces) as loop:
+            first = builder.mul(loop.index, ir.Constant(I64, piece.count))
+            of_rows = [load(builder, builder.gep(row, [first]), piece, 0) for row in a_rows]
+            for i in range(piece.count):
+
+                def column(k: ir.Value, i: int = i) -> Callable[[int], ir.Value]:
+                    return lambda r: splat_lane(builder, of_rows[r], i, vector)
+
+                add_products(builder.add(first, ir.Constant(I64, i)), column)
+
+    start_k = None
+    if by_lane:
+        done = cgutils.alloca_once_value(builder, ir.Constant(I64, 0))
+        one = ir.Constant(I64, 1)
+        with builder.if_else(builder.icmp_signed("==", a_row, one)) as (by_columns, otherwise):
+            with by_columns:
+                with cgutils.for_range(builder, count) as loop:
+                    add_products(loop.index, whole_column)
+                builder.store(count, done)
+            with otherwise:
+                if not listed:
+                    with builder.if_then(builder.icmp_signed("==", a_k, one)):
+                        pieces = builder.sdiv(count, ir.Constant(I64, piece.count))
+                        add_pieces_of_rows(pieces)
+                        builder.store(builder.mul(pieces, ir.Constant(I64, piece.count)), done)
+        start_k = builder.load(done)
+    with cgutils.for_range(builder, count, start_k) as loop:
+        add_products(loop.index, one_by_one)
 
     totals = {place: builder.load(sums[place]) for place in tile}
     alphas, betas = splat(builder, alpha, vector), splat(builder, beta, vector)
@@ -193,7 +241,10 @@ def _tile_intrinsic(tiles: dict[int, tuple[int, ...]], listed: bool) -> Any:
                     case = builder.append_basic_block(f"tile_{tile_rows}x{vectors}")
                     switch.add_case(ir.Constant(I64, 16 * tile_rows + vectors), case)
                     builder.position_at_end(case)
-                    function = _tile_function(builder.module, element, tile_rows, vectors, listed)
+                    by_lane = MACHINE.by_lane and tile_rows == GROUP
+                    function = tile_function(
+                        builder.module, element, tile_rows, vectors, listed, by_lane
+                    )
                     builder.call(function, arguments)
                     builder.branch(end)
             builder.position_at_end(end)

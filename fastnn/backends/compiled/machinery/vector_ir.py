@@ -33,6 +33,14 @@ def splat(builder: ir.IRBuilder, scalar: ir.Value, vector: ir.VectorType) -> ir.
     return builder.shuffle_vector(first, undefined, mask)
 
 
+def splat_lane(
+    builder: ir.IRBuilder, values: ir.Value, lane: int, vector: ir.VectorType
+) -> ir.Value:
+    """Broadcast one lane of a vector to every lane of another."""
+    mask = ir.Constant(ir.VectorType(I32, vector.count), [lane] * vector.count)
+    return builder.shuffle_vector(values, ir.Constant(values.type, ir.Undefined), mask)
+
+
 def load(builder: ir.IRBuilder, pointer: ir.Value, vector: ir.VectorType, index: int) -> ir.Value:
     """Load the index-th vector behind a pointer to elements, with the elements' alignment."""
     value = builder.load(_vector_pointer(builder, pointer, vector, index))
