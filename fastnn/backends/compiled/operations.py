@@ -65,8 +65,8 @@ def groups_of_units(layer: Layer, rows: int, threads: int) -> int:
 def groups_of_the_update(layer: Layer, forward: int, threads: int) -> int:
     """Return the same for the update, whose rows are those of the weights.
 
-    It is as the way forward, so that weights stay where they are, unless far less is to be read. For
-    two threads it never paid.
+    It is as the way forward, so that weights stay where they are, unless far less is to be read.
+    For two threads it never paid.
     """
 
     def cost(groups: int) -> float:
