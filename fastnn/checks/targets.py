@@ -100,6 +100,12 @@ def targets(
 
 def classes_in(name: str, y: Any, architecture: Architecture) -> Classes | None:
     """Return the classes that strings or truth values name, sorted, or None for numbers."""
+    found = labels_in(name, y, architecture)
+    return None if found is None else classes_of(name, found, architecture)
+
+
+def labels_in(name: str, y: Any, architecture: Architecture) -> list[str | int] | None:
+    """Return the different strings or truth values of y, sorted, or None for numbers."""
     y = named_labels(y)
     if y is None or architecture.output not in ("softmax", "sigmoid"):
         return None
@@ -107,10 +113,11 @@ def classes_in(name: str, y: Any, architecture: Architecture) -> Classes | None:
         y = y[:, 0]
     if y.ndim > 1:
         return None
-    if y.dtype.kind == "b":
-        found: list[str | int] = [False, True]
-    else:
-        found = np.unique(_texts(name, y)).tolist()
+    return [False, True] if y.dtype.kind == "b" else np.unique(_texts(name, y)).tolist()
+
+
+def classes_of(name: str, found: list[str | int], architecture: Architecture) -> Classes:
+    """Return the labels of all rows as classes, if they are as many as the network is for."""
     outputs = architecture.sizes[-1]
     if len(found) == max(2, outputs):
         return tuple(found)
@@ -285,8 +292,6 @@ def class_weights(
     """Return a weight for each class, from a mapping, a sequence or "balanced".
 
     The keys of a mapping are names of classes if there are any, else positions.
-
-    Balanced weights are inversely proportional to the class frequencies (King and Zeng, 2001).
     """
     output, outputs = architecture.activations[-1], architecture.sizes[-1]
     classes = max(2, outputs)
@@ -299,8 +304,7 @@ def class_weights(
         raise ValueError("class_weight needs a y that names one class in each row")
     if isinstance(weights, str):
         one_of("class_weight", weights, ("balanced",))
-        counts = np.bincount(labels, minlength=classes)
-        return len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+        return balanced(np.bincount(labels, minlength=classes))
     if isinstance(weights, Mapping):
         values = np.ones(classes)
         for label, weight in weights.items():
@@ -321,3 +325,8 @@ def class_weights(
     for label, weight in enumerate(values.tolist()):
         real(f"class_weight[{label}]", weight, least=0)
     return values
+
+
+def balanced(counts: Array) -> Array:
+    """Return weights inversely proportional to the rows of each class (King and Zeng, 2001)."""
+    return counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -12,6 +13,8 @@ import numpy as np
 from fastnn.activations import Array
 from fastnn.checks.tables import Names
 from fastnn.checks.values import meant
+from fastnn.datasets.columns import Table
+from fastnn.datasets.layout import Column
 from fastnn.streams.stream import Part
 
 LABEL = "label"  # the column of the targets, if no other is named
@@ -22,9 +25,9 @@ TURNED = 2048  # rows that are brought from columns at a time, so that they stay
 class Columns(NamedTuple):
     """Which columns of a file are what, as `fastnn.datasets.stream` gets it."""
 
-    label: str | int | None
+    label: Column | None
     names: Sequence[str] | None
-    drop: tuple[str, ...]
+    drop: Sequence[Column]
     dtype: str
 
 
@@ -36,8 +39,8 @@ class _Chosen(NamedTuple):
     dtype: np.dtype
 
 
-def of_parquet(paths: list[str], columns: Columns) -> tuple[list[Part], Names]:
-    """Return a part for each row group of the files, and the names of the features."""
+def of_parquet(paths: list[str], columns: Columns) -> list[Part]:
+    """Return a part for each row group of the files."""
     pyarrow, parquet = _needed()
     parts: list[Part] = []
     chosen = None
@@ -50,11 +53,11 @@ def of_parquet(paths: list[str], columns: Columns) -> tuple[list[Part], Names]:
             if rows:
                 read = partial(_row_group, path, i, chosen)
                 parts.append(Part(f"{path!r}, row group {i}", rows, read))
-    return _filled(parts, paths), chosen.features  # type: ignore[union-attr]
+    return _filled(parts, paths)
 
 
-def of_arrow(paths: list[str], columns: Columns) -> tuple[list[Part], Names]:
-    """Return a part for each record batch of the files, and the names of the features."""
+def of_arrow(paths: list[str], columns: Columns) -> list[Part]:
+    """Return a part for each record batch of the files."""
     pyarrow, _ = _needed()
     parts: list[Part] = []
     chosen = None
@@ -62,49 +65,51 @@ def of_arrow(paths: list[str], columns: Columns) -> tuple[list[Part], Names]:
         with _errors(pyarrow, path), pyarrow.memory_map(path) as source:
             file = pyarrow.ipc.open_file(source)
             schema = file.schema
-            counts = [file.get_batch(i).num_rows for i in range(file.num_record_batches)]
+            count = file.num_record_batches
         chosen = _chosen(path, schema, columns, chosen)
-        for i, rows in enumerate(counts):
-            if rows:
-                read = partial(_record_batch, path, i, chosen)
-                parts.append(Part(f"{path!r}, record batch {i}", rows, read))
-    return _filled(parts, paths), chosen.features  # type: ignore[union-attr]
+        for i in range(count):  # how many rows they have is known when they are unpacked
+            read = partial(_record_batch, path, i, chosen)
+            parts.append(Part(f"{path!r}, record batch {i}", None, read))
+    return _filled(parts, paths)
 
 
-def _row_group(path: str, number: int, chosen: _Chosen) -> Iterator[tuple[Array, Any]]:
+def _row_group(path: str, number: int, chosen: _Chosen) -> Iterator[tuple[Table, Any]]:
     pyarrow, parquet = _needed()
     name = f"{path!r}, row group {number}"
     with _errors(pyarrow, name), parquet.ParquetFile(path) as file:
-        wanted = [*chosen.features, chosen.label]
+        wanted, first = [*chosen.features, chosen.label], 0
         for batch in file.iter_batches(BLOCK, [number], wanted, use_threads=False):
-            yield _rows(name, batch, chosen)
+            yield _rows(name, first, batch, chosen)
+            first += batch.num_rows
 
 
-def _record_batch(path: str, number: int, chosen: _Chosen) -> Iterator[tuple[Array, Any]]:
+def _record_batch(path: str, number: int, chosen: _Chosen) -> Iterator[tuple[Table, Any]]:
     pyarrow, _ = _needed()
     name = f"{path!r}, record batch {number}"
     with _errors(pyarrow, name), pyarrow.memory_map(path) as source:
         batch = pyarrow.ipc.open_file(source).get_batch(number)
         for first in range(0, batch.num_rows, BLOCK):
-            yield _rows(name, batch.slice(first, BLOCK), chosen)
+            yield _rows(name, first, batch.slice(first, BLOCK), chosen)
 
 
-def _rows(name: str, batch: Any, chosen: _Chosen) -> tuple[Array, Any]:
+def _rows(name: str, first: int, batch: Any, chosen: _Chosen) -> tuple[Table, Any]:
     """Return the features, one row after the other, and the targets."""
-    columns = [_values(name, batch, feature) for feature in chosen.features]
+    columns = [_values(name, first, batch, feature) for feature in chosen.features]
     X = np.empty((batch.num_rows, len(columns)), chosen.dtype)
     with np.errstate(over="ignore"):  # what is too large is found with other infinite numbers
-        for first in range(0, len(X), TURNED):
-            part = slice(first, first + TURNED)
+        for begin in range(0, len(X), TURNED):
+            part = slice(begin, begin + TURNED)
             for j, column in enumerate(columns):
                 X[part, j] = column[part]
-    return X, _values(name, batch, chosen.label)
+    y = _values(name, first, batch, chosen.label)
+    return Table(X, None, chosen.features, chosen.label), y
 
 
-def _values(name: str, batch: Any, column: str) -> Array:
+def _values(name: str, first: int, batch: Any, column: str) -> Array:
+    """Return a column of a batch whose first row is that row of what the name says."""
     values = batch.column(column)
     if values.null_count:
-        row = int(values.is_null().to_numpy(zero_copy_only=False).argmax())
+        row = first + int(values.is_null().to_numpy(zero_copy_only=False).argmax())
         raise ValueError(f"{name}: column {column!r} has no value in row {row}; leave it out")
     if hasattr(values, "dictionary_decode"):
         values = values.dictionary_decode()
@@ -136,24 +141,29 @@ def _chosen(path: str, schema: Any, columns: Columns, first: _Chosen | None) -> 
 
 
 def _of_first(path: str, names: list[str], schema: Any, columns: Columns) -> _Chosen:
-    label = columns.label
-    if isinstance(label, int):
-        if not -len(names) <= label < len(names):
-            raise ValueError(f"{path!r} has {len(names)} columns; got label={label}")
-        label = names[label]
-    label = LABEL if label is None else label
-    for name in (label, *columns.drop):
+    label = _name(path, names, "label", LABEL if columns.label is None else columns.label)
+    drop = [_name(path, names, "drop", each) for each in columns.drop]
+    for name in (label, *drop):
         if name not in names:
             default = "; say which it is: label=..." if columns.label is None else ""
             raise ValueError(f"{path!r} has no column {name!r}{meant(name, names)}{default}")
-    left_out = {label, *columns.drop}
-    features = columns.names
-    if features is None:
-        features = [name for name in names if name not in left_out]
+    features = columns.names or [name for name in names if name not in (label, *drop)]
     if not features:
         raise ValueError(f"{path!r} has no column but {label!r}; need features")
     pixels = all(name in names and str(schema.field(name).type) == "uint8" for name in features)
     return _Chosen(tuple(features), label, np.dtype("uint8" if pixels else columns.dtype))
+
+
+def _name(path: str, names: list[str], argument: str, column: Column) -> str:
+    """Return the name of a column that may be a position."""
+    if isinstance(column, str):
+        return column
+    place = operator.index(column)
+    if not -len(names) <= place < len(names):
+        raise ValueError(
+            f"{argument} must be one of the {len(names)} columns of {path!r}; got {place}"
+        )
+    return names[place]
 
 
 def _is_number(kind: Any) -> bool:

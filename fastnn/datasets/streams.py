@@ -10,31 +10,34 @@ from pathlib import Path
 from typing import Any
 
 from fastnn.checks import values as check
+from fastnn.checks.keywords import suggesting
+from fastnn.datasets import arrow
 from fastnn.datasets.arrays import read_npz
+from fastnn.datasets.arrow import Columns
 from fastnn.datasets.columns import Table
 from fastnn.datasets.delimited import read_csv
-from fastnn.streams import arrow
-from fastnn.streams.arrow import Columns
-from fastnn.streams.stream import Part, Stream
+from fastnn.datasets.layout import checked_column, checked_drop, checked_names
+from fastnn.streams.stream import BUFFER, Part, Stream, of_blocks
 
-BUFFER = 1 << 18  # rows
 AnyPath = str | os.PathLike[str]
 
 
+@suggesting
 def stream(
     source: AnyPath | Sequence[AnyPath] | Callable[[], Iterable[Any]] | Iterable[Any],
     label: str | int | None = None,
     *,
     columns: Sequence[str] | None = None,
-    drop: Sequence[str] = (),
+    drop: Sequence[str | int] = (),
     dtype: str = "float32",
     buffer: int = BUFFER,
 ) -> Stream:
     """Return data that `fastnn.Network.train` reads block by block, again in every epoch.
 
-    In each epoch the parts come in another order, and rows are shuffled within a buffer, which is
-    filled while the network learns from the one before. Parts are files, row groups of Parquet,
-    batches of Arrow, or the items of a sequence; blocks of a function come in its order.
+    They need not fit into memory. In each epoch the parts come in another order, and rows are
+    shuffled within a buffer, which is filled while the network learns from the one before. Parts
+    are files, row groups of Parquet, batches of Arrow, or the items of a sequence; blocks of a
+    function come in its order.
 
     Parameters
     ----------
@@ -48,12 +51,12 @@ def stream(
         The column of the targets in files, as for `read_csv`. Default: that named "label".
     columns : sequence of str, optional
         The names of the features in files. Default: all columns but the label and ``drop``.
-    drop : sequence of str
-        Columns of files to leave out.
+    drop : sequence of str or int
+        Columns of files to leave out, by name or position.
     dtype : "float32" or "float64"
         Type of the features of files, unless they are pixels, uint8.
     buffer : int
-        Rows that are shuffled together; two such buffers are in memory.
+        Rows that are shuffled together, at most; two or three such buffers are in memory.
 
     Returns
     -------
@@ -80,8 +83,12 @@ def stream(
         for name, value in (("label", label), ("columns", columns), ("drop", drop or None)):
             if value is not None:
                 raise ValueError(f"{name} is for files; source holds blocks, got {name}={value!r}")
-        return Stream(tuple(_parts(source)), None, buffer)
-    return _of_files(paths, Columns(label, columns, tuple(drop), dtype), buffer)
+        return of_blocks(source, buffer)
+    if label is not None:
+        label = checked_column("label", label)
+    return _of_files(
+        paths, Columns(label, checked_names(columns), checked_drop(drop), dtype), buffer
+    )
 
 
 def _paths(source: Any) -> list[str] | None:
@@ -120,8 +127,7 @@ def _of_files(paths: list[str], columns: Columns, buffer: int) -> Stream:
     if len(kinds) > 1:
         one, other, *_ = kinds.values()
         raise ValueError(f"the files must be of one kind; got {one!r} and {other!r}")
-    parts, features = next(iter(kinds))(paths, columns)
-    return Stream(tuple(parts), features, buffer)
+    return Stream(tuple(next(iter(kinds))(paths, columns)), buffer)
 
 
 def _kind(path: str) -> str | None:
@@ -130,19 +136,19 @@ def _kind(path: str) -> str | None:
     return next((ending for ending in KINDS if plain.endswith(ending)), None)
 
 
-def _text(paths: list[str], columns: Columns) -> tuple[list[Part], None]:
+def _text(paths: list[str], columns: Columns) -> list[Part]:
     read = partial(
         read_csv, label=columns.label, columns=columns.names, drop=columns.drop, dtype=columns.dtype
     )
-    return [Part(repr(path), None, partial(_table, read, path)) for path in paths], None
+    return [Part(repr(path), None, partial(_table, read, path)) for path in paths]
 
 
-def _arrays(paths: list[str], columns: Columns) -> tuple[list[Part], None]:
+def _arrays(paths: list[str], columns: Columns) -> list[Part]:
     for name, value in (("label", columns.label), ("columns", columns.names)):
         if value is not None:
             raise ValueError(f"{name} is not for .npz files, whose columns have no names")
     read = partial(_train, columns.dtype)
-    return [Part(repr(path), None, partial(_table, read, path)) for path in paths], None
+    return [Part(repr(path), None, partial(_table, read, path)) for path in paths]
 
 
 def _train(dtype: str, path: str) -> Table:
@@ -156,33 +162,8 @@ def _table(read: Callable[[str], Table], path: str) -> list[tuple[Any, Any]]:
     return [(table, table.y)]
 
 
-def _parts(source: Any) -> list[Part]:
-    """Return the parts of what gives blocks itself."""
-    if callable(source):
-        return [Part("source", None, source)]
-    if hasattr(source, "__getitem__") and hasattr(source, "__len__"):
-        if len(source) == 0:
-            raise ValueError("source is empty; need blocks")
-        return [Part(f"source[{i}]", None, partial(_item, source, i)) for i in range(len(source))]
-    if not isinstance(source, Iterable):
-        raise TypeError(
-            "source must be a path, a function that returns an iterator over blocks, or blocks; "
-            f"got {source!r}"
-        )
-    if iter(source) is source:
-        raise TypeError(
-            f"source is a {type(source).__name__}, which is gone after one epoch; need a function "
-            "that returns one, such as a generator function without the call"
-        )
-    return [Part("source", None, partial(iter, source))]
-
-
-def _item(source: Any, i: int) -> list[Any]:
-    return [source[i]]
-
-
 # How files of an ending are read, which are all of one kind.
-KINDS: dict[str, Callable[[list[str], Columns], tuple[list[Part], Any]]] = {
+KINDS: dict[str, Callable[[list[str], Columns], list[Part]]] = {
     ".parquet": arrow.of_parquet,
     ".arrow": arrow.of_arrow,
     ".feather": arrow.of_arrow,
