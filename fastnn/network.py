@@ -26,7 +26,7 @@ from fastnn.model.initializers import INITIALIZERS, Initializer
 from fastnn.model.model import Model
 from fastnn.optimizers import Optimizer
 from fastnn.training import data as training_data
-from fastnn.training import evaluation, loop, settings
+from fastnn.training import evaluation, loop, settings, streamed
 from fastnn.training.early_stopping import EarlyStopping
 from fastnn.training.history import History
 from fastnn.training.row_weights import ClassWeight
@@ -144,8 +144,8 @@ class Network(Learning):
     @suggesting
     def train(  # noqa: PLR0913 - each is a setting that users name
         self,
-        X: npt.ArrayLike,
-        y: npt.ArrayLike,
+        X: Any,
+        y: npt.ArrayLike | None = None,
         epochs: int = 10,
         batch_size: int | None = None,
         learning_rate: float | None = None,
@@ -189,9 +189,11 @@ class Network(Learning):
             numbers are converted first. uint8 means pixels: they are divided by 255, as no other
             type is. Images (rows, height, width) become flat. Sparse matrices and arrays of SciPy
             are read as they are, others than CSR after a conversion to it. A DataFrame, or a
-            `fastnn.datasets.Table`, gives the network the names of its columns, see `features`.
-        y : array of shape (rows,) or (rows, outputs)
-            Class labels: integers from 0, or strings or bools, which become the network's
+            `fastnn.datasets.Table`, gives the network the names of its columns, see `features`. Or data
+            that need not fit into memory: a stream, see `fastnn.datasets.stream`, or what it takes
+            apart from paths, a function that returns an iterator over blocks or a list of blocks.
+        y : array of shape (rows,) or (rows, outputs), optional
+            None for a stream, else needed. Class labels: integers from 0, or strings or bools, which become the network's
             `classes`. Or targets that the output can reach: from 0 to 1 for softmax and sigmoid (0
             or 1 for each of several labels), counts for poisson, any numbers for identity. One
             column for all quantiles.
@@ -283,7 +285,8 @@ class Network(Learning):
         TypeError, ValueError
             If an argument, or what a function among them returns, is not as described.
         OSError
-            If the checkpoint cannot be read, or the first one cannot be written.
+            If the checkpoint cannot be read, or the first one cannot be written; or a file of a
+            stream cannot be read.
         DivergenceError
             If the loss, a parameter, the optimizer's state, or a loss or an output on validation
             data is no longer finite. The message says where and what to try. The network is as it
@@ -298,8 +301,12 @@ class Network(Learning):
         given = {name: value for name, value in locals().items() if name in settings.NAMES}
         model, of_data = self.model, (validation, sample_weight, class_weight)
         with distributed.agreeing(communicator):
-            data = training_data.checked(model, X, y, *of_data)
-            chosen = settings.checked(given, model.architecture, len(data))
+            stream = streamed.stream_of(X, y)
+            if stream is None:
+                data = training_data.checked(model, X, y, *of_data)
+                chosen = settings.checked(given, model.architecture, len(data))
+            else:
+                data, chosen = streamed.checked(model, stream, given, of_data)
             data = loop.recorded(model, data, chosen)
         return loop.fit(model, data, chosen)
 

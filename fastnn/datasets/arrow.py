@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import operator
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -14,7 +13,6 @@ from fastnn.activations import Array
 from fastnn.checks.tables import Names
 from fastnn.checks.values import meant
 from fastnn.datasets.columns import Table
-from fastnn.datasets.layout import Column
 from fastnn.streams.stream import Part
 
 LABEL = "label"  # the column of the targets, if no other is named
@@ -25,9 +23,9 @@ TURNED = 2048  # rows that are brought from columns at a time, so that they stay
 class Columns(NamedTuple):
     """Which columns of a file are what, as `fastnn.datasets.stream` gets it."""
 
-    label: Column | None
+    label: str | int | None
     names: Sequence[str] | None
-    drop: Sequence[Column]
+    drop: Sequence[str | int]
     dtype: str
 
 
@@ -45,7 +43,7 @@ def of_parquet(paths: list[str], columns: Columns) -> list[Part]:
     parts: list[Part] = []
     chosen = None
     for path in paths:
-        with _errors(pyarrow, path), parquet.ParquetFile(path) as file:
+        with _errors(pyarrow, repr(path)), parquet.ParquetFile(path) as file:
             schema, metadata = file.schema_arrow, file.metadata
             counts = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
         chosen = _chosen(path, schema, columns, chosen)
@@ -62,7 +60,7 @@ def of_arrow(paths: list[str], columns: Columns) -> list[Part]:
     parts: list[Part] = []
     chosen = None
     for path in paths:
-        with _errors(pyarrow, path), pyarrow.memory_map(path) as source:
+        with _errors(pyarrow, repr(path)), pyarrow.memory_map(path) as source:
             file = pyarrow.ipc.open_file(source)
             schema = file.schema
             count = file.num_record_batches
@@ -154,16 +152,15 @@ def _of_first(path: str, names: list[str], schema: Any, columns: Columns) -> _Ch
     return _Chosen(tuple(features), label, np.dtype("uint8" if pixels else columns.dtype))
 
 
-def _name(path: str, names: list[str], argument: str, column: Column) -> str:
+def _name(path: str, names: list[str], argument: str, column: str | int) -> str:
     """Return the name of a column that may be a position."""
     if isinstance(column, str):
         return column
-    place = operator.index(column)
-    if not -len(names) <= place < len(names):
+    if not -len(names) <= column < len(names):
         raise ValueError(
-            f"{argument} must be one of the {len(names)} columns of {path!r}; got {place}"
+            f"{argument} must be one of the {len(names)} columns of {path!r}; got {column}"
         )
-    return names[place]
+    return names[column]
 
 
 def _is_number(kind: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import operator
 import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -16,7 +17,7 @@ from fastnn.datasets.arrays import read_npz
 from fastnn.datasets.arrow import Columns
 from fastnn.datasets.columns import Table
 from fastnn.datasets.delimited import read_csv
-from fastnn.datasets.layout import checked_column, checked_drop, checked_names
+from fastnn.datasets.layout import Column, checked_column, checked_drop, checked_names
 from fastnn.streams.stream import BUFFER, Part, Stream, of_blocks
 
 AnyPath = str | os.PathLike[str]
@@ -84,11 +85,13 @@ def stream(
             if value is not None:
                 raise ValueError(f"{name} is for files; source holds blocks, got {name}={value!r}")
         return of_blocks(source, buffer)
-    if label is not None:
-        label = checked_column("label", label)
-    return _of_files(
-        paths, Columns(label, checked_names(columns), checked_drop(drop), dtype), buffer
-    )
+    label = None if label is None else _column(checked_column("label", label))
+    leaving = [_column(column) for column in checked_drop(drop)]
+    return _of_files(paths, Columns(label, checked_names(columns), leaving, dtype), buffer)
+
+
+def _column(column: Column) -> str | int:
+    return column if isinstance(column, str) else operator.index(column)
 
 
 def _paths(source: Any) -> list[str] | None:

@@ -103,10 +103,12 @@ def blocks_of(part: Part) -> Iterator[Block]:
     Raises
     ------
     TypeError
-        If one is no pair.
+        If one is no pair, or there is nothing to go through.
     """
-    rows = 0
-    for number, given in enumerate(part.read()):
+    rows, found = 0, part.read()
+    if not isinstance(found, Iterable):
+        raise TypeError(f"{part.name} must return an iterator over blocks; got {found!r}")
+    for number, given in enumerate(found):
         name = f"{part.name}, block {number}" if part.numbered else part.name
         if not isinstance(given, tuple | list) or len(given) not in (2, 3):
             size = f" of {len(given)}" if isinstance(given, tuple | list) else ""

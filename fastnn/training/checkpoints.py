@@ -61,7 +61,7 @@ class Saver:
         self.settings = {
             **run.settings.as_json(),
             "loss": of_setting(architecture.loss),
-            "the shape and dtype of X": [*run.data.X.shape, run.data.X.dtype.name],
+            "the shape and dtype of X": [*run.data.shape, run.data.X.dtype.name],
         }
         self.data = run.data.fingerprints(len(run.data) * architecture.training_flops)
         self.resumes = run.team.of_first(self._read_if_there)
