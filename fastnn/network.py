@@ -25,7 +25,6 @@ from fastnn.losses import Loss
 from fastnn.model.initializers import INITIALIZERS, Initializer
 from fastnn.model.model import Model
 from fastnn.optimizers import Optimizer
-from fastnn.training import data as training_data
 from fastnn.training import evaluation, loop, settings, streamed
 from fastnn.training.early_stopping import EarlyStopping
 from fastnn.training.history import History
@@ -189,14 +188,14 @@ class Network(Learning):
             numbers are converted first. uint8 means pixels: they are divided by 255, as no other
             type is. Images (rows, height, width) become flat. Sparse matrices and arrays of SciPy
             are read as they are, others than CSR after a conversion to it. A DataFrame, or a
-            `fastnn.datasets.Table`, gives the network the names of its columns, see `features`. Or data
-            that need not fit into memory: a stream, see `fastnn.datasets.stream`, or what it takes
-            apart from paths, a function that returns an iterator over blocks or a list of blocks.
+            `fastnn.datasets.Table`, gives the network the names of its columns, see `features`. Or
+            data that need not fit into memory: a stream, see `fastnn.datasets.stream`, or a
+            function or list of blocks, as that takes it.
         y : array of shape (rows,) or (rows, outputs), optional
-            None for a stream, else needed. Class labels: integers from 0, or strings or bools, which become the network's
+            Class labels: integers from 0, or strings or bools, which become the network's
             `classes`. Or targets that the output can reach: from 0 to 1 for softmax and sigmoid (0
             or 1 for each of several labels), counts for poisson, any numbers for identity. One
-            column for all quantiles.
+            column for all quantiles. A stream has its own.
         epochs : int
             Passes through all rows.
         batch_size : int, optional
@@ -301,12 +300,7 @@ class Network(Learning):
         given = {name: value for name, value in locals().items() if name in settings.NAMES}
         model, of_data = self.model, (validation, sample_weight, class_weight)
         with distributed.agreeing(communicator):
-            stream = streamed.stream_of(X, y)
-            if stream is None:
-                data = training_data.checked(model, X, y, *of_data)
-                chosen = settings.checked(given, model.architecture, len(data))
-            else:
-                data, chosen = streamed.checked(model, stream, given, of_data)
+            data, chosen = streamed.checked(model, X, y, given, of_data)
             data = loop.recorded(model, data, chosen)
         return loop.fit(model, data, chosen)
 

@@ -28,6 +28,7 @@ from fastnn.streams.stream import Block, Stream, blocks_of, of_blocks
 from fastnn.training import row_weights
 from fastnn.training.buffers import Buffered, Source
 from fastnn.training.data import TrainingData, held_out
+from fastnn.training.data import checked as checked_arrays
 from fastnn.training.evaluation import scale_targets
 from fastnn.training.loop import bar_of
 from fastnn.training.settings import TrainingSettings
@@ -145,19 +146,24 @@ def _is_block(given: Any) -> bool:
 
 
 def checked(
-    model: Model, stream: Stream, given: dict[str, Any], of_data: tuple[Any, Any, Any]
-) -> tuple[StreamedData, TrainingSettings]:
-    """Return data and settings of a run from arguments of `fastnn.Network.train`.
+    model: Model, X: Any, y: Any, given: dict[str, Any], of_data: tuple[Any, Any, Any]
+) -> tuple[TrainingData, TrainingSettings]:
+    """Return data and settings of a run on arrays or a stream.
 
     Parameters
     ----------
     model : Model
-    stream : Stream
+    X, y
+        As for `fastnn.Network.train`.
     given : dict
         The settings.
     of_data : tuple
         The arguments validation, sample_weight and class_weight.
     """
+    stream = stream_of(X, y)
+    if stream is None:
+        arrays = checked_arrays(model, X, y, *of_data)
+        return arrays, checked_settings(given, model.architecture, len(arrays))
     validation, sample_weight, class_weight = of_data
     if isinstance(validation, float | int | np.number):
         raise ValueError(
