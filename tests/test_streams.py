@@ -88,7 +88,7 @@ CASES = {
     "dropout": (X, Y, SCALED, {"dropout": 0.4}),
     "noise": (X, Y, {}, {"augment": augment.Noise(0.3)}),
     "adam": (X, Y, SCALED, {"optimizer": "adam", "l2": 0.01, "clip_norm": 0.5, "average": 0.9}),
-    "averages of epochs": (X, Y, {}, {"average": fastnn.SWA(2), "schedule": "cosine"}),
+    "averages of epochs": (X, Y, {}, {"average": fastnn.averaging.SWA(2), "schedule": "cosine"}),
     "a batch of all": (X, Y, {}, {"batch_size": 1000}),
     "single rows": (X, Y, {}, {"batch_size": 1, "learning_rate": 0.01}),
 }

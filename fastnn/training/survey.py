@@ -80,9 +80,9 @@ class Reader:
 
     def found(self) -> Array | None:
         """Sort the classes that were found; return where each is now, or None if none were."""
-        if not self.finding or self.classes is None:
+        finding, self.finding, before = self.finding, False, self.classes
+        if not finding or before is None:
             return None
-        before, self.finding = self.classes, False
         self.classes = classes_of("y", sorted(before), self.architecture)
         return np.array([self.classes.index(each) for each in before])
 
