@@ -134,14 +134,14 @@ def truncate(path):
 
 
 def replace(path):
-    parquet.write_table(table(X[:90], KINDS[:90]), path, row_group_size=40)
+    parquet.write_table(table(X[100:190], KINDS[100:190]), path, row_group_size=40)
 
 
 @pytest.mark.parametrize(
     ("damage", "error", "message"),
     [
         (lambda path: path.unlink(), FileNotFoundError, r"1\.parquet"),
-        (truncate, ValueError, r"1\.parquet', row group 0 cannot be read"),
+        (truncate, ValueError, r"1\.parquet', row group \d cannot be read"),
         (lambda path: spoil(path, 1), ValueError, r"1\.parquet', row group 1 cannot be read"),
         (replace, ValueError, r"row group 2 ended after 10 rows, and had 20 in the first pass"),
     ],
@@ -152,7 +152,7 @@ def test_a_file_that_changes_while_training_ends_the_run_after_a_whole_step(
     folder = tmp_path / "data"
     folder.mkdir()
     source = stream(write(folder), buffer=16)
-    options = {"epochs": 3, "batch_size": 8, "schedule": "constant", "checkpoint": tmp_path / "c"}
+    options = {"epochs": 3, "batch_size": 8, "learning_rate": 0.02, "checkpoint": tmp_path / "c"}
 
     def change(row):
         if row["epoch"] == 1:

@@ -91,8 +91,12 @@ class Buffered(Supply):
             plan = Plan(run.model.seed, shuffle, size, each, epochs, step // each)
             self.ahead = Ahead(partial(buffers, self.source, plan))
         while step < run.steps:
-            with heard_by(lambda *_: True):  # the first pass has said it
-                buffer = self.ahead.take()
+            try:
+                with heard_by(lambda *_: True):  # the first pass has said it
+                    buffer = self.ahead.take()
+            except Exception:
+                self.failed = True
+                raise
             assert buffer is not None
             run.examples, order = buffer
             first, step = step, min((step // each + 1) * each, run.steps)

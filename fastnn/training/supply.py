@@ -12,7 +12,15 @@ Run: TypeAlias = Any
 
 
 class Supply:
-    """The rows of a run."""
+    """The rows of a run.
+
+    Attributes
+    ----------
+    failed : bool
+        Whether reading them has ended the run, between two steps.
+    """
+
+    failed = False
 
     def epoch(self, run: Run, number: int) -> Iterator[tuple[slice, Array]]:
         """Yield the steps of an epoch that are left, and the rows of ``run.examples`` they take.
