@@ -179,6 +179,7 @@ def numbers_of_the_batches(source, epochs=2, batch_size=8, **options):
         return ((outputs - targets) ** 2).sum(axis=1), 2 * (outputs - targets)
 
     net = Network([1, 1], output="identity", loss=loss, seed=3, backend="numpy", dtype="float64")
+    seen.clear()  # of what checks a loss
     net.train(source, epochs=epochs, batch_size=batch_size, learning_rate=1e-12, **options)
     return np.array(seen).astype(int)
 
@@ -189,7 +190,7 @@ def test_each_epoch_takes_all_rows_once_in_another_order_with_parts_in_another_o
     seen = numbers_of_the_batches(stream(parts, buffer=20))[:200].reshape(2, 100)
     assert (np.sort(seen) == np.arange(100)).all()
     assert (seen[0] != seen[1]).any()
-    # Of 50 steps... 16 rows a buffer: its rows come from few parts, which are in no order.
+    # A buffer has 16 rows: they come from few parts, which are in no order.
     parts_of = seen // 10
     assert all(len(set(parts_of[0, i : i + 16])) <= 3 for i in range(0, 100, 16))
     assert (np.diff(parts_of[:, ::16]) < 0).any()
