@@ -175,13 +175,15 @@ def numbers_of_the_batches(source, epochs=2, batch_size=8, **options):
     seen = []
 
     def loss(outputs, targets):
-        seen.extend(targets[:, 0].tolist())
+        batch = targets[:, 0].tolist()
+        if seen[-1:] != [batch]:  # a step may ask twice
+            seen.append(batch)
         return ((outputs - targets) ** 2).sum(axis=1), 2 * (outputs - targets)
 
     net = Network([1, 1], output="identity", loss=loss, seed=3, backend="numpy", dtype="float64")
     seen.clear()  # of what checks a loss
     net.train(source, epochs=epochs, batch_size=batch_size, learning_rate=1e-12, **options)
-    return np.array(seen).astype(int)
+    return np.concatenate(seen).astype(int)
 
 
 def test_each_epoch_takes_all_rows_once_in_another_order_with_parts_in_another_order():
