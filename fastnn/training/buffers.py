@@ -81,8 +81,8 @@ class Buffered(Supply):
         self.source = source
         self.ahead: Ahead[Buffer] | None = None
 
-    def epoch(self, run: Run, number: int) -> Iterator[tuple[slice, Array]]:
-        """Yield the steps that are left of each buffer, and the rows that they take."""
+    def epoch(self, run: Run, number: int) -> Iterator[tuple[slice, int, Array]]:
+        """Yield the steps of each buffer, where it begins in the epoch, and its rows."""
         size, step = run.settings.batch_size, run.progress.step
         each = steps_of_a_buffer(run.steps, size, self.source.stream.buffer)
         if self.ahead is None:
@@ -100,7 +100,7 @@ class Buffered(Supply):
             assert buffer is not None
             run.examples, order = buffer
             first, step = step, min((step // each + 1) * each, run.steps)
-            yield slice(first, step), order[first % each * size :]
+            yield slice(first, step), first // each * each * size, order
 
     def close(self, run: Run) -> None:
         """End the thread, and let the run have the rows that the first pass has kept."""

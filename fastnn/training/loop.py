@@ -314,8 +314,7 @@ def _calls(run: Run, number: int) -> Iterator[tuple[slice, Array]]:
         )
     size = max(1, settings.batch_size // team.size)  # the same in all processes
     every = settings.checkpoint_every
-    for steps, order in run.supply.epoch(run, number):
-        first = batches.taken(steps).start
+    for steps, first, order in run.supply.epoch(run, number):
         for part in slices(architecture, steps.stop, size, every, steps.start, work, team.together):
             taken = batches.taken(part)
             yield part, order[taken.start - first : taken.stop - first]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 from fastnn.activations import Array
@@ -22,20 +22,21 @@ class Supply:
 
     failed = False
 
-    def epoch(self, run: Run, number: int) -> Iterator[tuple[slice, Array]]:
-        """Yield the steps of an epoch that are left, and the rows of ``run.examples`` they take.
+    def epoch(self, run: Run, number: int) -> Iterable[tuple[slice, int, Array]]:
+        """Return parts of an epoch: the steps, where their rows begin in the epoch, and these rows.
+
+        Between two of them, ``run.examples`` may become others. Steps that are done are left out,
+        but not their rows.
 
         Parameters
         ----------
         run : Run
-            Between two of them, ``run.examples`` may become others.
         number : int
             The epochs of the model, this one included.
         """
-        steps = slice(run.progress.step, run.steps)
-        taken = run.batches.taken(steps)
-        order = run.batches.order(run.model.seed, number, run.data.rows, run.settings.shuffle)
-        yield steps, order[taken.start : taken.stop]
+        settings = run.settings
+        order = run.batches.order(run.model.seed, number, run.data.rows, settings.shuffle)
+        return ((slice(run.progress.step, run.steps), 0, order),)
 
     def close(self, run: Run) -> None:
         """End what is still going on."""
