@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -119,12 +120,13 @@ def buffers(source: Source, plan: Plan, over: threading.Event) -> Iterator[Buffe
     """Yield the buffers of some epochs."""
     rows, size = sum(source.counts), plan.steps * plan.batch_size
     whole = rows <= size  # whose rows are shuffled together anyway
+    rooms = itertools.cycle([_Room(), _Room()])  # one is learnt from while the other is filled
     for epoch in plan.epochs:
         first = plan.first if epoch == plan.epochs.start else 0
         parts = source.stream.order(plan.seed, epoch, plan.shuffle and not whole)
         pieces = rows_from(source, parts, first * size, over)
         sizes = [min(size, rows - begin) for begin in range(first * size, rows, size)]
-        for i, examples in enumerate(gathered(pieces, sizes), first):
+        for i, examples in enumerate(gathered(pieces, sizes, rooms), first):
             count = len(examples.Y)
             yield Buffer(examples, epoch_order(plan.seed, epoch, count, None, plan.shuffle, i))
 
@@ -162,11 +164,13 @@ def rows_from(
             )
 
 
-def gathered(pieces: Iterator[Examples], sizes: Sequence[int]) -> Iterator[Examples]:
-    """Yield rows that come in pieces of any length in pieces of these sizes."""
+def gathered(
+    pieces: Iterator[Examples], sizes: Sequence[int], rooms: Iterator[_Room]
+) -> Iterator[Examples]:
+    """Yield rows that come in pieces of any length in pieces of these sizes, each in a room."""
     left: Examples | None = None
     for number, size in enumerate(sizes, 1):
-        room, done = None, 0
+        room, done = next(rooms), 0
         while done < size:
             piece = next(pieces, None) if left is None else left
             if piece is None:  # told to end
@@ -174,13 +178,12 @@ def gathered(pieces: Iterator[Examples], sizes: Sequence[int]) -> Iterator[Examp
             take, left = min(len(piece.Y), size - done), None
             if take < len(piece.Y):
                 piece, left = cut(piece, slice(take)), cut(piece, slice(take, None))
-            if room is None:
-                room = _Room(piece, size)
+            if done == 0:
+                room.begin(piece, size)
             room.put(piece)
             done += take
         if number == len(sizes):
             next(pieces, None)  # says so if there are more
-        assert room is not None
         yield room.examples
 
 
@@ -191,14 +194,21 @@ def cut(rows: Examples, part: slice) -> Examples:
 
 
 class _Room:
-    """Room for so many rows, such as the first ones."""
+    """Room for rows, which is used again: memory that is new takes longer than all the rest."""
 
-    def __init__(self, like: Examples, size: int) -> None:
-        self.done = 0
-        self.sparse: list[SparseRows] = []
-        self.X = None if isinstance(like.X, SparseRows) else _empty(like.X, size)
-        self.Y = _empty(like.Y, size)
-        self.weights = None if like.weights is None else _empty(like.weights, size)
+    def __init__(self) -> None:
+        self.kept: list[Array] = []
+
+    def begin(self, like: Examples, size: int) -> None:
+        """Make room for so many rows, such as the first ones."""
+        self.done, self.sparse = 0, list[SparseRows]()
+        dense = [like.Y] if isinstance(like.X, SparseRows) else [like.Y, like.X]
+        parts = [*dense, *([] if like.weights is None else [like.weights])]
+        if not self.kept or len(self.kept[0]) < size:
+            self.kept = [np.empty((size, *part.shape[1:]), part.dtype) for part in parts]
+        rooms = [array[:size] for array in self.kept]
+        self.Y, self.X = rooms[0], rooms[1] if len(dense) > 1 else None
+        self.weights = None if like.weights is None else rooms[-1]
 
     def put(self, rows: Examples) -> None:
         """Add rows."""
@@ -216,7 +226,3 @@ class _Room:
     def examples(self) -> Examples:
         """All of them."""
         return Examples(joined(self.sparse) if self.X is None else self.X, self.Y, self.weights)
-
-
-def _empty(like: Array, size: int) -> Array:
-    return np.empty((size, *like.shape[1:]), like.dtype)
