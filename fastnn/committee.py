@@ -80,7 +80,7 @@ class Committee(Members):
     """
 
     def train(
-        self, X: npt.ArrayLike, y: npt.ArrayLike, epochs: int = 10, **settings: Any
+        self, X: npt.ArrayLike, y: npt.ArrayLike | None = None, epochs: int = 10, **settings: Any
     ) -> list[History]:
         """Train all members side by side, a thread for each.
 
@@ -90,7 +90,7 @@ class Committee(Members):
         Parameters
         ----------
         X, y : array
-            As for `Network.train`.
+            As for `Network.train`, but no stream.
         epochs : int
             Passes through all rows.
         **settings

@@ -25,8 +25,7 @@ from fastnn.losses import Loss
 from fastnn.model.initializers import INITIALIZERS, Initializer
 from fastnn.model.model import Model
 from fastnn.optimizers import Optimizer
-from fastnn.training import data as training_data
-from fastnn.training import evaluation, loop, settings
+from fastnn.training import evaluation, loop, settings, streamed
 from fastnn.training.early_stopping import EarlyStopping
 from fastnn.training.history import History
 from fastnn.training.row_weights import ClassWeight
@@ -144,8 +143,8 @@ class Network(Learning):
     @suggesting
     def train(  # noqa: PLR0913 - each is a setting that users name
         self,
-        X: npt.ArrayLike,
-        y: npt.ArrayLike,
+        X: Any,
+        y: npt.ArrayLike | None = None,
         epochs: int = 10,
         batch_size: int | None = None,
         learning_rate: float | None = None,
@@ -189,12 +188,14 @@ class Network(Learning):
             numbers are converted first. uint8 means pixels: they are divided by 255, as no other
             type is. Images (rows, height, width) become flat. Sparse matrices and arrays of SciPy
             are read as they are, others than CSR after a conversion to it. A DataFrame, or a
-            `fastnn.datasets.Table`, gives the network the names of its columns, see `features`.
-        y : array of shape (rows,) or (rows, outputs)
+            `fastnn.datasets.Table`, gives the network the names of its columns, see `features`. Or
+            data that need not fit into memory: a stream, see `fastnn.datasets.stream`, or a
+            function or list of blocks, as that takes it.
+        y : array of shape (rows,) or (rows, outputs), optional
             Class labels: integers from 0, or strings or bools, which become the network's
             `classes`. Or targets that the output can reach: from 0 to 1 for softmax and sigmoid (0
             or 1 for each of several labels), counts for poisson, any numbers for identity. One
-            column for all quantiles.
+            column for all quantiles. A stream has its own.
         epochs : int
             Passes through all rows.
         batch_size : int, optional
@@ -283,7 +284,8 @@ class Network(Learning):
         TypeError, ValueError
             If an argument, or what a function among them returns, is not as described.
         OSError
-            If the checkpoint cannot be read, or the first one cannot be written.
+            If the checkpoint cannot be read, or the first one cannot be written; or a file of a
+            stream cannot be read.
         DivergenceError
             If the loss, a parameter, the optimizer's state, or a loss or an output on validation
             data is no longer finite. The message says where and what to try. The network is as it
@@ -298,8 +300,7 @@ class Network(Learning):
         given = {name: value for name, value in locals().items() if name in settings.NAMES}
         model, of_data = self.model, (validation, sample_weight, class_weight)
         with distributed.agreeing(communicator) as agreement:
-            data = training_data.checked(model, X, y, *of_data, agreement=agreement)
-            chosen = settings.checked(given, model.architecture, len(data))
+            data, chosen = streamed.checked(model, X, y, given, of_data, agreement)
             data = loop.recorded(model, data, chosen)
         return loop.fit(model, data, chosen)
 

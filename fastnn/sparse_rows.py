@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -150,6 +151,17 @@ Rows = Array | SparseRows
 def stored(X: Rows) -> Array:
     """Return the numbers that an array or sparse rows store."""
     return X.stored if isinstance(X, SparseRows) else X
+
+
+def joined(parts: Sequence[SparseRows]) -> SparseRows:
+    """Return the rows of all parts, one after the other."""
+    lengths = np.concatenate([part.lengths for part in parts])
+    return SparseRows(
+        np.concatenate([part.stored for part in parts]),
+        np.concatenate([part.indices[part.places] for part in parts]),
+        np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]),
+        parts[0].columns,
+    )
 
 
 def is_sparse(X: Any) -> bool:

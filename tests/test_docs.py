@@ -33,6 +33,7 @@ EXTRAS = {
     r"sklearn|fastnn\.estimators|joblib": "sklearn",
     r"fastnn\.plots|import plots|import report|--plot|--report": "matplotlib",
     r"import pandas": "pandas",
+    r"import pyarrow": "pyarrow",
     r"from PIL|--images": "PIL",
     r"fastnn\.minimize|import scipy|from scipy": "scipy",
     r"import torch": "torch",

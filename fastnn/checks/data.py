@@ -157,15 +157,15 @@ def writable_row(name: str, out: Any, outputs: int, dtype: np.dtype) -> None:
         raise ValueError(f"{name} must be writable and contiguous")
 
 
-def sample_weights(name: str, weights: Any, rows: int) -> Array:
-    """Return weights (rows,) as float64."""
+def sample_weights(name: str, weights: Any, rows: int, some: bool = True) -> Array:
+    """Return weights (rows,) as float64, of which ``some`` must not be 0."""
     values = numbers(name, weights).astype(np.float64)
     if values.shape != (rows,):
         raise ValueError(f"{name} must have shape ({rows},), one per row; got {values.shape}")
     if not np.isfinite(values).all() or values.min() < 0:
         bad = int(np.flatnonzero(~(np.isfinite(values) & (values >= 0)))[0])
         raise ValueError(f"{name} must be finite and at least 0; got {values[bad]} in row {bad}")
-    if not values.any():
+    if some and not values.any():
         raise ValueError(f"{name} must not all be 0; need one above 0")
     return values
 

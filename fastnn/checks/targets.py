@@ -288,8 +288,6 @@ def class_weights(
     """Return a weight for each class, from a mapping, a sequence or "balanced".
 
     The keys of a mapping are names of classes if there are any, else positions.
-
-    Balanced weights are inversely proportional to the class frequencies (King and Zeng, 2001).
     """
     output, outputs = architecture.activations[-1], architecture.sizes[-1]
     classes = max(2, outputs)
@@ -302,8 +300,7 @@ def class_weights(
         raise ValueError("class_weight needs a y that names one class in each row")
     if isinstance(weights, str):
         one_of("class_weight", weights, ("balanced",))
-        counts = np.bincount(labels, minlength=classes)
-        return len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+        return balanced(np.bincount(labels, minlength=classes))
     if isinstance(weights, Mapping):
         values = np.ones(classes)
         for label, weight in weights.items():
@@ -324,3 +321,8 @@ def class_weights(
     for label, weight in enumerate(values.tolist()):
         real(f"class_weight[{label}]", weight, least=0)
     return values
+
+
+def balanced(counts: Array) -> Array:
+    """Return weights inversely proportional to the rows of each class (King and Zeng, 2001)."""
+    return counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1))

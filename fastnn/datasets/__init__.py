@@ -1,4 +1,4 @@
-"""Data sets: read CSV, NPZ, svmlight, IDX, MNIST and pictures; describe; write submissions."""
+"""Data sets: read CSV, NPZ, svmlight, IDX, MNIST, pictures and streams; describe; submissions."""
 
 from fastnn.datasets.arrays import read_npz
 from fastnn.datasets.columns import Split, Table
@@ -9,6 +9,7 @@ from fastnn.datasets.images import Images, read_images
 from fastnn.datasets.loading import load
 from fastnn.datasets.mnist import Mnist, load_mnist
 from fastnn.datasets.spreadsheets import Column, Columns, read_columns
+from fastnn.datasets.streams import stream
 from fastnn.datasets.submission import write_submission
 from fastnn.datasets.svmlight import read_svmlight
 
@@ -31,5 +32,6 @@ __all__ = [
     "read_images",
     "read_npz",
     "read_svmlight",
+    "stream",
     "write_submission",
 ]

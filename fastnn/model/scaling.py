@@ -37,7 +37,44 @@ class Scaler(NamedTuple):
         return x / self.scale + self.mean
 
 
-@np.errstate(over="ignore", invalid="ignore")  # which the last check sees
+class Gathering:
+    """Moments of rows that come in blocks, of `rows_at_a_time` each but for the last.
+
+    Means and squares of blocks are combined as in Chan et al. (1979). Differences to the first row
+    are used, so that a constant column has a spread of exactly 0.
+
+    Parameters
+    ----------
+    origin : ndarray of float64, shape (columns,)
+        The first row.
+    """
+
+    def __init__(self, origin: Array) -> None:
+        self.origin, self.count = origin, 0
+        self.mean, self.squares = np.zeros(len(origin)), np.zeros(len(origin))
+
+    @np.errstate(over="ignore", invalid="ignore")
+    def add(self, block: Array) -> None:
+        """Take a block, float64, which is changed."""
+        block -= self.origin
+        count, added = self.count, len(block)
+        shift = block.mean(axis=0) - self.mean
+        self.squares += block.var(axis=0) * added + shift**2 * (count * added / (count + added))
+        self.mean += shift * (added / (count + added))
+        self.count += added
+
+    @property
+    @np.errstate(over="ignore", invalid="ignore")
+    def moments(self) -> Moments:
+        """Those of the rows so far."""
+        return self.count, self.mean + self.origin, self.squares
+
+
+def rows_at_a_time(columns: int) -> int:
+    """Return how many rows are a block."""
+    return max(1, BLOCK // columns)
+
+
 def learn(
     name: str,
     X: Array,
@@ -48,9 +85,26 @@ def learn(
 ) -> Scaler:
     """Return the scaler of the columns of X, or of some of its rows; uint8 means pixels.
 
-    Means and squares of blocks are combined as in Chan et al. (1979). Differences to the first row
-    are used, so that a constant column has a spread of exactly 0. What ``combined`` makes of these
-    moments is that of other processes' rows, too.
+    What ``combined`` makes of their moments is that of other processes' rows, too. See `scaler_of`.
+    """
+    total = len(X) if rows is None else len(rows)
+    gathered = Gathering(X[0 if rows is None else rows[0]].astype(np.float64))
+    step = rows_at_a_time(X.shape[1])
+    for first in range(0, total, step):
+        part = slice(first, min(first + step, total))
+        gathered.add(X[part if rows is None else rows[part]].astype(np.float64))
+    return scaler_of(name, combined(gathered.moments), X.dtype == np.uint8, dtype, names)
+
+
+@np.errstate(over="ignore", invalid="ignore")  # which the last check sees
+def scaler_of(
+    name: str,
+    moments: Moments,
+    pixels: bool,
+    dtype: np.dtype,
+    names: tuple[str, ...] | None = None,
+) -> Scaler:
+    """Return the scaler of columns with these moments; those of pixels are from 0 to 255.
 
     Raises
     ------
@@ -62,22 +116,9 @@ def learn(
     UserWarning
         If the dtype cannot tell the numbers of a column apart.
     """
-    count, mean, squares = 0, np.zeros(X.shape[1]), np.zeros(X.shape[1])
-    total = len(X) if rows is None else len(rows)
-    origin = X[0 if rows is None else rows[0]].astype(np.float64)
-    step = max(1, BLOCK // X.shape[1])
-    for first in range(0, total, step):
-        part = slice(first, min(first + step, total))
-        block = X[part if rows is None else rows[part]].astype(np.float64)
-        block -= origin
-        added = len(block)
-        shift = block.mean(axis=0) - mean
-        squares += block.var(axis=0) * added + shift**2 * (count * added / (count + added))
-        mean += shift * (added / (count + added))
-        count += added
-    count, mean, squares = combined((count, mean + origin, squares))
+    count, mean, squares = moments
     deviation = np.sqrt(squares / count)
-    if X.dtype == np.uint8:
+    if pixels:
         mean, deviation = mean / 255, deviation / 255
     # A deviation counts as 0 if the dtype rounds it away, or cannot divide by it.
     tiny = np.finfo(dtype).tiny

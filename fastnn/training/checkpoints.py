@@ -61,7 +61,7 @@ class Saver:
         self.settings = {
             **run.settings.as_json(),
             "loss": of_setting(architecture.loss),
-            "the shape and dtype of X": [*run.data.X.shape, run.data.X.dtype.name],
+            "the shape and dtype of X": [*run.data.shape, run.data.X.dtype.name],
         }
         self.data = run.data.fingerprints(len(run.data) * architecture.training_flops)
         self.resumes = run.team.of_first(self._read_if_there)
@@ -92,7 +92,7 @@ class Saver:
 
     @contextlib.contextmanager
     def ending_well(self) -> Iterator[None]:
-        """Write a checkpoint on Ctrl-C and on SIGTERM."""
+        """Write a checkpoint on Ctrl-C, on SIGTERM, and if rows can no longer be read."""
         try:
             with termination():
                 yield
@@ -102,6 +102,11 @@ class Saver:
                 self.write()
             finally:
                 raise end  # whatever comes meanwhile
+        except Exception:
+            if self.run.supply.failed:
+                self.run.keep()
+                self.write()
+            raise
 
     def _write(self) -> None:
         run, history, watch = self.run, self.run.history, self.run.watch

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.activations import Array
+from fastnn.backends.contract import Examples
 from fastnn.checks import data as check
 from fastnn.checks.sparse import refuse_to_standardise
 from fastnn.checks.tables import Names, names_of, warn_of_indexes
@@ -20,9 +21,15 @@ from fastnn.model.model import Model
 from fastnn.model.scaling import Combine, as_they_are, learn
 from fastnn.sparse_rows import Rows, SparseRows
 from fastnn.training import row_weights
-from fastnn.training.evaluation import EvaluationData, metric_names, warn_of_other_units
+from fastnn.training.evaluation import (
+    EvaluationData,
+    metric_names,
+    scale_targets,
+    warn_of_other_units,
+)
 from fastnn.training.fingerprints import of_array
 from fastnn.training.rows import stratified
+from fastnn.training.supply import Supply
 
 LINE = 64  # bytes of memory that are read at a time
 MOST_COPIED = 1 << 30  # bytes
@@ -56,6 +63,19 @@ class TrainingData:
 
     def __len__(self) -> int:
         return len(self.X) if self.rows is None else len(self.rows)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of X."""
+        return self.X.shape
+
+    def supply(self, model: Model) -> Supply:
+        """Return where a run of a model gets its rows from."""
+        return Supply()
+
+    def examples(self, model: Model) -> Examples:
+        """Return the rows as a backend reads them, for a model that has its scalers."""
+        return Examples(self.X, scale_targets(model, self.targets), self.weights, self.rows)
 
     def with_training_metrics(self) -> TrainingData:
         """Return the same data, with the training rows among the data to evaluate."""
@@ -98,12 +118,19 @@ class TrainingData:
         operations : float
             Floating-point operations of an epoch.
         """
-        held_out = self.evaluated.get("validation")
         arrays = {
             "X": self.X,
             "y": self.targets.values,
             "the row weights": self.weights,
             "the rows set aside": self.rows,
+        }
+        own = {name: of_array(array, operations) for name, array in arrays.items()}
+        return own | self.fingerprints_aside(operations)
+
+    def fingerprints_aside(self, operations: float) -> dict[str, int | None]:
+        """Return those of the arrays of the validation data."""
+        held_out = self.evaluated.get("validation")
+        arrays = {
             "validation X": held_out and held_out.X,
             "validation y": held_out and held_out.targets.values,
             "the validation weights": held_out and held_out.weights,
@@ -153,16 +180,29 @@ def checked(
         normalised = row_weights.with_mean_one(part, architecture.dtype)
         evaluated["validation"] = EvaluationData(features[aside], targets.at(aside), normalised)
     elif validation is not None:
-        other_X, other_y, given = check.held_out("validation", validation)
-        warn_of_indexes(other_X, "validation ", y=other_y, sample_weight=given)
-        refuse_to_standardise("validation X", other_X, standardises)
-        others = check.features("validation X", other_X, architecture, names)
-        other_targets = check_targets("validation y", other_y, len(others), architecture, classes)
-        part = row_weights.of_rows("validation sample_weight", given, other_targets, by_class)
-        normalised = row_weights.with_mean_one(part, architecture.dtype)
-        evaluated["validation"] = EvaluationData(others, other_targets, normalised)
+        evaluated["validation"] = held_out(model, validation, names, classes, by_class)
     normalised = row_weights.with_mean_one(weights, architecture.dtype, rows)
     return TrainingData(by_rows(features), targets, normalised, rows, evaluated, names, classes)
+
+
+def held_out(
+    model: Model,
+    validation: Any,
+    names: Names | None,
+    classes: Classes | None,
+    by_class: Array | None,
+) -> EvaluationData:
+    """Return data to evaluate on after each epoch, that are rows of their own."""
+    architecture = model.architecture
+    X, y, given = check.held_out("validation", validation)
+    warn_of_indexes(X, "validation ", y=y, sample_weight=given)
+    standardises = model.standardize_inputs or model.input_scaler is not None
+    refuse_to_standardise("validation X", X, standardises)
+    features = check.features("validation X", X, architecture, names)
+    targets = check_targets("validation y", y, len(features), architecture, classes)
+    weights = row_weights.of_rows("validation sample_weight", given, targets, by_class)
+    normalised = row_weights.with_mean_one(weights, architecture.dtype)
+    return EvaluationData(features, targets, normalised)
 
 
 def by_rows(X: Rows) -> Rows:

@@ -52,7 +52,7 @@ def verdict(run: Run) -> str:
         return ""
     numbers = run.model.architecture.output == "identity"
     learnt = steps >= (LEARNT_NUMBERS if numbers else LEARNT) and epochs >= EPOCHS
-    few = _sample(run, min(count, LOOKED_AT))
+    few = _sample(run, min(_given(run), LOOKED_AT))
     outputs = _outputs(run.model, few)
     constant = _is_constant(outputs)
     if learnt and not numbers:
@@ -208,7 +208,7 @@ def _examples(run: Run) -> Examples:
 def _count(run: Run) -> int:
     """Return how many rows that are."""
     most = max(LOOKED_AT, MOST_NUMBERS // run.model.architecture.sizes[-1])
-    return min(len(run.data), EXAMINED, most)
+    return min(_given(run), EXAMINED, most)
 
 
 def _sample(run: Run, count: int) -> Examples:
@@ -219,8 +219,15 @@ def _sample(run: Run, count: int) -> Examples:
 
 def _places(run: Run, count: int) -> Array:
     """Return where these rows are in the data."""
-    places = np.arange(count) * len(run.data) // count
-    return places if run.data.rows is None else run.data.rows[places]
+    rows = run.examples.rows
+    places = np.arange(count) * _given(run) // count
+    return places if rows is None else rows[places]
+
+
+def _given(run: Run) -> int:
+    """Return how many rows to train on are in memory."""
+    examples = run.examples
+    return len(examples.X if examples.rows is None else examples.rows)
 
 
 def _is_constant(array: Rows) -> bool:

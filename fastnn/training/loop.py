@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import backends, schedules
+from fastnn.activations import Array
 from fastnn.averaging import SWA
 from fastnn.backends import dropout
 from fastnn.backends.sharing import end_with_the_others
@@ -251,17 +252,8 @@ def _go_through_the_rows(run: Run, bar: Any, saver: Saver | None) -> None:
     number = model.epochs_trained + 1
     run.start = None
     start = time.perf_counter()
-    order = batches.order(model.seed, number, run.data.rows, settings.shuffle)
     # Rates, losses and keys are made for one part at a time: an epoch may have very many rows.
-    first, every = run.progress.step, settings.checkpoint_every
-    work, X = None, run.data.X
-    if isinstance(X, SparseRows):
-        passing = rule.optimizer.code != PLAIN
-        work = team.of_first(
-            lambda: sparse_work(model.architecture, X, batches.own, training=True, passing=passing)
-        )
-    size = max(1, settings.batch_size // team.size)  # the same in all processes
-    for part in slices(model.architecture, run.steps, size, every, first, work, team.together):
+    for part, rows in _calls(run, number):
         if run.moment is None or run.progress is not run.moment.progress:
             run.keep()  # set_up has done it for the first part of a call
         end_with_the_others()
@@ -271,8 +263,6 @@ def _go_through_the_rows(run: Run, bar: Any, saver: Saver | None) -> None:
         if saver is not None and saver.is_due(at):
             saver.write()
             start = time.perf_counter()
-        taken = batches.taken(part)
-        rows = order[taken.start : taken.stop]
         sizes, count = batches.sizes(part)
         t = at.epoch + np.arange(part.start, part.stop) / run.steps
         factors = schedules.factors(settings.schedule, t, settings.epochs, run.reductions)
@@ -281,7 +271,7 @@ def _go_through_the_rows(run: Run, bar: Any, saver: Saver | None) -> None:
         augment = rule.objective.augment
         if rule.objective.drops or augment:
             layers = len(model.weights)
-            places = batches.places(taken)
+            places = batches.places(batches.taken(part))
             keys = dropout.row_keys(model.seed, number, layers + len(augment), places)
         losses = np.empty(len(rates))
         try:
@@ -309,6 +299,24 @@ def _go_through_the_rows(run: Run, bar: Any, saver: Saver | None) -> None:
         start = now
         if run.late:
             break
+
+
+def _calls(run: Run, number: int) -> Iterator[tuple[slice, Array]]:
+    """Yield the steps of each call of a backend in an epoch, and the rows that they take."""
+    architecture, settings = run.model.architecture, run.settings
+    batches, team = run.batches, run.team
+    work, X = None, run.data.X
+    if isinstance(X, SparseRows):
+        passing = settings.rule.optimizer.code != PLAIN
+        work = team.of_first(
+            lambda: sparse_work(architecture, X, batches.own, training=True, passing=passing)
+        )
+    size = max(1, settings.batch_size // team.size)  # the same in all processes
+    every = settings.checkpoint_every
+    for steps, first, order in run.supply.epoch(run, number):
+        for part in slices(architecture, steps.stop, size, every, steps.start, work, team.together):
+            taken = batches.taken(part)
+            yield part, order[taken.start - first : taken.stop - first]
 
 
 def slices(
@@ -355,7 +363,7 @@ class _NoBar:
         """Do nothing."""
 
 
-def bar_of(shown: bool | None, count: int, unit: str = "samples"):  # type: ignore[no-untyped-def]
+def bar_of(shown: bool | None, count: int | None, unit: str = "samples"):  # type: ignore[no-untyped-def]
     """Return a progress bar up to a count, if it is to be shown; None is on a terminal only."""
     if shown is None:
         shown = sys.stderr is not None and sys.stderr.isatty()

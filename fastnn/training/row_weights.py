@@ -13,6 +13,7 @@ from fastnn.checks import data as check
 from fastnn.checks.targets import Classes, Targets, class_weights
 from fastnn.model.architecture import Architecture
 
+BLOCK = 1 << 20  # weights that are summed up at a time
 ClassWeight = str | Mapping[Any, float] | npt.ArrayLike
 
 
@@ -29,11 +30,15 @@ def of_classes(
 
 
 def of_rows(
-    name: str, sample_weight: Any, targets: Targets, by_class: Array | None
+    name: str, sample_weight: Any, targets: Targets, by_class: Array | None, some: bool = True
 ) -> Array | None:
-    """Return the weight of each row, its own times that of its class, or None."""
-    rows = len(targets.values)
-    weights = None if sample_weight is None else check.sample_weights(name, sample_weight, rows)
+    """Return the weight of each row, its own times that of its class, or None.
+
+    ``some`` of its own must not be 0.
+    """
+    weights = None
+    if sample_weight is not None:
+        weights = check.sample_weights(name, sample_weight, len(targets.values), some)
     if by_class is None:
         return weights
     if targets.labels is None:
@@ -50,8 +55,21 @@ def with_mean_one(
     """Return weights divided by their mean, over all rows or over those given."""
     if weights is None:
         return None
-    with np.errstate(over="ignore"):
-        mean = (weights if rows is None else weights[rows]).mean()
+    chosen, total = weights if rows is None else weights[rows], 0.0
+    for first in range(0, len(chosen), BLOCK):
+        total = added(total, chosen[first : first + BLOCK])
+    return (weights / mean_of(total, len(chosen))).astype(dtype)
+
+
+@np.errstate(over="ignore")
+def added(total: float, block: Array) -> float:
+    """Return the sum of the weights before, and of a block of `BLOCK`, or fewer at the end."""
+    return total + float(block.sum())
+
+
+def mean_of(total: float, count: int) -> float:
+    """Return the mean of so many weights, by which each is divided, after a look at it."""
+    mean = total / count
     if not np.isfinite(mean):
         raise ValueError(
             "the weights of the rows are too large: their sum is not finite; divide them by a "
@@ -61,4 +79,4 @@ def with_mean_one(
         raise ValueError(
             "the weights of the rows to train or to evaluate on are all 0; need one above 0"
         )
-    return (weights / mean).astype(dtype)
+    return mean

@@ -11,7 +11,9 @@ from fastnn.activations import Array
 FEW = 2**20  # rows whose order may take 8 bytes each
 
 
-def epoch_order(seed: int, epoch: int, count: int, rows: Array | None, shuffle: bool) -> Array:
+def epoch_order(
+    seed: int, epoch: int, count: int, rows: Array | None, shuffle: bool, part: int = 0
+) -> Array:
     """Return the order in which an epoch takes the rows; it depends on the arguments only.
 
     Parameters
@@ -22,11 +24,13 @@ def epoch_order(seed: int, epoch: int, count: int, rows: Array | None, shuffle: 
     rows : ndarray or None
         Their positions in the data; None for all rows.
     shuffle : bool
+    part : int
+        Which part of the epoch these rows are, if it is not whole.
     """
     compact = FEW < count < 2**32  # half the memory, but half as long again to shuffle
     order = np.arange(count, dtype=np.uint32 if compact else np.int64)
     if shuffle:
-        np.random.default_rng([seed, 1, epoch]).shuffle(order)
+        np.random.default_rng([seed, 1, epoch, part] if part else [seed, 1, epoch]).shuffle(order)
     return order if rows is None else rows[order]
 
 

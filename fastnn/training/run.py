@@ -19,7 +19,6 @@ from fastnn.model.scaling import Scaler
 from fastnn.schedules import Plateaus, ReduceOnPlateau
 from fastnn.training.data import TrainingData
 from fastnn.training.early_stopping import Watch
-from fastnn.training.evaluation import scale_targets
 from fastnn.training.history import History
 from fastnn.training.processes import ALONE, OneProcess
 from fastnn.training.settings import TrainingSettings
@@ -65,6 +64,9 @@ class Run:
     start : Moment or None
         The moment before the rows of the epoch, if there is data to evaluate after them.
     examples : Examples
+        Those that are in memory: all, or a buffer of a stream.
+    supply : Supply
+        Where they come from.
     state : OptimizerState
     team : OneProcess
         The processes that carry it out.
@@ -96,6 +98,7 @@ class Run:
         self.losses = np.empty(0)
         self.batches = team.batches(len(data), settings.batch_size)
         self.steps = self.batches.steps
+        self.supply = data.supply(model)
         schedule = settings.schedule
         self.plateaus = Plateaus(schedule) if isinstance(schedule, ReduceOnPlateau) else None
         self.began = time.perf_counter()
@@ -104,11 +107,13 @@ class Run:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.supply.close(self)
         if kind is not None:
             self.end_early()
 
     def end_early(self) -> None:
         """Set the model to what it was before this call, unless a step of it stands."""
+        self.supply.close(self)
         if self.before is not None:
             self.before.restore(self.model)
         self.model.take_average()
@@ -122,8 +127,7 @@ class Run:
         assert before is not None
         self.data.set_names(model)
         self.data.learn_scales(model, self.team.combined)
-        targets = scale_targets(model, self.data.targets)
-        self.examples = Examples(self.data.X, targets, self.data.weights, self.data.rows)
+        self.examples = self.data.examples(model)
         self.state = model.state_for(self.settings.optimizer)
         if not resumes:
             self.state.average = Averaged(model.parameters) if self.settings.average else None

@@ -180,6 +180,10 @@ def _begin_step(plan):
                 plan.correction, plan.decay = numbers_now[4], numbers_now[5]
         if plan.mixes:
             _mix_from(plan, first)
+        if plan.phases == 0:  # half a step of a network whose layers are all frozen
+            _average(plan)
+            plan.step += 1
+            continue
         if not (plan.takes_one_row and plan.stop - first == 1):
             plan.block, plan.count, plan.total = first, min(plan.block_size, plan.stop - first), 0.0
             plan.phase = plan.begin = 0

@@ -1,0 +1,198 @@
+"""Parquet and Arrow files as parts of a stream, read by pyarrow."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastnn.activations import Array
+from fastnn.checks.tables import Names
+from fastnn.checks.values import meant
+from fastnn.datasets.columns import Table
+from fastnn.streams.stream import Part
+
+LABEL = "label"  # the column of the targets, if no other is named
+BLOCK = 1 << 16  # rows that are read at a time
+TURNED = 2048  # rows that are brought from columns at a time, so that they stay in the cache
+
+
+class Columns(NamedTuple):
+    """Which columns of a file are what, as `fastnn.datasets.stream` gets it."""
+
+    label: str | int | None
+    names: Sequence[str] | None
+    drop: Sequence[str | int]
+    dtype: str
+
+
+class _Chosen(NamedTuple):
+    """The columns that are read."""
+
+    features: Names
+    label: str
+    dtype: np.dtype
+
+
+def of_parquet(paths: list[str], columns: Columns) -> list[Part]:
+    """Return a part for each row group of the files."""
+    pyarrow, parquet = _needed()
+    parts: list[Part] = []
+    chosen = None
+    for path in paths:
+        with _errors(pyarrow, repr(path)), parquet.ParquetFile(path) as file:
+            schema, metadata = file.schema_arrow, file.metadata
+            counts = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+        chosen = _chosen(path, schema, columns, chosen)
+        for i, rows in enumerate(counts):
+            if rows:
+                read = partial(_row_group, path, i, chosen)
+                parts.append(Part(f"{path!r}, row group {i}", rows, read))
+    return _filled(parts, paths)
+
+
+def of_arrow(paths: list[str], columns: Columns) -> list[Part]:
+    """Return a part for each record batch of the files."""
+    pyarrow, _ = _needed()
+    parts: list[Part] = []
+    chosen = None
+    for path in paths:
+        with _errors(pyarrow, repr(path)), pyarrow.memory_map(path) as source:
+            file = pyarrow.ipc.open_file(source)
+            schema = file.schema
+            count = file.num_record_batches
+        chosen = _chosen(path, schema, columns, chosen)
+        for i in range(count):  # how many rows they have is known when they are unpacked
+            read = partial(_record_batch, path, i, chosen)
+            parts.append(Part(f"{path!r}, record batch {i}", None, read))
+    return _filled(parts, paths)
+
+
+def _row_group(path: str, number: int, chosen: _Chosen) -> Iterator[tuple[Table, Any]]:
+    pyarrow, parquet = _needed()
+    name = f"{path!r}, row group {number}"
+    with _errors(pyarrow, name), parquet.ParquetFile(path) as file:
+        wanted, first = [*chosen.features, chosen.label], 0
+        for batch in file.iter_batches(BLOCK, [number], wanted, use_threads=False):
+            yield _rows(name, first, batch, chosen)
+            first += batch.num_rows
+
+
+def _record_batch(path: str, number: int, chosen: _Chosen) -> Iterator[tuple[Table, Any]]:
+    pyarrow, _ = _needed()
+    name = f"{path!r}, record batch {number}"
+    with _errors(pyarrow, name), pyarrow.memory_map(path) as source:
+        batch = pyarrow.ipc.open_file(source).get_batch(number)
+        for first in range(0, batch.num_rows, BLOCK):
+            yield _rows(name, first, batch.slice(first, BLOCK), chosen)
+
+
+def _rows(name: str, first: int, batch: Any, chosen: _Chosen) -> tuple[Table, Any]:
+    """Return the features, one row after the other, and the targets."""
+    columns = [_values(name, first, batch, feature) for feature in chosen.features]
+    X = np.empty((batch.num_rows, len(columns)), chosen.dtype)
+    with np.errstate(over="ignore"):  # what is too large is found with other infinite numbers
+        for begin in range(0, len(X), TURNED):
+            part = slice(begin, begin + TURNED)
+            for j, column in enumerate(columns):
+                X[part, j] = column[part]
+    y = _values(name, first, batch, chosen.label)
+    return Table(X, None, chosen.features, chosen.label), y
+
+
+def _values(name: str, first: int, batch: Any, column: str) -> Array:
+    """Return a column of a batch whose first row is that row of what the name says."""
+    values = batch.column(column)
+    if values.null_count:
+        row = first + int(values.is_null().to_numpy(zero_copy_only=False).argmax())
+        raise ValueError(f"{name}: column {column!r} has no value in row {row}; leave it out")
+    if hasattr(values, "dictionary_decode"):
+        values = values.dictionary_decode()
+    array: Array = values.to_numpy(zero_copy_only=False)
+    return array
+
+
+def _chosen(path: str, schema: Any, columns: Columns, first: _Chosen | None) -> _Chosen:
+    """Return which columns to read; those of the first file, if this is another one."""
+    names = list(schema.names)
+    if len(set(names)) < len(names):
+        twice = next(each for each in names if names.count(each) > 1)
+        raise ValueError(f"{path!r} has two columns called {twice!r}; need different names")
+    if first is None:
+        first = _of_first(path, names, schema, columns)
+    for name in (*first.features, first.label):
+        if name not in names:
+            raise ValueError(
+                f"{path!r} has no column {name!r}{meant(name, names)}; all files need the same"
+            )
+    for name in first.features:
+        kind = schema.field(name).type
+        if not _is_number(kind):
+            raise ValueError(
+                f"{path!r}: column {name!r} holds {kind}; need numbers, or leave it out: "
+                f"drop=[{name!r}]"
+            )
+    return first
+
+
+def _of_first(path: str, names: list[str], schema: Any, columns: Columns) -> _Chosen:
+    label = _name(path, names, "label", LABEL if columns.label is None else columns.label)
+    drop = [_name(path, names, "drop", each) for each in columns.drop]
+    for name in (label, *drop):
+        if name not in names:
+            default = "; say which it is: label=..." if columns.label is None else ""
+            raise ValueError(f"{path!r} has no column {name!r}{meant(name, names)}{default}")
+    features = columns.names or [name for name in names if name not in (label, *drop)]
+    if not features:
+        raise ValueError(f"{path!r} has no column but {label!r}; need features")
+    pixels = all(name in names and str(schema.field(name).type) == "uint8" for name in features)
+    return _Chosen(tuple(features), label, np.dtype("uint8" if pixels else columns.dtype))
+
+
+def _name(path: str, names: list[str], argument: str, column: str | int) -> str:
+    """Return the name of a column that may be a position."""
+    if isinstance(column, str):
+        return column
+    if not -len(names) <= column < len(names):
+        raise ValueError(
+            f"{argument} must be one of the {len(names)} columns of {path!r}; got {column}"
+        )
+    return names[column]
+
+
+def _is_number(kind: Any) -> bool:
+    text = str(kind)
+    return text.startswith(("int", "uint", "bool", "float", "double", "halffloat"))
+
+
+def _filled(parts: list[Part], paths: list[str]) -> list[Part]:
+    if not parts:
+        raise ValueError(f"there are no rows in {', '.join(map(repr, paths))}")
+    return parts
+
+
+@contextlib.contextmanager
+def _errors(pyarrow: Any, name: str) -> Iterator[None]:
+    """Name the file, or its part, in what pyarrow raises."""
+    try:
+        yield
+    except (pyarrow.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno:  # of the system, which names the file
+            raise
+        raise ValueError(f"{name} cannot be read: {error}") from None
+
+
+def _needed() -> tuple[Any, Any]:
+    """Return pyarrow and its module for Parquet."""
+    try:
+        import pyarrow
+        import pyarrow.ipc
+        import pyarrow.parquet
+    except ImportError:
+        raise ImportError(
+            "Parquet and Arrow files need pyarrow: pip install 'fastnn-cpu[arrow]'"
+        ) from None
+    return pyarrow, pyarrow.parquet

@@ -1,0 +1,106 @@
+"""What a thread makes ahead."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from queue import Empty, SimpleQueue
+from typing import Any, Generic, TypeVar
+
+from fastnn.checks.warning import heard_by, warn
+
+T = TypeVar("T")
+PAUSE = 0.1  # seconds between two looks for an interrupt, which on Windows ends no wait
+PATIENCE = 10.0  # seconds for a thread that is to end, in which it may finish what it reads
+
+
+class Ahead(Generic[T]):
+    """Items of which a thread makes the next one while the last one is used.
+
+    Errors in the thread are raised by `take`, and what it warns of is said there. The thread ends
+    with `close`, or when nobody has this object any more. It does not keep the process from ending.
+
+    Parameters
+    ----------
+    make : callable
+        Return the items. It gets an event: once that is set, they may end early.
+    """
+
+    def __init__(self, make: Callable[[threading.Event], Iterator[T]]) -> None:
+        self._asked: SimpleQueue[bool] = SimpleQueue()  # for another item, or for none
+        self._made: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
+        self._said: SimpleQueue[tuple[str, type[Warning]]] = SimpleQueue()
+        self._over = threading.Event()
+        self._error: BaseException | None = None
+        arguments = make, self._over, self._asked, self._made, self._said
+        self._thread = threading.Thread(
+            target=contextvars.copy_context().run,  # such as of what `numpy.errstate` says
+            args=(_work, *arguments),
+            name="fastnn-reading",
+            daemon=True,
+        )
+        self._end = weakref.finalize(self, _end, self._over, self._asked)
+        self._asked.put(True)
+        self._thread.start()
+
+    def __enter__(self) -> Ahead[T]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._end()
+        self._thread.join(PATIENCE)
+
+    def take(self) -> T | None:
+        """Return the next item, and let the one after it be made; None if there are no more.
+
+        Raises
+        ------
+        BaseException
+            What making it has raised.
+        """
+        while self._error is None:
+            try:
+                item, self._error = self._made.get(timeout=PAUSE)
+            except Empty:
+                continue
+            while not self._said.empty():
+                warn(*self._said.get())
+            if self._error is None:
+                self._asked.put(True)
+                return item
+        if isinstance(self._error, StopIteration):
+            return None
+        raise self._error
+
+
+def _end(over: threading.Event, asked: SimpleQueue[bool]) -> None:
+    over.set()
+    asked.put(False)
+
+
+def _work(
+    make: Callable[[threading.Event], Iterator[T]],
+    over: threading.Event,
+    asked: SimpleQueue[bool],
+    made: SimpleQueue[tuple[Any, BaseException | None]],
+    said: SimpleQueue[tuple[str, type[Warning]]],
+) -> None:
+    """Make items as long as they are asked for, in a thread."""
+
+    def hear(message: str, category: type[Warning]) -> bool:
+        said.put((message, category))
+        return True
+
+    with heard_by(hear):
+        try:
+            items = make(over)
+            while asked.get():
+                made.put((next(items), None))
+        except BaseException as error:
+            made.put((None, error))

@@ -1,0 +1,165 @@
+"""A stream: parts of a data set, each of which is read by itself, in blocks of rows."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+
+BUFFER = 1 << 18  # rows
+
+
+class Part(NamedTuple):
+    """A part of a stream.
+
+    Attributes
+    ----------
+    name : str
+        For errors, such as "'2024.parquet', row group 3".
+    rows : int or None
+        How many there are, if that is known without reading them.
+    read : callable
+        Return an iterable of blocks, each (X, y) or (X, y, sample_weight); anew in each call.
+    numbered : bool
+        Whether errors name blocks by their number, not by the rows of the part before them.
+    """
+
+    name: str
+    rows: int | None
+    read: Callable[[], Iterable[Any]]
+    numbered: bool = False
+
+
+class Block(NamedTuple):
+    """Some rows of a part, as they were given.
+
+    Attributes
+    ----------
+    name : str
+        For errors.
+    first : int
+        How many rows of what the name names come before them.
+    X, y, weights : array, or what becomes one
+        Weights may be None.
+    """
+
+    name: str
+    first: int
+    X: Any
+    y: Any
+    weights: Any = None
+
+    @contextlib.contextmanager
+    def named(self) -> Iterator[None]:
+        """Say in errors from where on rows are counted, if that is not the first."""
+        try:
+            yield
+        except (TypeError, ValueError) as error:
+            if self.first and " row " in str(error):
+                counted = f"{error}; rows are counted from row {self.first:,} of {self.name} on"
+                raise type(error)(counted) from None
+            raise
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Rows to train on that are read in every epoch, see `fastnn.datasets.stream`.
+
+    Attributes
+    ----------
+    parts : tuple of Part
+    buffer : int
+        Rows that are shuffled together.
+    """
+
+    parts: tuple[Part, ...]
+    buffer: int = BUFFER
+
+    @property
+    def rows(self) -> int | None:
+        """How many rows there are, if that is known without reading them."""
+        counts = [part.rows for part in self.parts]
+        return None if None in counts else sum(filter(None, counts))
+
+    def order(self, seed: int, epoch: int, shuffle: bool) -> list[int]:
+        """Return the positions of the parts in the order of an epoch."""
+        if not shuffle:
+            return list(range(len(self.parts)))
+        return np.random.default_rng([seed, 8, epoch]).permutation(len(self.parts)).tolist()
+
+    def __array__(self, *_: Any, **__: Any) -> NoReturn:
+        raise TypeError(
+            "a stream is read by fastnn.Network.train alone, and by no other function; need arrays"
+        )
+
+
+def blocks_of(part: Part) -> Iterator[Block]:
+    """Return the blocks of a part, but those without rows.
+
+    Raises
+    ------
+    TypeError
+        If one is no pair, or there is nothing to go through.
+    """
+    rows, found = 0, part.read()
+    if not isinstance(found, Iterable):
+        raise TypeError(f"{part.name} must return an iterator over blocks; got {found!r}")
+    for number, given in enumerate(found):
+        name = f"{part.name}, block {number}" if part.numbered else part.name
+        if not isinstance(given, tuple | list) or len(given) not in (2, 3):
+            size = f" of {len(given)}" if isinstance(given, tuple | list) else ""
+            got = f"a {type(given).__name__}{size}"
+            raise TypeError(f"{name} must be (X, y) or (X, y, sample_weight); got {got}")
+        block = Block(name, 0 if part.numbered else rows, *given)
+        count = _length(block.X)
+        if count:
+            yield block
+        rows += count
+
+
+def of_blocks(source: Any, buffer: int = BUFFER) -> Stream:
+    """Return the stream of a function that returns blocks, or of what can be gone through again.
+
+    Raises
+    ------
+    TypeError
+        If it is neither.
+    ValueError
+        If it is empty.
+    """
+    if callable(source):
+        return Stream((Part("source", None, source, numbered=True),), buffer)
+    if hasattr(source, "__getitem__") and hasattr(source, "__len__"):
+        if len(source) == 0:
+            raise ValueError("source is empty; need blocks")
+        parts = [Part(f"source[{i}]", None, partial(_item, source, i)) for i in range(len(source))]
+        return Stream(tuple(parts), buffer)
+    if not isinstance(source, Iterable):
+        raise TypeError(
+            "source must be a path, a function that returns an iterator over blocks, or blocks; "
+            f"got {source!r}"
+        )
+    if iter(source) is source:
+        raise TypeError(
+            f"source is a {type(source).__name__}, which is gone after one epoch; pass a function "
+            "that returns one, such as a generator function without the call"
+        )
+    return Stream((Part("source", None, partial(iter, source), numbered=True),), buffer)
+
+
+def _item(source: Any, i: int) -> list[Any]:
+    return [source[i]]
+
+
+def _length(X: Any) -> int:
+    """Return how many rows an argument has; 1 if that is not known, so that a check looks at it."""
+    shape = getattr(X, "shape", None)
+    if shape is not None and len(shape):
+        return int(shape[0])
+    if hasattr(X, "features"):  # a table
+        return len(X.X)
+    return len(X) if hasattr(X, "__len__") else 1

@@ -1,0 +1,228 @@
+"""The rows of a stream: buffers that are read while the network learns from the one before."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from fastnn.activations import Array
+from fastnn.backends.contract import Examples
+from fastnn.checks.warning import heard_by
+from fastnn.sparse_rows import SparseRows, joined
+from fastnn.streams.ahead import Ahead
+from fastnn.streams.stream import Block, Stream, blocks_of
+from fastnn.training.rows import epoch_order
+from fastnn.training.supply import Supply
+
+Run: TypeAlias = Any
+
+
+class Source(NamedTuple):
+    """A stream of which all is known that a first pass tells.
+
+    Attributes
+    ----------
+    stream : Stream
+    counts : tuple of int
+        The rows of each part.
+    read : callable
+        Return the rows of a block, checked.
+    """
+
+    stream: Stream
+    counts: tuple[int, ...]
+    read: Callable[[Block], Examples]
+
+
+class Buffer(NamedTuple):
+    """Rows that are in memory together, and the order in which an epoch takes them."""
+
+    examples: Examples
+    order: Array
+
+
+class Plan(NamedTuple):
+    """What the buffers of a run depend on.
+
+    Attributes
+    ----------
+    seed : int
+    shuffle : bool
+    batch_size : int
+    steps : int
+        Of a buffer; the last one of an epoch may have fewer.
+    epochs : range
+        The numbers of those to come.
+    first : int
+        The first buffer of the first of these.
+    """
+
+    seed: int
+    shuffle: bool
+    batch_size: int
+    steps: int
+    epochs: range
+    first: int
+
+
+class Buffered(Supply):
+    """The rows of a stream.
+
+    Parameters
+    ----------
+    source : Source
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.ahead: Ahead[Buffer] | None = None
+
+    def epoch(self, run: Run, number: int) -> Iterator[tuple[slice, int, Array]]:
+        """Yield the steps of each buffer, where it begins in the epoch, and its rows."""
+        size, step = run.settings.batch_size, run.progress.step
+        each = steps_of_a_buffer(run.steps, size, self.source.stream.buffer)
+        if self.ahead is None:
+            epochs = range(number, number + run.settings.epochs - run.progress.epoch)
+            shuffle = run.settings.shuffle and run.steps > 1
+            plan = Plan(run.model.seed, shuffle, size, each, epochs, step // each)
+            self.ahead = Ahead(partial(buffers, self.source, plan))
+        while step < run.steps:
+            try:
+                with heard_by(lambda *_: True):  # the first pass has said it
+                    buffer = self.ahead.take()
+            except Exception:
+                self.failed = True
+                raise
+            assert buffer is not None
+            run.examples, order = buffer
+            first, step = step, min((step // each + 1) * each, run.steps)
+            yield slice(first, step), first // each * each * size, order
+
+    def close(self, run: Run) -> None:
+        """End the thread, and let the run have the rows that the first pass has kept."""
+        if self.ahead is not None:
+            self.ahead.close()
+            run.examples = run.data.examples(run.model)
+
+
+def steps_of_a_buffer(steps: int, batch_size: int, buffer: int) -> int:
+    """Return how many steps of an epoch a buffer is for, so that all have about as many."""
+    most = max(1, buffer // batch_size)
+    return -(-steps // -(-steps // most))
+
+
+def buffers(source: Source, plan: Plan, over: threading.Event) -> Iterator[Buffer]:
+    """Yield the buffers of some epochs."""
+    rows, size = sum(source.counts), plan.steps * plan.batch_size
+    whole = rows <= size  # whose rows are shuffled together anyway
+    rooms = itertools.cycle([_Room(), _Room()])  # one is learnt from while the other is filled
+    for epoch in plan.epochs:
+        first = plan.first if epoch == plan.epochs.start else 0
+        parts = source.stream.order(plan.seed, epoch, plan.shuffle and not whole)
+        pieces = rows_from(source, parts, first * size, over)
+        sizes = [min(size, rows - begin) for begin in range(first * size, rows, size)]
+        for i, examples in enumerate(gathered(pieces, sizes, rooms), first):
+            count = len(examples.Y)
+            yield Buffer(examples, epoch_order(plan.seed, epoch, count, None, plan.shuffle, i))
+
+
+def rows_from(
+    source: Source, parts: Sequence[int], place: int, over: threading.Event
+) -> Iterator[Examples]:
+    """Yield the rows of parts from a place in their order on.
+
+    Raises
+    ------
+    ValueError
+        If a part does not have as many rows as in the first pass.
+    """
+    for i in parts:
+        part, count, seen = source.stream.parts[i], source.counts[i], 0
+        if count <= place:  # need not be read
+            place -= count
+            continue
+        for block in blocks_of(part):
+            if over.is_set():
+                return
+            rows = source.read(block)
+            seen += len(rows.Y)
+            if seen > count:
+                break
+            if place < len(rows.Y):
+                yield cut(rows, slice(place, None))
+            place = max(0, place - len(rows.Y))
+        if seen != count:
+            what = f"ended after {seen:,} rows" if seen < count else "gave more rows"
+            raise ValueError(
+                f"{part.name} {what}, and had {count:,} in the first pass; need the same rows in "
+                "every epoch"
+            )
+
+
+def gathered(
+    pieces: Iterator[Examples], sizes: Sequence[int], rooms: Iterator[_Room]
+) -> Iterator[Examples]:
+    """Yield rows that come in pieces of any length in pieces of these sizes, each in a room."""
+    left: Examples | None = None
+    for number, size in enumerate(sizes, 1):
+        room, done = next(rooms), 0
+        while done < size:
+            piece = next(pieces, None) if left is None else left
+            if piece is None:  # told to end
+                return
+            take, left = min(len(piece.Y), size - done), None
+            if take < len(piece.Y):
+                piece, left = cut(piece, slice(take)), cut(piece, slice(take, None))
+            if done == 0:
+                room.begin(piece, size)
+            room.put(piece)
+            done += take
+        if number == len(sizes):
+            next(pieces, None)  # says so if there are more
+        yield room.examples
+
+
+def cut(rows: Examples, part: slice) -> Examples:
+    """Return some of the rows."""
+    weights = None if rows.weights is None else rows.weights[part]
+    return Examples(rows.X[part], rows.Y[part], weights)
+
+
+class _Room:
+    """Room for rows, which is used again: memory that is new takes longer than all the rest."""
+
+    def __init__(self) -> None:
+        self.kept: list[Array] = []
+
+    def begin(self, like: Examples, size: int) -> None:
+        """Make room for so many rows, such as the first ones."""
+        self.done, self.sparse = 0, list[SparseRows]()
+        dense = [like.Y] if isinstance(like.X, SparseRows) else [like.Y, like.X]
+        parts = [*dense, *([] if like.weights is None else [like.weights])]
+        if not self.kept or len(self.kept[0]) < size:
+            self.kept = [np.empty((size, *part.shape[1:]), part.dtype) for part in parts]
+        rooms = [array[:size] for array in self.kept]
+        self.Y, self.X = rooms[0], rooms[1] if len(dense) > 1 else None
+        self.weights = None if like.weights is None else rooms[-1]
+
+    def put(self, rows: Examples) -> None:
+        """Add rows."""
+        part = slice(self.done, self.done + len(rows.Y))
+        if self.X is None:
+            self.sparse.append(rows.X)
+        else:
+            self.X[part] = rows.X
+        self.Y[part] = rows.Y
+        if self.weights is not None:
+            self.weights[part] = rows.weights
+        self.done = part.stop
+
+    @property
+    def examples(self) -> Examples:
+        """All of them."""
+        return Examples(joined(self.sparse) if self.X is None else self.X, self.Y, self.weights)

@@ -1,0 +1,294 @@
+"""The data of a run that come from a stream, see `fastnn.datasets.stream`."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+
+from fastnn.activations import Array
+from fastnn.backends.contract import Examples
+from fastnn.checks.data import warn_of_no_pixels
+from fastnn.checks.tables import is_frame
+from fastnn.checks.targets import Targets, balanced
+from fastnn.checks.warning import heard_by
+from fastnn.distributed import Agreement
+from fastnn.model.model import Model
+from fastnn.model.scaling import Combine, Moments, as_they_are, scaler_of
+from fastnn.sparse_rows import is_sparse
+from fastnn.streams.ahead import Ahead
+from fastnn.streams.stream import Block, Stream, blocks_of, of_blocks
+from fastnn.training import row_weights
+from fastnn.training.buffers import Buffered, Source
+from fastnn.training.data import TrainingData, held_out
+from fastnn.training.data import checked as checked_arrays
+from fastnn.training.evaluation import scale_targets
+from fastnn.training.loop import bar_of
+from fastnn.training.settings import TrainingSettings
+from fastnn.training.settings import checked as checked_settings
+from fastnn.training.sums import Mean
+from fastnn.training.survey import Reader, Survey, as_computed
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamedData(TrainingData):
+    """The data of a run that come from a stream.
+
+    X, targets and weights are those of a sample of the rows, which shows what kind they are of.
+
+    Attributes
+    ----------
+    stream : Stream
+    counts : tuple of int
+        The rows of each part.
+    reader : Reader
+    by_class : ndarray or None
+        The weights of the classes.
+    mean : float or None
+        Of the weights of all rows.
+    inputs, outputs : Moments or None
+        Of the inputs and the targets, if the model learns from them how to scale.
+    checksums : dict of int
+    """
+
+    stream: Stream
+    counts: tuple[int, ...]
+    reader: Reader
+    by_class: Array | None
+    mean: float | None
+    inputs: Moments | None
+    outputs: Moments | None
+    checksums: dict[str, int | None]
+
+    def __len__(self) -> int:
+        return sum(self.counts)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape that X would have."""
+        return len(self), self.X.shape[1]
+
+    def supply(self, model: Model) -> Buffered:
+        """Return where a run of a model gets its rows from."""
+        return Buffered(Source(self.stream, self.counts, partial(self.read, model)))
+
+    def read(self, model: Model, block: Block) -> Examples:
+        """Return the rows of a block, for a model that has its scalers."""
+        dtype = model.architecture.dtype
+        X, targets = self.reader.read(block)
+        Y = scale_targets(model, targets)
+        if Y.ndim > 1:
+            Y = Y.astype(dtype, copy=False)
+        weights = None
+        if self.mean is not None:
+            with block.named():
+                name = f"{block.name}: sample_weight"
+                own = row_weights.of_rows(name, block.weights, targets, self.by_class, some=False)
+            assert own is not None
+            weights = (own / self.mean).astype(dtype)
+        return Examples(as_computed(X, dtype), Y, weights)
+
+    def learn_scales(self, model: Model, combined: Combine = as_they_are) -> None:
+        """Compute the scalers of a model that standardises and has none yet."""
+        dtype = model.architecture.dtype
+        inputs, targets = model.input_scaler, model.target_scaler
+        if self.inputs is not None and inputs is None:
+            pixels = bool(self.X.dtype == np.uint8)
+            inputs = scaler_of("X", self.inputs, pixels, dtype, self.features)
+        if self.outputs is not None and targets is None:
+            targets = scaler_of("y", self.outputs, False, dtype)
+        model.use_scalers(inputs, targets)
+
+    def fingerprints(self, operations: float) -> dict[str, int | None]:
+        """Return checksums of the stream, and of each array of the validation data."""
+        return self.checksums | self.fingerprints_aside(operations)
+
+
+def stream_of(X: Any, y: Any) -> Stream | None:
+    """Return the stream that the arguments of `fastnn.Network.train` are, or None for arrays.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there are targets beside a stream, or none and no stream.
+    """
+    if isinstance(X, Stream):
+        if y is not None:
+            raise ValueError("y must be left out, as the blocks of the stream hold it")
+        return X
+    if y is not None:
+        return None
+    if isinstance(X, str | os.PathLike):
+        raise TypeError(
+            f"X is a path; need train(fastnn.datasets.stream({os.fspath(X)!r}, label=...)), or the "
+            "arrays that fastnn.datasets.load reads"
+        )
+    array = isinstance(X, np.ndarray) or is_frame(X) or is_sparse(X)
+    rows = isinstance(X, Sequence) and len(X) and not _is_block(X[0])
+    if array or rows or (hasattr(X, "__array__") and not callable(X)):
+        raise TypeError(
+            "y is missing; need train(X, y), or as X a stream: see fastnn.datasets.stream"
+        )
+    return of_blocks(X)
+
+
+def _is_block(given: Any) -> bool:
+    """Whether this may be meant as (X, y) or (X, y, sample_weight), and not as a row of numbers."""
+    pair = isinstance(given, tuple | list) and len(given) in (2, 3)
+    return pair and hasattr(given[0], "__len__") and not isinstance(given[0], str)
+
+
+def checked(
+    model: Model,
+    X: Any,
+    y: Any,
+    given: dict[str, Any],
+    of_data: tuple[Any, Any, Any],
+    agreement: Agreement,
+) -> tuple[TrainingData, TrainingSettings]:
+    """Return data and settings of a run on arrays or a stream.
+
+    Parameters
+    ----------
+    model : Model
+    X, y
+        As for `fastnn.Network.train`.
+    given : dict
+        The settings.
+    of_data : tuple
+        The arguments validation, sample_weight and class_weight.
+    agreement : Agreement
+        Of the ranks that train together.
+    """
+    stream = stream_of(X, y)
+    if stream is None:
+        arrays = checked_arrays(model, X, y, *of_data, agreement=agreement)
+        return arrays, checked_settings(given, model.architecture, len(arrays))
+    validation, sample_weight, class_weight = of_data
+    if isinstance(validation, float | int | np.number):
+        raise ValueError(
+            f"validation={validation} sets a share of arrays aside, and this is a stream; pass "
+            "(X, y) or (X, y, sample_weight)"
+        )
+    if sample_weight is not None:
+        raise ValueError(
+            "sample_weight is for arrays, and this is a stream; its blocks hold the weights, as "
+            "(X, y, sample_weight)"
+        )
+    if given["training_metrics"]:
+        raise ValueError(
+            "training_metrics needs all rows in memory, and this is a stream; pass some of them as "
+            "validation=(X, y)"
+        )
+    if given["communicator"] is not None:
+        raise ValueError("communicator needs arrays on each rank, and this is a stream")
+    chosen = checked_settings(given, model.architecture, sys.maxsize)
+    with bar_of(chosen.progress, stream.rows) as bar:
+        bar.set_description_str("first pass")
+        data = surveyed(model, stream, validation, class_weight, bar)
+    return data, dataclasses.replace(chosen, batch_size=min(chosen.batch_size, len(data)))
+
+
+def surveyed(
+    model: Model, stream: Stream, validation: Any, class_weight: Any, bar: Any
+) -> StreamedData:
+    """Return the data of a stream, after a pass through it; with class weights, after another."""
+    architecture, survey = model.architecture, Survey(model)
+    reader = survey.reader
+    _go_through(stream, survey.add, bar)
+    if not survey.counts:
+        raise ValueError("the stream gave no rows; need blocks of (X, y) in every epoch")
+    order = reader.found()
+    rows_of_classes = survey.rows_of_classes(order)
+    sample = survey.sample
+    targets = sample.targets(order)
+    warn_of_no_pixels("X", sample.X)
+    by_class, mean = None, None
+    if class_weight is not None:
+        known = Targets(targets.values, targets.labels if survey.labelled else None)
+        if known.labels is not None and isinstance(class_weight, str):
+            class_weight = balanced(rows_of_classes) if class_weight == "balanced" else class_weight
+        by_class = row_weights.of_classes(class_weight, known, architecture, reader.classes)
+        mean = _mean(stream, reader, by_class, bar)
+    elif survey.mean is not None:
+        mean = survey.mean.value
+    weights = row_weights.of_rows("sample_weight", sample.weights, targets, by_class, some=False)
+    evaluated = {}
+    if validation is not None:
+        names, classes = reader.names, reader.classes
+        evaluated["validation"] = held_out(model, validation, names, classes, by_class)
+    labels = {} if targets.values.ndim > 1 else {"y": crc32(rows_of_classes.tobytes())}
+    counts = [*survey.counts, *[0] * (len(stream.parts) - len(survey.counts))]
+    return StreamedData(
+        sample.X,
+        targets,
+        None if weights is None or mean is None else (weights / mean).astype(architecture.dtype),
+        None,
+        evaluated,
+        reader.names,
+        reader.classes,
+        stream=stream,
+        counts=tuple(counts),
+        reader=reader,
+        by_class=by_class,
+        mean=mean,
+        inputs=None if survey.inputs is None else survey.inputs.moments,
+        outputs=None if survey.targets is None else survey.targets.moments,
+        checksums={
+            "the number of rows of each part": crc32(repr(counts).encode()),
+            "the length of a buffer": stream.buffer,
+            **survey.checksums,
+            **labels,
+        },
+    )
+
+
+def _mean(stream: Stream, reader: Reader, by_class: Array | None, bar: Any) -> float:
+    """Return the mean of the weights of all rows, those of their classes included."""
+    mean = Mean()
+
+    def add(part: int, block: Block) -> int:
+        targets = reader.read(block)[1]
+        weights = row_weights.of_rows("sample_weight", block.weights, targets, by_class, some=False)
+        assert weights is not None
+        mean.add(weights)
+        return 0
+
+    _go_through(stream, add, bar)
+    return mean.value
+
+
+def _go_through(stream: Stream, use: Callable[[int, Block], int], bar: Any) -> None:
+    """Hand on all blocks, each with the position of its part; the same warning is heard but once.
+
+    What takes them returns how far the bar is to go on.
+    """
+    said: set[str] = set()
+    with Ahead(partial(_blocks, stream)) as ahead:
+        while (found := ahead.take()) is not None:
+            name = found[1].name
+
+            def heard(message: str, category: type[Warning], name: str = name) -> bool:
+                message = message.replace(name, "")
+                known = message in said
+                said.add(message)
+                return known
+
+            with heard_by(heard):
+                bar.update(use(*found))
+
+
+def _blocks(stream: Stream, over: threading.Event) -> Iterator[tuple[int, Block]]:
+    for i, part in enumerate(stream.parts):
+        for block in blocks_of(part):
+            if over.is_set():
+                return
+            yield i, block
