@@ -235,7 +235,7 @@ BAD = {
     "metadata of a list": (lambda content: packed({"__metadata__": [1]}, b""), "cannot be read"),
     "no metadata": (of_header(lambda header: {"a": header[FIRST]}), "not written by fastnn"),
     "another format": (of_metadata(format="pt"), "not written by fastnn"),
-    "a later version": (of_metadata(version="2"), "is of version 2, and this fastnn reads up to 1"),
+    "a later version": (of_metadata(version="3"), "is of version 3, and this fastnn reads up to 2"),
     "no version": (of_metadata(version="x"), "its version is 'x'; need a number"),
     "deep settings": (of_metadata(network="[" * 200_000), "cannot be read"),
     "settings of a list": (of_metadata(network="[]"), "holds no settings of a network"),

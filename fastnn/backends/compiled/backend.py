@@ -16,7 +16,7 @@ from numba.core import event
 
 from fastnn.activations import Array
 from fastnn.backends import dropout, reference
-from fastnn.backends.compiled import blocks, few_rows, functions, plan
+from fastnn.backends.compiled import blocks, few_rows, functions, plan, precision
 from fastnn.backends.compiled.calls import EVERY_ROW, NOTHING, Call, as_before, run_plan
 from fastnn.backends.compiled.kernels import one_row
 from fastnn.backends.compiled.machinery import threads
@@ -56,6 +56,7 @@ def prepare(
     halves: bool = False,
 ) -> float:
     """Compile the kernels for a network, or load them from the cache; see `contract`."""
+    precision.refuse(model.architecture)
     start = time.perf_counter()
     dtype, objective = model.architecture.dtype, rule.objective if rule else NO_PENALTY
     one_row = not (sparse or halves) and 1 in batch_sizes and functions.takes_one_row(rule)

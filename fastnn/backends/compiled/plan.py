@@ -13,7 +13,7 @@ import numpy as np
 
 from fastnn.activations import ACTIVATIONS, Array
 from fastnn.backends import dropout
-from fastnn.backends.compiled import augmenting, functions, sparse_plan
+from fastnn.backends.compiled import augmenting, functions, precision, sparse_plan
 from fastnn.backends.compiled.functions import WITHOUT_KERNEL, gathers_gradient, is_plain
 from fastnn.backends.compiled.kernels import layout, products, update
 from fastnn.backends.compiled.operations import Task, by_units, steps_of
@@ -54,6 +54,7 @@ class Plan:
 
     def __init__(self, model: Model, task: Task) -> None:
         architecture, rule = model.architecture, task.rule
+        precision.refuse(architecture)
         dtype = architecture.dtype
         self.task, self.scaler = task, model.input_scaler
         backward = task.updating or task.to_inputs
