@@ -9,6 +9,7 @@ longer than the others, which need not be read with LLVM in mind.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -29,6 +30,8 @@ class Machine(NamedTuple):
     registers: int
     fma: bool
     architecture: str  # "x86_64", "aarch64" for all of ARM64, or what else LLVM calls it
+    bf16: bool = False  # AVX-512 BF16: products of pairs in bfloat16
+    amx: bool = False  # tiles in bfloat16, which a process of Linux may ask for
 
     @property
     def x86(self) -> bool:
@@ -49,7 +52,9 @@ def _machine() -> Machine:
             raise ValueError(f"FASTNN_VECTOR_BITS must be 128, 256 or 512, got {asked!r}")
         bits = int(asked)
     registers = 32 if arm or "avx512vl" in has else 16
-    return Machine(bits, registers, arm or "fma" in has, architecture)
+    bf16 = {"avx512bf16", "avx512vl"} <= has
+    amx = "amx-bf16" in has and sys.platform == "linux"
+    return Machine(bits, registers, arm or "fma" in has, architecture, bf16, amx)
 
 
 MACHINE = _machine()
