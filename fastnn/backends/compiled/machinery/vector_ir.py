@@ -120,7 +120,7 @@ def _vector_pointer(
 
 
 def _itemsize(vector: ir.VectorType) -> int:
-    return 4 if vector.element == ir.FloatType() else 8
+    return _bits(vector.element) // 8
 
 
 def _multiply_add(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
@@ -152,22 +152,35 @@ FROM_ZERO, FROM_C, FROM_BIASES = range(3)
 PLAIN, RECTIFIED, MASKED, SCALED = range(4)
 
 
+class Factors(NamedTuple):
+    """What the matrices of a product hold, and how they are multiplied."""
+
+    stored: ir.Type | None = None  # in memory; None for numbers as the sums are
+    # From a vector of them, what the multiply-add takes.
+    ready: Callable[[ir.IRBuilder, ir.Value], Any] = lambda builder, vector: vector
+    multiply_add: Callable[[ir.IRBuilder, Any, Any, ir.Value], ir.Value] = _multiply_add
+
+
+NUMBERS = Factors()
+
+
 def _tile_function(
-    module: ir.Module, element: ir.Type, rows: int, vectors: int, listed: bool
+    module: ir.Module, element: ir.Type, rows: int, vectors: int, listed: bool, factors: Factors
 ) -> ir.Function:
     """Emit the product for one tile of that many rows and vectors; see `tile`.
 
     The sums over k stay in registers. Each is one chain of multiply-adds in the order of k, so an
     element of C has the same bits whichever tile computes it.
     """
-    vector = ir.VectorType(element, lanes(4 if element == ir.FloatType() else 8))
-    pointer = element.as_pointer()
-    matrices, indices_type = [pointer, I64, I64, pointer, I64, pointer, I64], I32.as_pointer()
+    vector = ir.VectorType(element, lanes(_bits(element) // 8))
+    factor = ir.VectorType(factors.stored or element, vector.count)
+    pointer, source = element.as_pointer(), factor.element.as_pointer()
+    matrices, indices_type = [source, I64, I64, source, I64, pointer, I64], I32.as_pointer()
     function = ir.Function(
         module,
         ir.FunctionType(
             ir.VoidType(),
-            [*matrices, indices_type, I64, pointer, I64, I64, I64, element, element, pointer, I64],
+            [*matrices, indices_type, I64, pointer, I64, I64, I64, element, element, source, I64],
         ),
         module.get_unique_name(f"fastnn_tile_{rows}x{vectors}"),
     )
@@ -213,13 +226,16 @@ def _tile_function(
         else:
             _prefetch(builder, builder.gep(ahead, [builder.mul(k, ahead_k)]))
         b_pointer = builder.gep(b, [builder.mul(k, b_row)])
-        b_vectors = [_load(builder, b_pointer, vector, v) for v in range(vectors)]
+        b_vectors = [
+            factors.ready(builder, _load(builder, b_pointer, factor, v)) for v in range(vectors)
+        ]
         a_offset = builder.mul(k, a_k)
         for r in range(rows):
-            scalar = _splat(builder, builder.load(builder.gep(a_rows[r], [a_offset])), vector)
+            number = builder.load(builder.gep(a_rows[r], [a_offset]))
+            scalar = factors.ready(builder, _splat(builder, number, factor))
             for v in range(vectors):
                 total = builder.load(sums[r, v])
-                total = _multiply_add(builder, scalar, b_vectors[v], total)
+                total = factors.multiply_add(builder, scalar, b_vectors[v], total)
                 builder.store(total, sums[r, v])
 
     totals = {place: builder.load(sums[place]) for place in tile}
@@ -259,7 +275,9 @@ def _tile_function(
     return function
 
 
-def _tile_intrinsic(tiles: dict[int, tuple[int, ...]], listed: bool) -> Any:
+def tile_intrinsic(
+    tiles: dict[int, tuple[int, ...]], listed: bool, factors: Factors = NUMBERS
+) -> Any:
     """Make the intrinsic that multiplies tiles of some shapes."""
 
     @intrinsic
@@ -290,8 +308,10 @@ def _tile_intrinsic(tiles: dict[int, tuple[int, ...]], listed: bool) -> Any:
                 for value, kind in zip(tuples, signature.args[2:], strict=True)
             )  # fmt: skip
             element = IR_TYPES[number]
+            source = factors.stored or element
             a, b, c, biases = (
-                builder.inttoptr(address, element.as_pointer()) for address in (a, b, c, biases)
+                builder.inttoptr(address, kind.as_pointer())
+                for address, kind in ((a, source), (b, source), (c, element), (biases, element))
             )
 
             def equal(x, constant):
@@ -316,7 +336,9 @@ def _tile_intrinsic(tiles: dict[int, tuple[int, ...]], listed: bool) -> Any:
                     case = builder.append_basic_block(f"tile_{tile_rows}x{vectors}")
                     switch.add_case(ir.Constant(I64, 16 * tile_rows + vectors), case)
                     builder.position_at_end(case)
-                    function = _tile_function(builder.module, element, tile_rows, vectors, listed)
+                    function = _tile_function(
+                        builder.module, element, tile_rows, vectors, listed, factors
+                    )
                     builder.call(function, arguments)
                     builder.branch(end)
             builder.position_at_end(end)
@@ -327,13 +349,13 @@ def _tile_intrinsic(tiles: dict[int, tuple[int, ...]], listed: bool) -> Any:
     return tile
 
 
-tile = _tile_intrinsic(TILES, listed=False)
+tile = tile_intrinsic(TILES, listed=False)
 # The fewer rows, the more zeros they have in common; neighbouring columns have more.
-pair_tile = _tile_intrinsic({rows: TILES[rows] for rows in (2, 1)}, listed=True)
-row_tile = _tile_intrinsic({1: ROW_TILES}, listed=True)
+pair_tile = tile_intrinsic({rows: TILES[rows] for rows in (2, 1)}, listed=True)
+row_tile = tile_intrinsic({1: ROW_TILES}, listed=True)
 # Where no input is left out; a list would be one more thing to read.
-dense_row_tile = _tile_intrinsic({1: (max(ROW_TILES),)}, listed=False)
-group_tile = _tile_intrinsic({GROUP: TILES[GROUP]}, listed=True)
+dense_row_tile = tile_intrinsic({1: (max(ROW_TILES),)}, listed=False)
+group_tile = tile_intrinsic({GROUP: TILES[GROUP]}, listed=True)
 
 
 # What `move_rows` does with rows of weights: nothing, or a step of the optimizer of that code.
@@ -695,6 +717,20 @@ def any_nonzero(typingctx, a, like):
     return types.boolean(types.intp, like), codegen
 
 
+def transposed(builder: ir.IRBuilder, block: list[ir.Value]) -> list[ir.Value]:
+    """Return the columns of a block of as many vectors as each has numbers."""
+    n = len(block)
+    # A perfect shuffle of the rows, log2(n) times over, is the transposition.
+    masks = [
+        ir.Constant(ir.VectorType(I32, n), [lane + i // 2 + (n if i % 2 else 0) for i in range(n)])
+        for lane in (0, n // 2)
+    ]
+    for _ in range(n.bit_length() - 1):
+        pairs = [(block[i], block[i + n // 2]) for i in range(n // 2)]
+        block = [builder.shuffle_vector(x, y, mask) for x, y in pairs for mask in masks]
+    return block
+
+
 @intrinsic
 def transpose(typingctx, source, source_row, target, target_row, like):
     """Copy a square block of one vector's width, transposed, between addresses."""
@@ -712,17 +748,7 @@ def transpose(typingctx, source, source_row, target, target_row, like):
             return builder.gep(data, [builder.mul(stride, ir.Constant(I64, r))])
 
         block = [_load(builder, row(source, source_row, r), vector, 0) for r in range(n)]
-        # A perfect shuffle of the rows, log2(n) times over, is the transposition.
-        masks = [
-            ir.Constant(
-                ir.VectorType(I32, n),
-                [lane + i // 2 + (n if i % 2 else 0) for i in range(n)],
-            )
-            for lane in (0, n // 2)
-        ]
-        for _ in range(n.bit_length() - 1):
-            pairs = [(block[i], block[i + n // 2]) for i in range(n // 2)]
-            block = [builder.shuffle_vector(x, y, mask) for x, y in pairs for mask in masks]
+        block = transposed(builder, block)
         for r in range(n):
             _store(builder, block[r], row(target, target_row, r), 0)
         return context.get_dummy_value()
@@ -816,7 +842,7 @@ def itemsize_of(typingctx, like):
 
 
 def _bits(element: ir.Type) -> int:
-    return 32 if element == ir.FloatType() else 64
+    return 32 if element in (ir.FloatType(), I32) else 64
 
 
 def _int_type(element: ir.Type) -> ir.IntType:

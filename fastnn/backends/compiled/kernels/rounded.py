@@ -1,0 +1,177 @@
+"""Matrix products whose factors are rounded to bfloat16: the blocking loops around their tile.
+
+Factors are float32 numbers in memory. Parts of both are rounded and packed just before they are
+multiplied. Each is used by many rows, so that this takes little time, and there is no copy of the
+weights that would have to be kept up to date.
+
+An element of C has the same bits whichever tile and thread computes it, as in `products`.
+"""
+
+from __future__ import annotations
+
+from numba import int64
+
+from fastnn.backends.compiled.kernels.layout import Matrix, Sums
+from fastnn.backends.compiled.kernels.products import (
+    GRADIENT_ROWS,
+    K_BLOCK,
+    TILE_ROWS,
+    across_of,
+    product_types,
+)
+from fastnn.backends.compiled.machinery.bfloat16 import (
+    pack_columns,
+    pack_part_of_columns,
+    pack_part_of_rows,
+    pack_rows,
+    pack_transposed,
+    pairs_tile,
+)
+from fastnn.backends.compiled.machinery.jit import serial, unit
+from fastnn.backends.compiled.machinery.vector_ir import FROM_C, GROUP, PANEL, PLAIN, SCALED, lanes
+
+WORD = 4  # bytes of a pair of numbers
+LINE = 64 // WORD
+# Words of A that stay in the second-level cache while all panels of B pass by.
+A_WORDS = 160 * 1024
+# The longest sum of which a block of A has room for many rows.
+LONGEST = 2048
+PANEL_WORDS = K_BLOCK // 2 * PANEL * lanes(WORD)
+
+
+@serial
+def _padded(count):
+    """Return so many words rounded up to an odd number of cache lines."""
+    return ((count + LINE - 1) // LINE | 1) * LINE
+
+
+def pack_words(rows: int, depth: int) -> int:
+    """Return the words of room that `rounded_product` needs for a matrix A, stored either way."""
+    pairs = (min(depth, LONGEST) + 1) // 2
+    by_rows, by_columns = rows * (pairs + 2 * LINE), pairs * (rows + 2 * LINE)
+    return PANEL_WORDS + min(A_WORDS, max(by_rows, by_columns))
+
+
+@unit(product_types)
+def rounded_product(a, b, c, shape, sums, pack):
+    """Multiply matrices as `product` does, with both factors rounded.
+
+    B (depth, columns) may be transposed, too. At the address ``pack`` is room for `pack_words`.
+    """
+    width = lanes(WORD)
+    rows, columns, count = shape.rows, shape.columns, shape.depth
+    vectors = (columns + width - 1) // width
+    scaled, by_rows = sums.finish == SCALED, a.column == 1
+    longest = (GRADIENT_ROWS if scaled else K_BLOCK) // 2
+    one = type(sums.beta)(1)
+    pack_a = pack + WORD * PANEL_WORDS
+    begin = 0
+    while begin == 0 or begin < count:
+        depth = min(LONGEST, count - begin)
+        pairs = (depth + 1) // 2
+        blocks = max(1, (pairs + longest - 1) // longest)
+        if by_rows:
+            near = A_WORDS // _padded(pairs) // GROUP * GROUP
+        else:
+            near = ((A_WORDS // max(1, pairs) // LINE - 1) | 1) * LINE
+        parts = (rows + near - 1) // near
+        near = ((rows + parts - 1) // parts + GROUP - 1) // GROUP * GROUP
+        for row in range(0, rows, near):
+            some = min(near, rows - row)
+            here = a.address + WORD * (row * a.row + begin * a.column)
+            if by_rows:
+                packed = Matrix(pack_a, _padded(pairs), int64(1))
+                _pack_neighbours(Matrix(here, a.row, int64(1)), some, depth, packed)
+            else:
+                packed = Matrix(pack_a, int64(1), _padded(some))
+                _pack_pairs(here, a.column, depth, some, packed.address, packed.column)
+            vector = 0
+            while vector < vectors:
+                across = across_of(GROUP, vectors - vector)
+                column, panel_width = vector * width, across * width
+                within = min(panel_width, columns - column)
+                vector += across
+                k = 0
+                for block in range(blocks):
+                    k_stop = pairs * (block + 1) // blocks
+                    if scaled:  # whichever rows of a batch come in one go
+                        k_stop = min(k + longest, pairs)
+                    first, length = begin + 2 * k, min(2 * k_stop, depth) - 2 * k
+                    there = b.address + WORD * (first * b.row + column * b.column)
+                    if b.column == 1:
+                        _pack_pairs(there, b.row, length, within, pack, panel_width)
+                    else:
+                        _pack_transposed(there, b.column, length, within, pack, panel_width)
+                    start, end = first == 0, first + length == count
+                    block_sums = Sums(
+                        sums.start if start or scaled else int64(FROM_C),
+                        sums.biases + WORD * column,
+                        sums.finish if end or scaled else int64(PLAIN),
+                        sums.mask,
+                        sums.alpha,
+                        sums.beta if start else one,
+                    )
+                    r = 0
+                    for tile_rows in TILE_ROWS:  # the most rows, then fewer for those left over
+                        while r + tile_rows <= some:
+                            place = c.address + WORD * ((row + r) * c.row + column)
+                            pairs_tile(
+                                tile_rows,
+                                across,
+                                Matrix(
+                                    packed.address + WORD * (r * packed.row + k * packed.column),
+                                    packed.row,
+                                    packed.column,
+                                ),
+                                Matrix(pack, panel_width, int64(1)),
+                                Matrix(place, c.row, int64(1)),
+                                (int64(0), k_stop - k),
+                                block_sums,
+                                (0, 0, 0),
+                            )
+                            r += tile_rows
+                    k = k_stop
+        begin += LONGEST
+
+
+call_rounded_product = rounded_product.call
+
+
+@serial
+def _pack_neighbours(source, rows, columns, target):
+    """Pack pairs of neighbours in rows; the number behind the last is zero."""
+    both = 2 * lanes(WORD)
+    for r in range(rows):
+        address, packed = source.address + WORD * r * source.row, target.address + WORD * r * target.row
+        for k in range(0, columns, both):
+            if k + both <= columns:
+                pack_columns(address + WORD * k, both, packed + WORD * k // 2)
+            else:
+                pack_part_of_columns(address + WORD * k, columns - k, packed + WORD * k // 2)
+
+
+@serial
+def _pack_pairs(source, source_row, rows, columns, target, target_row):
+    """Pack pairs of numbers one above the other; the row behind the last is zero."""
+    width = lanes(WORD)
+    for r in range(0, rows, 2):
+        first, packed = source + WORD * r * source_row, target + WORD * r // 2 * target_row
+        second = first + WORD * source_row if r + 1 < rows else 0
+        for j in range(0, columns, width):
+            beyond = second + WORD * j if second != 0 else 0
+            if j + width <= columns:
+                pack_rows(first + WORD * j, beyond, width, packed + WORD * j)
+            else:
+                pack_part_of_rows(first + WORD * j, beyond, columns - j, packed + WORD * j)
+
+
+@serial
+def _pack_transposed(source, source_row, columns, rows, target, target_row):
+    """Pack pairs of neighbours in rows, and transpose; whole vectors are read."""
+    width = lanes(WORD)
+    for r in range(0, rows, width):
+        for k in range(0, columns, 2 * width):
+            pack_transposed(
+                source + WORD * (r * source_row + k), source_row, min(width, rows - r),
+                target + WORD * (k // 2 * target_row + r), target_row,
+            )  # fmt: skip
