@@ -252,6 +252,16 @@ BAD = {
     "a loss that is a list": (of_network(loss=["mse"]), "loss must be one of"),
     "another dtype": (of_network(dtype="float64"), "need float64"),
     "an unknown dtype": (of_network(dtype="float16"), "dtype must be one of"),
+    "an unknown precision": (
+        of_network(precision="float8"),
+        "net.safetensors' does not describe a network: its precision is 'float8', and this fastnn, "
+        "which reads files up to version 2, has bfloat16, float32, float64; install a later one",
+    ),
+    "a precision for another dtype": (
+        of_network(precision="float64"),
+        "precision 'float64' needs dtype='float64'",
+    ),
+    "a precision that is a list": (of_network(precision=["bfloat16"]), "unhashable"),
     "a seed that is text": (of_network(seed="1"), "seed must be an integer"),
     "epochs below zero": (of_network(epochs_trained=-1), "epochs_trained must be from 0 to"),
     "a flag that is text": (of_network(standardize_inputs="no"), "must be true or false"),
