@@ -13,9 +13,9 @@ import numpy as np
 
 from fastnn.activations import ACTIVATIONS, Array
 from fastnn.backends import dropout
-from fastnn.backends.compiled import augmenting, functions, precision, sparse_plan
+from fastnn.backends.compiled import augmenting, functions, sparse_plan
 from fastnn.backends.compiled.functions import WITHOUT_KERNEL, gathers_gradient, is_plain
-from fastnn.backends.compiled.kernels import layout, products, update
+from fastnn.backends.compiled.kernels import layout, products, rounded, update
 from fastnn.backends.compiled.operations import Task, by_units, steps_of
 from fastnn.backends.compiled.sparse_plan import address_of as address_of
 from fastnn.backends.contract import Examples, Objective, UpdateRule
@@ -54,7 +54,6 @@ class Plan:
 
     def __init__(self, model: Model, task: Task) -> None:
         architecture, rule = model.architecture, task.rule
-        precision.refuse(architecture)
         dtype = architecture.dtype
         self.task, self.scaler = task, model.input_scaler
         backward = task.updating or task.to_inputs
@@ -81,6 +80,7 @@ class Plan:
         if task.updating and rule is not None and not self.plain:
             pack = max(pack, STEPPED_ROWS * max(layer.stride for layer in architecture.layers))
         packs = aligned_zeros(task.threads * pack, dtype)
+        words = _rounded_pack_size(architecture, task.capacity)
         blocks = [sums_of_squares(layer) for layer in architecture.layers]
         if scaling:
             blocks.append(blocks[0] - 1)
@@ -96,7 +96,9 @@ class Plan:
         self._state: OptimizerState | None = None
         self._about: tuple[weakref.ref[Examples], Any, int, int] | None = None
         self.record = record = np.zeros(1, layout.plan_dtype(dtype))
-        record["functions"] = functions.addresses(dtype, names)[0]
+        record["functions"] = found = functions.addresses(dtype, names).copy()
+        if architecture.rounds:
+            record["functions"]["forward_one"] = found["rounded_forward_one"]
         self._kept: list[Array] = []
         for name, array in (
             ("layers", self.layers),
@@ -106,6 +108,7 @@ class Plan:
             ("phase_ends", ends),
             ("work", self.work),
             ("packs", packs),
+            ("rounded_packs", aligned_zeros(task.threads * words, dtype)),
             ("lists_of_one", np.empty(sum(architecture.sizes[:-1]) + len(self.layers), np.int32)),
             ("every", np.arange(max(architecture.sizes[:-1]), dtype=np.int32)),
             ("squares", squares),
@@ -141,6 +144,8 @@ class Plan:
             ("threads", task.threads),
             ("work_size", len(self.work)),
             ("pack_size", pack),
+            ("rounds", architecture.rounds),
+            ("rounded_pack_size", words),
             ("square_count", len(squares)),
             ("lowest", min(updated, default=len(self.layers))),
             ("in_place", task.in_place),
@@ -303,6 +308,14 @@ def workspace(
             layers["slopes"][l] = size
             size += block
     return layers, aligned_zeros(size, architecture.dtype)
+
+
+def _rounded_pack_size(architecture: Architecture, rows: int) -> int:
+    """Return the room that products of rounded factors need for so many rows."""
+    if not architecture.rounds:
+        return 0
+    sizes = architecture.sizes
+    return max(rounded.pack_words(*shape) for n in sizes for shape in ((rows, n), (n, rows)))
 
 
 def source(rows: Array, pixels: bool = False) -> tuple[int, int, int, int]:

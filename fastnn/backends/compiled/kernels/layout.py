@@ -112,6 +112,7 @@ ROWS, UNITS, EVERYTHING, COLUMNS = range(4)
 FUNCTIONS = _record(
     *_integers(
         "product",
+        "rounded_product",
         "sparse_product",
         "gather",
         "finish",
@@ -133,6 +134,7 @@ FUNCTIONS = _record(
         "narrow_product",
         "narrow_gradient",
         "forward_one",
+        "rounded_forward_one",
         "backward_one",
         "one_row",
         "move",
@@ -185,6 +187,9 @@ def plan_dtype(number: np.dtype) -> np.dtype:
         *_integers("work", "work_size", "packs", "pack_size", "scaler"),
         *_integers("lists", "lists_size", "squares", "square_count", "row_losses", "one"),
         *_integers("average"),  # of the parameters; 0 if none is kept
+        # Whether the factors of products are rounded to bfloat16, and the room of each thread to
+        # pack them into.
+        *_integers("rounds", "rounded_packs", "rounded_pack_size"),
         # Levels of quantiles; factors of the learning rate, for all weights, then all biases, then
         # the factors of inputs. Of these last the values, with their slots, and the gradient.
         *_integers("levels", "factors", "inputs_slots", "inputs_slopes"),

@@ -73,6 +73,7 @@ def across_of(rows, left):
 
 
 def product_types(number):
+    """Return the types of a product's arguments."""
     return MATRIX, MATRIX, MATRIX, SHAPE, sums_type(number), types.int64
 
 

@@ -26,9 +26,12 @@ from fastnn.backends.compiled.machinery.bfloat16 import (
     pack_rows,
     pack_transposed,
     pairs_tile,
+    rounded,
 )
 from fastnn.backends.compiled.machinery.jit import serial, unit
+from fastnn.backends.compiled.machinery.lines import load
 from fastnn.backends.compiled.machinery.vector_ir import FROM_C, GROUP, PANEL, PLAIN, SCALED, lanes
+from fastnn.model.architecture import padded
 
 WORD = 4  # bytes of a pair of numbers
 LINE = 64 // WORD
@@ -49,7 +52,7 @@ def pack_words(rows: int, depth: int) -> int:
     """Return the words of room that `rounded_product` needs for a matrix A, stored either way."""
     pairs = (min(depth, LONGEST) + 1) // 2
     by_rows, by_columns = rows * (pairs + 2 * LINE), pairs * (rows + 2 * LINE)
-    return PANEL_WORDS + min(A_WORDS, max(by_rows, by_columns))
+    return PANEL_WORDS + min(A_WORDS, padded(max(by_rows, by_columns), WORD))
 
 
 @unit(product_types)
@@ -138,11 +141,20 @@ call_rounded_product = rounded_product.call
 
 
 @serial
+def rounded_pack_of(plan, batch):
+    """Return the address of a thread's room for `rounded_product`."""
+    return plan.rounded_packs + WORD * batch.thread * plan.rounded_pack_size
+
+
+@serial
 def _pack_neighbours(source, rows, columns, target):
     """Pack pairs of neighbours in rows; the number behind the last is zero."""
     both = 2 * lanes(WORD)
     for r in range(rows):
-        address, packed = source.address + WORD * r * source.row, target.address + WORD * r * target.row
+        address, packed = (
+            source.address + WORD * r * source.row,
+            target.address + WORD * r * target.row,
+        )
         for k in range(0, columns, both):
             if k + both <= columns:
                 pack_columns(address + WORD * k, both, packed + WORD * k // 2)
@@ -175,3 +187,10 @@ def _pack_transposed(source, source_row, columns, rows, target, target_row):
                 source + WORD * (r * source_row + k), source_row, min(width, rows - r),
                 target + WORD * (k // 2 * target_row + r), target_row,
             )  # fmt: skip
+
+
+@serial
+def load_factor(address, like, rounds):
+    """Return the line of numbers at an address, rounded if a plan says so."""
+    line = load(address, like)
+    return rounded(line) if rounds else line

@@ -17,11 +17,12 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastnn.backends.compiled.machinery.lines import load_first
+from fastnn.backends.compiled.machinery.lines import load_first, number_of
 from fastnn.backends.compiled.machinery.vector_ir import (
     I32,
     I64,
     MACHINE,
+    ROW_TILES,
     TILES,
     Factors,
     _load,
@@ -69,7 +70,7 @@ def _native(builder: ir.IRBuilder, name: str, result: ir.Type, *operands: ir.Val
 
 
 def _all(value: int) -> ir.Constant:
-    return ir.Constant(_WORDS, [value] * _WIDTH)
+    return _constant(_WORDS, value)
 
 
 def _shuffled(builder: ir.IRBuilder, x: ir.Value, y: ir.Value, places: list[int]) -> ir.Value:
@@ -79,16 +80,31 @@ def _shuffled(builder: ir.IRBuilder, x: ir.Value, y: ir.Value, places: list[int]
 
 def _upper_halves(builder: ir.IRBuilder, x: ir.Value) -> ir.Value:
     """Return words whose upper halves are numbers rounded, ties to even; the lower are anything."""
-    bits = builder.bitcast(x, _WORDS)
-    last = builder.and_(builder.lshr(bits, _all(16)), _all(1))
-    carried = builder.add(builder.add(bits, _all(0x7FFF)), last)
-    quiet = builder.or_(bits, _all(0x400000))  # a NaN must not become infinite
+    words = _words_like(x)
+
+    def constant(value: int) -> ir.Constant:
+        return _constant(words, value)
+
+    bits = builder.bitcast(x, words)
+    last = builder.and_(builder.lshr(bits, constant(16)), constant(1))
+    carried = builder.add(builder.add(bits, constant(0x7FFF)), last)
+    quiet = builder.or_(bits, constant(0x400000))  # a NaN must not become infinite
     return builder.select(builder.fcmp_unordered("uno", x, x), quiet, carried)
+
+
+def _words_like(x: ir.Value) -> ir.Type:
+    """Return the type of words for as many numbers."""
+    return ir.VectorType(I32, x.type.count) if isinstance(x.type, ir.VectorType) else I32
+
+
+def _constant(words: ir.Type, value: int) -> ir.Constant:
+    return ir.Constant(words, [value] * words.count if isinstance(words, ir.VectorType) else value)
 
 
 def _rounded(builder: ir.IRBuilder, x: ir.Value) -> ir.Value:
     """Return float32 numbers rounded to bfloat16, in float32."""
-    return builder.bitcast(builder.and_(_upper_halves(builder, x), _all(UPPER)), x.type)
+    upper = _constant(_words_like(x), UPPER)
+    return builder.bitcast(builder.and_(_upper_halves(builder, x), upper), x.type)
 
 
 def _pairs(builder: ir.IRBuilder, first: ir.Value, second: ir.Value) -> ir.Value:
@@ -139,6 +155,22 @@ PAIRS = Factors(I32, _ready, _add_products)
 pairs_tile = tile_intrinsic(TILES, listed=False, factors=PAIRS)
 
 
+# Tiles of float32 numbers that are rounded when they are read.
+ROUNDED = Factors(ready=_rounded)
+rounded_row_tile = tile_intrinsic({1: ROW_TILES}, listed=True, factors=ROUNDED)
+dense_rounded_row_tile = tile_intrinsic({1: (max(ROW_TILES),)}, listed=False, factors=ROUNDED)
+
+
+@intrinsic
+def rounded(typingctx, x):
+    """Return a float32 number, or a line of them, rounded to bfloat16; others as they are."""
+
+    def codegen(context, builder, signature, args):
+        return _rounded(builder, args[0]) if number_of(x) == types.float32 else args[0]
+
+    return x(x), codegen
+
+
 def _floats_at(builder: ir.IRBuilder, address: ir.Value, place: int = 0) -> ir.Value:
     pointer = builder.inttoptr(address, ir.FloatType().as_pointer())
     return _load(builder, pointer, _FLOATS, place)
@@ -157,7 +189,7 @@ def _whole(builder: ir.IRBuilder, count: ir.Value) -> Load:
 
 
 def _part(builder: ir.IRBuilder, count: ir.Value) -> Load:
-    """The same for so many numbers, and zeros behind them; no more is read."""
+    """Return what loads so many numbers, and zeros behind them; no more is read."""
 
     def load(builder: ir.IRBuilder, address: ir.Value, place: int = 0) -> ir.Value:
         beyond = builder.add(address, ir.Constant(I64, 4 * _WIDTH * place))
@@ -229,9 +261,7 @@ def pack_transposed(typingctx, source, source_row, rows, target, target_row):
             left, right = (_floats_at(builder, address, i) for i in (0, 1))
             block.append(_neighbours(builder, left, right))
         places = ir.Constant(_WORDS, list(range(_WIDTH)))
-        within = builder.icmp_signed(
-            "<", places, _splat(builder, builder.trunc(rows, I32), _WORDS)
-        )
+        within = builder.icmp_signed("<", places, _splat(builder, builder.trunc(rows, I32), _WORDS))
         for k, words in enumerate(transposed(builder, block)):
             offset = builder.mul(builder.mul(ir.Constant(I64, k), target_row), four)
             words = builder.select(within, words, _all(0))
