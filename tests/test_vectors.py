@@ -421,7 +421,9 @@ def test_the_sine_of_a_turn_is_right_to_the_last_bits(dtype):
 
 # Other widths
 
-TESTED = ("parity", "gradients", "vectors", "toolbox", "outputs", "one_row", "narrow")
+TESTED = (
+    "parity", "gradients", "vectors", "toolbox", "outputs", "one_row", "narrow", "bfloat16_kernels"
+)  # fmt: skip
 MODULES = [f"tests/test_{name}.py" for name in TESTED]
 OTHER_WIDTHS = [bits for bits in (128, 256, 512) if bits != vector_ir.MACHINE.bits]
 # Each dtype has kernels of its own to compile: one for each width, and the others in the long run.
