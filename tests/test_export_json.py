@@ -8,12 +8,14 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from cases import assert_nearly_all_close
 from conftest import ROOT
 from test_export_python import CLOSE, network
 
 import fastnn
 from fastnn.activations import ACTIVATIONS, HIDDEN, OUTPUT
 from fastnn.losses import Quantile
+from fastnn.precision import to_bfloat16
 
 EVERY_OPERATION = {
     "output": "identity",
@@ -34,6 +36,8 @@ def computed(file, x):
             x = x * step["factor"]
         elif kind == "standardize":
             x = (x - step["mean"]) * step["scale"]
+        elif kind == "round":
+            x = to_bfloat16(x)
         elif kind == "product":
             x = x @ step["weights"] + step["biases"]
         elif kind == "activate":
@@ -77,6 +81,23 @@ def test_targets_get_their_units_back_and_quantiles_are_sorted(dtype, tmp_path):
     kinds = ["standardize", "product", "activate", "product", "activate", "restore", "sort"]
     assert [each["operation"] for each in file["operations"]] == kinds
     assert_same(file, net, X)
+
+
+def test_inputs_of_products_are_rounded_and_weights_are_rounded_already(tmp_path):
+    net, X = network((4, 6, 3), precision="bfloat16", **EVERY_OPERATION)
+    file = written(net, tmp_path)
+    kinds = [each["operation"] for each in file["operations"]]
+    assert kinds[:4] == ["standardize", "round", "product", "activate"]
+    assert kinds[4:] == ["round", "product", "activate", "restore", "sort"]
+    for weights, each in zip(net.weights, file["operations"][2::3], strict=False):
+        assert (np.array(each["weights"], np.float32) == to_bfloat16(weights)).all()
+    assert_nearly_all_close(computed(file, X), net.predict_proba(X))
+
+
+@pytest.mark.parametrize(("precision", "version"), [(None, 1), ("bfloat16", 2)])
+def test_only_files_that_round_have_the_later_version(precision, version, tmp_path):
+    net = fastnn.Network([2, 3], precision=precision)
+    assert written(net, tmp_path)["version"] == version
 
 
 def test_pixels_are_multiplied_first(tmp_path):

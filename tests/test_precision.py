@@ -182,15 +182,18 @@ def test_a_step_goes_along_the_gradient_of_rounded_factors(backend, shape, spars
     exact = Exact(shape, backend)
     before = [np.array(array) for array in (*exact.net.weights, *exact.net.biases)]
     slopes = [*exact.weights, *exact.biases]
-    rate = 2.0**-20
+    rate = 2.0**-8
     X = pytest.importorskip("scipy.sparse").csr_array(exact.X) if sparse else exact.X
-    exact.net.train(X, exact.y, 1, len(X), rate, schedule="constant", shuffle=False, progress=False)
+    rows = len(exact.y)
+    exact.net.train(X, exact.y, 1, rows, rate, schedule="constant", shuffle=False, progress=False)
     after = (*exact.net.weights, *exact.net.biases)
     for was, slope, now in zip(before, slopes, after, strict=True):
         step = rate * slope
-        bound = 4 * np.finfo(np.float32).eps * (np.abs(was) + np.abs(step))
+        # The products of the rows may be added to the parameters one by one.
+        bound = 64 * np.finfo(np.float32).eps * (np.abs(was) + np.abs(step))
         assert (np.abs(now - (was - step)) <= bound).all()
-        assert np.abs(step).max() > 2.0**-14 * np.abs(was).max()  # else this says little
+        if was.ndim == 2:  # else this says little
+            assert np.abs(step).max() > 2.0**-5 * np.abs(was).max()
 
 
 @each_backend
@@ -249,14 +252,14 @@ def test_every_activation_follows_the_formulas_of_rounded_factors(backend, activ
     gradient = net.loss_and_gradient(X, y)[1]
     for ours, theirs in zip(gradient.weights, formulas.weights, strict=True):
         scale = np.abs(theirs).max()
-        np.testing.assert_allclose(ours / scale, theirs / scale, rtol=0, atol=2.0**-12)
+        np.testing.assert_allclose(ours / scale, theirs / scale, rtol=0, atol=2.0**-10)
     for ours, theirs in zip(gradient.biases, formulas.biases, strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=0, atol=2.0**-12 * np.abs(theirs).max())
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=2.0**-10 * np.abs(theirs).max())
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("batch", [1, 16])
-def test_both_backends_agree_with_every_optimizer_numba(name, batch):
+def test_both_backends_agree_in_bfloat16_with_every_optimizer(name, batch):
     case = fitting(Case((12, 20, 5), "gelu", batch=batch, precision="bfloat16"))
     X, y = make_data(case, np.random.default_rng(3), 64)
     nets = [make_network(case, backend) for backend in BACKENDS]
