@@ -19,6 +19,7 @@ from numba.extending import intrinsic
 
 from fastnn.backends.compiled.machinery.lines import load_first, number_of
 from fastnn.backends.compiled.machinery.vector_ir import (
+    GROUP,
     I32,
     I64,
     MACHINE,
@@ -150,9 +151,10 @@ def _add_products(builder: ir.IRBuilder, a: Any, b: Any, total: ir.Value) -> ir.
     return total
 
 
-# The register tile of words: as `vector_ir.tile`, but k counts pairs.
-PAIRS = Factors(I32, _ready, _add_products)
-pairs_tile = tile_intrinsic(TILES, listed=False, factors=PAIRS)
+# The register tile of words: as `vector_ir.tile`, but k counts pairs. Tiles of any number of rows are
+# as wide as the largest, so that all take the panel of B that is packed.
+PAIRS_TILES = dict.fromkeys(TILES, TILES[GROUP])
+pairs_tile = tile_intrinsic(PAIRS_TILES, False, Factors(I32, _ready, _add_products))
 
 
 # Tiles of float32 numbers that are rounded when they are read.
