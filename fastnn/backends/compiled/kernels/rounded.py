@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from numba import int64
 
-from fastnn.backends.compiled.kernels.layout import Matrix, Sums
+from fastnn.backends.compiled.kernels.layout import Matrix, Shape, Sums
 from fastnn.backends.compiled.kernels.products import (
     GRADIENT_ROWS,
     K_BLOCK,
@@ -79,7 +79,7 @@ def rounded_product(a, b, c, shape, sums, pack):
             near = ((A_WORDS // max(1, pairs) // LINE - 1) | 1) * LINE
         parts = (rows + near - 1) // near
         near = ((rows + parts - 1) // parts + GROUP - 1) // GROUP * GROUP
-        for row in range(0, rows, near):
+        for row in range(0, rows, near):  # this block of A stays in the second-level cache
             some = min(near, rows - row)
             here = a.address + WORD * (row * a.row + begin * a.column)
             if by_rows:
@@ -87,7 +87,9 @@ def rounded_product(a, b, c, shape, sums, pack):
                 _pack_neighbours(Matrix(here, a.row, int64(1)), some, depth, packed)
             else:
                 packed = Matrix(pack_a, int64(1), _padded(some))
-                _pack_pairs(here, a.column, depth, some, packed.address, packed.column)
+                _pack_pairs(
+                    Matrix(here, a.column, int64(1)), depth, some, packed.address, packed.column
+                )
             vector = 0
             while vector < vectors:
                 across = across_of(GROUP, vectors - vector)
@@ -95,16 +97,20 @@ def rounded_product(a, b, c, shape, sums, pack):
                 within = min(panel_width, columns - column)
                 vector += across
                 k = 0
-                for block in range(blocks):
+                for block in range(blocks):  # this panel of B stays in the first-level cache
                     k_stop = pairs * (block + 1) // blocks
                     if scaled:  # whichever rows of a batch come in one go
                         k_stop = min(k + longest, pairs)
                     first, length = begin + 2 * k, min(2 * k_stop, depth) - 2 * k
                     there = b.address + WORD * (first * b.row + column * b.column)
                     if b.column == 1:
-                        _pack_pairs(there, b.row, length, within, pack, panel_width)
+                        _pack_pairs(
+                            Matrix(there, b.row, int64(1)), length, within, pack, panel_width
+                        )
                     else:
-                        _pack_transposed(there, b.column, length, within, pack, panel_width)
+                        _pack_transposed(
+                            Matrix(there, b.column, int64(1)), length, within, pack, panel_width
+                        )
                     start, end = first == 0, first + length == count
                     block_sums = Sums(
                         sums.start if start or scaled else int64(FROM_C),
@@ -114,27 +120,37 @@ def rounded_product(a, b, c, shape, sums, pack):
                         sums.alpha,
                         sums.beta if start else one,
                     )
-                    r = 0
-                    for tile_rows in TILE_ROWS:  # the most rows, then fewer for those left over
-                        while r + tile_rows <= some:
-                            place = c.address + WORD * ((row + r) * c.row + column)
-                            pairs_tile(
-                                tile_rows,
-                                across,
-                                Matrix(
-                                    packed.address + WORD * (r * packed.row + k * packed.column),
-                                    packed.row,
-                                    packed.column,
-                                ),
-                                Matrix(pack, panel_width, int64(1)),
-                                Matrix(place, c.row, int64(1)),
-                                (int64(0), k_stop - k),
-                                block_sums,
-                                (0, 0, 0),
-                            )
-                            r += tile_rows
+                    place = c.address + WORD * (row * c.row + column)
+                    _multiply(
+                        Matrix(
+                            packed.address + WORD * k * packed.column, packed.row, packed.column
+                        ),
+                        pack,
+                        Matrix(place, c.row, int64(1)),
+                        Shape(some, across, k_stop - k),
+                        block_sums,
+                    )
                     k = k_stop
         begin += LONGEST
+
+
+@serial
+def _multiply(a, panel, c, shape, sums):
+    """Multiply packed rows of A by a packed panel of so many vectors, one tile after the other."""
+    r = 0
+    for tile_rows in TILE_ROWS:  # the most rows, then fewer for those left over
+        while r + tile_rows <= shape.rows:
+            pairs_tile(
+                tile_rows,
+                shape.columns,
+                Matrix(a.address + WORD * r * a.row, a.row, a.column),
+                Matrix(panel, shape.columns * lanes(WORD), int64(1)),
+                Matrix(c.address + WORD * r * c.row, c.row, c.column),
+                (int64(0), shape.depth),
+                sums,
+                (0, 0, 0),
+            )
+            r += tile_rows
 
 
 call_rounded_product = rounded_product.call
@@ -163,12 +179,12 @@ def _pack_neighbours(source, rows, columns, target):
 
 
 @serial
-def _pack_pairs(source, source_row, rows, columns, target, target_row):
+def _pack_pairs(source, rows, columns, target, target_row):
     """Pack pairs of numbers one above the other; the row behind the last is zero."""
     width = lanes(WORD)
     for r in range(0, rows, 2):
-        first, packed = source + WORD * r * source_row, target + WORD * r // 2 * target_row
-        second = first + WORD * source_row if r + 1 < rows else 0
+        first, packed = source.address + WORD * r * source.row, target + WORD * r // 2 * target_row
+        second = first + WORD * source.row if r + 1 < rows else 0
         for j in range(0, columns, width):
             beyond = second + WORD * j if second != 0 else 0
             if j + width <= columns:
@@ -178,13 +194,13 @@ def _pack_pairs(source, source_row, rows, columns, target, target_row):
 
 
 @serial
-def _pack_transposed(source, source_row, columns, rows, target, target_row):
+def _pack_transposed(source, columns, rows, target, target_row):
     """Pack pairs of neighbours in rows, and transpose; whole vectors are read."""
     width = lanes(WORD)
     for r in range(0, rows, width):
         for k in range(0, columns, 2 * width):
             pack_transposed(
-                source + WORD * (r * source_row + k), source_row, min(width, rows - r),
+                source.address + WORD * (r * source.row + k), source.row, min(width, rows - r),
                 target + WORD * (k // 2 * target_row + r), target_row,
             )  # fmt: skip
 

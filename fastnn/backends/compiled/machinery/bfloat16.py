@@ -151,8 +151,8 @@ def _add_products(builder: ir.IRBuilder, a: Any, b: Any, total: ir.Value) -> ir.
     return total
 
 
-# The register tile of words: as `vector_ir.tile`, but k counts pairs. Tiles of any number of rows are
-# as wide as the largest, so that all take the panel of B that is packed.
+# The register tile of words: as `vector_ir.tile`, but k counts pairs. Tiles of any rows take the
+# panel of B that is packed for those of the most.
 PAIRS_TILES = dict.fromkeys(TILES, TILES[GROUP])
 pairs_tile = tile_intrinsic(PAIRS_TILES, False, Factors(I32, _ready, _add_products))
 
