@@ -136,6 +136,8 @@ def needed(
     names = {*ALWAYS}
     if model.architecture.rounds:
         names.add("rounded_product")
+    elif any(layer.fan_out <= NARROW for layer in model.architecture.layers):
+        names.update(("narrow_product", "narrow_gradient"))
     if sparse:
         names.add("of_sparse")
     if adjusts_inputs(model, objective):
@@ -145,8 +147,6 @@ def needed(
     hidden = model.architecture.activations[:-1]
     if any(name not in WITHOUT_KERNEL for name in hidden) or objective.drops:
         names.add("activate")
-    if any(layer.fan_out <= NARROW for layer in model.architecture.layers):
-        names.update(("narrow_product", "narrow_gradient"))
     row = model.architecture.layers[-1].fan_out * model.architecture.dtype.itemsize
     if model.architecture.activations[-1] == "softmax" and (one_row or row > LINE):
         names.add("softmax_of_rows")
