@@ -35,8 +35,6 @@ from fastnn.backends.compiled.machinery.vector_ir import (
     transposed,
 )
 
-# Whether the machine has the instructions. Narrower vectors take those of any machine.
-NATIVE = MACHINE.bf16 and MACHINE.bits == 512
 UPPER = 0xFFFF0000
 
 
@@ -110,7 +108,7 @@ def _rounded(builder: ir.IRBuilder, x: ir.Value) -> ir.Value:
 
 def _pairs(builder: ir.IRBuilder, first: ir.Value, second: ir.Value) -> ir.Value:
     """Return words of the numbers of two vectors, rounded."""
-    if NATIVE:
+    if MACHINE.bf16:
         halves = _native(builder, "cvtne2ps2bf16", _PAIRS, first, second)
         places = [place for i in range(_WIDTH) for place in (i, i + _WIDTH)]
         return _of_halves(builder, halves, places)
@@ -125,7 +123,7 @@ def _of_halves(builder: ir.IRBuilder, halves: ir.Value, places: list[int]) -> ir
 
 def _neighbours(builder: ir.IRBuilder, left: ir.Value, right: ir.Value) -> ir.Value:
     """Return words of the neighbours in two adjacent vectors, rounded."""
-    if NATIVE:
+    if MACHINE.bf16:
         halves = _native(builder, "cvtne2ps2bf16", _PAIRS, right, left)
         return _of_halves(builder, halves, [place ^ 1 for place in range(2 * _WIDTH)])
     first, second = (
@@ -136,7 +134,7 @@ def _neighbours(builder: ir.IRBuilder, left: ir.Value, right: ir.Value) -> ir.Va
 
 def _ready(builder: ir.IRBuilder, words: ir.Value) -> Any:
     """Return a vector of words as the multiply-add takes it."""
-    if NATIVE:
+    if MACHINE.bf16:
         return builder.bitcast(words, _PAIRS)
     first, second = builder.and_(words, _all(UPPER)), builder.shl(words, _all(16))
     return builder.bitcast(first, _FLOATS), builder.bitcast(second, _FLOATS)
@@ -144,7 +142,7 @@ def _ready(builder: ir.IRBuilder, words: ir.Value) -> Any:
 
 def _add_products(builder: ir.IRBuilder, a: Any, b: Any, total: ir.Value) -> ir.Value:
     """Add the products of the numbers in words to sums."""
-    if NATIVE:
+    if MACHINE.bf16:
         return _native(builder, "dpbf16ps", _FLOATS, total, a, b)
     for x, y in zip(a, b, strict=True):
         total = _multiply_add(builder, x, y, total)
@@ -155,7 +153,6 @@ def _add_products(builder: ir.IRBuilder, a: Any, b: Any, total: ir.Value) -> ir.
 # panel of B that is packed for those of the most.
 PAIRS_TILES = dict.fromkeys(TILES, TILES[GROUP])
 pairs_tile = tile_intrinsic(PAIRS_TILES, False, Factors(I32, _ready, _add_products))
-
 
 # Tiles of float32 numbers that are rounded when they are read.
 ROUNDED = Factors(ready=_rounded)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from llvmlite import ir
+from llvmlite.binding import llvm_version_info
 from numba import types
 from numba.core import cgutils
 from numba.core.registry import cpu_target
@@ -30,7 +31,7 @@ class Machine(NamedTuple):
     registers: int
     fma: bool
     architecture: str  # "x86_64", "aarch64" for all of ARM64, or what else LLVM calls it
-    bf16: bool = False  # AVX-512 BF16: products of pairs in bfloat16
+    bf16: bool = False  # AVX-512 BF16: products of pairs in bfloat16, in vectors of 512 bits
     amx: bool = False  # tiles in bfloat16, which a process of Linux may ask for
 
     @property
@@ -52,7 +53,8 @@ def _machine() -> Machine:
             raise ValueError(f"FASTNN_VECTOR_BITS must be 128, 256 or 512, got {asked!r}")
         bits = int(asked)
     registers = 32 if arm or "avx512vl" in has else 16
-    bf16 = {"avx512bf16", "avx512vl"} <= has
+    # Before LLVM 16 the instructions had other types.
+    bf16 = {"avx512bf16", "avx512vl"} <= has and bits == 512 and llvm_version_info >= (16, 0, 0)
     amx = "amx-bf16" in has and sys.platform == "linux"
     return Machine(bits, registers, arm or "fma" in has, architecture, bf16, amx)
 
