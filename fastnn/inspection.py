@@ -142,7 +142,7 @@ def compare_backends(
     dict
         The largest differences of ``outputs``, ``loss``, ``gradient`` and ``parameters`` (after
         training), each divided by the largest number of its kind. Rounding causes about 1e-6 in
-        float32 and 1e-15 in float64, and more after many steps.
+        float32 and 1e-15 in float64, and more after many steps; factors in bfloat16 up to 1e-3.
 
     Raises
     ------

@@ -100,6 +100,13 @@ def test_only_files_that_round_have_the_later_version(precision, version, tmp_pa
     assert written(net, tmp_path)["version"] == version
 
 
+def test_weights_that_are_rounded_to_infinity_are_refused(tmp_path):
+    net = fastnn.Network([2, 3], precision="bfloat16", seed=0)
+    net.weights[0][1, 2] = np.finfo(np.float32).max
+    with pytest.raises(ValueError, match="layer 0 has weights that are not finite"):
+        net.export(tmp_path / "net.json")
+
+
 def test_pixels_are_multiplied_first(tmp_path):
     rng = np.random.default_rng(0)
     X = rng.integers(0, 256, (50, 12), dtype=np.uint8)

@@ -458,6 +458,16 @@ def test_estimators_have_networks_of_a_precision(Estimator, dtype, solver):
         assert estimator.network_.precision == "bfloat16"
 
 
+def test_scikit_learn_predicts_without_rounding():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 4))
+    ours = MLPClassifier(5, precision="bfloat16", max_iter=200, tol=1, backend="numpy")
+    ours.fit(X, rng.integers(0, 3, 60))
+    got, want = ours.predict_proba(X), ours.to_sklearn().predict_proba(X)
+    np.testing.assert_allclose(got, want, rtol=0, atol=2.0**-6)
+    assert np.abs(got - want).max() > 1e-5
+
+
 def test_estimators_refuse_a_precision_that_there_is_not():
     with pytest.raises(ValueError, match=r"precision must be one of .*; got 'float8'"):
         MLPClassifier(precision="float8").fit(np.eye(3), [0, 1, 2])

@@ -138,10 +138,11 @@ def described(model: Model, rounding: bool = True) -> Description:
     if model.input_scaler is not None:
         operations.append(Standardize(*_finite("input_scaler has numbers", model.input_scaler)))
     for l, activation in enumerate(a.activations):
-        product = Product(*_finite(f"layer {l} has weights", (model.weights[l], model.biases[l])))
+        weights = model.weights[l]
         if a.rounds and rounding:
             operations.append(Round())
-            product = product._replace(weights=to_bfloat16(product.weights))
+            weights = to_bfloat16(weights)
+        product = Product(*_finite(f"layer {l} has weights", (weights, model.biases[l])))
         operations += [product, Activate(_plain(activation))]
     if model.target_scaler is not None:
         operations.append(Restore(*_finite("target_scaler has numbers", model.target_scaler)))
