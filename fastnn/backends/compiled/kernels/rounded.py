@@ -9,6 +9,8 @@ An element of C has the same bits whichever tile and thread computes it, as in `
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from numba import int64
 
 from fastnn.backends.compiled.kernels.layout import Matrix, Shape, Sums
@@ -40,6 +42,21 @@ A_WORDS = 160 * 1024
 # The longest sum of which a block of A has room for many rows.
 LONGEST = 2048
 PANEL_WORDS = K_BLOCK // 2 * PANEL * lanes(WORD)
+
+
+class Ahead(NamedTuple):
+    """What the tiles ask for: for each pair of the sum, an address ``step`` numbers further.
+
+    The first tile begins at the address, each of the next ``line`` numbers behind the one before.
+    After so many ``lines`` they begin again, ``turn`` numbers further, in so many ``turns``.
+    """
+
+    address: int
+    step: int
+    line: int
+    lines: int
+    turn: int
+    turns: int
 
 
 @serial
@@ -120,6 +137,20 @@ def rounded_product(a, b, c, shape, sums, pack):
                         sums.alpha,
                         sums.beta if start else one,
                     )
+                    # What comes next: of B's panel, or at the end of the sum of the next one.
+                    then, coming = begin + 2 * k_stop, column
+                    if k_stop == pairs:
+                        then, coming = begin, vector * width
+                    if b.column == 1:  # two rows of B in turn
+                        asked = b.address + WORD * (then * b.row + coming)
+                        turns = int64(2 if coming < columns else 0)
+                        ahead = Ahead(asked, 2 * b.row, int64(width), across, b.row, turns)
+                    else:  # one of the rows that are transposed
+                        line = vector * width + block * ((some + GROUP - 1) // GROUP)
+                        asked = b.address + WORD * (begin + line * b.column)
+                        step = 2 * pairs // max(1, k_stop - k)
+                        lines = max(0, min(panel_width, columns - line))
+                        ahead = Ahead(asked, step, b.column, lines, int64(0), int64(1))
                     place = c.address + WORD * (row * c.row + column)
                     _multiply(
                         Matrix(
@@ -129,28 +160,36 @@ def rounded_product(a, b, c, shape, sums, pack):
                         Matrix(place, c.row, int64(1)),
                         Shape(some, across, k_stop - k),
                         block_sums,
+                        ahead,
                     )
                     k = k_stop
         begin += LONGEST
 
 
 @serial
-def _multiply(a, panel, c, shape, sums):
+def _multiply(a, panel, c, shape, sums, ahead):
     """Multiply packed rows of A by a packed panel of so many vectors, one tile after the other."""
-    r = 0
+    r = tiles = 0
     for tile_rows in TILE_ROWS:  # the most rows, then fewer for those left over
         while r + tile_rows <= shape.rows:
+            here = a.address + WORD * r * a.row
+            asked, step = int64(0), int64(0)
+            if tiles < ahead.turns * ahead.lines:
+                line, turn = tiles % ahead.lines, tiles // ahead.lines
+                asked = ahead.address + WORD * (line * ahead.line + turn * ahead.turn)
+                asked, step = (asked - here) // WORD, ahead.step
             pairs_tile(
                 tile_rows,
                 shape.columns,
-                Matrix(a.address + WORD * r * a.row, a.row, a.column),
+                Matrix(here, a.row, a.column),
                 Matrix(panel, shape.columns * lanes(WORD), int64(1)),
                 Matrix(c.address + WORD * r * c.row, c.row, c.column),
                 (int64(0), shape.depth),
                 sums,
-                (0, 0, 0),
+                (0, asked, step),
             )
             r += tile_rows
+            tiles += 1
 
 
 call_rounded_product = rounded_product.call
