@@ -88,7 +88,7 @@ def print_accuracies(epochs: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--threads", type=int, nargs="*", default=[1, 2])
+    parser.add_argument("--threads", type=int, nargs="*", default=[1, 2], help="none: no speeds")
     parser.add_argument("--batches", type=int, nargs="*", default=BATCHES)
     parser.add_argument("--epochs", type=int, default=10, help="of MNIST, or 0 to leave it out")
     options = parser.parse_args()
