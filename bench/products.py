@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from fastnn.backends.compiled import functions
 from fastnn.backends.compiled.kernels import layout, products
-from fastnn.backends.compiled.machinery import vector_ir
+from fastnn.backends.compiled.machinery import tiles
 from fastnn.model.architecture import padded
 from fastnn.model.parameters import aligned_zeros
 
@@ -76,7 +76,7 @@ class Ours:
         if transposed:
             addresses[0] = layout.Matrix(addresses[0].address, 1, addresses[0].row)
         one = np.float32(1)
-        sums = layout.Sums(vector_ir.FROM_ZERO, 0, vector_ir.PLAIN, 0, one, one)
+        sums = layout.Sums(tiles.FROM_ZERO, 0, tiles.PLAIN, 0, one, one)
         self.run = partial(
             _repeat, products.product.dispatcher, a=addresses[0], b=addresses[1], c=addresses[2],
             shape=layout.Shape(rows, columns, depth), sums=sums,

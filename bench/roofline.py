@@ -43,7 +43,8 @@ import fastnn
 from fastnn import backends
 from fastnn.activations import Array
 from fastnn.backends.compiled.machinery import threads as cpu_threads
-from fastnn.backends.compiled.machinery.vector_ir import I32, I64, MACHINE, lanes
+from fastnn.backends.compiled.machinery.machine import MACHINE
+from fastnn.backends.compiled.machinery.vector_ir import I32, I64, lanes
 from fastnn.backends.contract import Examples, UpdateRule
 from fastnn.backends.dropout import NO_KEYS
 

@@ -347,12 +347,12 @@ def _beta_quantiles(alpha: float) -> Array:
     """
     p = min(alpha, 1.0)
     w = np.linspace(0, 0.5**p, 8193)
-    x = w ** (1 / p)
+    x = np.minimum(w ** (1 / p), 0.5)  # which it rounds beyond for the smallest alpha
     with np.errstate(under="ignore"):
         density = (4 * x * (1 - x) if alpha >= 1 else 1 - x) ** (alpha - 1)
         sums = np.concatenate([[0], np.cumsum(density[1:] + density[:-1])])
         half = np.linspace(0, 0.5, QUANTILES // 2 + 1)
-        lower = np.interp(half, sums / (2 * sums[-1]), w) ** (1 / p)
+        lower = np.minimum(np.interp(half, sums / (2 * sums[-1]), w) ** (1 / p), 0.5)
     return np.concatenate([lower, 1 - lower[-2::-1]])
 
 

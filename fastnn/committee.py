@@ -289,11 +289,9 @@ class Committee(Members):
             lead = self._first_trained
             x = check_data.single_row("x", x, lead.architecture, lead.features)
             row = check_data.converted(x, dtype)
-        if out is None:
-            out = np.empty(outputs, dtype)
-        else:
+        if out is not None:
             check_data.writable_row("out", out, outputs, dtype)
-        room = out
+        room = total = np.empty(outputs, dtype)  # `out` may be `x`, which the next member reads
         for net in members:
             model = net.model
             single = (model.prepared.get("single") or evaluation.single(model))[0]
@@ -302,12 +300,13 @@ class Committee(Members):
                 check_data.readable("x", x.reshape(1, -1), model.architecture)
             if model.target_scaler is not None:
                 evaluation.restore_targets(model, room)
-            if room is out:
+            if room is total:
                 room = np.empty(outputs, dtype)
             else:
-                out += room
-        out /= len(members)
-        return out
+                total += room
+        if out is None:
+            out = total
+        return np.divide(total, len(members), out=out)
 
     def evaluate(
         self,

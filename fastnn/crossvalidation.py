@@ -19,8 +19,10 @@ import numpy as np
 from fastnn.activations import Array
 from fastnn.checks import data as check_data
 from fastnn.checks import tuning as check_tuning
+from fastnn.checks import values as check
 from fastnn.checks.data import READABLE
 from fastnn.checks.sparse import rows_of
+from fastnn.checks.targets import named_labels, texts
 from fastnn.checks.warning import heard_by
 from fastnn.committee import job
 from fastnn.folds import Fold
@@ -30,7 +32,7 @@ from fastnn.searching import Settings
 from fastnn.sparse_rows import Rows, is_sparse
 from fastnn.training import loop
 from fastnn.training import settings as training_settings
-from fastnn.training.data import by_rows
+from fastnn.training.data import by_rows, evaluation_data
 from fastnn.training.evaluation import DivergenceError, EvaluationData, evaluate
 from fastnn.training.history import History, Row
 from fastnn.training.row_weights import with_mean_one
@@ -38,7 +40,7 @@ from fastnn.training.run import Run
 from fastnn.training.settings import Callback
 from fastnn.training.side_by_side import Job, Together
 
-Scores = dict[str, float]
+Scores = dict[str, Any]  # measures; or why training diverged
 OF_NETWORK = set(inspect.signature(Network).parameters) - {"sizes", "seed"}
 # Checkpoints are for a single network.
 OF_TRAIN = {*training_settings.NAMES, "validation", "class_weight"} - {
@@ -58,7 +60,8 @@ class Data(NamedTuple):
     @classmethod
     def of(cls, name: str, X: Any, y: Any, weights: Any) -> Data:
         """Return data as networks of any dtype read them, so that none makes a copy."""
-        X, y = rows_of(name, X) if is_sparse(X) else check_data.numbers(name, X), np.asarray(y)
+        X = rows_of(name, X) if is_sparse(X) else check_data.numbers(name, X)
+        y = _with_labels_in_a_row(f"{name[:-1]}y", y)
         if X.ndim != 2 or y.shape[:1] != X.shape[:1]:
             raise ValueError(
                 f"{name} must have shape (rows, features), and {name[:-1]}y as many rows; "
@@ -90,6 +93,24 @@ class Data(NamedTuple):
         return self._replace(y=np.searchsorted(classes, self.y))
 
 
+def _with_labels_in_a_row(name: str, y: Any) -> Array:
+    """Return y as an array; labels in a column are in one dimension, and of one kind."""
+    y = np.asarray(y)
+    if y.ndim == 2 and y.shape[1] == 1 and y.dtype.kind != "f":
+        y = y[:, 0]
+    if y.ndim != 1 or y.dtype.kind != "O":
+        return y
+    if named_labels(y) is not None:
+        return texts(name, y) if any(isinstance(label, str) for label in y) else y
+    try:
+        np.unique(y)
+    except TypeError as error:
+        raise TypeError(
+            f"{name} must hold labels of one kind: {error}. Rows without a label must be left out"
+        ) from None
+    return y
+
+
 def begun(
     settings: Settings, seed: int, classes: Array | None, data: Data, rows: Array
 ) -> tuple[Network, Job]:
@@ -103,6 +124,7 @@ def begun(
         settings = {"output": "identity", **settings}
     hidden = settings.get("hidden", HIDDEN)
     hidden = hidden if isinstance(hidden, Iterable) else (hidden,)
+    hidden = [check.integer(f"hidden[{i}]", units, 1) for i, units in enumerate(hidden)]
     of_network, of_train = (
         {name: value for name, value in settings.items() if name in names}
         for names in (OF_NETWORK, OF_TRAIN)
@@ -124,7 +146,7 @@ def trained(
 
 
 def fit_fold(settings: Settings, seed: int, X: Rows, y: Array, rest: tuple[Any, ...]) -> Scores:
-    """Train without a fold and return the evaluation on it; nothing if training diverged.
+    """Train without a fold and return the evaluation on it; or why training diverged.
 
     Without warnings: what these data and settings give rise to is said of the check and of the
     final network, and the scores tell of networks of no use.
@@ -137,8 +159,8 @@ def fit_fold(settings: Settings, seed: int, X: Rows, y: Array, rest: tuple[Any, 
             own = with_mean_one(weights, network.architecture.dtype, held_out)
             rows = EvaluationData(run.data.X, run.data.targets, own, held_out)
             scores = evaluate(run.model, rows)
-        except DivergenceError:
-            return {}
+        except DivergenceError as error:
+            return {"diverged": str(error)}
     return scores | {"seconds": sum(history["seconds"])}
 
 
@@ -148,7 +170,7 @@ class CrossValidation:
 
     Attributes
     ----------
-    data : Data
+    data, test : Data
     classes : ndarray or None
     folds : list of Fold
     seed : int
@@ -157,6 +179,7 @@ class CrossValidation:
     """
 
     data: Data
+    test: Data
     classes: Array | None
     folds: list[Fold]
     seed: int
@@ -171,13 +194,19 @@ class CrossValidation:
             self.jobs = check_tuning.jobs(self.jobs, threads.most())
 
     def check(self, all_settings: Iterable[Settings], bar: Any) -> None:
-        """Refuse settings before anything is trained, and compile what they need.
+        """Refuse settings and test data before anything is trained, and compile what they need.
 
         Here, where Ctrl-C ends it.
         """
         for settings in all_settings:
             with heard_by(self.was_said):
-                _, run = begun(settings, self.seed, self.classes, self.data, self.folds[0].train)
+                net, run = begun(settings, self.seed, self.classes, self.data, self.folds[0].train)
+            with heard_by(lambda *_: True):  # the evaluation will say it
+                X, y, weights = self.test.targets(self.classes, net)
+                try:
+                    evaluation_data(net.model, X, y, weights, None)
+                except (TypeError, ValueError) as error:
+                    raise type(error)(f"test data: {error}") from error
             loop.prepare(Run(*run), bar)
 
     def __call__(self, all_settings: Sequence[Settings], bar: Any) -> list[list[Scores]]:

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from fastnn.checks import values as check
+from fastnn.checks.targets import Classes
 
 INSTALL = "training over MPI needs mpi4py: pip install 'fastnn-cpu[mpi]'"
 # Where launchers say how many ranks they have started, and which of them a process is.
@@ -70,7 +71,7 @@ class Ranks:
 def agreeing(communicator: Any) -> Agreement:
     """Return a context in which each rank of an argument may fail by itself; see `Agreement`."""
     ranks = chosen(communicator)
-    return Agreement(ranks and ranks.communicator)
+    return ALONE if ranks is None else Agreement(ranks.communicator, ranks.local)
 
 
 def mpi() -> Any:
@@ -112,10 +113,12 @@ class Agreement:
     ----------
     communicator : mpi4py.MPI.Intracomm or None
         None for one process.
+    local : bool
+        Whether each rank has rows of its own.
     """
 
-    def __init__(self, communicator: Any) -> None:
-        self.communicator = communicator
+    def __init__(self, communicator: Any, local: bool = False) -> None:
+        self.communicator, self.local = communicator, local
         self.failed = False
 
     def __enter__(self) -> Agreement:
@@ -134,6 +137,18 @@ class Agreement:
         """Return the values that all ranks pass, in their order."""
         return [value] if self.communicator is None else self._exchange(None, value)
 
+    def united(self, names: Classes | None) -> Classes | None:
+        """Return the names that ranks with rows of their own have, sorted; else those of this one.
+
+        Ranks without names, or with names of another type, stay as they are.
+        """
+        others = self.gathered(names)  # also by a rank that differs in ``local`` by mistake
+        if names is None or not self.local:
+            return names
+        same = [each for each in others if each is not None and isinstance(each[0], type(names[0]))]
+        found: set[Any] = set().union(*same)
+        return tuple(sorted(found))
+
     def _exchange(self, error: BaseException | None, value: Any = None) -> list[Any]:
         found = self.communicator.allgather((portable(error), value))
         errors = {rank: each for rank, (each, _) in enumerate(found) if each is not None}
@@ -144,6 +159,9 @@ class Agreement:
             raise error
         rank = min(errors)
         raise named(rank, errors[rank]) from error
+
+
+ALONE = Agreement(None)
 
 
 def portable(error: BaseException | None) -> BaseException | None:

@@ -32,6 +32,8 @@ class Keeping:
         ------
         TypeError
             If ``path`` is no path.
+        ValueError
+            If it ends in ``.onnx``, which `export` writes.
         OSError
             If the file cannot be written (``FileNotFoundError`` if there is no folder for it,
             ``IsADirectoryError`` if it is a folder); an older file of that name stays as it is.

@@ -87,7 +87,7 @@ class Members:
         Raises
         ------
         ValueError
-            If members do not fit together any more.
+            If members do not fit together any more, or as for `Network.save`.
         TypeError, OSError
             As for `Network.save`.
         """

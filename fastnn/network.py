@@ -301,8 +301,8 @@ class Network(Learning):
         """
         given = {name: value for name, value in locals().items() if name in settings.NAMES}
         model, of_data = self.model, (validation, sample_weight, class_weight)
-        with distributed.agreeing(communicator):
-            data = training_data.checked(model, X, y, *of_data)
+        with distributed.agreeing(communicator) as agreement:
+            data = training_data.checked(model, X, y, *of_data, agreement=agreement)
             chosen = settings.checked(given, model.architecture, len(data))
             data = loop.recorded(model, data, chosen)
         return loop.fit(model, data, chosen)

@@ -91,7 +91,12 @@ def _drawn(grid: Mapping[str, Any], rng: np.random.Generator) -> Settings:
     found = {}
     for name, values in grid.items():
         if is_distribution(values):
-            value = values.rvs(random_state=rng)
+            try:
+                value = values.rvs(random_state=rng)
+            except TypeError as error:  # of one that is not as described
+                raise TypeError(
+                    f"grid[{name!r}] must have a method rvs(random_state=...); got {error}"
+                ) from error
             found[name] = value.item() if isinstance(value, np.generic) else value
         else:
             found[name] = values[rng.integers(len(values))]

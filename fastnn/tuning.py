@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import inspect
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from fastnn.activations import Array
 from fastnn.checks import data as check_data
 from fastnn.checks import tuning as check_tuning
 from fastnn.checks import values as check
+from fastnn.checks.keywords import ELSEWHERE
 from fastnn.checks.tables import matched, names_of, warn_of_indexes
 from fastnn.checks.warning import heard_by
 from fastnn.committee import DEFAULTS
@@ -32,6 +34,8 @@ from fastnn.writing import replacing
 TUNED = {"hidden", *OF_NETWORK, *OF_TRAIN}
 # The measures of a fold; the first one that the data have decides the rank.
 MEASURES = ("macro_f1", "r2", "accuracy", "mae", "rmse", "loss", "seconds")
+# What others, and networks, call the arguments here.
+CALLED = {"cv": "folds", "n_jobs": "jobs", "sizes": "hidden"}
 LARGEST_SEED = 2**32 - 1  # of NumPy's generator that shuffles as scikit-learn does
 
 
@@ -125,8 +129,9 @@ def tune(  # noqa: PLR0913 - each is a setting that users name
     X : array of shape (rows, features), or DataFrame
         As for `Network.train`.
     y : array of shape (rows,) or (rows, outputs)
-        Integers, strings or bools are classes, which the network then predicts; floats are numbers,
-        with the default output "identity"; two dimensions are targets as for `Network.train`.
+        Integers, strings or bools, also in a column, are classes, which the network then predicts;
+        floats are numbers, with the default output "identity"; several columns are targets as for
+        `Network.train`.
     grid : mapping, or list of mappings
         From names to lists of values, of which all combinations are tried; of several mappings, the
         combinations of each. Names are the arguments of `Network` (without ``sizes`` and ``seed``)
@@ -203,18 +208,19 @@ def tune(  # noqa: PLR0913 - each is a setting that users name
     warn_of_indexes(X, y=y, sample_weight=sample_weight)
     data = Data.of("X", matched("X", X, names), y, sample_weight)
     known = np.arange(len(data.X))
-    if isinstance(test, tuple | list):
-        test_X, test_y, weights = check_data.held_out("test", test)
-        test_data = Data.of("test X", matched("test X", test_X, names), test_y, weights)
-    else:
+    if isinstance(test, int | float | np.number):
         share = check.real("test", test, above=0, below=1)
         check_tuning.share(share, len(data.X), data.labels)
         known, aside = set_aside(share, len(data.X), data.labels, seed)
         test_data = data.at(aside)
+    else:
+        test_X, test_y, weights = check_data.held_out("test", test)
+        test_data = Data.of("test X", matched("test X", test_X, names), test_y, weights)
     labels = None if data.labels is None else data.labels[known]
     classes = _classes(labels, test_data)
     check_tuning.folds(folds, labels, len(known))
-    validate = CrossValidation(data, classes, split(folds, known, labels, seed), seed, jobs)
+    parts = split(folds, known, labels, seed)
+    validate = CrossValidation(data, test_data, classes, parts, seed, jobs)
     given = [settings | each for each in combinations]
     order, found = _searched(validate, given, factor, progress)
     best = combinations[order[0]]
@@ -272,8 +278,10 @@ def _searched(
             table = [_summary(scores[i], measures) for i in range(count)]
             values = [row[measures[0]] if measures else math.nan for row in table]
             if all(math.isnan(value) for value in values):
+                why = next((score["diverged"] for score in every if "diverged" in score), "")
+                first = f". The first network: {why}" if why else ""
                 raise DivergenceError(
-                    "training diverged with every combination; try lower learning rates"
+                    f"training diverged with every combination; try lower learning rates{first}"
                 )
             order.sort(
                 key=lambda i: (
@@ -321,7 +329,18 @@ def _check_names(names: set[str]) -> None:
     if unknown:
         raise ValueError(
             f"{', '.join(unknown)} cannot be tuned or set here; need {', '.join(sorted(TUNED))}"
+            f"{_hint(unknown[0])}"
         )
+
+
+def _hint(name: str) -> str:
+    """Return what may have been meant by a name that is no setting."""
+    own = {*inspect.signature(tune).parameters} - {"X", "y", "grid", "settings"}
+    if name in own:
+        return f"; {name} is an argument of tune itself"
+    other = {**ELSEWHERE, **CALLED}.get(name.lower(), name)
+    other = CALLED.get(other, other)
+    return f"; did you mean {other!r}?" if other in TUNED | own else check.meant(name, TUNED | own)
 
 
 def _text(value: Any) -> str:

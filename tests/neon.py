@@ -11,6 +11,6 @@ type(cpu_target.target_context.codegen()).magic_tuple = lambda codegen: (
     "+neon",
 )
 
-from fastnn.backends.compiled.machinery import vector_ir  # noqa: E402
+from fastnn.backends.compiled.machinery import machine  # noqa: E402
 
-assert max(vector_ir.TILES[vector_ir.GROUP]) == 6, vector_ir.TILES
+assert machine.TILES[machine.GROUP] == (1, 2), machine.TILES

@@ -19,7 +19,7 @@ import pytest
 from mpi4py import MPI
 
 import fastnn
-from fastnn import augment, averaging, optimizers
+from fastnn import augment, averaging, backends, optimizers
 from fastnn.distributed import Ranks
 from fastnn.training.evaluation import DivergenceError
 
@@ -130,6 +130,78 @@ def own_rows():
     same_everywhere((net.model.vector, history.rows))
     assert history[0]["loss"] > history[-1]["loss"]
     refused("takes no sample_weight", sample_weight=np.ones(ROWS), **own)
+
+
+def whole_numbers():
+    """A rank whose rows hold whole numbers alone reads them as another type than the others."""
+    mine = np.array_split(np.arange(200), COMM.size)[COMM.rank]
+    rows = np.rint(X[mine]).astype(int) if COMM.rank else X[mine]
+    own = {"communicator": Ranks(COMM, local=True)}
+    nets = []
+    for each in (rows, rows.astype(float)):
+        net = fastnn.Network([9, 20, 4], seed=0)
+        net.train(each, Y[mine], 2, progress=False, **own)
+        same_everywhere(net.model.vector)
+        nets.append(net)
+    assert np.array_equal(nets[0].model.vector, nets[1].model.vector)
+    pixels = RNG.integers(0, 256, X[mine].shape, np.uint8) if COMM.rank else rows
+    refused("another kind of X than rank 0", data=(pixels, Y[mine]), **own)
+
+
+def one_compiles_for_all():
+    """The first rank compiles what any rank needs, such as for a batch of one row."""
+    found = []
+
+    def prepare(model, announce, rule, lengths, *rest):
+        found.extend(lengths)
+        return real(model, announce, rule, lengths, *rest)
+
+    backend = backends.get("numba")
+    real, backend.prepare = backend.prepare, prepare
+    rows = 9 * COMM.size  # each rank takes two batches of four rows, and one of one
+    averaging_ranks = Ranks(COMM, average_every=4)
+    trained(data=(X[:rows], Y[:rows]), batch_size=4 * COMM.size, communicator=averaging_ranks)
+    assert set(found) >= {1, 4}
+    same_everywhere(sorted(found))
+
+
+def classes_of_all():
+    """The last rank lacks a class; the names are those of one process with the rows of all."""
+    parts = np.array_split(np.arange(ROWS), COMM.size)
+    mine = parts[COMM.rank]
+    last = COMM.rank == COMM.size - 1
+    mine = mine[Y[mine] != 2] if last else mine[Y[mine] != 0]  # a class that only the last has
+    words = np.array(["b", "a", "d", "c"])[Y]
+    truth = Y[mine] > 1 if not last else np.zeros(len(mine), bool)
+    ranks = {"communicator": Ranks(COMM, local=True), "validation": (X[mine], words[mine])}
+    kinds = [words, words.astype(object)]
+    try:
+        import pandas
+    except ImportError:
+        pass
+    else:
+        kinds.append(pandas.Series(words, dtype="category"))
+    for kind in kinds:
+        y = kind[mine].reset_index(drop=True) if hasattr(kind, "cat") else kind[mine]
+        net, history = trained(data=(X[mine], y), **ranks)
+        assert net.classes == ("a", "b", "c", "d")
+        same_everywhere((net.model.vector, history.rows, net.classes))
+    places = np.array([1, 0, 3, 2])[Y[mine]]  # as the sorted names have them
+    ranks["validation"] = X[mine], places
+    numbers, _ = trained(data=(X[mine], places), **ranks)
+    assert numbers.classes is None
+    assert np.array_equal(numbers.model.vector, net.model.vector)
+    ranks["validation"] = None
+    net = fastnn.Network([9, 4, 1], seed=0)
+    net.train(X[mine], truth, progress=False, **ranks)
+    assert net.classes == (False, True)
+    few = np.where(words == "c", "b", words)
+    refused("y holds 3 classes, 'a', 'b', 'd', but the network is for 4", data=(X, few), **ranks)
+    mixed = words if last else Y
+    refused(f"rank {COMM.size - 1} has another", data=(X, mixed), **ranks)
+    # Ranks that do not agree on whose rows they have end in the same way.
+    ranks["communicator"] = Ranks(COMM, local=last)
+    refused(f"rank {COMM.size - 1} has another local than rank 0", data=(X, words), **ranks)
 
 
 def refused(message, **settings):

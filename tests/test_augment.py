@@ -176,6 +176,13 @@ def test_shares_have_a_beta_distribution(alpha):
     assert stats.kstest(shares, stats.beta(alpha, alpha).cdf).pvalue > 1e-4
 
 
+@pytest.mark.parametrize("alpha", [1e-9, 1e-17, 1e-300, 5e-324])
+def test_the_smallest_alpha_mixes_nothing(alpha):
+    shares, _ = Mixup(alpha).draws(keys_of(5000))
+    assert np.isin(shares, (0, 1)).mean() > 0.99
+    assert abs(shares.mean() - 0.5) < 5 / np.sqrt(4 * 5000)
+
+
 def test_all_rows_are_mixed_with_as_often():
     _, numbers = Mixup(1).draws(keys_of(20000))
     drawn = Examples(np.empty((10, 1)), np.empty(10)).drawn(numbers)
@@ -559,7 +566,8 @@ def test_tune_takes_it_as_a_setting():
         ("flip=1", "NAME=NUMBER"),
         ("rotate=a", "--augment rotate=a"),
         ("noise=0", "--augment noise=0: Noise's std"),
-        ("size=3xa shift=1", "--augment size=3xa"),
+        ("size=3xa shift=1", "--augment size=3xa: need HEIGHTxWIDTH"),
+        ("shift=-1 size=3x5", "--augment shift=-1 size=3x5: Images's shift"),
         ("size=3x5", "changes nothing"),
         ("shift=1", "needs size=HEIGHTxWIDTH, as 15 features"),
     ],

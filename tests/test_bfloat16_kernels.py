@@ -11,7 +11,7 @@ from test_vectors import ALPHAS_AND_BETAS, MOST_ROWS, Matrix, product, uniform
 
 from fastnn.backends.compiled import functions
 from fastnn.backends.compiled.kernels import layout, rounded
-from fastnn.backends.compiled.machinery import bfloat16, vector_ir
+from fastnn.backends.compiled.machinery import bfloat16, machine, tiles, vector_ir
 from fastnn.backends.compiled.machinery.jit import serial
 from fastnn.model.parameters import aligned_zeros
 from fastnn.precision import to_bfloat16
@@ -22,7 +22,7 @@ pytestmark = [
 ]
 DTYPE = "float32"
 LANES = vector_ir.lanes(4)
-VECTORS = (*range(1, vector_ir.PANEL + 2), 2 * vector_ir.PANEL + 1)
+VECTORS = (*range(1, machine.PANEL + 2), 2 * machine.PANEL + 1)
 # Around pairs, vectors of words, and the longest sum in one go.
 each_count = pytest.mark.parametrize("count", [1, 2, 3, 33, 256, 257, 513])
 
@@ -32,7 +32,7 @@ def transposed(matrix):
     return layout.Matrix(matrix.at(matrix.start), 1, matrix.stride)
 
 
-def rounded_product(a, b, c, start=vector_ir.FROM_ZERO, finish=vector_ir.PLAIN, **options):
+def rounded_product(a, b, c, start=tiles.FROM_ZERO, finish=tiles.PLAIN, **options):
     """Call the product of rounded factors; A and B are stored by columns if ``by_columns`` says so.
 
     The other options are those of `test_vectors.product`.
@@ -115,7 +115,7 @@ def test_long_sums_and_many_rows_go_through_several_blocks():
 @pytest.mark.parametrize(("alpha", "beta"), ALPHAS_AND_BETAS)
 def test_product_scales_and_adds(alpha, beta):
     rng = np.random.default_rng(0)
-    scale = {"alpha": alpha, "beta": beta, "finish": vector_ir.SCALED}
+    scale = {"alpha": alpha, "beta": beta, "finish": tiles.SCALED}
     for count in (1, 2, 127, 128, 129, 300, 2100):
         for rows in (1, 3, 8, 13):
             a, b = uniform(rng, DTYPE, rows, count), uniform(rng, DTYPE, count, 37)
@@ -127,7 +127,7 @@ def test_product_scales_and_adds(alpha, beta):
 
 
 @each_count
-@pytest.mark.parametrize("finish", [vector_ir.PLAIN, vector_ir.RECTIFIED, vector_ir.MASKED])
+@pytest.mark.parametrize("finish", [tiles.PLAIN, tiles.RECTIFIED, tiles.MASKED])
 def test_product_starts_from_biases_that_are_not_rounded_and_is_rectified_or_masked(count, finish):
     rng = np.random.default_rng(0)
     for rows in (1, 3, 8, 13):
@@ -142,7 +142,7 @@ def test_product_starts_from_biases_that_are_not_rounded_and_is_rectified_or_mas
             c = Matrix(np.zeros((rows, 37)), DTYPE)
             c.flat, c.start = both.flat, both.start
             options = {"biases": b.start + count * b.stride, "mask": rows * both.stride}
-            multiply(matrix(factors(a)), b, c, vector_ir.FROM_BIASES, finish, **options)
+            multiply(matrix(factors(a)), b, c, tiles.FROM_BIASES, finish, **options)
             results.append(both.values.copy())
         same_bits(*results)
 

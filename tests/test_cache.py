@@ -39,7 +39,9 @@ with event.install_recorder("numba:compile") as compilations:
     net.train(X, y, epochs=1, batch_size=1)
     outputs = np.concatenate([net.predict_proba(X), [net.predict_one(X[0])]])
 digest = hashlib.sha256(net.parameters.tobytes() + outputs.tobytes()).hexdigest()
-print(json.dumps([prepared, len(compilations.buffer), len(announced), digest]))
+prepared_to_compile = "numba.np.linalg" in sys.modules
+report = [prepared, len(compilations.buffer), len(announced), prepared_to_compile, digest]
+print(json.dumps(report))
 """
 
 # Then a function that was not prepared is compiled even where it is in the cache.
@@ -69,7 +71,7 @@ def two_processes(run_python, tmp_path_factory):
 
 
 def test_a_cold_process_compiles_and_announces_it_once(two_processes):
-    (_, compilations, announced, _, cache), _ = two_processes
+    (_, compilations, announced, *_, cache), _ = two_processes
     assert compilations > 0
     assert announced == 1
     assert cache
@@ -84,6 +86,12 @@ def test_a_warm_process_compiles_nothing_and_announces_nothing(two_processes):
     _, (_, compilations, announced, *_) = two_processes
     assert compilations == 0
     assert announced == 0
+
+
+def test_a_warm_process_imports_nothing_that_only_compiling_needs(two_processes):
+    (*_, cold, _, _), (*_, warm, _, _) = two_processes
+    assert cold
+    assert not warm
 
 
 def test_a_warm_process_leaves_the_cache_as_it_is(two_processes):
@@ -373,7 +381,7 @@ def test_training_with_a_damaged_cache_gives_the_same_bits(run_python, two_proce
         damage = list(DAMAGE.values())[number % len(DAMAGE)] if damaged else bytes
         (tmp_path / name).write_bytes(damage(content))
     printed = run_python("-W", "ignore", "-c", TRAIN, NUMBA_CACHE_DIR=str(tmp_path))
-    _, compilations, _, found = json.loads(printed)
+    _, compilations, *_, found = json.loads(printed)
     assert compilations > 0
     assert found == digest
     assert files(tmp_path).keys() == cold.keys()

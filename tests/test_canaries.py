@@ -18,7 +18,7 @@ from faults import canaries
 import numba, numpy as np
 from fastnn import Network
 from fastnn.backends.compiled import plan
-from fastnn.backends.compiled.machinery.vector_ir import pointer_to
+from fastnn.backends.compiled.machinery.instructions import pointer_to
 
 plugin = canaries.Plugin(sys.argv[1])
 
@@ -150,7 +150,7 @@ import os, sys
 sys.path.insert(0, "tests")
 from faults import canaries
 import numba, numpy as np
-from fastnn.backends.compiled.machinery.vector_ir import pointer_to
+from fastnn.backends.compiled.machinery.instructions import pointer_to
 
 @numba.njit
 def byte(address):

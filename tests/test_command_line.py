@@ -558,6 +558,12 @@ def test_each_member_has_a_checkpoint_and_says_why_it_ended(run, refusal, tmp_pa
         assert f"member {i}: best epoch: 1" in printed
 
 
+@pytest.mark.parametrize("option", ["--save", "--checkpoint"])
+def test_a_name_that_is_read_as_onnx_is_refused_before_training(refusal, tmp_path, option):
+    said = refusal(f"{option} {tmp_path}/net.onnx")
+    assert f"{option} '{tmp_path}/net.onnx' ends in .onnx" in said
+
+
 @pytest.mark.parametrize("option", ["--plot", "--report"])
 def test_pictures_are_refused_for_several_members(refusal, tmp_path, option):
     assert f"{option} is about a single network; need it without --members" in refusal(

@@ -546,6 +546,17 @@ def test_mnists_test_images_are_evaluated_where_nothing_is_named(tmp_path, capsy
     assert f"\ntest accuracy  {net.evaluate(X, y)['accuracy']:.4f}\n" in printed
 
 
+def test_names_of_integers_beyond_64_bits_are_written_exactly(tmp_path, capsys):
+    net = fastnn.Network([1, 2], seed=0, backend="numpy")
+    net.classes = [2**63 + 1, -1]
+    net.save(tmp_path / "net")
+    (tmp_path / "a.csv").write_text("a\n-9\n9\n")
+    words = f"{tmp_path}/net --data {tmp_path}/a.csv --submission {tmp_path}/s.csv"
+    run(words, capsys, predict.main)
+    lines = (tmp_path / "s.csv").read_text().splitlines()
+    assert {line.split(",")[1] for line in lines[1:]} == {str(2**63 + 1), "-1"}
+
+
 def test_what_cannot_be_predicted_is_refused_in_one_line(of_flowers, flowers, tmp_path, capsys):
     _, path, _ = of_flowers
 

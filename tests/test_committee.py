@@ -111,6 +111,15 @@ def test_one_row_is_predicted_as_many_are(kind, backend):
 
 
 @each_backend
+def test_a_row_may_be_replaced_by_its_outputs(backend):
+    nets = [Network([3, 4, 3], seed=seed, backend=backend) for seed in range(3)]
+    committee, row = Committee(nets), np.array([0.5, 0.1, 0.9], np.float32)
+    expected = committee.predict_one(row.copy())
+    assert committee.predict_one(row, out=row) is row
+    assert row.tolist() == expected.tolist()
+
+
+@each_backend
 @each_kind
 def test_a_committee_of_one_is_evaluated_as_its_member(kind, backend):
     committee = trained(kind, 1, backend)

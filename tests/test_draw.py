@@ -304,12 +304,12 @@ def test_weights_that_are_not_finite_are_refused(tmp_path):
 
 
 def test_a_committee_is_refused(tmp_path):
-    with pytest.raises(TypeError, match=r"net must be a single fastnn.Network, got <Committee"):
+    with pytest.raises(TypeError, match=r"such as a member .*committee\[0\]; got <Committee"):
         draw.write(tmp_path / "p.html", fastnn.Committee([network([784, 10])]))
 
 
 def test_what_is_no_network_is_refused(tmp_path):
-    with pytest.raises(TypeError, match=r"must be a single fastnn.Network, got '.*draw\.html'"):
+    with pytest.raises(TypeError, match=r"must be a single fastnn.Network, .*; got '.*draw\.html'"):
         draw.write(network([784, 10]), str(tmp_path / "draw.html"))
 
 

@@ -43,6 +43,13 @@ def packed(header, numbers):
     return struct.pack("<Q", len(text)) + text + numbers
 
 
+@pytest.mark.parametrize("kind", [lambda net: net, lambda net: fastnn.Committee([net])])
+def test_no_file_is_saved_under_a_name_that_is_read_as_onnx(tmp_path, kind):
+    with pytest.raises(ValueError, match=r"net\.ONNX' ends in \.onnx, a format that an export"):
+        kind(Network([1, 2], seed=0)).save(tmp_path / "net.ONNX")
+    assert not list(tmp_path.iterdir())
+
+
 @each_dtype
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_loaded_network_is_the_same(tmp_path, dtype, backend):

@@ -13,6 +13,7 @@ import pytest
 import fastnn
 from fastnn import datasets, predict, train
 from fastnn.cli import augmenting
+from fastnn.cli.export import main as export_main
 from fastnn.datasets import images, read_images
 
 Image = pytest.importorskip("PIL.Image")
@@ -560,6 +561,60 @@ def test_no_digits_leaves_pictures_as_they_are(folder, capsys):
     assert text.split()[-2:] == [str(expected.argmax()), f"{expected.max():.4f}"]
 
 
+def digits_in_folders():
+    """Save a drawing in a folder for each digit."""
+    for digit in range(10):
+        saved(Path("drawn", str(digit), "a.png"), drawn())
+
+
+@pytest.mark.parametrize("option", [[], ["--digits"]])
+def test_data_of_pictures_are_brought_to_mnists_form_as_images_are(option, folder, capsys):
+    net = digits_network("net.safetensors")
+    digits_in_folders()
+    arguments = ["net.safetensors", "--backend", "numpy", "--outputs", "out.csv", *option]
+    text = printed_by(predict.main, [*arguments, "--data", "drawn"], capsys)
+    assert ("pictures are brought to MNIST's form" in text) == (not option)
+    assert "drawn: 10 rows of 784 features" in text
+    found = [float(each) for each in Path("out.csv").read_text().splitlines()[3].split(",")[2:]]
+    expected = net.predict_proba(read_images("drawn", digits=True).X)[2]
+    assert found == pytest.approx(expected.tolist())
+
+
+def test_no_digits_leaves_data_of_pictures_as_they_are(folder, capsys):
+    digits_network("net.safetensors")
+    digits_in_folders()
+    arguments = ["net.safetensors", "--backend", "numpy", "--no-digits", "--data", "drawn"]
+    assert "the network takes 784" in refused_by(predict.main, arguments, capsys)
+
+
+def test_an_export_is_evaluated_on_pictures_in_mnists_form(folder, capsys):
+    digits_network("net.safetensors")
+    digits_in_folders()
+    arguments = ["net.safetensors", "net.py", "--data", "drawn"]
+    text = printed_by(export_main, arguments, capsys)
+    assert "pictures are brought to MNIST's form" in text
+    assert "accuracy  0.1000" in text
+    arguments = ["net.safetensors", "other.py", "--data", "drawn", "--no-digits"]
+    assert "the network takes 784" in refused_by(export_main, arguments, capsys)
+
+
+@pytest.mark.parametrize("option", ["--digits", "--no-digits"])
+def test_a_folder_of_mnists_files_stays_as_it_is(option, folder, capsys):
+    digits_network("net.safetensors")
+    path = str(Path(fastnn.__file__).parents[1] / "data" / "mnist")
+    arguments = ["net.safetensors", "--backend", "numpy", "--data", path, option]
+    text = printed_by(predict.main, arguments, capsys)
+    assert "mnist: 10,000 rows of 784 features" in text
+    assert "MNIST's form" not in text
+
+
+@pytest.mark.parametrize("option", ["--colour", "--no-digits", "--grey"])
+def test_options_of_pictures_are_named_as_typed_where_they_need_data(option, folder, capsys):
+    digits_network("net.safetensors")
+    arguments = ["net.safetensors", "net.py", option]
+    assert f"{option} needs --data" in refused_by(export_main, arguments, capsys)
+
+
 @pytest.mark.parametrize(
     ("main", "arguments", "message"),
     [
@@ -588,7 +643,7 @@ def test_no_digits_leaves_pictures_as_they_are(folder, capsys):
         ),
         (
             predict.main,
-            ["net.safetensors", "--data", "pictures"],
+            ["net.safetensors", "--data", "pictures", "--no-digits"],
             "pictures has 30 features; the network takes 784; --size, --grey, --colour or --digits",
         ),
         (

@@ -8,9 +8,10 @@ import subprocess
 
 import numba
 import pytest
+from numba.core.registry import cpu_target
 
 import fastnn
-from fastnn.backends.compiled.machinery import cache, threads, vector_ir
+from fastnn.backends.compiled.machinery import cache, machine, threads
 from fastnn.cli import info
 
 
@@ -45,13 +46,11 @@ def test_versions(told):
 
 
 def test_vectors_are_those_of_the_machine(told):
-    assert told["vectors"].startswith(f"{vector_ir.MACHINE.bits} bits, as ")
+    assert told["vectors"].startswith(f"{machine.MACHINE.bits} bits, as ")
 
 
 def test_the_features_are_those_that_numba_compiles_for(told):
-    assert ("fma" in told["CPU features"].split()) == (
-        vector_ir.MACHINE.fma and vector_ir.MACHINE.x86
-    )
+    assert ("fma" in told["CPU features"].split()) == (machine.MACHINE.fma and machine.MACHINE.x86)
 
 
 @pytest.mark.parametrize(
@@ -63,8 +62,7 @@ def test_the_features_are_those_that_numba_compiles_for(told):
     ],
 )
 def test_instructions_for_bfloat16_are_named(bf16, amx, said, monkeypatch):
-    machine = vector_ir.MACHINE._replace(bf16=bf16, amx=amx)
-    monkeypatch.setattr(vector_ir, "MACHINE", machine)
+    monkeypatch.setattr(machine, "MACHINE", machine.MACHINE._replace(bf16=bf16, amx=amx))
     assert lines(info.info())["bfloat16"] == said
 
 
@@ -73,7 +71,7 @@ def llvm(monkeypatch):
     """Say what LLVM knows of the machine."""
 
     def llvm(triple, cpu, features):
-        codegen = type(vector_ir.cpu_target.target_context.codegen())
+        codegen = type(cpu_target.target_context.codegen())
         monkeypatch.setattr(codegen, "magic_tuple", lambda codegen: (triple, cpu, features))
 
     return llvm
@@ -93,9 +91,9 @@ def test_instructions_for_bfloat16_are_those_that_numba_compiles_for(
     llvm, monkeypatch, features, system, bf16, amx
 ):
     llvm("x86_64-unknown-linux-gnu", "some-cpu", features)
-    monkeypatch.setattr(vector_ir.sys, "platform", system)
-    machine = vector_ir._machine()
-    assert (machine.bf16, machine.amx) == (bf16, amx)
+    monkeypatch.setattr(machine.sys, "platform", system)
+    found = machine._machine()
+    assert (found.bf16, found.amx) == (bf16, amx)
 
 
 @pytest.mark.parametrize("features", ["", "-aes,-sve"])
@@ -140,14 +138,14 @@ def test_the_name_of_the_cpu_is_what_the_system_calls_it(
 
 
 def test_vectors_of_arm64_are_named_with_their_tile(monkeypatch):
-    machine = vector_ir.Machine(128, 32, True, "aarch64")
-    monkeypatch.setattr(vector_ir, "MACHINE", machine)
-    monkeypatch.setattr(vector_ir, "GROUP", 4)
-    monkeypatch.setattr(vector_ir, "PANEL", 6)
+    neon = machine.Machine(128, 32, True, "aarch64")
+    monkeypatch.setattr(machine, "MACHINE", neon)
+    monkeypatch.setattr(machine, "GROUP", 8)
+    monkeypatch.setattr(machine, "PANEL", 2)
     monkeypatch.delenv("FASTNN_VECTOR_BITS", raising=False)
     assert lines(info.info())["vectors"] == (
         "128 bits, as the CPU features allow; NEON, 32 registers, with multiply-add, tiles of "
-        "4 x 6 vectors"
+        "8 x 2 vectors"
     )
 
 

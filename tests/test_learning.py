@@ -350,5 +350,5 @@ def test_bytes_are_scaled_as_pixels(backend):
 @pytest.mark.parametrize("name", ["learn_one", "learn_few"])
 def test_a_wrong_keyword_says_what_is_meant(name):
     net = Network([2, 3, 2], seed=0)
-    with pytest.raises(TypeError, match="learning_rate"):
+    with pytest.raises(TypeError, match=rf"^Network\.{name}\(\) has no .*'learning_rate'"):
         getattr(net, name)([[0.0, 1.0]], [1], lr=0.1)

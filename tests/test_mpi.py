@@ -69,6 +69,19 @@ def test_ranks_may_have_rows_of_their_own(ranks):
     on_ranks(ranks, "own_rows")
 
 
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_ranks_with_rows_of_their_own_unite_the_names_of_their_classes(ranks):
+    on_ranks(ranks, "classes_of_all")
+
+
+def test_a_rank_may_have_whole_numbers_where_others_have_fractions():
+    on_ranks(2, "whole_numbers")
+
+
+def test_the_first_rank_of_a_machine_compiles_what_any_of_its_ranks_needs():
+    on_ranks(2, "one_compiles_for_all")
+
+
 def test_ranks_with_other_data_settings_or_versions_are_refused_by_name():
     on_ranks(2, "bad_input")
 

@@ -908,6 +908,12 @@ def test_a_submission_may_be_of_text(tmp_path):
     assert (tmp_path / "submission.csv").read_text() == 'ImageId,Label\n1,cat\n2,"a, b"\n'
 
 
+def test_a_submission_may_be_of_integers_beyond_64_bits(tmp_path):
+    write_submission(tmp_path / "submission.csv", np.array([2**63 + 1, -1], object))
+    text = "ImageId,Label\n1,9223372036854775809\n2,-1\n"
+    assert (tmp_path / "submission.csv").read_text() == text
+
+
 def test_a_submission_may_be_of_numbers(tmp_path):
     write_submission(tmp_path / "submission.csv", [1.5, -2.0])
     assert (tmp_path / "submission.csv").read_text() == "ImageId,Label\n1,1.5\n2,-2.0\n"

@@ -288,6 +288,15 @@ def test_settings_are_checked_before_anything_is_trained():
     assert epochs == []
 
 
+def test_test_data_are_checked_before_anything_is_trained():
+    X, y = blobs()
+    epochs = []
+    test = np.where(X > 2, np.nan, X), y
+    with pytest.raises(ValueError, match="test data: X must be finite"):
+        fastnn.tune(X, y, {"l2": [0]}, test=test, folds=2, callbacks=[epochs.append], **FAST)
+    assert epochs == []
+
+
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_a_warning_of_the_data_is_given_once_where_tune_is_called(jobs):
     X, y = blobs()
@@ -470,6 +479,22 @@ def test_classes_may_be_strings_and_two():
     )
 
 
+@pytest.mark.parametrize("kind", ["int", "str", "object", "bool"])
+def test_classes_may_stand_in_a_column(kind):
+    X, y = blobs()
+    y = y > 0 if kind == "bool" else y.astype(kind)
+    column, row = (fastnn.tune(X, each, {"l2": [0]}, folds=2, **FAST) for each in (y[:, None], y))
+    assert column.classes.tolist() == row.classes.tolist()
+    assert column.network.parameters.tobytes() == row.network.parameters.tobytes()
+    assert without_seconds(column) == without_seconds(row)
+
+
+def test_values_of_numpy_arrays_are_shown_as_those_of_lists():
+    rates = np.logspace(-3, -1, 3)
+    found = fastnn.tune(*blobs(), {"learning_rate": rates, "l2": [*rates]}, folds=2, epochs=1)
+    assert {type(value) for value in found.best.values()} == {float}
+
+
 def test_numbers_are_ranked_by_r2():
     X, _ = blobs()
     options = {**FAST, "learning_rate": 0.02, "epochs": 20}
@@ -511,6 +536,12 @@ def test_what_diverged_comes_last():
     assert np.isnan(found.results[1]["macro_f1"])
     with pytest.raises(fastnn.DivergenceError, match="every combination"):
         fastnn.tune(X, y, {"learning_rate": [1e30]}, folds=2, activation="softplus")
+
+
+def test_why_training_diverged_is_said_if_no_combination_is_left():
+    X, y = blobs()
+    with pytest.raises(fastnn.DivergenceError, match=r"every combination.* The first .*column 2"):
+        fastnn.tune(X * [1, 1, 1e12, 1, 1, 1], y, {"l2": [0, 0.1]}, folds=2, epochs=3)
 
 
 def test_outputs_that_overflow_on_a_fold_count_as_diverged():
@@ -617,7 +648,24 @@ def test_the_table_and_the_csv_hold_all_results(tmp_path):
         ({"grid": {"l2": 0.1}}, r"grid\['l2'\] must be a list of values"),
         ({"grid": {"activation": "relu"}}, r"grid\['activation'\] must be a list of values"),
         ({"grid": {"l2": []}}, "must hold at least one value"),
-        ({"grid": 3}, "grid must be a mapping"),
+        ({"grid": 3}, "grid must be a mapping from names to lists of values, got a int"),
+        ({"grid": []}, "grid must be a mapping .* got an empty list"),
+        ({"grid": {3: [1]}}, "grid must have names of settings as keys, got 3"),
+        ({"grid": {"l2": np.array(3)}}, r"grid\['l2'\] must be a list of values"),
+        ({"grid": {"alpha": [1]}}, "alpha cannot be .*; did you mean 'l2'?"),
+        ({"grid": {"hidden_layer_sizes": [(3,)]}}, "did you mean 'hidden'?"),
+        ({"grid": {"sizes": [(3,)]}}, "did you mean 'hidden'?"),
+        ({"grid": {"learning_rat": [1]}}, "did you mean 'learning_rate'?"),
+        ({"grid": {"folds": [2, 3]}}, "; folds is an argument of tune itself"),
+        ({"fold": 3}, "did you mean 'folds'?"),
+        ({"cv": 3}, "did you mean 'folds'?"),
+        ({"n_jobs": 3}, "did you mean 'jobs'?"),
+        (
+            {"grid": {"l2": types.SimpleNamespace(rvs=lambda: 1)}, "random": 2},
+            r"grid\['l2'\] must have a method rvs\(random_state=...\)",
+        ),
+        ({"grid": {"hidden": [(3, 3.5)]}}, r"hidden\[1\] must be an integer, got 3.5"),
+        ({"hidden": None}, r"hidden\[0\] must be an integer, got None"),
         ({"grid": {"l2": stats.uniform()}}, r"grid\['l2'\] is a distribution, .* random=50"),
         ({"grid": {"l2": 0.1}, "random": 3}, r"must be a list .*or with random a distribution"),
         ({"random": 0}, "random must be at least 1"),
@@ -640,6 +688,20 @@ def test_the_table_and_the_csv_hold_all_results(tmp_path):
         ),
         ({"grid": {"hidden": [64]}}, r"\[\(64,\)\] tries networks of one hidden layer"),
         ({"test": 1.5}, "test must be"),
+        ({"test": np.ones((3, 6))}, r"test must be a share of the rows, \(X, y\) .* got a ndarray"),
+        ({"test": "0.2"}, r"test must be a share of the rows, \(X, y\) .* got a str"),
+        ({"test": (np.full((2, 6), np.nan), [0, 1])}, "test data: X must be finite"),
+        ({"test": (np.ones((2, 5)), [0, 1])}, "test data: X must have shape"),
+        (
+            {"y": np.linspace(0, 1, 120), "test": (np.ones((2, 6)), [0.5, np.nan])},
+            "test data: y must be finite",
+        ),
+        ({"y": np.array([1, "a"] * 60, object)}, "y must hold labels of one kind; got 1 in row 0"),
+        ({"y": np.array([1, None] * 60, object)}, "y must hold labels of one kind: .*left out"),
+        (
+            {"y": np.arange(120), "test": (np.ones((2, 6)), [0, 1])},
+            "y has no class with two rows; .* y.astype",
+        ),
         ({"test": (1, 2, 3, 4)}, "test must be"),
         ({"seed": -1}, "seed must be"),
         ({"sample_weight": [1, 2]}, "sample_weight must have shape"),

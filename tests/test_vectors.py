@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from cases import DTYPES
 from conftest import ROOT
+from numba.core.registry import cpu_target
 
 from fastnn.backends.compiled import functions
 from fastnn.backends.compiled.kernels import elementary, layout, products
-from fastnn.backends.compiled.machinery import lines, vector_ir
+from fastnn.backends.compiled.machinery import lines, machine, tiles, vector_ir, vectors
 from fastnn.backends.compiled.machinery.jit import serial
 from fastnn.model.architecture import CACHE_LINE, padded
 from fastnn.model.parameters import aligned_zeros
@@ -20,7 +21,7 @@ from fastnn.model.parameters import aligned_zeros
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 each_count = pytest.mark.parametrize("count", [1, 2, 7, 255, 256, 257, 513])
 WHOLE_VECTORS = range(1, 10)
-MOST_ROWS = 2 * vector_ir.GROUP + 1
+MOST_ROWS = 2 * machine.GROUP + 1
 ALPHAS_AND_BETAS = [(1, 0), (1, 1), (-0.5, 0), (0.25, 2), (0, 1), (0, 0), (-1, -0.5)]
 
 
@@ -65,7 +66,7 @@ def uniform(rng, dtype, *shape):
     return rng.uniform(-1, 1, shape).astype(dtype)
 
 
-def product(a, b, c, start=vector_ir.FROM_ZERO, finish=vector_ir.PLAIN, **options):
+def product(a, b, c, start=tiles.FROM_ZERO, finish=tiles.PLAIN, **options):
     """Call the product of matrices; see `products.product` for the options.
 
     A is stored by columns if ``transposed``; biases is their offset in b.flat.
@@ -125,7 +126,7 @@ def test_product_scales_and_adds(dtype, alpha, beta, transposed):
             a = Matrix(a_values.T if transposed else a_values, dtype)
             b, c = Matrix(b_values, dtype), Matrix(c_values, dtype)
             scale = {"alpha": alpha, "beta": beta, "transposed": transposed}
-            product(a, b, c, finish=vector_ir.SCALED, **scale)
+            product(a, b, c, finish=tiles.SCALED, **scale)
             want = alpha * (a_values.astype(np.float64) @ b_values) + beta * c_values
             np.testing.assert_allclose(c.values, want, rtol=0, atol=tolerance(dtype, count))
 
@@ -140,7 +141,7 @@ def test_product_goes_on_from_what_is_there(dtype, count):
         b = Matrix(uniform(rng, dtype, count, 37), dtype)
         c_values = uniform(rng, dtype, rows, 37)
         c = Matrix(c_values, dtype)
-        product(a, b, c, vector_ir.FROM_C)
+        product(a, b, c, tiles.FROM_C)
         want = c_values + a.values.astype(np.float64) @ b.values.astype(np.float64)
         np.testing.assert_allclose(c.values, want, rtol=0, atol=tolerance(dtype, count))
 
@@ -148,7 +149,7 @@ def test_product_goes_on_from_what_is_there(dtype, count):
 @pytest.mark.every_width
 @each_dtype
 @each_count
-@pytest.mark.parametrize("finish", [vector_ir.PLAIN, vector_ir.RECTIFIED, vector_ir.MASKED])
+@pytest.mark.parametrize("finish", [tiles.PLAIN, tiles.RECTIFIED, tiles.MASKED])
 def test_product_starts_from_biases_and_is_rectified_or_masked(dtype, count, finish):
     rng = np.random.default_rng(0)
     for rows in (1, 2, 3, 8, 13):
@@ -161,11 +162,11 @@ def test_product_starts_from_biases_and_is_rectified_or_masked(dtype, count, fin
         c = Matrix(np.zeros((rows, 37)), dtype)
         c.flat, c.start = both.flat, both.start
         biases, mask = b.start + count * b.stride, rows * both.stride
-        product(a, b, c, vector_ir.FROM_BIASES, finish, biases=biases, mask=mask)
+        product(a, b, c, tiles.FROM_BIASES, finish, biases=biases, mask=mask)
         want = a.values.astype(np.float64) @ b.values + b_and_biases.values[-1]
-        if finish == vector_ir.RECTIFIED:
+        if finish == tiles.RECTIFIED:
             want = np.maximum(want, 0)
-        elif finish == vector_ir.MASKED:
+        elif finish == tiles.MASKED:
             want = np.where(mask_values > 0, want, 0)
         limit = tolerance(dtype, count)
         np.testing.assert_allclose(both.values[:rows], want, rtol=0, atol=limit)
@@ -177,7 +178,7 @@ def test_product_starts_from_biases_and_is_rectified_or_masked(dtype, count, fin
 def test_rectifying_lets_nan_through(dtype):
     a, b = Matrix(np.full((3, 2), np.nan), dtype), Matrix(np.ones((2, 5)), dtype)
     c = Matrix(np.zeros((3, 5)), dtype)
-    product(a, b, c, finish=vector_ir.RECTIFIED)
+    product(a, b, c, finish=tiles.RECTIFIED)
     assert np.isnan(c.values).all()
 
 
@@ -188,7 +189,7 @@ def test_beta_zero_overwrites_what_is_not_finite(dtype):
     a, b = (Matrix(uniform(rng, dtype, *shape), dtype) for shape in ((5, 9), (9, 37)))
     for rubbish in (np.nan, np.inf, -np.inf):
         c = Matrix(np.full((5, 37), rubbish), dtype)
-        product(a, b, c, finish=vector_ir.SCALED, alpha=2, beta=0)
+        product(a, b, c, finish=tiles.SCALED, alpha=2, beta=0)
         assert np.isfinite(c.values).all()
 
 
@@ -229,7 +230,7 @@ def test_product_with_a_transposed_matrix(dtype, count):
                 b.as_kernels_take_it(),
                 c.as_kernels_take_it(),
                 layout.Shape(rows, columns, count),
-                vector_ir.PLAIN,
+                tiles.PLAIN,
                 0,
                 pack.ctypes.data,
             )
@@ -386,7 +387,7 @@ def test_elementary_functions_stay_within_their_range(dtype):
 def test_transposition_of_a_block(dtype):
     kind = np.dtype(dtype)
     lanes = vector_ir.lanes(kind.itemsize)
-    transpose = vector_ir.transpose
+    transpose = vectors.transpose
 
     @serial
     def run(source, target, like):
@@ -425,7 +426,7 @@ TESTED = (
     "parity", "gradients", "vectors", "toolbox", "outputs", "one_row", "narrow", "bfloat16_kernels"
 )  # fmt: skip
 MODULES = [f"tests/test_{name}.py" for name in TESTED]
-OTHER_WIDTHS = [bits for bits in (128, 256, 512) if bits != vector_ir.MACHINE.bits]
+OTHER_WIDTHS = [bits for bits in (128, 256, 512) if bits != machine.MACHINE.bits]
 # Each dtype has kernels of its own to compile: one for each width, and the others in the long run.
 WIDTHS_AND_DTYPES = [
     pytest.param(bits, dtype, marks=[pytest.mark.long] * (i % 2 != j))
@@ -467,26 +468,26 @@ def test_the_tiles_of_neon(run_python, tests, dtype):
 
 
 def test_each_instruction_set_has_its_tile():
-    of_x86 = vector_ir.Machine(512, 32, True, "x86_64")
-    tiles = {
-        machine: next(iter(vector_ir.tiles_of(machine).items()))
-        for machine in (
+    of_x86 = machine.Machine(512, 32, True, "x86_64")
+    shapes = {
+        each: next(iter(machine.tiles_of(each).items()))
+        for each in (
             of_x86,
             of_x86._replace(bits=128),
             of_x86._replace(bits=256, registers=16),
             of_x86._replace(bits=128, registers=16, fma=False),
-            vector_ir.Machine(128, 32, True, "aarch64"),
+            machine.Machine(128, 32, True, "aarch64"),
         )
     }
-    assert [(rows, max(across)) for rows, across in tiles.values()] == [
+    assert [(rows, max(across)) for rows, across in shapes.values()] == [
         *[(8, 3), (8, 3)],
         *[(4, 3), (4, 3)],
-        (4, 6),
+        (8, 2),
     ]
 
 
 @pytest.mark.parametrize(
-    ("triple", "features", "machine"),
+    ("triple", "features", "wanted"),
     [
         ("x86_64-pc-linux-gnu", "+avx,-fma", (256, 16, False, "x86_64")),
         ("x86_64-pc-windows-msvc", "+avx512f,+avx512vl,+fma", (512, 32, True, "x86_64")),
@@ -497,11 +498,11 @@ def test_each_instruction_set_has_its_tile():
         ("powerpc64le-unknown-linux-gnu", "", (128, 16, False, "powerpc64le")),
     ],
 )
-def test_the_machine_is_what_llvm_compiles_for(monkeypatch, triple, features, machine):
-    codegen = type(vector_ir.cpu_target.target_context.codegen())
+def test_the_machine_is_what_llvm_compiles_for(monkeypatch, triple, features, wanted):
+    codegen = type(cpu_target.target_context.codegen())
     monkeypatch.setattr(codegen, "magic_tuple", lambda codegen: (triple, "generic", features))
     monkeypatch.delenv("FASTNN_VECTOR_BITS", raising=False)
-    assert vector_ir._machine() == machine
+    assert machine._machine() == wanted
 
 
 # What is asked for

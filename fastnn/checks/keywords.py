@@ -59,7 +59,10 @@ def suggesting(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def call(*values: P.args, **keywords: P.kwargs) -> R:
         if not keywords.keys() <= known:
-            check(function.__qualname__.removesuffix(".__init__"), keywords, known)
+            name = function.__qualname__.removesuffix(".__init__")
+            if "." in name:  # a method, which may be of a part of the class that users know
+                name = f"{type(values[0]).__name__}.{function.__name__}"
+            check(name, keywords, known)
         return function(*values, **keywords)
 
     return call

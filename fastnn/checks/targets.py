@@ -98,7 +98,7 @@ def targets(
     return Targets(values, _labels_in(values) if chooses else None)
 
 
-def classes_in(name: str, y: Any, architecture: Architecture) -> Classes | None:
+def names_in(name: str, y: Any, architecture: Architecture) -> Classes | None:
     """Return the classes that strings or truth values name, sorted, or None for numbers."""
     y = named_labels(y)
     if y is None or architecture.output not in ("softmax", "sigmoid"):
@@ -108,12 +108,15 @@ def classes_in(name: str, y: Any, architecture: Architecture) -> Classes | None:
     if y.ndim > 1:
         return None
     if y.dtype.kind == "b":
-        found: list[str | int] = [False, True]
-    else:
-        found = np.unique(_texts(name, y)).tolist()
+        return False, True
+    return tuple(np.unique(texts(name, y)).tolist())
+
+
+def check_names(name: str, found: Classes, architecture: Architecture) -> None:
+    """Refuse names of more or fewer classes than a network is for."""
     outputs = architecture.sizes[-1]
     if len(found) == max(2, outputs):
-        return tuple(found)
+        return
     several = "classes" if len(found) > 1 else "class"
     if len(found) < max(2, outputs):
         need = "assign the names of all classes to the network's classes first" + (
@@ -171,7 +174,7 @@ def _listed(classes: Classes) -> str:
 def _places(name: str, y: Array, classes: Classes) -> Array:
     """Return the position of each label in the classes."""
     if y.dtype.kind in "OUT":
-        y = _texts(name, y)
+        y = texts(name, y)
     known = {label: place for place, label in enumerate(classes)}
     found, inverse = np.unique(y, return_inverse=True)
     places = np.array([known.get(label, -1) for label in found.tolist()])[inverse.reshape(-1)]
@@ -184,7 +187,7 @@ def _places(name: str, y: Array, classes: Classes) -> Array:
     return places
 
 
-def _texts(name: str, y: Array) -> Array:
+def texts(name: str, y: Array) -> Array:
     """Return labels of text as an array of strings, or refuse others among them."""
     if y.dtype.kind == "O":
         for row, label in enumerate(y):

@@ -52,7 +52,7 @@ def augment(words: Sequence[str] | None, data: Dataset) -> Keywords:
             )
         try:
             if name == "size":
-                of_images["shape"] = tuple(map(int, value.lower().split("x")))
+                of_images["shape"] = _shape(value)
             elif name in OTHERS:
                 others.append(AUGMENTATIONS[name](float(value)))  # type: ignore[arg-type]
             else:
@@ -62,8 +62,18 @@ def augment(words: Sequence[str] | None, data: Dataset) -> Keywords:
     if of_images:
         if "shape" not in of_images:
             of_images["shape"] = data.shape or _square(data)
-        return {"augment": [Images(**of_images), *others]}
+        try:
+            return {"augment": [Images(**of_images), *others]}
+        except ValueError as error:
+            raise ValueError(f"--augment {' '.join(words)}: {error}") from None
     return {"augment": others}
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(map(int, text.lower().split("x")))
+    except ValueError:
+        raise ValueError("need HEIGHTxWIDTH or HEIGHTxWIDTHxCHANNELS, such as 28x28") from None
 
 
 def _square(data: Dataset) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from fastnn import export, metrics
 from fastnn.activations import Array
 from fastnn.cli import paths, reading, running, saved
-from fastnn.cli.groups import Group, Parser, add_columns
+from fastnn.cli.groups import Group, Parser, add_columns, add_no_digits
 from fastnn.cli.printing import column_option, predicted, warnings_as_lines
 from fastnn.cli.running import Given
 from fastnn.committee import Committee
@@ -67,6 +67,7 @@ def _parser() -> Parser:
     text = "CSV, .npz, svmlight or IDX file, or a folder of MNIST or of pictures"
     group.one("--data", text, Path, metavar="PATH")
     add_columns(group)
+    add_no_digits(group)
     return parser
 
 

@@ -158,6 +158,15 @@ def _add_pictures(group: Group) -> None:
     group.flag("--digits", text)
 
 
+def add_no_digits(group: Group) -> None:
+    """Add the option that leaves pictures as they are, for commands that read a saved network."""
+    text = (
+        "leave pictures as they are (default for all networks but those for 28 x 28 pixels and the "
+        "digits 0 to 9, for which --digits is)"
+    )
+    group.flag("--no-digits", text, dest="digits")
+
+
 def _with_default(text: str, how: Keywords) -> str:
     return f"{text} (default: {how['default']})" if "default" in how else text
 

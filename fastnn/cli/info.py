@@ -128,7 +128,11 @@ def _features() -> str:
 
 
 def _vectors() -> str:
-    from fastnn.backends.compiled.machinery.vector_ir import GROUP, MACHINE, PANEL
+    from fastnn.backends.compiled.machinery.machine import (
+        GROUP,
+        MACHINE,
+        PANEL,
+    )
 
     asked = os.environ.get("FASTNN_VECTOR_BITS")
     chosen = f"as FASTNN_VECTOR_BITS={asked} asks" if asked else "as the CPU features allow"
@@ -141,7 +145,7 @@ def _vectors() -> str:
 
 
 def _bfloat16() -> str:
-    from fastnn.backends.compiled.machinery.vector_ir import MACHINE
+    from fastnn.backends.compiled.machinery.machine import MACHINE
 
     found = ["AMX"] * MACHINE.amx + ["AVX-512 BF16"] * MACHINE.bf16
     return " and ".join(found) or "emulated"

@@ -10,6 +10,7 @@ from fastnn.cli.groups import Keywords
 from fastnn.datasets.arrays import labels_beside
 from fastnn.datasets.images import pictures_in
 from fastnn.datasets.mnist import CHECKSUMS, search_folders
+from fastnn.model.storage import check_ending
 from fastnn.writing import check_destination
 
 
@@ -71,6 +72,8 @@ def _check_output(name: str, given: Keywords) -> None:
             raise NotADirectoryError(f"--plot: {str(path)!r} is a file; need a folder")
         return
     check_destination(path, _option(name))
+    if name in ("save", "checkpoint"):
+        check_ending(path, _option(name))
 
 
 def _files(path: Path) -> Iterator[Path]:

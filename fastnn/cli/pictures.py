@@ -10,15 +10,12 @@ import numpy as np
 
 from fastnn import datasets
 from fastnn.activations import Array
+from fastnn.cli import saved
 from fastnn.cli.reading import pictures_of
 from fastnn.cli.running import Given
 from fastnn.committee import Committee, members_of
-from fastnn.datasets.digits import SIDE
 from fastnn.network import Network
 from fastnn.writing import replacing
-
-PIXELS = SIDE * SIDE
-DIGITS = [str(digit) for digit in range(10)]
 
 
 def existing(paths: list[Path]) -> list[Path]:
@@ -34,7 +31,7 @@ def existing(paths: list[Path]) -> list[Path]:
 def predict(given: Given, net: Network | Committee, classes: tuple[int | str, ...]) -> None:
     """Predict pictures: print the file, the class and its probability of each, or write them."""
     print(repr(net))
-    found = _read(given, net, classes)
+    found = _read(given, net)
     size = " x ".join(map(str, found.shape[:2])) + " pixels" + ", coloured" * (len(found.shape) > 2)
     print(f"{len(found.files):,} pictures of {size}")
     outputs = net.predict_proba(found.X)
@@ -67,17 +64,9 @@ def _columns(classes: tuple[int | str, ...], outputs: Array) -> list[str]:
     return list(map(str, classes)) or [f"prediction_{i + 1}" for i in range(outputs.shape[1])]
 
 
-def _read(
-    given: Given, net: Network | Committee, classes: tuple[int | str, ...]
-) -> datasets.Images:
+def _read(given: Given, net: Network | Committee) -> datasets.Images:
     """Return the pictures of --images as the network takes them; say what is done with them."""
-    how = pictures_of(given)
-    if not how and _of_digits(net, classes):
-        how["digits"] = True
-        print(
-            "pictures are brought to MNIST's form, as the network takes 28 x 28 pixels and knows "
-            "the digits 0 to 9 (--no-digits leaves them as they are)"
-        )
+    how = pictures_of(saved.in_form(given, net))
     found = datasets.read_images(given["images"], **how)
     inputs = members_of(net)[0].architecture.sizes[0]
     if found.X.shape[1] != inputs:
@@ -87,11 +76,3 @@ def _read(
             f"{inputs:,}: size=(height, width), grey=True or grey=False makes them so many"
         )
     return found
-
-
-def _of_digits(net: Network | Committee, classes: tuple[int | str, ...]) -> bool:
-    """Whether a network is one for MNIST, as far as can be told."""
-    mnist = list(map(str, classes)) == DIGITS
-    found = [member.model for member in members_of(net)]
-    pixels = any(model.pixels for model in found)  # which a member that was not trained cannot tell
-    return mnist and found[0].architecture.sizes[0] == PIXELS and pixels

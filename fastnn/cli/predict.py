@@ -12,7 +12,7 @@ import numpy as np
 from fastnn import datasets
 from fastnn.activations import Array
 from fastnn.cli import parsing, paths, pictures, reading, running, saved, tabular
-from fastnn.cli.groups import Group, Parser, add_columns
+from fastnn.cli.groups import Group, Parser, add_columns, add_no_digits
 from fastnn.cli.printing import predicted, print_report, warnings_as_lines
 from fastnn.cli.running import Given
 from fastnn.committee import Committee, members_of
@@ -60,11 +60,7 @@ def _parser() -> Parser:
     text = "pictures to predict, PNG or JPEG files or folders of them, instead of --data"
     group.add("--images", nargs="+", type=Path, metavar="PATH", help=text)
     add_columns(group)
-    text = (
-        "leave --images as they are (default for all networks but those for 28 x 28 pixels and the "
-        "digits 0 to 9, for which --digits is)"
-    )
-    group.flag("--no-digits", text, dest="digits")
+    add_no_digits(group)
     group = Group(parser, "results")
     text = "file to write the predicted labels to, in Kaggle's form: ImageId,Label"
     group.one("--submission", text, Path, metavar="CSV")
@@ -93,6 +89,7 @@ def _predict(given: Given) -> int:
     if "images" in given:
         pictures.predict(given, net, classes)
         return 0
+    print(repr(net))
     name, rows = saved.read(given, net)
     architecture = members_of(net)[0].architecture
     several = not classes and architecture.target_columns > 1
@@ -103,14 +100,15 @@ def _predict(given: Given) -> int:
     known = None if several else rows.y
     if known is not None:
         known = saved.targets(name, known, classes)
-    print(f"{net!r}\n{name}: {len(rows.X):,} rows of {rows.X.shape[1]} features")
+    print(f"{name}: {len(rows.X):,} rows of {rows.X.shape[1]} features")
     for note in reading.written(name, rows) + reading.left_out(name, rows):
         print(note)
     if known is not None:
         print_report(net, rows.X, known, classes)
     if "submission" in given:
         found = predicted(net, rows.X, classes)
-        labels = np.array(classes)[found] if classes else found
+        # As text, as NumPy makes inexact numbers of integers beyond 64 bits.
+        labels = np.array(list(map(str, classes)))[found] if classes else found
         datasets.write_submission(given["submission"], labels)
         print(f"\n{len(labels):,} labels are in {given['submission']}")
     heading = _heading(net, classes, rows.label)

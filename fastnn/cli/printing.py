@@ -38,7 +38,8 @@ NO_USE = re.compile(r"(label|header|drop|decimal|encoding) must be None, got (.*
 
 def column_option(name: str, value: object) -> str:
     """Return the option that gives an argument of `fastnn.datasets` a value, as it is printed."""
-    return "--no-header" if (name, str(value)) == ("header", "False") else f"--{name}"
+    of_false = {"header": "no-header", "grey": "colour", "digits": "no-digits"}
+    return f"--{of_false.get(name, name) if str(value) == 'False' else name}"
 
 
 def as_options(message: str) -> str:

@@ -244,8 +244,7 @@ def pictures_of(given: Keywords) -> Keywords:
 
 def picture_options(given: Keywords) -> str:
     """Return the options for pictures that are given, as a user types them."""
-    names = {"grey": "grey" if given.get("grey") else "colour"}
-    return " and ".join(f"--{names.get(name, name)}" for name in pictures_of(given))
+    return " and ".join(column_option(name, given[name]) for name in pictures_of(given))
 
 
 def unlabelled(path: Path, given: Keywords, data: Dataset) -> datasets.Table:

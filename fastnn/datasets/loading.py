@@ -105,7 +105,8 @@ def load(
                     "need one of these"
                 )
             return _of_length(name, _pictures(path, images or {}), columns)
-        of_mnist = None if images == {"digits": True} else images  # it has this form already
+        # It has the form of MNIST already, and is left as it is.
+        of_mnist = None if images in ({"digits": True}, {"digits": False}) else images
         _refuse(name, "a folder of MNIST", images=of_mnist)
         return _of_length(name, _mnist(path), columns)
     if images is not None:

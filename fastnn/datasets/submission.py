@@ -37,7 +37,8 @@ def write_submission(path: str | os.PathLike[str], labels: npt.ArrayLike) -> Non
     labels = np.asarray(labels)
     if labels.ndim != 1 or len(labels) == 0:
         raise ValueError(f"labels has shape {labels.shape}; need (rows,) with at least one")
-    if labels.dtype.kind not in "iufU":
+    of_names = labels.dtype.kind == "O" and all(isinstance(each, int | str) for each in labels)
+    if labels.dtype.kind not in "iufU" and not of_names:
         raise TypeError(f"labels has dtype {labels.dtype}; need numbers or text")
     with replacing(path) as file:
         writer = csv.writer(file, lineterminator="\n")

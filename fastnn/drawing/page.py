@@ -61,7 +61,10 @@ def write(path: str | os.PathLike[str], net: Network, *, title: str | None = Non
         0 to 1.
     """
     if not isinstance(net, Network):
-        raise TypeError(f"net must be a single fastnn.Network, got {net!r}")
+        raise TypeError(
+            "net must be a single fastnn.Network, such as a member of a committee, committee[0]; "
+            f"got {net!r}"
+        )
     model = net.model
     a = model.architecture
     if a.sizes[0] != PIXELS:

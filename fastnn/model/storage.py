@@ -31,6 +31,30 @@ _MOST_DIMENSIONS = 2
 _DTYPES = {"F32": np.float32, "F64": np.float64}
 
 
+def check_ending(path: str | os.PathLike[str], name: str = "path") -> None:
+    """Refuse a name that `fastnn.load` takes for that of another format.
+
+    Parameters
+    ----------
+    path : str or path
+    name : str
+        What errors call it.
+
+    Raises
+    ------
+    TypeError, OSError
+        If it cannot be the path of a file.
+    ValueError
+        If it ends in ``.onnx``.
+    """
+    text = check_file(path, name)
+    if text.lower().endswith(".onnx"):
+        raise ValueError(
+            f"{name} {text!r} ends in .onnx, a format that an export writes; need another ending, "
+            "such as .safetensors"
+        )
+
+
 def write(path: str | os.PathLike[str], tensors: Tensors, metadata: Mapping[str, Any]) -> None:
     """Write a file that appears complete or not at all, even if the power fails.
 
@@ -48,12 +72,15 @@ def write(path: str | os.PathLike[str], tensors: Tensors, metadata: Mapping[str,
         If nothing can be written to ``path``: it is no path, it is empty (``FileNotFoundError``), a
         folder (``IsADirectoryError``), or in a folder that does not exist (``FileNotFoundError``).
         Nothing has been written then.
+    ValueError
+        If it ends in ``.onnx``.
     OSError
         If the file cannot be written, or could not be read again because the metadata take more
         than 16 MiB; an older file of that name stays as it is.
     """
     from safetensors.numpy import save
 
+    check_ending(path)
     texts = {name: json.dumps(value) for name, value in metadata.items()}
     content = save(
         {name: np.ascontiguousarray(array) for name, array in tensors.items()},

@@ -24,6 +24,9 @@ def call_of(
 ) -> dict[str, Any]:
     """Return what a rank was called with, by name."""
     architecture, state = model.architecture, model.optimizer_state
+    kind = str(data.X.dtype)
+    if ranks.local and kind != "uint8":  # which are pixels
+        kind = "numbers"  # whole ones, for example, if a rank has no others in its files
     call = {
         "version of fastnn": fastnn.__version__,
         "version of NumPy": np.__version__,
@@ -38,7 +41,7 @@ def call_of(
         "checkpoint_every": settings.checkpoint_every,
         "resume": settings.resume,
         "max_seconds": settings.max_seconds is not None,
-        "kind of X": [type(data.X).__name__, data.X.shape[1], str(data.X.dtype)],
+        "kind of X": [type(data.X).__name__, data.X.shape[1], kind],
         "names of classes": data.classes and list(data.classes),
         "names of inputs": data.features and list(data.features),
         "kind of data": [list(data.metrics(model)), data.weights is not None],

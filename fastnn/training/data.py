@@ -12,9 +12,10 @@ from fastnn.activations import Array
 from fastnn.checks import data as check
 from fastnn.checks.sparse import refuse_to_standardise
 from fastnn.checks.tables import Names, names_of, warn_of_indexes
-from fastnn.checks.targets import Classes, Targets, classes_in
+from fastnn.checks.targets import Classes, Targets, check_names, names_in
 from fastnn.checks.targets import targets as check_targets
 from fastnn.checks.values import real
+from fastnn.distributed import ALONE, Agreement
 from fastnn.model.model import Model
 from fastnn.model.scaling import Combine, as_they_are, learn
 from fastnn.sparse_rows import Rows, SparseRows
@@ -118,10 +119,12 @@ def checked(
     sample_weight: Any,
     class_weight: Any,
     rows: Array | None = None,
+    agreement: Agreement = ALONE,
 ) -> TrainingData:
     """Return the data of a run from arguments of `fastnn.Network.train`.
 
-    ``rows`` are the positions of those to train on, of which a share may be set aside.
+    ``rows`` are the positions of those to train on, of which a share may be set aside. Ranks with
+    rows of their own unite the names of the classes that they have seen.
     """
     architecture = model.architecture
     names = names_of("X", X) if model.features is None else model.features
@@ -130,7 +133,11 @@ def checked(
     features = check.features("X", X, architecture, names)
     check.warn_of_no_pixels("X", features)
     warn_of_indexes(X, y=y, sample_weight=sample_weight)
-    classes = classes_in("y", y, architecture) if model.classes is None else model.classes
+    classes = model.classes
+    found = agreement.united(names_in("y", y, architecture) if classes is None else None)
+    if found is not None:
+        check_names("y", found, architecture)
+        classes = found
     targets = check_targets("y", y, len(features), architecture, classes)
     aside = None
     if isinstance(validation, float | int | np.number):

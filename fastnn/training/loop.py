@@ -104,13 +104,12 @@ def carry_out(run: Run, bar: Any) -> None:
 
 def prepare(run: Run, bar: Any) -> float:
     """Compile or load what a run needs, and return the seconds that it took."""
-    own = run.batches.own
     with run.team.in_turn():
         seconds: float = backends.get(run.model.backend).prepare(
             run.model,
             lambda: bar.set_description_str("compiling (once)"),
             run.settings.rule,
-            (own, run.batches.rows % own),
+            run.batches.lengths,
             isinstance(run.data.X, SparseRows),
             run.team.halves,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TypeAlias, TypeVar
 
@@ -40,6 +40,11 @@ class Batches:
     def __init__(self, rows: int, size: int) -> None:
         self.rows, self.own = rows, size
         self.steps = -(-rows // size)
+
+    @property
+    def lengths(self) -> Sequence[int]:
+        """How many rows of a batch a process takes, and of the last one."""
+        return self.own, self.rows % self.own
 
     def order(self, seed: int, epoch: int, rows: Array | None, shuffle: bool) -> Array:
         """Return the rows that this process takes in an epoch; see `rows.epoch_order`."""

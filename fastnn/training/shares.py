@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,11 @@ class SplitBatches(Batches):
         self.counts, self.parts, self.rank, self.whole = counts, parts, rank, whole
         self.rows, self.own = int(counts.sum()), int(parts[rank])
         self.steps = int((-(-counts // parts)).max())
+
+    @property
+    def lengths(self) -> Sequence[int]:
+        """How many rows of a batch each rank takes, and of the last one: one compiles for all."""
+        return [*self.parts.tolist(), *(self.counts % self.parts).tolist()]
 
     def order(self, seed: int, epoch: int, rows: Array | None, shuffle: bool) -> Array:
         """Return the rows that this rank takes in an epoch."""

@@ -25,7 +25,7 @@ from numba import carray, cfunc
 
 from fastnn.backends.compiled import plan
 from fastnn.backends.compiled.kernels import layout
-from fastnn.backends.compiled.machinery.vector_ir import pointer_to
+from fastnn.backends.compiled.machinery.instructions import pointer_to
 from fastnn.model.parameters import CACHE_LINE, aligned_zeros
 
 PAGE = mmap.PAGESIZE

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastnn.backends.compiled.kernels import products
-from fastnn.backends.compiled.machinery import vector_ir
+from fastnn.backends.compiled.machinery.machine import GROUP
 from fastnn.model.architecture import Architecture, padded
 
 # Bytes of inputs and activations that stay in the second-level cache. Batches that take more than
@@ -40,5 +40,5 @@ def block_of(architecture: Architecture, threads: int = 1, sparse: bool = False)
 
 def near(architecture: Architecture) -> int:
     """Return how many rows a block of predictions takes."""
-    rows, group = NEAR // row_bytes(architecture, learning=False), vector_ir.GROUP
-    return max(LEAST_ROWS, rows // group * group)
+    rows = NEAR // row_bytes(architecture, learning=False)
+    return max(LEAST_ROWS, rows // GROUP * GROUP)

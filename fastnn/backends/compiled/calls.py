@@ -19,6 +19,10 @@ from fastnn.model.model import Model
 from fastnn.model.work import sparse_work
 from fastnn.sparse_rows import Rows, SparseRows
 
+# Work of a whole call from which there are threads for its steps, as a multiple of what is worth a
+# thread in a step: they may have to wake up.
+WORTH_A_CALL = 50
+
 EVERY_ROW = np.empty(0, np.int64)  # as an order
 # For each dtype: no numbers that change from step to step, and no room for outputs.
 NOTHING = {
@@ -84,7 +88,7 @@ class Call:
         sparse = isinstance(X, SparseRows)
         capacity = batch_size if "half" in task else min(batch_size, self.rows)
         made = Task(capacity, sparse=sparse, **task)
-        most = 1 if to_look_at else _most_threads(model, made, X)
+        most = 1 if to_look_at else _most_threads(model, made, X, self.rows)
         self.trial = None  # measuring costs more than a small step
         if most > 1:
             self.trial = threads.trial(model.architecture, made.capacity, made.updating)
@@ -157,8 +161,8 @@ class Call:
         return self.plan.work[start : start + rows * stride].reshape(rows, stride)[:, :columns]
 
 
-def _most_threads(model: Model, task: Task, X: Rows) -> int:
-    """Return the most threads that may pay for the steps of a task."""
+def _most_threads(model: Model, task: Task, X: Rows, rows_of_all: int) -> int:
+    """Return the most threads that may pay for the steps of a task, on so many rows in all."""
     rows = task.capacity
     if isinstance(X, SparseRows):
         passing = task.rule is not None and not functions.is_plain(task.rule)
@@ -168,6 +172,9 @@ def _most_threads(model: Model, task: Task, X: Rows) -> int:
     if rows == 1:
         return 1
     if task.updating:
-        return threads.choose(model.threads, model.architecture.training_flops * rows)
+        work = model.architecture.training_flops
+        if work * rows_of_all < WORTH_A_CALL * threads.WORTH_A_THREAD:
+            return 1
+        return threads.choose(model.threads, work * rows)
     work = model.architecture.forward_flops * rows
     return threads.choose(model.threads, work, threads.PREDICTING_WORTH_A_THREAD)

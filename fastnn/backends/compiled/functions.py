@@ -46,6 +46,8 @@ UNITS: dict[str, Unit] = {
     "take": strips.take,
     "give": strips.give,
     "phase": batches.phase,
+    "meet": batches.meet,
+    "work": batches.work,
     # Compiled when first needed, as not all need them.
     "rounded_product": rounded.rounded_product,
     "softmax_of_rows": outputs.softmax_of_rows,
@@ -74,7 +76,7 @@ UNITS: dict[str, Unit] = {
     "of_factors": factors.of_factors,
     "average": update.average,
 }
-ALWAYS = ("product", "sparse_product", "gather", "finish", "take", "give", "phase")
+ALWAYS = ("product", "sparse_product", "gather", "finish", "take", "give", "phase", "meet", "work")
 FORWARD_ONE = ("forward_one", "rounded_forward_one")
 OF_ONE_ROW = ("backward_one", "one_row")  # to learn from it; all need one of the above
 OF_BFLOAT16 = ("rounded_product", "rounded_forward_one")  # which has sums in float32

@@ -15,7 +15,7 @@ from fastnn.activations import ACTIVATIONS, Array
 from fastnn.backends import dropout
 from fastnn.backends.compiled import augmenting, functions, sparse_plan
 from fastnn.backends.compiled.functions import WITHOUT_KERNEL, gathers_gradient, is_plain
-from fastnn.backends.compiled.kernels import layout, products, rounded, update
+from fastnn.backends.compiled.kernels import batches, layout, products, rounded, update
 from fastnn.backends.compiled.operations import Task, by_units, steps_of
 from fastnn.backends.compiled.sparse_plan import address_of as address_of
 from fastnn.backends.contract import Examples, Objective, UpdateRule
@@ -114,6 +114,7 @@ class Plan:
             ("squares", squares),
             ("row_losses", np.zeros(task.capacity)),
             ("one", np.ones(1, dtype)),
+            ("meeting", aligned_zeros(batches.meeting_size(task.threads), np.dtype(np.int64))),
             ("factors", factors.astype(dtype)),
             ("inputs_slopes", np.zeros(architecture.sizes[0] * scaling, dtype)),
         ):

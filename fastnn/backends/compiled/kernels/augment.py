@@ -40,9 +40,9 @@ from fastnn.backends.compiled.kernels.layout import (
     reals,
     row_of,
 )
+from fastnn.backends.compiled.machinery.instructions import itemsize_of, pointer_to
 from fastnn.backends.compiled.machinery.jit import serial, unit
 from fastnn.backends.compiled.machinery.lines import LINE, filled, lanes_of, load, put_number, store
-from fastnn.backends.compiled.machinery.vector_ir import itemsize_of, pointer_to
 from fastnn.counters import GOLDEN_32
 
 EDGE = 3  # lines and columns of an image beyond its own: one before it, two behind

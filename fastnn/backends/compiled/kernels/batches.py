@@ -40,6 +40,7 @@ from fastnn.backends.compiled.kernels.layout import (
     Share,
     integers,
     layers_of,
+    numbers,
     operations_of,
     plan_type,
     reals,
@@ -55,13 +56,14 @@ from fastnn.backends.compiled.kernels.update import (
     call_move_layer,
     update,
 )
-from fastnn.backends.compiled.machinery.jit import serial, unit
-from fastnn.backends.compiled.machinery.vector_ir import (
-    GROUP,
+from fastnn.backends.compiled.machinery import atomic
+from fastnn.backends.compiled.machinery.instructions import (
     flush_denormals,
     itemsize_of,
     restore_denormals,
 )
+from fastnn.backends.compiled.machinery.jit import serial, unit
+from fastnn.backends.compiled.machinery.machine import GROUP
 
 
 @serial
@@ -97,8 +99,6 @@ def _phase_types(number):
 @unit(_phase_types)
 def phase(plan, begin, end, batch):
     """Do a thread's share of the operations begin .. end for a batch."""
-    # `run` has done it for its own thread; each time takes as long as dozens of additions.
-    before = flush_denormals() if plan.threads > 1 else 0
     operations = operations_of(plan, end)
     for o in range(begin, end):
         what, l = operations[o].what, operations[o].layer
@@ -131,11 +131,178 @@ def phase(plan, begin, end, batch):
             call_of_factors(plan.functions.of_factors, (plan, what, batch, share))
         else:
             call_of_sparse(plan.functions.of_sparse, (plan, what, batch, share))
-    if plan.threads > 1:
-        restore_denormals(before)
 
 
 call_phase = phase.call
+
+
+@serial
+def _average(plan):
+    """Take the parameters into their average, if there is one, by the last number of the step."""
+    if plan.average != 0:
+        count = plan.numbers_of_a_step * (plan.step + 1)
+        share = numbers(plan.step_numbers, count, plan.alpha)[count - 1]
+        if share > 0:
+            call_average(plan.functions.average, (plan, share))
+
+
+@serial
+def _mix_from(plan, block):
+    """Let the targets and weights of a block be where they are mixed."""
+    plan.targets.address = plan.mixed_targets - block * plan.targets.row_bytes
+    if plan.row_weights != 0:
+        plan.row_weights = plan.mixed_weights - block * itemsize_of(plan.alpha)
+
+
+@serial
+def _add(total, plan, count):
+    """Add the losses of so many rows, in order."""
+    losses = reals(plan.row_losses, count)
+    for r in range(count):
+        total += losses[r]
+    return total
+
+
+@serial
+def _begin_step(plan):
+    """Set out on the next step; return whether there is one that has phases."""
+    while plan.step < plan.steps:
+        first = plan.step * plan.batch_size
+        plan.stop = min(first + plan.batch_size, plan.rows)
+        if plan.step_numbers != 0:
+            count = plan.numbers_of_a_step
+            numbers_now = numbers(
+                plan.step_numbers + itemsize_of(plan.alpha) * count * plan.step, count, plan.alpha
+            )
+            plan.alpha, plan.beta = numbers_now[0], numbers_now[1]
+            if count > PLAIN_NUMBERS + 1:
+                plan.rate, plan.look_ahead = numbers_now[2], numbers_now[3]
+                plan.correction, plan.decay = numbers_now[4], numbers_now[5]
+        if plan.mixes:
+            _mix_from(plan, first)
+        if not (plan.takes_one_row and plan.stop - first == 1):
+            plan.block, plan.count, plan.total = first, min(plan.block_size, plan.stop - first), 0.0
+            plan.phase = plan.begin = 0
+            plan.end = integers(plan.phase_ends, 1)[0]
+            return True
+        call_one_row(plan.functions.one_row, (plan, first))
+        loss = reals(plan.row_losses, 1)[0]
+        reals(plan.losses, plan.steps)[plan.step] = loss
+        if not math.isfinite(loss):
+            return False
+        _average(plan)
+        plan.step += 1
+    return False
+
+
+@serial
+def _go_on(plan, bias_beta):
+    """Go on to the next phase, as one is done; return whether there is one."""
+    plan.phase += 1
+    plan.begin = plan.end
+    if plan.phase == plan.first_change:
+        plan.total = _add(plan.total, plan, plan.count)
+        plan.block += plan.count
+        if plan.block < plan.stop:  # the next block adds its gradient to that of those before
+            plan.count = min(plan.block_size, plan.stop - plan.block)
+            if plan.mixes:
+                _mix_from(plan, plan.block)
+            plan.phase = plan.begin = 0
+            plan.beta = plan.bias_beta = type(plan.beta)(1)
+        else:
+            loss = plan.total / (plan.stop - plan.step * plan.batch_size)
+            reals(plan.losses, plan.steps)[plan.step] = loss
+            if plan.phase < plan.phases and not math.isfinite(loss):
+                plan.bias_beta = bias_beta
+                return False
+    if plan.phase < plan.phases:
+        plan.end = integers(plan.phase_ends, plan.phases)[plan.phase]
+        return True
+    plan.bias_beta = bias_beta
+    _average(plan)
+    plan.step += 1
+    return _begin_step(plan)
+
+
+# Where threads agree, each number in a cache line of its own: the phase that is being done, the
+# shares of all phases that are done; then for each share the last phase in which it was taken, and
+# whether the thread has come whose share it is.
+PHASE, DONE, SHARES = 0, LINE, 2 * LINE
+HAS_COME = 8
+# Looks at the number of the phase before a thread takes the share of one that has not, and before
+# it lets others have its CPU: some hundredths of a millisecond.
+PATIENCE, MOST_LOOKS = 500, 5000
+
+
+def meeting_size(threads: int) -> int:
+    """Return how many numbers there are where so many threads agree."""
+    return (SHARES + threads * LINE) // 8
+
+
+def _meet_types(number):
+    return (plan_type(number),)
+
+
+@unit(_meet_types)
+def meet(plan):
+    """Make ready for threads that go through all phases together."""
+    first = int64(0) if _begin_step(plan) else int64(-1)
+    atomic.store(plan.meeting + PHASE, first)
+    atomic.store(plan.meeting + DONE, 0)
+    for share in range(plan.threads):
+        place = plan.meeting + SHARES + share * LINE
+        atomic.store(place, -1)
+        atomic.store(place + HAS_COME, 0)
+
+
+call_meet = meet.call
+
+
+def _work_types(number):
+    return plan_type(number), types.int64, number
+
+
+@unit(_work_types)
+def work(plan, thread, bias_beta):
+    """Go through the phases of all steps, alone or with the other threads.
+
+    Each takes its own share of a phase, and that of a thread which has not come: the system may run
+    fewer of them than there are shares, or be busy. Who finishes the last share goes on to the next
+    phase, and does what is between.
+    """
+    if plan.threads == 1:
+        going = _begin_step(plan)
+        while going:
+            batch = Batch(plan.block, plan.count, int64(0))
+            call_phase(plan.functions.phase, (plan, plan.begin, plan.end, batch))
+            going = _go_on(plan, bias_beta)
+        return
+    before = flush_denormals()
+    shares = plan.meeting + SHARES
+    atomic.store(shares + thread * LINE + HAS_COME, 1)
+    phase, share, looks = atomic.load(plan.meeting + PHASE), thread, 0
+    while phase >= 0:
+        place = shares + share * LINE
+        mine = share == thread or looks > PATIENCE or atomic.load(place + HAS_COME) == 0
+        if mine and atomic.load(place) < phase and atomic.replace(place, phase - 1, phase):
+            batch = Batch(plan.block, plan.count, share)
+            call_phase(plan.functions.phase, (plan, plan.begin, plan.end, batch))
+            if atomic.add(plan.meeting + DONE, 1) == plan.threads * (phase + 1):
+                going = _go_on(plan, bias_beta)
+                atomic.store(plan.meeting + PHASE, phase + 1 if going else int64(-1))
+        now = atomic.load(plan.meeting + PHASE)
+        if now != phase:
+            phase, share, looks = now, thread, 0
+        else:
+            looks += 1
+            share = (share + 1) % plan.threads
+            atomic.pause()
+            if looks > MOST_LOOKS:
+                atomic.let_others_run()
+    restore_denormals(before)
+
+
+call_work = work.call
 
 
 def _run_types(number):
@@ -161,91 +328,22 @@ def run(plans, order, keys, step_numbers, losses, out):
     plan.order, plan.shuffled = order.ctypes.data, len(order) > 0
     plan.targets_shuffled = len(order) > 0 and plan.mixes == 0
     plan.keys, plan.outputs = keys.ctypes.data, out.ctypes.data if len(out) > 0 else 0
-    row_losses, phase_ends = reals(plan.row_losses, 1), integers(plan.phase_ends, plan.phases)
+    plan.losses, plan.step, plan.steps = losses.ctypes.data, 0, len(losses)
+    plan.step_numbers = step_numbers.ctypes.data if len(step_numbers) > 0 else 0
+    plan.numbers_of_a_step = step_numbers.shape[1]
     before, bias_beta = flush_denormals(), plan.bias_beta
     if plan.sparse.decayed != 0:
-        plan.sparse.step_numbers = step_numbers.ctypes.data
-    taken = len(losses)
-    for step in range(len(losses)):
-        first = step * plan.batch_size
-        stop = min(first + plan.batch_size, plan.rows)
-        if len(step_numbers) > 0:
-            plan.alpha, plan.beta = step_numbers[step, 0], step_numbers[step, 1]
-            if step_numbers.shape[1] > PLAIN_NUMBERS + 1:
-                plan.rate, plan.look_ahead = step_numbers[step, 2], step_numbers[step, 3]
-                plan.correction, plan.decay = step_numbers[step, 4], step_numbers[step, 5]
-        if plan.mixes:
-            _mix_from(plan, first)
-        if plan.takes_one_row and stop - first == 1:
-            call_one_row(plan.functions.one_row, (plan, first))
-            losses[step] = row_losses[0]
-            if not math.isfinite(row_losses[0]):
-                taken = step
-                break
-            _average(plan, step_numbers, step)
-            continue
-        block, count = first, min(plan.block_size, stop - first)
-        p, begin, total = int64(0), int64(0), 0.0
-        while p < plan.phases:
-            end = phase_ends[p]
-            if plan.threads == 1:
-                batch = Batch(block, count, int64(0))
-                call_phase(plan.functions.phase, (plan, begin, end, batch))
-            else:
-                for t in prange(plan.threads):
-                    here = plans[0]
-                    batch = Batch(block, count, int64(t))
-                    call_phase(here.functions.phase, (here, begin, end, batch))
-            begin = end
-            p += 1
-            if p != plan.first_change:
-                continue
-            total = _add(total, plan, count)
-            block += count
-            if block < stop:  # the next block adds its gradient to that of those before
-                count = min(plan.block_size, stop - block)
-                if plan.mixes:
-                    _mix_from(plan, block)
-                p = begin = int64(0)
-                plan.beta = plan.bias_beta = type(plan.beta)(1)
-                continue
-            losses[step] = total / (stop - first)
-            if p < plan.phases and not math.isfinite(losses[step]):
-                taken = step
-                break
-        plan.bias_beta = bias_beta
-        if taken == step:
-            break
-        _average(plan, step_numbers, step)
+        plan.sparse.step_numbers = plan.step_numbers
+    if plan.threads == 1:
+        call_work(plan.functions.work, (plan, int64(0), bias_beta))
+    else:
+        call_meet(plan.functions.meet, (plan,))
+        for t in prange(plan.threads):
+            here = plans[0]
+            call_work(here.functions.work, (here, int64(t), bias_beta))
     if plan.sparse.decayed != 0:  # rows of weights that no batch has touched wait for their decay
-        batch = Batch(taken * plan.batch_size, int64(0), int64(0))
+        batch = Batch(plan.step * plan.batch_size, int64(0), int64(0))
         whole = Share(int64(0), layers_of(plan)[0].fan_in, int64(0), int64(0))
         call_of_sparse(plan.functions.of_sparse, (plan, int64(DECAYING_SPARSE), batch, whole))
     restore_denormals(before)
-    return taken
-
-
-@serial
-def _average(plan, step_numbers, step):
-    """Take the parameters into their average, if there is one, by the last number of the step."""
-    if plan.average != 0:
-        share = step_numbers[step, step_numbers.shape[1] - 1]
-        if share > 0:
-            call_average(plan.functions.average, (plan, share))
-
-
-@serial
-def _mix_from(plan, block):
-    """Let the targets and weights of a block be where they are mixed."""
-    plan.targets.address = plan.mixed_targets - block * plan.targets.row_bytes
-    if plan.row_weights != 0:
-        plan.row_weights = plan.mixed_weights - block * itemsize_of(plan.alpha)
-
-
-@serial
-def _add(total, plan, count):
-    """Add the losses of so many rows, in order."""
-    losses = reals(plan.row_losses, count)
-    for r in range(count):
-        total += losses[r]
-    return total
+    return plan.step

@@ -20,9 +20,9 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
+from fastnn.backends.compiled.machinery.instructions import scale_by_power
 from fastnn.backends.compiled.machinery.jit import serial
 from fastnn.backends.compiled.machinery.lines import number_of, split, where_below
-from fastnn.backends.compiled.machinery.vector_ir import scale_by_power
 
 
 class Constants(NamedTuple):

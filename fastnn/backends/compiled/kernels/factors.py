@@ -21,8 +21,9 @@ from fastnn.backends.compiled.kernels.layout import (
     reals,
 )
 from fastnn.backends.compiled.kernels.update import MEASURED_ROWS, follow, norm_scale
+from fastnn.backends.compiled.machinery.instructions import itemsize_of
 from fastnn.backends.compiled.machinery.jit import serial, unit
-from fastnn.backends.compiled.machinery.vector_ir import REDUCED, itemsize_of, sum_of_groups
+from fastnn.backends.compiled.machinery.vectors import REDUCED, sum_of_groups
 from fastnn.optimizers import SMALLEST_FACTOR
 
 

@@ -27,14 +27,9 @@ from fastnn.backends.compiled.kernels.layout import (
     reals,
     work_of,
 )
+from fastnn.backends.compiled.machinery.instructions import itemsize_of, pointer_to, prefetch
 from fastnn.backends.compiled.machinery.jit import serial, unit
-from fastnn.backends.compiled.machinery.vector_ir import (
-    REDUCED,
-    finite_groups,
-    itemsize_of,
-    pointer_to,
-    prefetch,
-)
+from fastnn.backends.compiled.machinery.vectors import REDUCED, finite_groups
 from fastnn.counters import GOLDEN_32
 
 # Shuffled rows are bound by memory latency: ask for a row this many rows before it is needed.

@@ -44,15 +44,15 @@ from fastnn.backends.compiled.kernels.products import (
     product_transposed,
 )
 from fastnn.backends.compiled.kernels.rounded import call_rounded_product, rounded_pack_of
+from fastnn.backends.compiled.machinery.instructions import itemsize_of
 from fastnn.backends.compiled.machinery.jit import serial, unit
 from fastnn.backends.compiled.machinery.narrow import UNITS
-from fastnn.backends.compiled.machinery.vector_ir import (
+from fastnn.backends.compiled.machinery.tiles import (
     FROM_BIASES,
     FROM_ZERO,
     MASKED,
     PLAIN,
     RECTIFIED,
-    itemsize_of,
 )
 
 

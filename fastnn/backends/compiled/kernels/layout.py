@@ -13,8 +13,8 @@ import numba
 import numpy as np
 from numba import carray, types
 
+from fastnn.backends.compiled.machinery.instructions import pointer_to
 from fastnn.backends.compiled.machinery.jit import serial
-from fastnn.backends.compiled.machinery.vector_ir import pointer_to
 
 
 def _record(*fields: tuple[str, Any]) -> np.dtype:
@@ -119,6 +119,8 @@ FUNCTIONS = _record(
         "take",
         "give",
         "phase",
+        "meet",
+        "work",
         "softmax_of_rows",
         "error",
         "squash",
@@ -201,6 +203,12 @@ def plan_dtype(number: np.dtype) -> np.dtype:
         ("sparse", SPARSE),
         *_integers("row_weights", "in_place", "takes_one_row", "batch_size", "block_size"),
         *_integers("order", "shuffled", "targets_shuffled", "rows", "keys", "outputs"),
+        *_integers("losses", "step_numbers", "numbers_of_a_step"),  # of the steps of a call
+        # How far a call is: the step of so many, where its rows end, the first row of a block and
+        # how many there are, the sum of their losses, the phase and its operations.
+        *_integers("step", "steps", "stop", "block", "count", "phase", "begin", "end"),
+        ("total", np.float64),
+        *_integers("meeting"),  # where threads agree, see `batches`
         # Augmentation: room of each thread, rows to mix with, and what targets are mixed from.
         *_integers("augmentations", "augmentation_count", "rooms", "room_size"),
         *_integers("drawn_from", "drawn_count", "own_weights"),
@@ -250,7 +258,7 @@ class Shape(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """What the sums of a product start from, and what becomes of them; see `vector_ir.tile`."""
+    """What the sums of a product start from, and what becomes of them; see `tiles.tile`."""
 
     start: int
     biases: int

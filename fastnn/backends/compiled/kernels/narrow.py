@@ -18,10 +18,11 @@ from fastnn.backends.compiled.kernels.layout import (
     sums_type,
 )
 from fastnn.backends.compiled.kernels.products import GRADIENT_ROWS, call_product
+from fastnn.backends.compiled.machinery.instructions import itemsize_of
 from fastnn.backends.compiled.machinery.jit import unit
 from fastnn.backends.compiled.machinery.lines import LINE, room
 from fastnn.backends.compiled.machinery.narrow import UNITS, narrow_rows, narrow_tile
-from fastnn.backends.compiled.machinery.vector_ir import FROM_ZERO, PLAIN, itemsize_of
+from fastnn.backends.compiled.machinery.tiles import FROM_ZERO, PLAIN
 
 # Lines of memory for a part of the gradient of a unit, and of all units.
 PART, PARTS = 8, 8 * UNITS

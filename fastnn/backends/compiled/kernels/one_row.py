@@ -31,25 +31,29 @@ from fastnn.backends.compiled.kernels.layout import (
 from fastnn.backends.compiled.kernels.outputs import call_finish
 from fastnn.backends.compiled.kernels.update import call_limit
 from fastnn.backends.compiled.machinery.bfloat16 import dense_rounded_row_tile, rounded_row_tile
-from fastnn.backends.compiled.machinery.jit import serial, unit
-from fastnn.backends.compiled.machinery.lines import filled, first_of, lanes_of, load, sum_of
-from fastnn.backends.compiled.machinery.vector_ir import (
-    FROM_BIASES,
-    MOMENTUM_STEP,
-    PLAIN,
-    PLAIN_STEP,
-    RECTIFIED,
-    STILL,
-    Step,
-    dense_row_tile,
+from fastnn.backends.compiled.machinery.instructions import (
     flush_denormals,
     itemsize_of,
-    lanes,
-    list_nonzero,
-    move_rows,
     restore_denormals,
+)
+from fastnn.backends.compiled.machinery.jit import serial, unit
+from fastnn.backends.compiled.machinery.lines import filled, first_of, lanes_of, load, sum_of
+from fastnn.backends.compiled.machinery.moves import (
+    MOMENTUM_STEP,
+    PLAIN_STEP,
+    STILL,
+    Step,
+    move_rows,
+)
+from fastnn.backends.compiled.machinery.tiles import (
+    FROM_BIASES,
+    PLAIN,
+    RECTIFIED,
+    dense_row_tile,
     row_tile,
 )
+from fastnn.backends.compiled.machinery.vector_ir import lanes
+from fastnn.backends.compiled.machinery.vectors import list_nonzero
 from fastnn.backends.contract import FINE, NOT_FINITE, WRONG_LENGTH
 
 

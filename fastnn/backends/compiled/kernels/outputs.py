@@ -41,6 +41,7 @@ from fastnn.backends.compiled.kernels.strips import (
     up_to_a_line,
     weight_of,
 )
+from fastnn.backends.compiled.machinery.instructions import itemsize_of
 from fastnn.backends.compiled.machinery.jit import serial, unit
 from fastnn.backends.compiled.machinery.lines import (
     LINE,
@@ -57,7 +58,6 @@ from fastnn.backends.compiled.machinery.lines import (
     sum_of,
     where_below,
 )
-from fastnn.backends.compiled.machinery.vector_ir import itemsize_of
 from fastnn.losses import (
     BINARY_CROSS_ENTROPY,
     CROSS_ENTROPY,

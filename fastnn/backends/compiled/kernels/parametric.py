@@ -18,6 +18,7 @@ from fastnn.backends.compiled.kernels.strips import (
     strip,
     up_to_a_line,
 )
+from fastnn.backends.compiled.machinery.instructions import itemsize_of
 from fastnn.backends.compiled.machinery.jit import serial, unit
 from fastnn.backends.compiled.machinery.lines import (
     LINE,
@@ -33,7 +34,6 @@ from fastnn.backends.compiled.machinery.lines import (
     sum_of,
     where_below,
 )
-from fastnn.backends.compiled.machinery.vector_ir import itemsize_of
 
 
 def _types(number):

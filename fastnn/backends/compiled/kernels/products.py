@@ -22,25 +22,21 @@ from fastnn.backends.compiled.kernels.layout import (
     numbers,
     sums_type,
 )
+from fastnn.backends.compiled.machinery.instructions import itemsize_of
 from fastnn.backends.compiled.machinery.jit import serial, unit
+from fastnn.backends.compiled.machinery.machine import GROUP, PANEL, TILES
 from fastnn.backends.compiled.machinery.thresholds import HERE
-from fastnn.backends.compiled.machinery.vector_ir import (
+from fastnn.backends.compiled.machinery.tiles import (
     FROM_C,
     FROM_ZERO,
-    GROUP,
-    PANEL,
     PLAIN,
     SCALED,
-    TILES,
-    any_nonzero,
     group_tile,
-    itemsize_of,
-    lanes,
-    list_nonzero,
     pair_tile,
     tile,
-    transpose,
 )
+from fastnn.backends.compiled.machinery.vector_ir import lanes
+from fastnn.backends.compiled.machinery.vectors import any_nonzero, list_nonzero, transpose
 
 # The longest sum in one go: 256 rows of a panel of B are 48 KiB, which is a first-level cache.
 K_BLOCK = 256

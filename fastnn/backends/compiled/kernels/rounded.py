@@ -32,7 +32,9 @@ from fastnn.backends.compiled.machinery.bfloat16 import (
 )
 from fastnn.backends.compiled.machinery.jit import serial, unit
 from fastnn.backends.compiled.machinery.lines import load
-from fastnn.backends.compiled.machinery.vector_ir import FROM_C, GROUP, PANEL, PLAIN, SCALED, lanes
+from fastnn.backends.compiled.machinery.machine import GROUP, PANEL
+from fastnn.backends.compiled.machinery.tiles import FROM_C, PLAIN, SCALED
+from fastnn.backends.compiled.machinery.vector_ir import lanes
 from fastnn.model.architecture import padded
 
 WORD = 4  # bytes of a pair of numbers

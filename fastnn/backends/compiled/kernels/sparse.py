@@ -38,6 +38,7 @@ from fastnn.backends.compiled.kernels.layout import (
 from fastnn.backends.compiled.kernels.rounded import load_factor
 from fastnn.backends.compiled.kernels.update import call_move, update_biases
 from fastnn.backends.compiled.machinery.bfloat16 import rounded
+from fastnn.backends.compiled.machinery.instructions import itemsize_of
 from fastnn.backends.compiled.machinery.jit import serial, unit
 from fastnn.backends.compiled.machinery.lines import (
     LINE,
@@ -47,7 +48,6 @@ from fastnn.backends.compiled.machinery.lines import (
     store,
     where_below,
 )
-from fastnn.backends.compiled.machinery.vector_ir import itemsize_of
 from fastnn.counters import GOLDEN_32
 
 TOGETHER = 4  # lines of a row that are summed at once

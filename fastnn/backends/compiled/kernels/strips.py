@@ -24,6 +24,7 @@ from fastnn.backends.compiled.kernels.layout import (
     target_row_of,
 )
 from fastnn.backends.compiled.machinery.columns import to_columns, to_rows
+from fastnn.backends.compiled.machinery.instructions import itemsize_of
 from fastnn.backends.compiled.machinery.jit import serial, unit
 from fastnn.backends.compiled.machinery.lines import (
     LINE,
@@ -38,7 +39,6 @@ from fastnn.backends.compiled.machinery.lines import (
     sum_of,
     where_below,
 )
-from fastnn.backends.compiled.machinery.vector_ir import itemsize_of
 
 # The memory of a strip of columns, in lines: outputs, targets or deltas, weights or losses, and
 # rows where there are fewer than the strip has. No line has more numbers than this.

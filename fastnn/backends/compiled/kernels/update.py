@@ -33,16 +33,12 @@ from fastnn.backends.compiled.kernels.products import (
     product_of_sparse_transposed,
 )
 from fastnn.backends.compiled.kernels.rounded import call_rounded_product, rounded_pack_of
+from fastnn.backends.compiled.machinery.instructions import itemsize_of
 from fastnn.backends.compiled.machinery.jit import serial, unit
+from fastnn.backends.compiled.machinery.machine import GROUP
 from fastnn.backends.compiled.machinery.narrow import UNITS
-from fastnn.backends.compiled.machinery.vector_ir import (
-    FROM_ZERO,
-    GROUP,
-    REDUCED,
-    SCALED,
-    itemsize_of,
-    sum_of_groups,
-)
+from fastnn.backends.compiled.machinery.tiles import FROM_ZERO, SCALED
+from fastnn.backends.compiled.machinery.vectors import REDUCED, sum_of_groups
 from fastnn.optimizers import ADAM, MOMENTUM, RMSPROP
 
 # Rows whose squares are summed in one go, whatever the threads.

@@ -18,22 +18,18 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastnn.backends.compiled.machinery.lines import load_first, number_of
+from fastnn.backends.compiled.machinery.machine import GROUP, MACHINE, ROW_TILES, TILES
+from fastnn.backends.compiled.machinery.tiles import Factors, tile_intrinsic
 from fastnn.backends.compiled.machinery.vector_ir import (
-    GROUP,
     I32,
     I64,
-    MACHINE,
-    ROW_TILES,
-    TILES,
-    Factors,
-    _load,
-    _multiply_add,
-    _splat,
-    _store,
     lanes,
-    tile_intrinsic,
-    transposed,
+    load,
+    multiply_add,
+    splat,
+    store,
 )
+from fastnn.backends.compiled.machinery.vectors import transposed
 
 UPPER = 0xFFFF0000
 
@@ -145,7 +141,7 @@ def _add_products(builder: ir.IRBuilder, a: Any, b: Any, total: ir.Value) -> ir.
     if MACHINE.bf16:
         return _native(builder, "dpbf16ps", _FLOATS, total, a, b)
     for x, y in zip(a, b, strict=True):
-        total = _multiply_add(builder, x, y, total)
+        total = multiply_add(builder, x, y, total)
     return total
 
 
@@ -172,11 +168,11 @@ def rounded(typingctx, x):
 
 def _floats_at(builder: ir.IRBuilder, address: ir.Value, place: int = 0) -> ir.Value:
     pointer = builder.inttoptr(address, ir.FloatType().as_pointer())
-    return _load(builder, pointer, _FLOATS, place)
+    return load(builder, pointer, _FLOATS, place)
 
 
 def _words_to(builder: ir.IRBuilder, words: ir.Value, address: ir.Value) -> None:
-    _store(builder, words, builder.inttoptr(address, I32.as_pointer()), 0)
+    store(builder, words, builder.inttoptr(address, I32.as_pointer()), 0)
 
 
 Load = Callable[[ir.IRBuilder, ir.Value, int], ir.Value]
@@ -190,12 +186,12 @@ def _whole(builder: ir.IRBuilder, count: ir.Value) -> Load:
 def _part(builder: ir.IRBuilder, count: ir.Value) -> Load:
     """Return what loads so many numbers, and zeros behind them; no more is read."""
 
-    def load(builder: ir.IRBuilder, address: ir.Value, place: int = 0) -> ir.Value:
+    def some(builder: ir.IRBuilder, address: ir.Value, place: int = 0) -> ir.Value:
         beyond = builder.add(address, ir.Constant(I64, 4 * _WIDTH * place))
         left = builder.sub(count, ir.Constant(I64, _WIDTH * place))
         return load_first(builder, beyond, left, _FLOATS)
 
-    return load
+    return some
 
 
 def _packing_rows(loading: Callable[[ir.IRBuilder, ir.Value], Load]) -> Any:
@@ -205,11 +201,11 @@ def _packing_rows(loading: Callable[[ir.IRBuilder, ir.Value], Load]) -> Any:
 
         def codegen(context, builder, signature, args):
             first, second, count, target = args
-            load, zeros = loading(builder, count), ir.Constant(_FLOATS, [0.0] * _WIDTH)
+            of, zeros = loading(builder, count), ir.Constant(_FLOATS, [0.0] * _WIDTH)
             absent = builder.icmp_signed("==", second, ir.Constant(I64, 0))
-            numbers = load(builder, builder.select(absent, first, second), 0)
+            numbers = of(builder, builder.select(absent, first, second), 0)
             numbers = builder.select(absent, zeros, numbers)
-            _words_to(builder, _pairs(builder, load(builder, first, 0), numbers), target)
+            _words_to(builder, _pairs(builder, of(builder, first, 0), numbers), target)
             return context.get_dummy_value()
 
         return types.void(*[types.intp] * 4), codegen
@@ -224,8 +220,8 @@ def _packing_columns(loading: Callable[[ir.IRBuilder, ir.Value], Load]) -> Any:
 
         def codegen(context, builder, signature, args):
             source, count, target = args
-            load = loading(builder, count)
-            left, right = (load(builder, source, place) for place in (0, 1))
+            of = loading(builder, count)
+            left, right = (of(builder, source, place) for place in (0, 1))
             _words_to(builder, _neighbours(builder, left, right), target)
             return context.get_dummy_value()
 
@@ -260,7 +256,7 @@ def pack_transposed(typingctx, source, source_row, rows, target, target_row):
             left, right = (_floats_at(builder, address, i) for i in (0, 1))
             block.append(_neighbours(builder, left, right))
         places = ir.Constant(_WORDS, list(range(_WIDTH)))
-        within = builder.icmp_signed("<", places, _splat(builder, builder.trunc(rows, I32), _WORDS))
+        within = builder.icmp_signed("<", places, splat(builder, builder.trunc(rows, I32), _WORDS))
         for k, words in enumerate(transposed(builder, block)):
             offset = builder.mul(builder.mul(ir.Constant(I64, k), target_row), four)
             words = builder.select(within, words, _all(0))

@@ -21,10 +21,11 @@ from typing import Any, NamedTuple
 import llvmlite
 import numba
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+from numba.core.runtime import rtsys
 from numba.core.serialize import dumps
 from numba.misc.appdirs import AppDirs
 
-from fastnn.backends.compiled.machinery.vector_ir import MACHINE
+from fastnn.backends.compiled.machinery.machine import MACHINE
 from fastnn.writing import beside, move, remove
 
 COMPILED = Path(__file__).parents[1]
@@ -157,9 +158,14 @@ class _Cache(FunctionCache):  # type: ignore[misc]
         self._cache_file = _Entries(self._impl.filename_base)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """Return the compiled function, or None."""
+        """Return the compiled function, or None.
+
+        Numba would prepare for compiling first, which takes longer than to load all functions, as
+        it imports SciPy. It does so when it compiles, too.
+        """
         try:
-            return super().load_overload(sig, target_context)
+            rtsys.initialize(target_context)  # what compiled functions call
+            return self._load_overload(sig, target_context)
         except Exception as error:  # what a damaged entry raises is not known
             _warn(f"{_reason(error)}; it is compiled anew")
             return None

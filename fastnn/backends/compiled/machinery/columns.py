@@ -10,7 +10,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from fastnn.backends.compiled.machinery.lines import LINE, vector_of
-from fastnn.backends.compiled.machinery.vector_ir import I32, I64, _itemsize
+from fastnn.backends.compiled.machinery.vector_ir import I32, I64, itemsize
 
 
 def _shuffled(builder: ir.IRBuilder, x: ir.Value, y: ir.Value, lanes: list[int]) -> ir.Value:
@@ -66,7 +66,7 @@ def _places(
 
 def _to_columns(builder, rows, row_bytes, columns, square, number):
     vector = vector_of(number)
-    lanes, size = vector.count, _itemsize(vector)
+    lanes, size = vector.count, itemsize(vector)
     piece = ir.VectorType(vector.element, square)
     pieces = []
     for pointer in _places(builder, rows, row_bytes, lanes, piece):
@@ -87,7 +87,7 @@ def _to_columns(builder, rows, row_bytes, columns, square, number):
 
 def _to_rows(builder, rows, row_bytes, columns, square, number):
     vector = vector_of(number)
-    lanes, size = vector.count, _itemsize(vector)
+    lanes, size = vector.count, itemsize(vector)
     values = []
     for pointer in _places(builder, columns, ir.Constant(I64, LINE), square, vector):
         values.append(builder.load(pointer))

@@ -23,14 +23,14 @@ from fastnn.backends.compiled.machinery.vector_ir import (
     I32,
     I64,
     IR_TYPES,
-    _across_lanes,
-    _add,
-    _bits,
-    _int_type,
-    _itemsize,
-    _larger,
-    _opaque_pointers,
-    _splat,
+    across_lanes,
+    add,
+    bits_of,
+    int_type,
+    itemsize,
+    larger_of,
+    opaque_pointers,
+    splat,
 )
 
 LINE = 64  # bytes
@@ -53,7 +53,7 @@ def number_of(kind: Any) -> Any:
 def vector_of(number: Any) -> ir.VectorType:
     """Return LLVM's type of a line."""
     element = IR_TYPES[number]
-    return ir.VectorType(element, 8 * LINE // _bits(element))
+    return ir.VectorType(element, 8 * LINE // bits_of(element))
 
 
 @register_model(Line)
@@ -65,7 +65,7 @@ class _LineModel(models.PrimitiveModel):  # type: ignore[misc]
 @lower_cast(types.Float, Line)
 def _splat_number(context, builder, given, wanted, value):
     number = context.cast(builder, value, given, wanted.number)
-    return _splat(builder, number, vector_of(wanted.number))
+    return splat(builder, number, vector_of(wanted.number))
 
 
 def _define(function: Any, count: int, emit: Callable[..., ir.Value]) -> None:
@@ -86,7 +86,7 @@ def _absolute(builder: ir.IRBuilder, x: ir.Value) -> ir.Value:
     function = cgutils.get_or_insert_function(
         builder.module,
         ir.FunctionType(x.type, [x.type]),
-        f"llvm.fabs.v{x.type.count}f{8 * _itemsize(x.type)}",
+        f"llvm.fabs.v{x.type.count}f{8 * itemsize(x.type)}",
     )
     return builder.call(function, [x])
 
@@ -113,7 +113,7 @@ def lanes_of(typingctx, like):
 def filled(typingctx, x):
     """Return a line of a number."""
     line = Line(x)
-    return line(x), lambda context, builder, signature, args: _splat(
+    return line(x), lambda context, builder, signature, args: splat(
         builder, args[0], vector_of(signature.args[0])
     )
 
@@ -143,7 +143,7 @@ def load(typingctx, address, like):
     def codegen(context, builder, signature, args):
         vector = vector_of(signature.args[1])
         value = builder.load(_pointer(builder, args[0], vector))
-        value.align = _itemsize(vector)
+        value.align = itemsize(vector)
         return value
 
     return line(types.intp, like), codegen
@@ -156,7 +156,7 @@ def store(typingctx, address, line):
     def codegen(context, builder, signature, args):
         address, value = args
         where = builder.store(value, _pointer(builder, address, value.type))
-        where.align = _itemsize(value.type)
+        where.align = itemsize(value.type)
         return context.get_dummy_value()
 
     return types.void(types.intp, line), codegen
@@ -193,7 +193,7 @@ def move_quarter(typingctx, source, target, like):
         whole = vector_of(signature.args[2])
         vector = ir.VectorType(whole.element, whole.count // 4)
         value = builder.load(_pointer(builder, source, vector))
-        value.align = _itemsize(vector)
+        value.align = itemsize(vector)
         builder.store(value, _pointer(builder, target, vector)).align = value.align
         return context.get_dummy_value()
 
@@ -204,22 +204,22 @@ def _first(builder: ir.IRBuilder, count: ir.Value, vector: ir.VectorType) -> ir.
     """Return the mask of the first lanes, so many."""
     integers = ir.VectorType(I32, vector.count)
     places = ir.Constant(integers, list(range(vector.count)))
-    return builder.icmp_signed("<", places, _splat(builder, builder.trunc(count, I32), integers))
+    return builder.icmp_signed("<", places, splat(builder, builder.trunc(count, I32), integers))
 
 
 def load_first(
     builder: ir.IRBuilder, address: ir.Value, count: ir.Value, vector: ir.VectorType
 ) -> ir.Value:
     """Load the first numbers of a vector at an address, so many, and zeros; no more is read."""
-    kind = f"v{vector.count}f{8 * _itemsize(vector)}"
+    kind = f"v{vector.count}f{8 * itemsize(vector)}"
     mask = _first(builder, count, vector)
     function = cgutils.get_or_insert_function(
         builder.module,
         ir.FunctionType(vector, [vector.as_pointer(), I32, mask.type, vector]),
-        f"llvm.masked.load.{kind}.p0" + ("" if _opaque_pointers() else kind),
+        f"llvm.masked.load.{kind}.p0" + ("" if opaque_pointers() else kind),
     )
     zero = ir.Constant(vector, [0.0] * vector.count)
-    align = ir.Constant(I32, _itemsize(vector))
+    align = ir.Constant(I32, itemsize(vector))
     return builder.call(function, [_pointer(builder, address, vector), align, mask, zero])
 
 
@@ -240,7 +240,7 @@ def first_of(typingctx, line, count, other):
 
     def codegen(context, builder, signature, args):
         line, count, other = args
-        rest = _splat(builder, other, line.type)
+        rest = splat(builder, other, line.type)
         return builder.select(_first(builder, count, line.type), line, rest)
 
     return line(line, types.intp, line.number), codegen
@@ -250,20 +250,20 @@ def _reduction(combine: Callable[[ir.IRBuilder, ir.Value, ir.Value], ir.Value]) 
     @intrinsic
     def reduction(typingctx, line):
         def codegen(context, builder, signature, args):
-            return _across_lanes(builder, args[0], combine)
+            return across_lanes(builder, args[0], combine)
 
         return line.number(line), codegen
 
     return reduction
 
 
-sum_of, largest_of = _reduction(_add), _reduction(_larger)
+sum_of, largest_of = _reduction(add), _reduction(larger_of)
 
 
 @intrinsic
 def larger(typingctx, x, y):
     """Return the larger numbers of two lines; those of x where it is NaN."""
-    return x(x, x), lambda context, builder, signature, args: _larger(builder, *args)
+    return x(x, x), lambda context, builder, signature, args: larger_of(builder, *args)
 
 
 @intrinsic
@@ -277,7 +277,7 @@ def split(typingctx, x):
         x = args[0]
         lanes = getattr(x.type, "count", 0)
         number = number_of(signature.args[0])
-        integer = _int_type(IR_TYPES[number])
+        integer = int_type(IR_TYPES[number])
         mantissa, root = (23, 0x3F3504F3) if integer is I32 else (52, 0x3FE6A09E667F3BCD)
 
         def constant(value: int) -> ir.Constant:

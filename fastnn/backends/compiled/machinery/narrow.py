@@ -13,13 +13,8 @@ from numba.extending import intrinsic, register_jitable
 
 from fastnn.backends.compiled.machinery.columns import _places, _shuffled
 from fastnn.backends.compiled.machinery.lines import LINE, vector_of
-from fastnn.backends.compiled.machinery.vector_ir import (
-    I64,
-    IR_TYPES,
-    MACHINE,
-    _itemsize,
-    _multiply_add,
-)
+from fastnn.backends.compiled.machinery.machine import MACHINE
+from fastnn.backends.compiled.machinery.vector_ir import I64, IR_TYPES, itemsize, multiply_add
 
 UNITS = 4  # the most that a layer has to be narrow
 # Lines of sums that fit into the registers, beside weights and activations.
@@ -44,7 +39,7 @@ def narrow_tile(typingctx, a, b, c, biases, count, like):
     def codegen(context, builder, signature, args):
         matrices, (biases, count, _) = args[:3], args[3:]
         element = IR_TYPES[signature.args[-1]]
-        size = ir.Constant(I64, _itemsize(vector_of(signature.args[-1])))
+        size = ir.Constant(I64, itemsize(vector_of(signature.args[-1])))
         values = []
         for matrix in matrices:
             address, row, _ = cgutils.unpack_tuple(builder, matrix, 3)
@@ -58,7 +53,7 @@ def narrow_tile(typingctx, a, b, c, biases, count, like):
 
 def _function_of(module: ir.Module, element: ir.Type, number: types.Type) -> ir.Function:
     line = vector_of(number)
-    size, rows_of_line = _itemsize(line), line.count // UNITS
+    size, rows_of_line = itemsize(line), line.count // UNITS
     piece = ir.VectorType(element, UNITS)
     name = module.get_unique_name(f"fastnn_narrow_tile_{number}")
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * 8), name)
@@ -95,7 +90,7 @@ def _function_of(module: ir.Module, element: ir.Type, number: types.Type) -> ir.
             for k, weight in enumerate(weights):
                 of_rows = [UNITS * (lane // UNITS) + k for lane in range(line.count)]
                 activations = _shuffled(builder, rows[0], rows[0], of_rows)
-                value = _multiply_add(builder, activations, weight, value)
+                value = multiply_add(builder, activations, weight, value)
             builder.store(value, total)
 
     start = of_all_rows(piece_at(builder.inttoptr(biases, piece.as_pointer())))

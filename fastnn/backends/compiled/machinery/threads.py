@@ -6,8 +6,10 @@ import collections
 import contextlib
 import os
 import threading
+import time
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 import numba
@@ -51,13 +53,21 @@ def affinity() -> int:
 
 
 def cgroup_quota() -> float | None:
-    """Return the CPUs' worth of time that a container allows, if it sets a limit."""
+    """Return the CPUs' worth of time that a container allows, if it sets a limit.
+
+    It is looked up once a second: that takes longer than a short call.
+    """
+    return _quota_at(CGROUP, int(time.monotonic()))
+
+
+@lru_cache(maxsize=1)
+def _quota_at(folder: Path, second: int) -> float | None:
     try:
-        if (CGROUP / "cpu.max").exists():
-            quota, period = (CGROUP / "cpu.max").read_text().split()
+        if (folder / "cpu.max").exists():
+            quota, period = (folder / "cpu.max").read_text().split()
         else:
-            quota = (CGROUP / "cpu/cpu.cfs_quota_us").read_text().strip()
-            period = (CGROUP / "cpu/cpu.cfs_period_us").read_text().strip()
+            quota = (folder / "cpu/cpu.cfs_quota_us").read_text().strip()
+            period = (folder / "cpu/cpu.cfs_period_us").read_text().strip()
         return None if quota in ("max", "-1") else int(quota) / int(period)
     except (OSError, ValueError):
         return None
@@ -74,10 +84,11 @@ def choose(asked: int | None, flops: float, worth_a_thread: float | None = None)
 
 
 class Trial:
-    """Which of one thread and many is faster for some kind of call, as measured again and again.
+    """Which number of threads is the fastest for some kind of call, as measured again and again.
 
-    Many are slower than one beside another busy process, or where a core is not as fast as the
-    others. Results do not depend on the number, so each call may take another.
+    Many are slower than few beside another busy process, where a core is not as fast as the others,
+    or where what goes between cores takes longer than the work. Results do not depend on the
+    number, so each call may take another: the most that may pay, or the half of these, and so on.
     """
 
     enabled = True
@@ -86,28 +97,44 @@ class Trial:
     # Calls in a row of what is tried, as threads that slept are slow at first; but only one of so
     # many seconds, in which that does not count.
     TRIES, LONG = 3, 0.005
+    # What takes so many times as long as the fastest is not tried again, and fewer threads never.
+    HOPELESS = 1.5
 
     def __init__(self) -> None:
         self._seconds: dict[int, collections.deque[float]] = {}
         self._patience = self._left = self.PATIENCE
         self._tried, self._tries = 0, 0  # the number of threads that is tried, and calls to come
+        self._turn = 0
 
     def choose(self, most: int) -> int:
-        """Return how many threads the next call is to take: one, or ``most``."""
+        """Return how many threads the next call is to take."""
         if most == 1 or not self.enabled:
             return most
         if len(self._seconds.get(most, ())) < 2:  # the first call is slower: caches are cold
             return most
-        if 1 not in self._seconds:
-            return 1
-        if self._tries > 0:
+        counts = halves(most)
+        known = [count for count in counts if count in self._seconds]
+        fastest = min(known, key=self._best)
+        hopeless = self.HOPELESS * self._best(fastest)
+        for more, count in pairwise(counts):
+            if count not in known:
+                if self._best(more) <= hopeless:
+                    return count
+                break
+        if self._tries > 0 and self._tried in known:
             return self._tried
-        faster, slower = sorted((most, 1), key=self._best)
         self._left -= 1
         if self._left > 0:
-            return faster
-        self._tried, self._tries = slower, self.TRIES
-        return slower
+            return fastest
+        more = counts[max(0, counts.index(fastest) - 1)]  # these pay as soon as other work ends
+        others = [
+            count
+            for count in known
+            if count != fastest and (count == more or self._best(count) <= hopeless)
+        ] or [known[1]]
+        self._turn += 1
+        self._tried, self._tries = others[self._turn % len(others)], self.TRIES
+        return self._tried
 
     def record(self, count: int, seconds: float, steps: int = 1) -> None:
         """Take note of what a call of so many steps took."""
@@ -124,6 +151,14 @@ class Trial:
     def _best(self, count: int) -> float:
         """Return the shortest of the last times: single calls may be disturbed."""
         return min(self._seconds[count])
+
+
+def halves(most: int) -> list[int]:
+    """Return a number of threads, the half of it, and so on down to one."""
+    counts = [most]
+    while counts[-1] > 1:
+        counts.append((counts[-1] + 1) // 2)
+    return counts
 
 
 @lru_cache(maxsize=256)

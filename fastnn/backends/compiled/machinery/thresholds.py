@@ -13,8 +13,7 @@ class Thresholds(NamedTuple):
     """From where one way is faster than another."""
 
     # Work per thread, in floating-point operations of one step, from which a further thread may
-    # pay: the two parallel regions of a step cost a few microseconds each, and cache lines move
-    # between cores.
+    # pay: threads wait for each other twice in a step, and cache lines move between cores.
     worth_a_thread: float
     # The same of one block of predictions: nothing is written that another thread reads.
     predicting_worth_a_thread: float
@@ -24,8 +23,9 @@ class Thresholds(NamedTuple):
     worth_listing: float
 
 
-# [784, 128, 10] on two cores: 0.65 times the speed of one at batch 8, 1.1 at 32, 1.5 at 128.
-X86 = Thresholds(1e7, 1e6, 32, 0.35)
+# Two threads on two cores: [20, 64, 64, 3] 0.9 times the speed of one at batch 8, 1.2 at 32, 1.4 at
+# 256; [784, 128, 10] 1.4 at 8, 1.5 at 32, 1.7 at 128.
+X86 = Thresholds(1e6, 1e6, 32, 0.35)
 BY_ARCHITECTURE = {"x86_64": X86}
 
 
