@@ -502,7 +502,7 @@ def test_the_machine_is_what_llvm_compiles_for(monkeypatch, triple, features, wa
     codegen = type(cpu_target.target_context.codegen())
     monkeypatch.setattr(codegen, "magic_tuple", lambda codegen: (triple, "generic", features))
     monkeypatch.delenv("FASTNN_VECTOR_BITS", raising=False)
-    assert machine._machine() == wanted
+    assert machine._machine()[:4] == wanted
 
 
 # What is asked for
