@@ -77,8 +77,8 @@ class Network(Learning):
         What both factors of each matrix product are rounded to, in training and in prediction:
         "bfloat16", for the dtype float32, keeps 8 of its 24 significant bits. Sums and all else
         stay in float32 (Micikevicius et al., 2018). Outputs change in the third digit, accuracies
-        hardly. It pays on a CPU with AVX-512 BF16 or AMX, where layers are wide and batches have 64
-        rows or more; on others it is slower. Default: the dtype.
+        hardly. It pays on a CPU with AVX-512 BF16, where layers are wide and batches have 64 rows
+        or more; on others it is slower. Default: the dtype.
 
     Raises
     ------
