@@ -53,9 +53,9 @@ class Committee(Members):
     Parameters
     ----------
     members : iterable of Network
-        Trained or not. They may differ in hidden layers, initial weights, seed and standardisation,
-        but not in inputs, outputs, kind of output, loss, dtype, and the names of classes and inputs
-        where these are known. They are not copied.
+        Trained or not. They may differ in hidden layers, initial weights, seed, precision and
+        standardisation, but not in inputs, outputs, kind of output, loss, dtype, and the names of
+        classes and inputs where these are known. They are not copied.
 
     Attributes
     ----------

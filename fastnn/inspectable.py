@@ -53,8 +53,13 @@ class Inspectable(Keeping):
 
     @property
     def architecture(self) -> Architecture:
-        """The sizes, activations, loss and dtype."""
+        """The sizes, activations, loss, dtype and precision."""
         return self.model.architecture
+
+    @property
+    def precision(self) -> str:
+        """What the factors of matrix products are rounded to: the dtype, or "bfloat16"."""
+        return self.model.architecture.precision
 
     @property
     def parameters(self) -> Array:

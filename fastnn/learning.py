@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy.typing as npt
 
 from fastnn.checks.keywords import suggesting
-from fastnn.inspectable import Inspectable
 from fastnn.optimizers import Optimizer
+from fastnn.predicting import Predicting
 from fastnn.training import learning
 
 
-class Learning(Inspectable):
+class Learning(Predicting):
     """The part of `fastnn.Network` that takes one step at a time."""
 
     @suggesting

@@ -232,6 +232,7 @@ def _network(net: Network) -> dict[str, Any]:
         "loss": name_of(a.loss) if callable(a.loss) else a.loss,
         "parameters": f"{a.parameter_count:,}",
         "dtype": a.dtype.name,
+        "precision of products": a.precision,
         "inputs standardised": "yes" if net.input_scaler is not None else "no",
         "targets standardised": "yes" if net.target_scaler is not None else "no",
         "seed": net.seed,

@@ -223,6 +223,9 @@ def bad_input():
     refused("one of mpi4py, such as MPI.COMM_WORLD", communicator=True)
     every = {"checkpoint": "x.safetensors", "checkpoint_every": 4}
     refused("multiple of average_every, 3", **every, communicator=Ranks(COMM, average_every=3))
+    net = fastnn.Network([9, 4], seed=1, precision="bfloat16" if rank == 1 else None)
+    with pytest.raises(ValueError, match="precision than rank 0: 'bfloat16', and 'float32'"):
+        net.train(X, Y, communicator=COMM)
     version, fastnn.__version__ = fastnn.__version__, f"{rank}"
     refused("rank 1 has another version of fastnn than rank 0: '1', and '0'", communicator=COMM)
     fastnn.__version__ = version

@@ -302,8 +302,9 @@ def test_other_data_or_networks_are_refused(tmp_path):
         Network((6, 11, 3), seed=5, backend="numpy"),
         Network((6, 11, 5, 3), "tanh", seed=6, backend="numpy"),
         Network((6, 11, 5, 3), "tanh", seed=5, backend="numpy", dtype="float64"),
+        Network((6, 11, 5, 3), "tanh", seed=5, backend="numpy", precision="bfloat16"),
     ):
-        with pytest.raises(ValueError, match=r"of another run: (sizes|seed|dtype) was .* and is"):
+        with pytest.raises(ValueError, match=r"another run: (sizes|seed|dtype|precision) was .*"):
             other.train(X, y, **options)
 
 

@@ -60,6 +60,7 @@ OPTIONS = [
     ("--output exponential --loss mse", {"output": "exponential", "loss": "mse"}, {}),
     *[(f"--init {name}", {"init": name}, {}) for name in INITIALIZERS if name not in DEFAULT],
     ("--dtype float64", {"dtype": "float64"}, {}),
+    ("--precision bfloat16", {"precision": "bfloat16"}, {}),
     ("--seed 1", {"seed": 1}, {}),
     ("--standardize-inputs", {"standardize_inputs": True}, {}),
     ("--epochs 1", {}, {"epochs": 1}),

@@ -159,6 +159,15 @@ def test_the_page_predicts_with_any_network(sizes, arguments, tmp_path):
 
 
 @in_a_browser
+@pytest.mark.parametrize("scaled", [False, True])
+def test_with_factors_in_bfloat16_the_page_rounds_weights_alone(scaled, tmp_path):
+    net = network([784, 24, 4], precision="bfloat16", standardize_inputs=scaled)
+    X = pictures(50)
+    found = predicted_in_the_page(net, X, tmp_path)
+    np.testing.assert_allclose(found, net.predict_proba(X), rtol=0, atol=1e-2)
+
+
+@in_a_browser
 def test_what_speaks_for_a_class_is_gradient_times_input(tmp_path):
     classes = 4
     net = network([784, *[24] * len(HIDDEN), classes], activation=list(HIDDEN))

@@ -9,6 +9,7 @@ import subprocess
 
 import numpy as np
 import pytest
+from cases import assert_nearly_all_close
 
 import fastnn
 from fastnn import Network
@@ -214,10 +215,40 @@ def test_headers_of_8_bits_compute_what_the_rounded_network_does(tmp_path, any_c
     assert_same(ran(program, nets), rounded, {"float32": 1e-6, "float64": 1e-12})
 
 
+def of_bfloat16():
+    nets = {
+        "hidden": network([7, 20, 9, 4], "tanh", "identity", precision="bfloat16"),
+        "scaled": with_scalers(network([5, 16, 3], "gelu", "identity", precision="bfloat16")),
+        "pixels": of_pixels(precision="bfloat16"),
+        "alone": network([9, 3], output="sigmoid", precision="bfloat16"),
+    }
+    return nets
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_factors_are_rounded_to_bfloat16(tmp_path, compiler):
+    nets = of_bfloat16()
+    program = compiled(tmp_path, COMPILERS[compiler], program_of(tmp_path, nets), "-O2")
+    found = ran(program, nets)
+    for name, net in nets.items():
+        assert_nearly_all_close(found[name][0], net.predict_proba(rows_of(net)))
+        assert "factors of products rounded to bfloat16" in text_of(net, tmp_path)
+
+
+def test_headers_of_8_bits_round_nothing_else(tmp_path, any_compiler):
+    nets = of_bfloat16()
+    program = compiled(tmp_path, any_compiler, program_of(tmp_path, nets, int8=True), "-O2")
+    rounded = {name: fastnn.export.rounded(net) for name, net in nets.items()}
+    assert {net.precision for net in rounded.values()} == {"float32"}
+    assert {net.precision for net in nets.values()} == {"bfloat16"}
+    assert_same(ran(program, nets), rounded, {"float32": 1e-6})
+
+
 SELF_TESTS = {
     "gcc": ("pixels_float32", {}),
     "clang": ("sorted_float64", {}),
     "g++": ("mish_float32", {"int8": True}),
+    "gcc, bfloat16": ("scaled", {}),
     "clang++": ("named", {}),
 }
 
@@ -225,9 +256,12 @@ SELF_TESTS = {
 @pytest.mark.parametrize("compiler", SELF_TESTS)
 def test_a_header_tests_itself(tmp_path, compiler):
     name, options = SELF_TESTS[compiler]
-    cases()[name].export(tmp_path / "net.h", **options)
+    (cases() | of_bfloat16())[name].export(tmp_path / "net.h", **options)
     program = compiled(
-        tmp_path, COMPILERS[compiler], (tmp_path / "net.h").read_text(), "-DNET_SELF_TEST"
+        tmp_path,
+        COMPILERS[compiler.partition(",")[0]],
+        (tmp_path / "net.h").read_text(),
+        "-DNET_SELF_TEST",
     )
     assert subprocess.run([program], capture_output=True, check=True).stdout.split() == [b"ok"]
 

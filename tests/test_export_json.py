@@ -8,12 +8,14 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from cases import assert_nearly_all_close
 from conftest import ROOT
 from test_export_python import CLOSE, network
 
 import fastnn
 from fastnn.activations import ACTIVATIONS, HIDDEN, OUTPUT
 from fastnn.losses import Quantile
+from fastnn.precision import to_bfloat16
 
 EVERY_OPERATION = {
     "output": "identity",
@@ -34,6 +36,8 @@ def computed(file, x):
             x = x * step["factor"]
         elif kind == "standardize":
             x = (x - step["mean"]) * step["scale"]
+        elif kind == "round":
+            x = to_bfloat16(x)
         elif kind == "product":
             x = x @ step["weights"] + step["biases"]
         elif kind == "activate":
@@ -77,6 +81,30 @@ def test_targets_get_their_units_back_and_quantiles_are_sorted(dtype, tmp_path):
     kinds = ["standardize", "product", "activate", "product", "activate", "restore", "sort"]
     assert [each["operation"] for each in file["operations"]] == kinds
     assert_same(file, net, X)
+
+
+def test_inputs_of_products_are_rounded_and_weights_are_rounded_already(tmp_path):
+    net, X = network((4, 6, 3), precision="bfloat16", **EVERY_OPERATION)
+    file = written(net, tmp_path)
+    kinds = [each["operation"] for each in file["operations"]]
+    assert kinds[:4] == ["standardize", "round", "product", "activate"]
+    assert kinds[4:] == ["round", "product", "activate", "restore", "sort"]
+    for weights, each in zip(net.weights, file["operations"][2::3], strict=False):
+        assert (np.array(each["weights"], np.float32) == to_bfloat16(weights)).all()
+    assert_nearly_all_close(computed(file, X), net.predict_proba(X))
+
+
+@pytest.mark.parametrize(("precision", "version"), [(None, 1), ("bfloat16", 2)])
+def test_only_files_that_round_have_the_later_version(precision, version, tmp_path):
+    net = fastnn.Network([2, 3], precision=precision)
+    assert written(net, tmp_path)["version"] == version
+
+
+def test_weights_that_are_rounded_to_infinity_are_refused(tmp_path):
+    net = fastnn.Network([2, 3], precision="bfloat16", seed=0)
+    net.weights[0][1, 2] = np.finfo(np.float32).max
+    with pytest.raises(ValueError, match="layer 0 has weights that are not finite"):
+        net.export(tmp_path / "net.json")
 
 
 def test_pixels_are_multiplied_first(tmp_path):
@@ -141,11 +169,11 @@ def test_every_field_is_in_the_documentation(tmp_path):
     page = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
     part = page[page.index("\n## .json") :]
     documented = set(re.findall(r"^\| `\"?(\w+)\"?`", part, re.MULTILINE))
-    net, _ = network((4, 6, 3), **EVERY_OPERATION)
+    net, _ = network((4, 6, 3), precision="bfloat16", **EVERY_OPERATION)
     net.model.pixels = True
     file = written(net, tmp_path)
     names = {each["operation"] for each in file["operations"]}
-    assert names == {"multiply", "standardize", "product", "activate", "restore", "sort"}
+    assert names == {"multiply", "standardize", "round", "product", "activate", "restore", "sort"}
     assert documented == set(file) | names
     for step in file["operations"]:
         line = re.search(rf"^\| `\"{step['operation']}\"` .*$", part, re.MULTILINE)[0]

@@ -12,6 +12,7 @@ pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 import onnx
 import onnxruntime as runtime
+from cases import assert_nearly_all_close
 
 import fastnn
 from fastnn import Network
@@ -40,9 +41,10 @@ def network(dtype="float32", activation="tanh", output="softmax", sizes=(5, 7), 
 
 def scaled(dtype, **options):
     """Return a network that has learnt the scale of inputs and targets far from 0 and 1."""
-    net = network(dtype, output="identity", standardize_inputs=True, standardize_targets=True)
+    scaling = {"standardize_inputs": True, "standardize_targets": True}
+    net = network(dtype, output="identity", **scaling, **options)
     X = inputs(dtype) * [1, 10, 0.1, 3, 1000] + [5, 50, 0.3, -2, 9000]
-    net.train(X, X[:, :2] * [3, 0.01] + [100, -0.2], epochs=2, **options)
+    net.train(X, X[:, :2] * [3, 0.01] + [100, -0.2], epochs=2)
     return net, X.astype(dtype)
 
 
@@ -101,6 +103,40 @@ def test_activations_are_the_same_far_from_zero(tmp_path, activation, dtype):
     # ONNX Runtime's float32 sigmoid is off by 1e-7, which SiLU multiplies by its input.
     tolerance = 1e-5 if (activation, dtype) == ("silu", "float32") else None
     is_the_same(net, far.astype(dtype)[:, None], tmp_path / "net.onnx", tolerance)
+
+
+@pytest.mark.parametrize("activation", [name for name in HIDDEN if name != "swish"])
+def test_factors_are_rounded_to_bfloat16(tmp_path, activation):
+    net, X = scaled(
+        "float32", precision="bfloat16", activation=[activation, "tanh"], sizes=(5, 16, 8)
+    )
+    path = tmp_path / "net.onnx"
+    found, other = is_the_same(net, X, path, 2.0**-8)
+    wanted = net.predict_proba(X)
+    scale = np.abs(wanted).max(axis=0)  # which differ by far
+    assert_nearly_all_close(found["outputs"] / scale, wanted / scale)
+    assert other.precision == "bfloat16"
+    assert_nearly_all_close(other.predict_proba(X) / scale, wanted / scale)
+    exact, _ = scaled("float32", activation=[activation, "tanh"], sizes=(5, 16, 8))
+    exact.export(path)
+    assert fastnn.load(path).precision == "float32"
+
+
+def test_pixels_are_rounded_after_they_are_divided(tmp_path):
+    net = network(precision="bfloat16")
+    X = np.random.default_rng(0).integers(0, 256, (60, 5), dtype=np.uint8)
+    net.train(X, np.arange(60) % 3, epochs=1)
+    found, _ = is_the_same(net, X, tmp_path / "net.onnx", 2.0**-8)
+    assert_nearly_all_close(found["probabilities"], net.predict_proba(X))
+
+
+def test_a_precision_that_is_not_known_is_refused(tmp_path):
+    network(precision="bfloat16").export(tmp_path / "net.onnx")
+    model = onnx.load(tmp_path / "net.onnx")
+    onnx.helper.set_model_props(model, {"precision": "float8"})
+    onnx.save(model, tmp_path / "net.onnx")
+    with pytest.raises(ValueError, match="cannot be loaded: precision must be one of bfloat16,"):
+        fastnn.load(tmp_path / "net.onnx")
 
 
 @each_dtype

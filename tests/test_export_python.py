@@ -12,6 +12,7 @@ import warnings
 
 import numpy as np
 import pytest
+from cases import assert_nearly_all_close
 
 import fastnn
 from fastnn.activations import ACTIVATIONS, HIDDEN, OUTPUT
@@ -92,6 +93,19 @@ def assert_same(module, net, X):
 def test_every_activation_and_output(activation, output, dtype, exported):
     net, X = network((4, 8, 3), activation=activation, output=output, dtype=dtype)
     assert_same(exported(net), net, X)
+
+
+@pytest.mark.parametrize("activation", HIDDEN)
+def test_factors_are_rounded_to_bfloat16(activation, exported):
+    options = {"activation": activation, "output": "identity", "standardize_inputs": True}
+    net, X = network((4, 16, 8, 3), precision="bfloat16", **options)
+    module, wanted = exported(net), net.predict_proba(X)
+    found = module.predict_proba(X)
+    assert found.dtype == np.float32
+    assert_nearly_all_close(found, wanted)
+    assert "float32,\nand the factors of each product are rounded to bfloat16." in module.__doc__
+    exact, _ = network((4, 16, 8, 3), **options)
+    assert "bfloat16" not in exported(exact, "exact.py").__doc__
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)

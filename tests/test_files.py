@@ -242,7 +242,7 @@ BAD = {
     "metadata of a list": (lambda content: packed({"__metadata__": [1]}, b""), "cannot be read"),
     "no metadata": (of_header(lambda header: {"a": header[FIRST]}), "not written by fastnn"),
     "another format": (of_metadata(format="pt"), "not written by fastnn"),
-    "a later version": (of_metadata(version="2"), "is of version 2, and this fastnn reads up to 1"),
+    "a later version": (of_metadata(version="3"), "is of version 3, and this fastnn reads up to 2"),
     "no version": (of_metadata(version="x"), "its version is 'x'; need a number"),
     "deep settings": (of_metadata(network="[" * 200_000), "cannot be read"),
     "settings of a list": (of_metadata(network="[]"), "holds no settings of a network"),
@@ -259,6 +259,16 @@ BAD = {
     "a loss that is a list": (of_network(loss=["mse"]), "loss must be one of"),
     "another dtype": (of_network(dtype="float64"), "need float64"),
     "an unknown dtype": (of_network(dtype="float16"), "dtype must be one of"),
+    "an unknown precision": (
+        of_network(precision="float8"),
+        "net.safetensors' does not describe a network: its precision is 'float8', and this fastnn, "
+        "which reads files up to version 2, has bfloat16, float32, float64; install a later one",
+    ),
+    "a precision for another dtype": (
+        of_network(precision="float64"),
+        "precision 'float64' needs dtype='float64'",
+    ),
+    "a precision that is a list": (of_network(precision=["bfloat16"]), "unhashable"),
     "a seed that is text": (of_network(seed="1"), "seed must be an integer"),
     "epochs below zero": (of_network(epochs_trained=-1), "epochs_trained must be from 0 to"),
     "a flag that is text": (of_network(standardize_inputs="no"), "must be true or false"),

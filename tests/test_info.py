@@ -33,7 +33,7 @@ def told():
 def test_every_subject_is_there_and_known(told):
     assert list(told) == [
         *["fastnn", "Python", "NumPy", "Numba", "llvmlite", "platform", "CPU", "CPU features"],
-        *["vectors", "threads", "threading layer", "cache", "environment"],
+        *["vectors", "bfloat16", "threads", "threading layer", "cache", "environment"],
     ]
     assert not [name for name, answer in told.items() if not answer or answer.startswith("unknown")]
 
@@ -53,6 +53,19 @@ def test_the_features_are_those_that_numba_compiles_for(told):
     assert ("fma" in told["CPU features"].split()) == (machine.MACHINE.fma and machine.MACHINE.x86)
 
 
+@pytest.mark.parametrize(
+    ("bf16", "amx", "said"),
+    [
+        (True, False, "AVX-512 BF16"),
+        (True, True, "AMX and AVX-512 BF16"),
+        (False, False, "emulated"),
+    ],
+)
+def test_instructions_for_bfloat16_are_named(bf16, amx, said, monkeypatch):
+    monkeypatch.setattr(machine, "MACHINE", machine.MACHINE._replace(bf16=bf16, amx=amx))
+    assert lines(info.info())["bfloat16"] == said
+
+
 @pytest.fixture
 def llvm(monkeypatch):
     """Say what LLVM knows of the machine."""
@@ -62,6 +75,25 @@ def llvm(monkeypatch):
         monkeypatch.setattr(codegen, "magic_tuple", lambda codegen: (triple, cpu, features))
 
     return llvm
+
+
+@pytest.mark.parametrize(
+    ("features", "system", "bf16", "amx"),
+    [
+        ("+avx512f,+avx512vl,+avx512bf16", "linux", True, False),
+        ("+avx512f,+avx512bf16", "linux", False, False),  # without those for fewer bits
+        ("+avx512f,+avx512vl,+avx512bf16,+amx-bf16,+amx-tile", "linux", True, True),
+        ("+amx-bf16", "win32", False, False),  # where nobody can ask for tiles
+        ("+avx2,-avx512bf16,-amx-bf16", "linux", False, False),
+    ],
+)
+def test_instructions_for_bfloat16_are_those_that_numba_compiles_for(
+    llvm, monkeypatch, features, system, bf16, amx
+):
+    llvm("x86_64-unknown-linux-gnu", "some-cpu", features)
+    monkeypatch.setattr(machine.sys, "platform", system)
+    found = machine._machine()
+    assert (found.bf16, found.amx) == (bf16, amx)
 
 
 @pytest.mark.parametrize("features", ["", "-aes,-sve"])

@@ -87,11 +87,12 @@ def test_a_last_batch_of_one_row_goes_on_from_the_others(optimizer, rule):
 
 def test_all_rules_but_one_have_the_kernels_of_a_single_row():
     penalised = Objective(l1=0.1, l2=0.1, dropout=(0.5, 0.5))
+    a = Network([3, 2]).architecture
     for optimizer in OPTIMIZERS.values():
         rule = UpdateRule(penalised, optimizer, None, 0.1, 0.1, frozenset([0]))
-        assert functions.takes_one_row(rule)
-        assert functions.takes_one_row(UpdateRule(Objective(), optimizer, clip_norm=1.0))
-        assert not functions.takes_one_row(UpdateRule(penalised, optimizer, clip_norm=1.0))
+        assert functions.takes_one_row(a, rule)
+        assert functions.takes_one_row(a, UpdateRule(Objective(), optimizer, clip_norm=1.0))
+        assert not functions.takes_one_row(a, UpdateRule(penalised, optimizer, clip_norm=1.0))
 
 
 def test_rows_of_zeros_decay_with_the_others():

@@ -36,12 +36,13 @@ def worth_threads(monkeypatch):
     monkeypatch.setattr(threads, "available", lambda: 8)
 
 
-def bits(case, count):
+def bits(case, count, optimizer="sgd"):
     """Return what training, predictions and a gradient give on so many threads."""
     X, y = make_data(case, np.random.default_rng(3))
     net = make_network(case, threads=count)
     loss, gradient = net.loss_and_gradient(X, y, l2=0.01)
-    history = net.train(X, y, epochs=2, batch_size=case.batch, l2=0.01)
+    options = {"batch_size": case.batch, "optimizer": optimizer, "l2": 0.01}
+    history = net.train(X, y, epochs=2, **options)
     values = np.array([loss, *history["loss"], net.evaluate(X, y)["loss"]])
     arrays = (gradient.vector, net.parameters, net.predict_proba(X), values)
     return [array.tobytes() for array in arrays]
@@ -54,6 +55,15 @@ def bits(case, count):
 def test_any_number_of_threads_gives_the_same_bits(batch, zeros, dtype):
     case = replace(WIDE, batch=batch, zeros=zeros, dtype=dtype)
     results = [bits(case, count) for count in COUNTS]
+    assert results == [results[0]] * len(COUNTS)
+
+
+@pytest.mark.usefixtures("worth_threads")
+@pytest.mark.parametrize("batch", [1, 8, 17, 130])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_any_number_of_threads_gives_the_same_bits_in_bfloat16(batch, optimizer):
+    case = replace(WIDE, batch=batch, precision="bfloat16")
+    results = [bits(case, count, optimizer) for count in COUNTS]
     assert results == [results[0]] * len(COUNTS)
 
 

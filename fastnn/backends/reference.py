@@ -9,12 +9,14 @@ fan_out) and the weights ``v`` (n,) of the rows, with mean 1:
 
 as in Rumelhart, Hinton and Williams, "Learning representations by back-propagating errors" (1986).
 M is 1; in training with dropout it is 0 for units left out and more than 1 for the others. With
-augmentation X and the targets are those that `fastnn.backends.augmenting` makes of the rows.
+augmentation X and the targets are those that `fastnn.backends.augmenting` makes of the rows. Both
+factors of each matrix product, A W, D W^T and A^T D, are `rounded` first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -36,6 +38,7 @@ from fastnn.model.model import Model
 from fastnn.model.optimizer_state import Averaged, OptimizerState
 from fastnn.model.parameters import Parameters
 from fastnn.optimizers import SMALLEST_FACTOR, AdamW, Optimizer
+from fastnn.precision import to_bfloat16
 from fastnn.sparse_rows import Rows, SparseRows, stored
 
 # The caller notices numbers that overflow, as with the compiled backend.
@@ -118,7 +121,7 @@ def input_gradient(model: Model, X: Array, Y: Array, out: Array) -> None:
     for rows in _blocks(len(X)):
         t = targets(model, Y, rows)
         deltas = backpropagate(model, inputs(model, X, rows), t, None, [])[2]
-        out[rows] = deltas[0] @ model.weights[0].T
+        out[rows] = rounded(model, deltas[0]) @ rounded(model, model.weights[0]).T
 
 
 @quietly
@@ -268,7 +271,7 @@ def _add_gradient(
         masks.insert(0, dropout.multipliers_of(keys[0], x, objective.dropout[0]))
     losses, a, deltas = backpropagate(model, scaled(model, x), t, v, masks)
     for l, delta in enumerate(deltas):
-        gradient.weights[l][...] += a[l].T @ delta
+        gradient.weights[l][...] += rounded(model, a[l]).T @ rounded(model, delta)
         gradient.biases[l][...] += delta.sum(axis=0)
     return float(losses.sum(dtype=np.float64))
 
@@ -290,7 +293,7 @@ def forward(model: Model, x: Any, masks: Sequence[Array] = ()) -> tuple[list[Arr
     z: list[Array] = []
     a: list[Any] = [x * masks[0] if masks else x]
     for l, name in enumerate(model.architecture.activations):
-        z.append(a[-1] @ model.weights[l] + model.biases[l])
+        z.append(rounded(model, a[-1]) @ rounded(model, model.weights[l]) + model.biases[l])
         a.append(ACTIVATIONS[name].function(z[-1]))
         if l + 1 < len(masks):
             a[-1] = a[-1] * masks[l + 1]
@@ -308,9 +311,19 @@ def backpropagate(
     for l in range(len(model.weights) - 1, 0, -1):
         derivative = ACTIVATIONS[model.architecture.activations[l - 1]].derivative
         assert derivative is not None
-        delta = deltas[0] @ model.weights[l].T * derivative(z[l - 1])
+        delta = rounded(model, deltas[0]) @ rounded(model, model.weights[l]).T
+        delta *= derivative(z[l - 1])
         deltas.insert(0, delta * masks[l] if masks else delta)
     return losses, a, deltas
+
+
+def rounded(model: Model, factor: Any) -> Any:
+    """Return a factor of a matrix product in the network's precision."""
+    if not model.architecture.rounds:
+        return factor
+    if isinstance(factor, SparseRows):
+        return replace(factor, data=to_bfloat16(factor.data))
+    return to_bfloat16(factor)
 
 
 def inputs(model: Model, X: Rows, rows: slice | Array) -> Any:

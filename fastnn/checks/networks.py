@@ -22,6 +22,7 @@ from fastnn.losses import (
 )
 from fastnn.model.architecture import Architecture
 from fastnn.optimizers import Optimizer, named
+from fastnn.precision import BFLOAT16, PRECISIONS
 
 PURPOSE = {
     "cross_entropy": "for probabilities of classes that exclude each other",
@@ -41,6 +42,7 @@ def architecture(
     loss: Any,
     dtype: Any,
     standardize_targets: bool = False,
+    precision: Any = None,
 ) -> Architecture:
     """Return the architecture that arguments of `fastnn.Network` describe, or refuse them."""
     if isinstance(sizes, str) or not isinstance(sizes, Iterable):
@@ -96,7 +98,25 @@ def architecture(
         name = "None" if dtype is None else np.dtype(dtype).name
     except TypeError:
         name = str(dtype)
-    return Architecture(units, (*names, output), loss, np.dtype(any_case("dtype", name, DTYPES)))
+    if name == BFLOAT16:
+        raise ValueError(
+            "dtype must be 'float32' or 'float64', got 'bfloat16'; precision='bfloat16' rounds the "
+            "factors of products to it, and keeps all else in float32"
+        )
+    number = np.dtype(any_case("dtype", name, DTYPES))
+    return Architecture(units, (*names, output), loss, number, _precision(precision, number.name))
+
+
+def _precision(value: Any, dtype: str) -> str:
+    """Return the precision, if it is for the dtype; None stands for that of the dtype."""
+    if value is None:
+        return dtype
+    precision = any_case("precision", value, PRECISIONS)
+    if PRECISIONS[precision] != dtype:
+        raise ValueError(
+            f"precision {precision!r} needs dtype={PRECISIONS[precision]!r}; got dtype={dtype!r}"
+        )
+    return precision
 
 
 def standardized_targets(value: bool, architecture: Architecture) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 NICKNAMES = {
     "absoluteerror": "mae",
     "bce": "binary_cross_entropy",
+    "bf16": "bfloat16",
     "categoricalcrossentropy": "cross_entropy",
     "l1loss": "mae",
     "linear": "identity",

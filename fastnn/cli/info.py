@@ -47,6 +47,7 @@ def info() -> str:
         "CPU": _cpu,
         "CPU features": _features,
         "vectors": _vectors,
+        "bfloat16": _bfloat16,
         "threads": _threads,
         "threading layer": _layer,
         "cache": _cache,
@@ -141,6 +142,13 @@ def _vectors() -> str:
         f"{MACHINE.bits} bits, {chosen}; {name}, {MACHINE.registers} registers, {fma} "
         f"multiply-add, tiles of {GROUP} x {PANEL} vectors"
     )
+
+
+def _bfloat16() -> str:
+    from fastnn.backends.compiled.machinery.machine import MACHINE
+
+    found = ["AMX"] * MACHINE.amx + ["AVX-512 BF16"] * MACHINE.bf16
+    return " and ".join(found) or "emulated"
 
 
 def _threads() -> str:

@@ -33,6 +33,7 @@ from fastnn.model.architecture import outputs_for
 from fastnn.model.initializers import INITIALIZERS
 from fastnn.network import Network
 from fastnn.optimizers import OPTIMIZERS
+from fastnn.precision import PRECISIONS
 from fastnn.schedules import SCHEDULES
 from fastnn.sparse_rows import is_sparse
 from fastnn.training import settings
@@ -179,6 +180,8 @@ def _add_network(parser: Parser, several: bool) -> None:
     _add_settings(group, "loss", WITH_NUMBERS)
     group.setting("--init", "initial weights", choices=INITIALIZERS, default="glorot")
     group.setting("--dtype", "type of all computations", choices=DTYPES, default="float32")
+    text = "what the factors of matrix products are rounded to"
+    group.setting("--precision", text, choices=PRECISIONS, note="default: the dtype")
     text = "runs with the same seed are identical to the bit"
     group.one("--seed", text, int, metavar="NUMBER", default=0)
     text = (

@@ -32,6 +32,7 @@ def built(
     target_scaler: Scaler | None = None,
     pixels: bool = False,
     loss: Loss | None = None,
+    precision: str | None = None,
 ) -> Network:
     """Return a network of these layers.
 
@@ -48,6 +49,8 @@ def built(
         Whether inputs are numbers from 0 to 255.
     loss : str, object or callable, optional
         As for `Network`. Default: the one that the output is for.
+    precision : str, optional
+        As for `Network`.
 
     Raises
     ------
@@ -65,6 +68,7 @@ def built(
         dtype=dtype,
         standardize_inputs=input_scaler is not None,
         standardize_targets=target_scaler is not None,
+        precision=precision,
     )
     with np.errstate(over="ignore"):  # which the checks see
         for l, layer in enumerate(layers):

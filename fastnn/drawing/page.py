@@ -17,6 +17,7 @@ from fastnn.checks.warning import warn
 from fastnn.datasets.digits import SIDE
 from fastnn.model.model import Model
 from fastnn.network import Network
+from fastnn.precision import to_bfloat16
 from fastnn.writing import replacing
 
 PIXELS = SIDE * SIDE
@@ -30,8 +31,9 @@ def write(path: str | os.PathLike[str], net: Network, *, title: str | None = Non
     The page is a single file that needs no other one and no network connection. It brings the
     drawing to the form of MNIST's digits, as ``read_images(..., digits=True)`` does, and shows it,
     the probabilities, the activity of the hidden units, and which pixels speak for a class. Weights
-    are in 16 bits: the outputs are those of `Network.predict_proba` up to about 1e-4. The file
-    appears complete or not at all, and replaces an older one of that name.
+    are in 16 bits: the outputs are those of `Network.predict_proba` up to about 1e-4, or 1e-2 with
+    the precision "bfloat16", as the page rounds weights alone. The file appears complete or not at
+    all, and replaces an older one of that name.
 
     Parameters
     ----------
@@ -115,7 +117,10 @@ def _layers(model: Model) -> list[dict[str, Any]]:
     layers = []
     scaler = model.input_scaler
     for l, activation in enumerate(model.architecture.activations):
-        weights = np.array(model.weights[l], np.float64)
+        weights = model.weights[l]
+        if model.architecture.rounds:
+            weights = to_bfloat16(weights)
+        weights = weights.astype(np.float64)
         biases = np.array(model.biases[l], np.float64)
         layer: dict[str, Any] = {"inputs": len(weights), "units": len(biases)}
         if not (np.isfinite(weights).all() and np.isfinite(biases).all()):

@@ -96,6 +96,7 @@ class MLP(Fitted):
     augment: Augmentation | Sequence[Augmentation] | None = None
     backend: str = "numba"
     threads: int | None = None
+    precision: str | None = None
     n_members: int = 1
     network_: Network = field(init=False)
     committee_: Committee = field(init=False)

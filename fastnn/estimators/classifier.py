@@ -78,7 +78,9 @@ class MLPClassifier(ClassifierMixin, MLP):
         As for `fastnn.Network`; None is as in scikit-learn, where biases start at random, too.
     l1, dropout, max_norm, clip_norm, clip_value, augment, backend, threads, label_smoothing
         Additional parameters, as for `fastnn.Network` and `fastnn.Network.train`.
-
+    precision : str, optional
+        As for `fastnn.Network`: "bfloat16", "float32" or "float64", whose dtype the network then
+        has. Default: the dtype of X. The solver "lbfgs" computes in float64 nevertheless.
     n_members : int
         Networks that are trained side by side and predict together, see `fastnn.Committee`. Each is
         an estimator of its own, with a seed from ``random_state``.

@@ -65,8 +65,9 @@ class Fitted(BaseEstimator):
 
         It needs fastnn no longer, not even to be unpickled. Parameters that scikit-learn has not,
         such as ``dropout``, and values that it does not take, such as ``solver="adamw"``, are left
-        out: they matter for training only. `partial_fit` and ``warm_start`` continue from the same
-        weights, with a new state of the optimizer.
+        out: they matter for training only, but for ``precision="bfloat16"``, without which
+        predictions differ in the third digit. `partial_fit` and ``warm_start`` continue from the
+        same weights, with a new state of the optimizer.
 
         Returns
         -------

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from fastnn.activations import Array
+from fastnn.checks import values as check
 from fastnn.model.initializers import uniform
 from fastnn.model.parameters import Views
 from fastnn.network import Network
+from fastnn.precision import PRECISIONS
 
 ACTIVATIONS = {"logistic": "sigmoid"}
 LOSSES = {"log_loss": None, "squared_error": "mse", "absolute_error": "mae"}
@@ -63,9 +65,14 @@ def network(estimator: Any, sizes: Sequence[int], output: str, seed: int, dtype:
 
     init = start if estimator.init is None else estimator.init
     loss = LOSSES.get(estimator.loss, estimator.loss)
+    precision = estimator.precision
+    if precision is not None:
+        precision = check.any_case("precision", precision, PRECISIONS)
+        dtype = PRECISIONS[precision]
     made = Network(
-        sizes, names, output, loss, init, seed, dtype, estimator.backend, estimator.threads
-    )
+        sizes, names, output, loss, init, seed, dtype, estimator.backend, estimator.threads,
+        precision=precision,
+    )  # fmt: skip
     for l, values in enumerate(biases):
         made.biases[l] = values
     return made

@@ -63,7 +63,8 @@ def write(
     }
     chosen = FORMATS[format_of(path, format, **given)]
     name = os.path.splitext(os.path.basename(os.fsdecode(path)))[0]
-    content = importlib.import_module(chosen.module).content(described(model), name, **given)
+    network = described(model, rounding="int8" not in given)  # which rounds in its own way
+    content = importlib.import_module(chosen.module).content(network, name, **given)
     with replacing_bytes(path) as file:
         file.write(content)
 

@@ -28,6 +28,7 @@ from fastnn.export.description import (
 )
 from fastnn.export.examples import examples
 from fastnn.export.rounding import integers
+from fastnn.precision import BFLOAT16
 
 KEYWORDS = frozenset(
     """
@@ -43,7 +44,8 @@ KEYWORDS = frozenset(
     """.split()  # noqa: SIM905 - as words it is read
 )
 # How far the outputs of a self-test may be from exact ones: other orders of sums, other libraries.
-TOLERANCES = {"float32": "1e-4", "float64": "1e-9"}
+# Where sums are not on the same side of a tie, factors in bfloat16 differ by 2^-8 of themselves.
+TOLERANCES = {"float32": "1e-4", "float64": "1e-9", BFLOAT16: "4e-3"}
 LONGEST_STRING = 4095  # of which C99 is sure
 LINES = 512  # that become text at a time
 
@@ -137,6 +139,8 @@ class Header:
         for operation in network.operations:
             if isinstance(operation, Standardize | Restore):
                 constants += 2 * operation.mean.nbytes
+        rounded = ", weights rounded to 8 bits" * self.int8
+        rounded += ", factors of products rounded to bfloat16" * network.rounds
         stack = sum(self.buffers) * size + 8 * (size + 8)
         inputs = "in their own units, not scaled."
         if network.pixels:
@@ -153,13 +157,14 @@ class Header:
             c_code.HEAD,
             layers=", ".join([f"{network.inputs} inputs", *layers]),
             count=f"{weights + units:,}",
-            rounded=", weights rounded to 8 bits" if self.int8 else "",
+            rounded=rounded,
             bytes=f"{constants:,}",
             inputs=inputs,
             outputs=outputs,
             use_class=use_class,
             stack=f"{stack:,}",
-            include="#include <stdint.h>\n" if self.int8 else "",
+            include="#include <stdint.h>\n" * (self.int8 or network.rounds)
+            + "#include <string.h>\n" * network.rounds,
             fan_in=str(network.inputs),
             fan_out=str(network.outputs),
         )
@@ -193,7 +198,7 @@ class Header:
 
     def _functions(self) -> Iterator[str]:
         """Yield the functions that the network needs, and those for users."""
-        first = "inputs[i]"
+        first, other = "inputs[i]", "inputs[i]"
         after = []
         for operation in self.network.operations:
             match operation:
@@ -206,13 +211,18 @@ class Header:
                     after.append(("restore", c_code.RESTORE))
                 case Sort():
                     after.append(("sort", c_code.SORT))
+        if self.network.rounds:
+            yield self._fill(c_code.TO_BFLOAT16)
+            first, other = (
+                self._fill(f"${{prefix}}_to_bfloat16({each})") for each in (first, other)
+            )
         layers = ["layer"] * len(self.products)
-        if first != "inputs[i]":
+        if first != other:
             layers[0] = "first_layer"
             yield self._product("first_layer", first, c_code.ABOUT_PRODUCTS)
         if "layer" in layers:
             about = c_code.ABOUT_PRODUCTS if layers[0] == "layer" else c_code.ABOUT_MORE
-            yield self._product("layer", "inputs[i]", about)
+            yield self._product("layer", other, about)
         for name in dict.fromkeys(self.activations):
             if name == "softmax":
                 yield self._fill(c_code.SOFTMAX)
@@ -258,7 +268,7 @@ class Header:
         network = self.network
         if self.int8:
             network = replace(network, operations=tuple(map(_rounded, network.operations)))
-        tolerance = TOLERANCES[network.dtype.name]
+        tolerance = TOLERANCES[BFLOAT16 if network.rounds else network.dtype.name]
         rows, outputs = examples(network, float(tolerance))
         yield self._fill(c_code.BEFORE_TEST)
         if len(rows):

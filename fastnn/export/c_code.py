@@ -40,6 +40,20 @@ USE_CLASS = """\
    ${prefix}_class(x) returns the number of its class, ${prefix}_classes[...] the name of that.
 """
 
+TO_BFLOAT16 = """\
+/* The nearest number of bfloat16; ties go to even ones. */
+static inline float ${prefix}_to_bfloat16(float x)
+{
+    uint32_t bits;
+    float rounded;
+    memcpy(&bits, &x, sizeof bits);
+    bits = (bits + 0x7FFFu + ((bits >> 16) & 1u)) & 0xFFFF0000u;
+    memcpy(&rounded, &bits, sizeof bits);
+    return x != x ? x : rounded;
+}
+
+"""
+
 ABOUT_PRODUCTS = """\
 /* A layer: outputs = biases + inputs * weights, without its activation.
    Inputs that are 0 are left out, as many pixels and many outputs of a ReLU are. The rows of

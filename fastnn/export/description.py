@@ -1,7 +1,8 @@
 """What a network computes, as a list of operations on one row: what every format writes down.
 
 The order is that of the computation: pixels become numbers from 0 to 1, inputs are standardised,
-each layer is a product and an activation, targets get their units back, quantiles are sorted.
+each layer is a product, before which its inputs may be rounded, and an activation, targets get
+their units back, quantiles are sorted.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from fastnn.activations import ACTIVATIONS, Array
 from fastnn.checks.data import PIXEL
 from fastnn.losses import Quantile
 from fastnn.model.model import Model
+from fastnn.precision import to_bfloat16
 
 
 class Multiply(NamedTuple):
@@ -29,6 +31,10 @@ class Standardize(NamedTuple):
 
     mean: Array
     scale: Array
+
+
+class Round(NamedTuple):
+    """``x`` rounded to bfloat16, as `fastnn.precision.to_bfloat16` does."""
 
 
 class Product(NamedTuple):
@@ -57,7 +63,7 @@ class Sort(NamedTuple):
     levels: tuple[float, ...]
 
 
-Operation = Multiply | Standardize | Product | Activate | Restore | Sort
+Operation = Multiply | Standardize | Round | Product | Activate | Restore | Sort
 
 
 @dataclass(frozen=True)
@@ -100,14 +106,25 @@ class Description:
         return self.classes or tuple(range(max(2, self.outputs)))
 
     @property
+    def rounds(self) -> bool:
+        """Whether the factors of products are rounded to bfloat16; weights are already."""
+        return any(isinstance(each, Round) for each in self.operations)
+
+    @property
     def parameters(self) -> int:
         """The number of weights and biases."""
         products = (each for each in self.operations if isinstance(each, Product))
         return sum(each.weights.size + each.biases.size for each in products)
 
 
-def described(model: Model) -> Description:
+def described(model: Model, rounding: bool = True) -> Description:
     """Return the description of a model.
+
+    Parameters
+    ----------
+    model : Model
+    rounding : bool
+        Whether factors of products are rounded as the model says; else they stay as they are.
 
     Raises
     ------
@@ -121,7 +138,11 @@ def described(model: Model) -> Description:
     if model.input_scaler is not None:
         operations.append(Standardize(*_finite("input_scaler has numbers", model.input_scaler)))
     for l, activation in enumerate(a.activations):
-        product = Product(*_finite(f"layer {l} has weights", (model.weights[l], model.biases[l])))
+        weights = model.weights[l]
+        if a.rounds and rounding:
+            operations.append(Round())
+            weights = to_bfloat16(weights)
+        product = Product(*_finite(f"layer {l} has weights", (weights, model.biases[l])))
         operations += [product, Activate(_plain(activation))]
     if model.target_scaler is not None:
         operations.append(Restore(*_finite("target_scaler has numbers", model.target_scaler)))

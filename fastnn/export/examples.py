@@ -11,9 +11,11 @@ from fastnn.export.description import (
     Multiply,
     Product,
     Restore,
+    Round,
     Sort,
     Standardize,
 )
+from fastnn.precision import to_bfloat16
 
 ROWS = 3
 # Of the deviation of each candidate: outputs far from the data may overflow.
@@ -68,6 +70,8 @@ def _outputs(network: Description, x: Array) -> Array:
                 x = x * x.dtype.type(factor)
             case Standardize(mean, scale):
                 x = (x - mean) * scale
+            case Round():
+                x = to_bfloat16(x.astype(np.float32)).astype(x.dtype)
             case Product(weights, biases):
                 x = x @ weights + biases
             case Activate(name):

@@ -14,7 +14,7 @@ import numpy as np
 from fastnn.activations import Array
 from fastnn.export.description import Description
 
-VERSION = 1
+VERSION, WITH_ROUNDING = 1, 2
 
 
 def content(network: Description, name: str) -> bytes:
@@ -33,7 +33,7 @@ def _parts(network: Description, name: str) -> Iterator[bytes]:
     """Yield a file row by row, as joining parts of parts would take several times its length."""
     fields = {
         "format": "fastnn.json",
-        "version": VERSION,
+        "version": WITH_ROUNDING if network.rounds else VERSION,
         "name": name,
         "dtype": network.dtype.name,
         "inputs": network.inputs,

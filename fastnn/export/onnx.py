@@ -22,9 +22,11 @@ from fastnn.export.description import (
     Operation,
     Product,
     Restore,
+    Round,
     Sort,
     Standardize,
 )
+from fastnn.precision import BFLOAT16
 
 OPSET, IR = 13, 7  # both of onnx 1.8
 PRODUCER = "fastnn"
@@ -87,9 +89,10 @@ def content(network: Description, name: str) -> bytes:
         producer_version=_version(),
     )
     known = {"classes": network.classes, "features": network.features, "levels": _levels(network)}
-    onnx.helper.set_model_props(
-        model, {key: json.dumps(value) for key, value in known.items() if value is not None}
-    )
+    about = {key: json.dumps(value) for key, value in known.items() if value is not None}
+    if network.rounds:
+        about["precision"] = BFLOAT16
+    onnx.helper.set_model_props(model, about)
     onnx.checker.check_model(model, full_check=True)
     return model.SerializeToString()
 
@@ -161,6 +164,8 @@ def _add(g: Graph, operation: Operation, x: str, network: Description) -> str:
         case Standardize(mean, scale):
             centred = g.node("Sub", [x, g.constant(mean, "input_mean")])
             return g.node("Mul", [centred, g.constant(scale, "input_scale")])
+        case Round():
+            return g.cast(g.node("Cast", [x], to=g.onnx.TensorProto.BFLOAT16))
         case Product(weights, biases):
             l = sum(node.op_type == "Gemm" for node in g.nodes)
             parameters = [g.constant(weights, f"weights_{l}"), g.constant(biases, f"biases_{l}")]

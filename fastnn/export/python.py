@@ -20,12 +20,13 @@ from fastnn.export.description import (
     Description,
     Product,
     Restore,
+    Round,
     Sort,
     Standardize,
 )
 
 WIDTH = 100
-# The formulas of `fastnn.activations`, and the functions that they call.
+# The formulas of `fastnn.activations`, what they call, and the formula of `fastnn.precision`.
 FORMULAS = {
     "sigmoid": "return np.exp(np.minimum(z, 0)) / (1 + np.exp(-np.abs(z)))",
     "tanh": "return np.tanh(z)",
@@ -46,6 +47,11 @@ FORMULAS = {
     "softmax": (
         "e = np.exp(z - z.max(axis=1, keepdims=True))\n    return e / e.sum(axis=1, keepdims=True)"
     ),
+    "to_bfloat16": (
+        "bits = z.view(np.uint32)  # to the nearest number of 8 significant bits\n"
+        "    bits = (bits + (((bits >> 16) & 1) + 0x7FFF)) & 0xFFFF0000\n"
+        "    return np.where(np.isnan(z), z, bits.view(np.float32))"
+    ),
 }
 NEEDS = {"silu": "sigmoid", "mish": "softplus"}
 
@@ -61,7 +67,7 @@ X is an array (rows, $inputs)$names.
 $pixels
 
 Layers: $layers;
-$parameters parameters, $dtype. Nothing but NumPy is needed.
+$parameters parameters, $dtype$rounded. Nothing but NumPy is needed.
 
 With the name of a CSV file, or one on standard input, this file prints a
 prediction for each row: `python $module.py rows.csv`.
@@ -134,6 +140,8 @@ if __name__ == "__main__":
         sys.exit(f"error: {error}")
 """
 
+ROUNDED = """,
+and the factors of each product are rounded to bfloat16"""
 OF_PIXELS = """\
 The network takes pixels, numbers from 0 to 255, as uint8: these are divided by
 255, as no other type is."""
@@ -221,6 +229,7 @@ def content(network: Description, name: str) -> bytes:
         layers=_layers(network),
         parameters=f"{network.parameters:,}",
         dtype=network.dtype.name,
+        rounded=ROUNDED * network.rounds,
         stored=network.dtype.newbyteorder("<").str,
         imports="\n".join(f"import {module}" for module in modules),
         classes=_literal(network.labels or None),
@@ -248,6 +257,8 @@ def _computation(network: Description) -> tuple[list[str], dict[str, Array]]:
         if isinstance(operation, Standardize):
             steps.append("(x - MEAN) * SCALE")
             arrays |= {"MEAN": operation.mean, "SCALE": operation.scale}
+        elif isinstance(operation, Round):
+            steps.append("to_bfloat16(x)")
         elif isinstance(operation, Product):
             steps.append(f"x @ WEIGHTS_{layer} + BIASES_{layer}")
             arrays |= {f"WEIGHTS_{layer}": operation.weights, f"BIASES_{layer}": operation.biases}
@@ -266,6 +277,7 @@ def _functions(network: Description) -> str:
     """Return the functions that a network uses."""
     used = {each.name for each in network.operations if isinstance(each, Activate)}
     used |= {NEEDS[name] for name in used if name in NEEDS}
+    used |= {"to_bfloat16"} if network.rounds else set()
     functions = (f"def {name}(z):\n    {body}" for name, body in FORMULAS.items() if name in used)
     return "".join(f"{function}\n\n\n" for function in functions)
 

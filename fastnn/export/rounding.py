@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -49,8 +50,8 @@ def rounded(net: Net) -> Net:
     """Return a copy of a network with weights as those of a C header with ``int8=True``.
 
     The weights of each unit become whole numbers from -127 to 127 times a number, the largest
-    weight by 127. Biases and scalers stay as they are, and so does the network. Evaluate the copy
-    to see what rounding costs.
+    weight by 127. Biases and scalers stay as they are, and so does the network. The precision of
+    the copy is its dtype, as the header's is. Evaluate the copy to see what rounding costs.
 
     Parameters
     ----------
@@ -76,6 +77,8 @@ def rounded(net: Net) -> Net:
     if not isinstance(getattr(net, "model", None), Model):
         raise TypeError(f"net must be a fastnn.Network, got {net!r}")
     result = copy.deepcopy(net)
+    architecture = result.model.architecture
+    result.model.architecture = replace(architecture, precision=architecture.dtype.name)
     for weights in result.model.weights:
         whole, scales = integers(weights)
         np.multiply(whole, scales, out=weights)

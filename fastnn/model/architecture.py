@@ -54,12 +54,16 @@ class Architecture:
     loss : str, Quantile, Focal or callable
     dtype : numpy.dtype
         float32 or float64.
+    precision : str
+        What the operands of matrix products are rounded to, see `fastnn.precision`. Default: the
+        name of the dtype.
     """
 
     sizes: tuple[int, ...]
     activations: tuple[str, ...]
     loss: Loss
     dtype: np.dtype
+    precision: str = ""
     layers: tuple[Layer, ...] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -69,6 +73,12 @@ class Architecture:
             layers.append(Layer(fan_in, fan_out, offset, offset + fan_in * stride, stride))
             offset += (fan_in + 1) * stride
         object.__setattr__(self, "layers", tuple(layers))
+        object.__setattr__(self, "precision", self.precision or self.dtype.name)
+
+    @property
+    def rounds(self) -> bool:
+        """Whether the factors of matrix products are rounded to bfloat16."""
+        return self.precision != self.dtype.name
 
     @property
     def vector_size(self) -> int:

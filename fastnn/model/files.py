@@ -9,6 +9,8 @@ of the factors of inputs in ``optimizer.inputs``. In a run that keeps an average
 this is in ``average.layers.0.weights`` and so on, and what it is of in the metadata ``average``.
 `fastnn.training.checkpoints` adds more.
 
+The version is 1, which every fastnn reads, or 2 if a network has another precision than its dtype.
+
 In the file of a committee the metadata ``members`` are a list with those of each network. The names
 of its tensors begin with its position, as in ``members.0.layers.0.weights``.
 """
@@ -29,6 +31,7 @@ from fastnn.model.optimizer_state import Averaged, OptimizerState
 from fastnn.model.scaling import Scaler
 from fastnn.model.storage import Tensors
 from fastnn.optimizers import ADAM, MOMENTUM, PLAIN, RMSPROP, SGD, Adam, Optimizer, RMSprop
+from fastnn.precision import PRECISIONS
 
 # An optimizer of each kind.
 KINDS: dict[str, Optimizer] = {
@@ -40,8 +43,8 @@ KINDS: dict[str, Optimizer] = {
 NAMES = {PLAIN: "sgd", MOMENTUM: "momentum", RMSPROP: "rmsprop", ADAM: "adam"}
 MOST_STEPS = 2**53  # up to here a float64 holds every integer
 SCALERS = ("input_scaler", "target_scaler")
-# Settings that are fields of the model.
-OPTIONAL = ("features", "pixels")
+# Settings that files need not hold.
+OPTIONAL = ("features", "pixels", "precision")
 MEMBERS = "members"  # in the metadata of a committee
 OF_MODEL = ("seed", "epochs_trained", "standardize_inputs", "standardize_targets")
 
@@ -70,6 +73,9 @@ def contents(model: Model, optimizer: bool) -> tuple[Tensors, dict[str, Any]]:
             "pixels": model.pixels,
         }
     }
+    if architecture.rounds:
+        metadata["network"]["precision"] = architecture.precision
+        metadata["version"] = storage.WITH_PRECISION
     state = model.optimizer_state
     if optimizer and state is not None and state.vectors:
         metadata["optimizer"] = {"kind": NAMES[state.kind], "steps": state.steps}
@@ -123,12 +129,15 @@ def model_of(name: str, tensors: Tensors, metadata: dict[str, Any], loss: Custom
 def contents_of_several(models: Sequence[Model], optimizer: bool) -> tuple[Tensors, dict[str, Any]]:
     """Return the tensors and the metadata of a committee; see `contents`."""
     tensors: Tensors = {}
-    members = []
+    members: list[dict[str, Any]] = []
+    of_all: dict[str, Any] = {MEMBERS: members}
     for i, model in enumerate(models):
         own, metadata = contents(model, optimizer)
         tensors |= {f"{MEMBERS}.{i}.{tensor}": array for tensor, array in own.items()}
+        if "version" in metadata:
+            of_all["version"] = metadata.pop("version")
         members.append(metadata)
-    return tensors, {MEMBERS: members}
+    return tensors, of_all
 
 
 def models_of(
@@ -176,8 +185,19 @@ def _checked(settings: dict[str, Any], loss: Custom | None) -> tuple[Architectur
     of_architecture = ("sizes", "activation", "output", "dtype")
     sizes, activation, output, dtype = (settings[name] for name in of_architecture)
     check.one_of("dtype", dtype, check.DTYPES)  # NumPy accepts other names, with a warning
+    precision = settings.get("precision", dtype)
+    if precision not in PRECISIONS:
+        raise ValueError(
+            f"its precision is {precision!r}, and this fastnn, which reads files up to version "
+            f"{storage.VERSION}, has {', '.join(sorted(PRECISIONS))}; install a later one"
+        )
     architecture = check_network.architecture(
-        sizes, activation, output, given if loss is None else loss, dtype
+        sizes,
+        activation,
+        output,
+        given if loss is None else loss,
+        dtype,
+        precision=precision,
     )
     check.integer("seed", settings["seed"], 0)
     check.integer("epochs_trained", settings["epochs_trained"], 0, MOST_STEPS)

@@ -107,9 +107,10 @@ class Model:
     def __repr__(self) -> str:
         a = self.architecture
         name = name_of(a.loss) if callable(a.loss) else a.loss
+        rounded = f"precision={a.precision!r}, " if a.rounds else ""
         return (
             f"Network({list(a.sizes)}, activation={list(a.activations[:-1])}, "
-            f"output={a.output!r}, loss={name!r}, dtype={a.dtype.name!r}, "
+            f"output={a.output!r}, loss={name!r}, dtype={a.dtype.name!r}, {rounded}"
             f"backend={self.backend!r}, parameters: {a.parameter_count:,})"
         )
 
@@ -152,8 +153,13 @@ def summary(model: Model) -> str:
     rule = "-" * max(map(len, lines))
     lines[1:1] = [rule]
     lines[-1:-1] = [rule]
+    products = f" with products in {a.precision}" if a.rounds else ""
     return "\n".join(
-        [*lines, f"loss {a.loss}, {a.dtype.name}, {a.training_flops:,} FLOPs a row of training"]
+        [
+            *lines,
+            f"loss {a.loss}, {a.dtype.name}{products}, {a.training_flops:,} FLOPs a row of "
+            "training",
+        ]
     )
 
 

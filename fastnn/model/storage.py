@@ -20,7 +20,8 @@ from fastnn.model.architecture import Architecture
 from fastnn.model.parameters import Parameters
 from fastnn.writing import check_file, replacing_bytes
 
-VERSION = 1
+VERSION = 2  # up to which files are read
+FIRST, WITH_PRECISION = 1, 2  # what is written, and from which on networks have a precision
 Tensors = dict[str, Array]
 
 # Bytes of JSON, mostly names of classes; reading takes a small multiple of it in memory.
@@ -63,7 +64,7 @@ def write(path: str | os.PathLike[str], tensors: Tensors, metadata: Mapping[str,
         See `fastnn.writing` for links and permissions.
     tensors : dict of ndarray
     metadata : mapping
-        From names to what JSON can hold.
+        From names to what JSON can hold; ``version``, if it is not the first.
 
     Raises
     ------
@@ -83,7 +84,7 @@ def write(path: str | os.PathLike[str], tensors: Tensors, metadata: Mapping[str,
     texts = {name: json.dumps(value) for name, value in metadata.items()}
     content = save(
         {name: np.ascontiguousarray(array) for name, array in tensors.items()},
-        {"format": "fastnn", "version": str(VERSION), **texts},
+        {"format": "fastnn", "version": str(FIRST), **texts},
     )
     if int.from_bytes(content[:8], "little") > LONGEST_HEADER:
         limit = f"settings and names of classes take more than {LONGEST_HEADER:,} bytes"

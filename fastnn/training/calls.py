@@ -33,6 +33,7 @@ def call_of(
         "backend": model.backend,
         **files.contents(model, optimizer=False)[1]["network"],
         "loss": of_setting(architecture.loss),
+        "precision": architecture.precision,
         "local": ranks.local,
         "average_every": ranks.average_every,
         **settings.as_json(),

@@ -33,7 +33,8 @@ COLUMNS = ("epoch", "loss", "learning_rate", "seconds", "samples_per_second")  #
 STOPPED = ("", "a callback", "early stopping")  # what may have ended a run
 # What a network is compared in, as it is in the metadata; its loss is compared as a setting.
 NETWORK = (
-    "sizes", "activation", "output", "dtype", "seed", "standardize_inputs", "standardize_targets",
+    "sizes", "activation", "output", "dtype", "precision", "seed", "standardize_inputs",
+    "standardize_targets",
 )  # fmt: skip
 
 
@@ -207,6 +208,8 @@ class Saver:
                 f"load it with fastnn.load({name}), and train that network further"
             )
         own = files.contents(self.run.model, optimizer=False)[1]["network"]
+        # Files name a precision only if it is not the dtype.
+        own, network = ({"precision": each.get("dtype"), **each} for each in (own, network))
         now = {**{key: own[key] for key in NETWORK}, **self.settings}
         was = {**network, **settings}
         differences = [

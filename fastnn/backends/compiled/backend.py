@@ -58,7 +58,8 @@ def prepare(
     """Compile the kernels for a network, or load them from the cache; see `contract`."""
     start = time.perf_counter()
     dtype, objective = model.architecture.dtype, rule.objective if rule else NO_PENALTY
-    one_row = not (sparse or halves) and 1 in batch_sizes and functions.takes_one_row(rule)
+    may = functions.takes_one_row(model.architecture, rule)
+    one_row = not (sparse or halves) and 1 in batch_sizes and may
     in_blocks = halves or any(
         blocks.is_large(model.architecture, size, sparse) for size in batch_sizes
     )
@@ -73,7 +74,10 @@ def prepare(
 def warmup(dtype: np.dtype) -> float:
     """Compile all kernels for a dtype, or load them from the cache; return the seconds it took."""
     start = time.perf_counter()
-    functions.addresses(dtype, functions.UNITS)
+    names = set(functions.UNITS)
+    if dtype != np.float32:
+        names.difference_update(functions.OF_BFLOAT16)
+    functions.addresses(dtype, names)
     functions.door(one_row.learn, dtype)
     return time.perf_counter() - start
 
@@ -109,9 +113,10 @@ def learner(
     model: Model, optimizer: Optimizer, state: OptimizerState, target: Array
 ) -> Callable[[Array, float], float]:
     """Return the function that learns from one row; see `contract`."""
-    if callable(model.architecture.loss) or optimizer.input_factor is not None:
+    architecture = model.architecture
+    if callable(architecture.loss) or architecture.rounds or optimizer.input_factor is not None:
         return lambda x, rate: UNSURE
-    dtype = model.architecture.dtype
+    dtype = architecture.dtype
     rule = UpdateRule(optimizer=optimizer)
     made = Plan(model, Task(1, learning=True, updating=True, one_row=True, rule=rule))
     made.remember(state)

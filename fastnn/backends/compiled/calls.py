@@ -95,7 +95,7 @@ class Call:
             made = made._replace(threads=self.trial.choose(most))
         adjusting = functions.adjusts_inputs(model, made.objective)
         self.sparse = (
-            not sparse
+            not (sparse or model.architecture.rounds)
             and model.input_scaler is None
             and all(each.keeps_zeros for each in made.objective.augment)
             and plan.mostly_zero(X)
@@ -107,7 +107,7 @@ class Call:
             elif made.half:
                 made = made._replace(in_blocks=True)
             elif not sparse and 1 in (made.capacity, self.rows % batch_size):
-                made = made._replace(one_row=functions.takes_one_row(made.rule))
+                made = made._replace(one_row=functions.takes_one_row(model.architecture, made.rule))
         elif not (made.updating or to_look_at or self.sparse or sparse or adjusting or len(order)):
             made = made._replace(in_place=plan.can_read_in_place(X, model.architecture.dtype))
         # No other thread finds the plan while this one has it.

@@ -22,6 +22,7 @@ from fastnn.backends.compiled.kernels import (
     outputs,
     parametric,
     products,
+    rounded,
     sparse,
     strips,
     update,
@@ -32,6 +33,7 @@ from fastnn.backends.compiled.machinery.lines import LINE
 from fastnn.backends.compiled.machinery.narrow import UNITS as NARROW
 from fastnn.backends.contract import Objective, UpdateRule
 from fastnn.losses import name_of
+from fastnn.model.architecture import Architecture
 from fastnn.model.model import Model
 from fastnn.optimizers import PLAIN
 
@@ -47,6 +49,7 @@ UNITS: dict[str, Unit] = {
     "meet": batches.meet,
     "work": batches.work,
     # Compiled when first needed, as not all need them.
+    "rounded_product": rounded.rounded_product,
     "softmax_of_rows": outputs.softmax_of_rows,
     "error": outputs.error,
     "squash": outputs.squash,
@@ -62,6 +65,7 @@ UNITS: dict[str, Unit] = {
     "narrow_product": narrow.narrow_product,
     "narrow_gradient": narrow.narrow_gradient,
     "forward_one": one_row.forward_one,
+    "rounded_forward_one": one_row.rounded_forward_one,
     "backward_one": one_row.backward_one,
     "one_row": one_row.one_row,
     "move": update.move,
@@ -73,7 +77,9 @@ UNITS: dict[str, Unit] = {
     "average": update.average,
 }
 ALWAYS = ("product", "sparse_product", "gather", "finish", "take", "give", "phase", "meet", "work")
-OF_ONE_ROW = ("backward_one", "one_row")  # to learn from it; all need forward_one
+FORWARD_ONE = ("forward_one", "rounded_forward_one")
+OF_ONE_ROW = ("backward_one", "one_row")  # to learn from it; all need one of the above
+OF_BFLOAT16 = ("rounded_product", "rounded_forward_one")  # which has sums in float32
 # What outputs need, and what losses do that others need not.
 OF_OUTPUTS = {"sigmoid": ("squash",), "exponential": ("squash",)}
 OF_LOSSES: dict[str, tuple[str, ...]] = {
@@ -104,8 +110,10 @@ def gathers_gradient(rule: UpdateRule | None, in_blocks: bool) -> bool:
     return in_blocks or rule.clip_norm is not None or rule.scales_inputs
 
 
-def takes_one_row(rule: UpdateRule | None) -> bool:
+def takes_one_row(architecture: Architecture, rule: UpdateRule | None) -> bool:
     """Tell whether a step of one row may take the way of its own."""
+    if architecture.rounds:
+        return False
     if rule is None:
         return True
     # The norm of an outer product is that of its factors, but not with penalties in it.
@@ -128,6 +136,10 @@ def needed(
 ) -> set[str]:
     """Return the names of the functions that a call needs."""
     names = {*ALWAYS}
+    if model.architecture.rounds:
+        names.add("rounded_product")
+    elif any(layer.fan_out <= NARROW for layer in model.architecture.layers):
+        names.update(("narrow_product", "narrow_gradient"))
     if sparse:
         names.add("of_sparse")
     if adjusts_inputs(model, objective):
@@ -137,8 +149,6 @@ def needed(
     hidden = model.architecture.activations[:-1]
     if any(name not in WITHOUT_KERNEL for name in hidden) or objective.drops:
         names.add("activate")
-    if any(layer.fan_out <= NARROW for layer in model.architecture.layers):
-        names.update(("narrow_product", "narrow_gradient"))
     row = model.architecture.layers[-1].fan_out * model.architecture.dtype.itemsize
     if model.architecture.activations[-1] == "softmax" and (one_row or row > LINE):
         names.add("softmax_of_rows")
@@ -146,7 +156,7 @@ def needed(
     loss = "" if callable(model.architecture.loss) else name_of(model.architecture.loss)
     names.update(OF_LOSSES.get(loss, ("error",)))
     if one_row:
-        names.add("forward_one")
+        names.add("rounded_forward_one" if model.architecture.rounds else "forward_one")
     if rule is not None:
         if one_row:
             names.update(OF_ONE_ROW)
@@ -176,7 +186,7 @@ def addresses(dtype: np.dtype, names: Iterable[str] = ALWAYS) -> Array:
         with _preparing:  # the first of several threads compiles, the others wait
             number = from_dtype(dtype)
             batches.run.prepare(number)
-            if "forward_one" in absent:
+            if absent.intersection(FORWARD_ONE):
                 one_row.single.dispatcher.disable_compile(False)
                 one_row.single.prepare(number)
                 one_row.single.dispatcher.disable_compile()  # other types are a TypeError

@@ -15,7 +15,7 @@ from fastnn.activations import ACTIVATIONS, Array
 from fastnn.backends import dropout
 from fastnn.backends.compiled import augmenting, functions, sparse_plan
 from fastnn.backends.compiled.functions import WITHOUT_KERNEL, gathers_gradient, is_plain
-from fastnn.backends.compiled.kernels import batches, layout, products, update
+from fastnn.backends.compiled.kernels import batches, layout, products, rounded, update
 from fastnn.backends.compiled.operations import (
     Task,
     gathers_everything,
@@ -85,6 +85,7 @@ class Plan:
         if task.updating and rule is not None and not self.plain:
             pack = max(pack, STEPPED_ROWS * max(layer.stride for layer in architecture.layers))
         packs = aligned_zeros(task.threads * pack, dtype)
+        words = _rounded_pack_size(architecture, task.capacity)
         blocks = [sums_of_squares(layer) for layer in architecture.layers]
         if scaling:
             blocks.append(blocks[0] - 1)
@@ -100,7 +101,9 @@ class Plan:
         self._state: OptimizerState | None = None
         self._about: tuple[weakref.ref[Examples], Any, int, int] | None = None
         self.record = record = np.zeros(1, layout.plan_dtype(dtype))
-        record["functions"] = functions.addresses(dtype, names)[0]
+        record["functions"] = found = functions.addresses(dtype, names).copy()
+        if architecture.rounds:
+            record["functions"]["forward_one"] = found["rounded_forward_one"]
         self._kept: list[Array] = []
         for name, array in (
             ("layers", self.layers),
@@ -110,6 +113,7 @@ class Plan:
             ("phase_ends", ends),
             ("work", self.work),
             ("packs", packs),
+            ("rounded_packs", aligned_zeros(task.threads * words, dtype)),
             ("lists_of_one", np.empty(sum(architecture.sizes[:-1]) + len(self.layers), np.int32)),
             ("every", np.arange(max(architecture.sizes[:-1]), dtype=np.int32)),
             ("squares", squares),
@@ -146,6 +150,8 @@ class Plan:
             ("threads", task.threads),
             ("work_size", len(self.work)),
             ("pack_size", pack),
+            ("rounds", architecture.rounds),
+            ("rounded_pack_size", words),
             ("square_count", len(squares)),
             ("lowest", min(updated, default=len(self.layers))),
             ("in_place", task.in_place),
@@ -309,6 +315,14 @@ def workspace(
             layers["slopes"][l] = size
             size += block
     return layers, aligned_zeros(size, architecture.dtype)
+
+
+def _rounded_pack_size(architecture: Architecture, rows: int) -> int:
+    """Return the room that products of rounded factors need for so many rows."""
+    if not architecture.rounds:
+        return 0
+    sizes = architecture.sizes
+    return max(rounded.pack_words(*shape) for n in sizes for shape in ((rows, n), (n, rows)))
 
 
 def source(rows: Array, pixels: bool = False) -> tuple[int, int, int, int]:

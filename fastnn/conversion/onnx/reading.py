@@ -115,6 +115,7 @@ def _network(model: Any, size: int, loss: Custom | None) -> Network:
         target_scaler=scalers[1],
         pixels=is_pixels,
         loss=chosen,
+        precision=known.get("precision"),
     )
 
 
@@ -306,7 +307,7 @@ def _scaler(name: str, linear: Linear, width: int, dtype: np.dtype) -> Scaler:
 
 
 def _metadata(model: Any) -> dict[str, Any]:
-    """Return what fastnn has written about classes, features and levels."""
+    """Return what fastnn has written about classes, features, levels and precision."""
     if model.producer_name != PRODUCER:
         return {}
     found = {}
@@ -315,6 +316,8 @@ def _metadata(model: Any) -> dict[str, Any]:
             found[each.key] = json.loads(each.value)
             if not isinstance(found[each.key], list):
                 raise Refused(f"its {each.key} are {each.value[:100]}; need a list")
+        if each.key == "precision":
+            found[each.key] = each.value
     return found
 
 

@@ -43,10 +43,17 @@ from fastnn.backends.compiled.kernels.products import (
     call_product_of_sparse,
     product_transposed,
 )
+from fastnn.backends.compiled.kernels.rounded import call_rounded_product, rounded_pack_of
 from fastnn.backends.compiled.machinery.instructions import itemsize_of
 from fastnn.backends.compiled.machinery.jit import serial, unit
 from fastnn.backends.compiled.machinery.narrow import UNITS
-from fastnn.backends.compiled.machinery.tiles import FROM_BIASES, MASKED, PLAIN, RECTIFIED
+from fastnn.backends.compiled.machinery.tiles import (
+    FROM_BIASES,
+    FROM_ZERO,
+    MASKED,
+    PLAIN,
+    RECTIFIED,
+)
 
 
 def _activate_types(number):
@@ -198,6 +205,9 @@ def forward(plan, l, batch, share):
     padded = not (l == 0 and plan.in_place) or layer.fan_in % UNITS == 0
     if sparse:
         call_product_of_sparse(plan.functions.sparse_product, arguments)
+    elif plan.rounds:
+        pack = rounded_pack_of(plan, batch)
+        call_rounded_product(plan.functions.rounded_product, (*arguments[:5], pack))
     elif layer.fan_out <= UNITS and finish == PLAIN and padded:
         call_narrow_product(plan.functions.narrow_product, (plan, *arguments[:5]))
     else:
@@ -224,16 +234,20 @@ def backward(plan, l, batch, share):
         mask, slopes = layers[l - 1].outputs - deltas, layers[l - 1].slopes
         if layers[l - 1].activation == RELU and slopes == 0:
             finish = int64(MASKED)
-    product_transposed(
-        plan,
-        Matrix(plan.work + itemsize * (layer.deltas + start * stride), stride, int64(1)),
-        Matrix(plan.parameters + itemsize * (layer.weights + left * stride), stride, int64(1)),
-        Matrix(plan.work + itemsize * (deltas + start * below + left), below, int64(1)),
-        Shape(share.stop - start, share.right - left, layer.fan_out),
-        finish,
-        mask,
-        plan.packs + itemsize * batch.thread * plan.pack_size,
-    )
+    a = Matrix(plan.work + itemsize * (layer.deltas + start * stride), stride, int64(1))
+    weights = plan.parameters + itemsize * (layer.weights + left * stride)
+    c = Matrix(plan.work + itemsize * (deltas + start * below + left), below, int64(1))
+    shape = Shape(share.stop - start, share.right - left, layer.fan_out)
+    if plan.rounds:
+        one = type(plan.alpha)(1)
+        b = Matrix(weights, int64(1), stride)
+        sums = Sums(int64(FROM_ZERO), int64(0), finish, mask, one, one)
+        arguments = (a, b, c, shape, sums, rounded_pack_of(plan, batch))
+        call_rounded_product(plan.functions.rounded_product, arguments)
+    else:
+        b = Matrix(weights, stride, int64(1))
+        pack = plan.packs + itemsize * batch.thread * plan.pack_size
+        product_transposed(plan, a, b, c, shape, finish, mask, pack)
     if slopes > 0:
         rows, columns = share.stop - start, share.right - left
         if columns == layer.fan_in:  # all rows are one, with what they are padded by

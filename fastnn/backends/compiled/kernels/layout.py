@@ -113,6 +113,7 @@ UNITS, COLUMNS, EVERYTHING, ROWS = -2, -1, 0, 1
 FUNCTIONS = _record(
     *_integers(
         "product",
+        "rounded_product",
         "sparse_product",
         "gather",
         "finish",
@@ -136,6 +137,7 @@ FUNCTIONS = _record(
         "narrow_product",
         "narrow_gradient",
         "forward_one",
+        "rounded_forward_one",
         "backward_one",
         "one_row",
         "move",
@@ -188,6 +190,9 @@ def plan_dtype(number: np.dtype) -> np.dtype:
         *_integers("work", "work_size", "packs", "pack_size", "scaler"),
         *_integers("lists", "lists_size", "squares", "square_count", "row_losses", "one"),
         *_integers("average"),  # of the parameters; 0 if none is kept
+        # Whether the factors of products are rounded to bfloat16, and the room of each thread to
+        # pack them into.
+        *_integers("rounds", "rounded_packs", "rounded_pack_size"),
         # Levels of quantiles; factors of the learning rate, for all weights, then all biases, then
         # the factors of inputs. Of these last the values, with their slots, and the gradient.
         *_integers("levels", "factors", "inputs_slots", "inputs_slopes"),

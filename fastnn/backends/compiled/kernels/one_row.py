@@ -30,6 +30,7 @@ from fastnn.backends.compiled.kernels.layout import (
 )
 from fastnn.backends.compiled.kernels.outputs import call_finish
 from fastnn.backends.compiled.kernels.update import call_limit
+from fastnn.backends.compiled.machinery.bfloat16 import dense_rounded_row_tile, rounded_row_tile
 from fastnn.backends.compiled.machinery.instructions import (
     flush_denormals,
     itemsize_of,
@@ -62,7 +63,22 @@ def _forward_one_types(number):
 
 @unit(_forward_one_types)
 def forward_one(plan, batch):
-    """Compute the weighted inputs of the last layer for a batch of one row, which is gathered.
+    """Compute the weighted inputs of the last layer for a batch of one row, which is gathered."""
+    _forward_one(plan, batch, row_tile, dense_row_tile)
+
+
+call_forward_one = forward_one.call
+
+
+@unit(_forward_one_types)
+def rounded_forward_one(plan, batch):
+    """Do what `forward_one` does with the factors of products rounded."""
+    _forward_one(plan, batch, rounded_row_tile, dense_rounded_row_tile)
+
+
+@serial
+def _forward_one(plan, batch, tile_of_listed, tile_of_all):
+    """Compute the weighted inputs of the last layer by two tiles.
 
     Inputs that are zero are left out where there may be many. The plan's lists of one row get for
     each layer how many inputs were taken and, from the next place on, which; or -1 for all.
@@ -105,17 +121,14 @@ def forward_one(plan, batch):
                 (0, 0, 0),
             )
             if across == 8 and terms[1] == fan_in:
-                dense_row_tile(1, across, *arguments)
+                tile_of_all(1, across, *arguments)
             else:
-                row_tile(1, across, *arguments)
+                tile_of_listed(1, across, *arguments)
             vector += across
         if hidden and finish == PLAIN and (layer.activation != IDENTITY or layer.slopes > 0):
             whole = Share(int64(0), int64(1), int64(0), layer.fan_out)
             call_activate(plan.functions.activate, (plan, l, batch, whole))
         begin += fan_in + 1
-
-
-call_forward_one = forward_one.call
 
 
 def _backward_one_types(number):

@@ -61,18 +61,19 @@ PAIR = 2
 
 
 @serial
-def _across(rows, left):
+def across_of(rows, left):
     """Return how many of the vectors that are left the next tile of so many rows takes."""
     widest = WIDTHS[rows, 0]
     panels = (left + widest - 1) // widest
     return WIDTHS[rows, (left + panels - 1) // panels]
 
 
-def _product_types(number):
+def product_types(number):
+    """Return the types of a product's arguments."""
     return MATRIX, MATRIX, MATRIX, SHAPE, sums_type(number), types.int64
 
 
-@unit(_product_types)
+@unit(product_types)
 def product(a, b, c, shape, sums, ahead):
     """Multiply matrices: sums over k of ``A[r, k] * B[k, j]``, written to C.
 
@@ -99,7 +100,7 @@ def product(a, b, c, shape, sums, ahead):
             stop = min(row + near, last)
             vector = 0
             while vector < vectors:
-                across = _across(tile_rows, vectors - vector)
+                across = across_of(tile_rows, vectors - vector)
                 column = vector * width
                 vector += across
                 k = 0
@@ -214,7 +215,7 @@ def lists_size(rows: int) -> int:
     return max(-(-rows // PAIR) * (LISTED_K_BLOCK + 1), GRADIENT_ROWS + 1)
 
 
-@unit(_product_types)
+@unit(product_types)
 def product_of_sparse(a, b, c, shape, sums, listed):
     """Multiply as `product` does, leaving out k where a pair of rows of A is zero.
 
@@ -244,7 +245,7 @@ def product_of_sparse(a, b, c, shape, sums, listed):
             lists[begin] = length
         vector = 0
         while vector < vectors:
-            across = _across(min(PAIR, rows), vectors - vector)
+            across = across_of(min(PAIR, rows), vectors - vector)
             column = vector * width
             block_sums = Sums(
                 sums.start if k == 0 else int64(FROM_C),
@@ -293,7 +294,7 @@ def product_of_sparse_transposed(plan, a, b, c, shape, sums, listed):
             continue
         vector = 0
         while vector < vectors:
-            across = _across(GROUP, vectors - vector)
+            across = across_of(GROUP, vectors - vector)
             column = vector * width
             group_tile(
                 GROUP,

@@ -11,11 +11,7 @@ import numpy as np
 from numba import int64, types
 
 from fastnn.activations import IDENTITY, RELU
-from fastnn.backends.compiled.kernels.inputs import (
-    all_finite,
-    copy_converted,
-    hashed,
-)
+from fastnn.backends.compiled.kernels.inputs import all_finite, copy_converted, hashed
 from fastnn.backends.compiled.kernels.layers import call_activate
 from fastnn.backends.compiled.kernels.layout import (
     ADDING_SPARSE,
@@ -39,7 +35,9 @@ from fastnn.backends.compiled.kernels.layout import (
     reals,
     row_of,
 )
+from fastnn.backends.compiled.kernels.rounded import load_factor
 from fastnn.backends.compiled.kernels.update import call_move, update_biases
+from fastnn.backends.compiled.machinery.bfloat16 import rounded
 from fastnn.backends.compiled.machinery.instructions import itemsize_of
 from fastnn.backends.compiled.machinery.jit import serial, unit
 from fastnn.backends.compiled.machinery.lines import (
@@ -116,6 +114,9 @@ def _gather(plan, batch, share):
             for t in range(count):
                 x = hashed(np.uint32(key + np.uint32(columns[t]) * np.uint32(GOLDEN_32)))
                 values[t] = values[t] * kept if x >= least else zero
+        if plan.rounds:
+            for t in range(count):
+                values[t] = rounded(values[t])
         place += count
     begins[share.stop] = place
 
@@ -135,7 +136,7 @@ def _check(plan, share):
 def _forward(plan, batch, share):
     """Compute units of the layer for some rows, as `layers.forward` does."""
     layer, sparse = layers_of(plan)[0], plan.sparse
-    itemsize, like = itemsize_of(plan.alpha), plan.alpha
+    itemsize, like, rounds = itemsize_of(plan.alpha), plan.alpha, plan.rounds
     zero = filled(type(like)(0))
     begins = integers(sparse.begins, batch.count + 1)
     hidden = plan.depth > 1
@@ -160,10 +161,10 @@ def _forward(plan, batch, share):
                 d = load(biases + offset + 3 * LINE, like)
                 for t in range(count):
                     v, row = values[t], w + row_bytes * columns[t]
-                    a = v * load(row, like) + a
-                    b = v * load(row + LINE, like) + b
-                    c = v * load(row + 2 * LINE, like) + c
-                    d = v * load(row + 3 * LINE, like) + d
+                    a = v * load_factor(row, like, rounds) + a
+                    b = v * load_factor(row + LINE, like, rounds) + b
+                    c = v * load_factor(row + 2 * LINE, like, rounds) + c
+                    d = v * load_factor(row + 3 * LINE, like, rounds) + d
                 if rectified:
                     a = where_below(a, zero, zero, a)
                     b = where_below(b, zero, zero, b)
@@ -177,7 +178,8 @@ def _forward(plan, batch, share):
             else:
                 a = load(biases + offset, like)
                 for t in range(count):
-                    a = values[t] * load(w + row_bytes * columns[t], like) + a
+                    row = w + row_bytes * columns[t]
+                    a = values[t] * load_factor(row, like, rounds) + a
                 if rectified:
                     a = where_below(a, zero, zero, a)
                 store(out + offset, a)
@@ -190,7 +192,7 @@ def _forward(plan, batch, share):
 def _add(plan, batch, share):
     """Add the gradient of some units to the result, row by row of the batch."""
     layer, sparse, like = layers_of(plan)[0], plan.sparse, plan.alpha
-    itemsize, alpha = itemsize_of(like), plan.alpha
+    itemsize, alpha, rounds = itemsize_of(like), plan.alpha, plan.rounds
     begins = integers(sparse.begins, batch.count + 1)
     lines = (share.right - share.left + lanes_of(like) - 1) // lanes_of(like)
     row_bytes = itemsize * layer.stride
@@ -203,11 +205,11 @@ def _add(plan, batch, share):
         line = int64(0)
         while line < lines:
             here, there = gradient + line * LINE, deltas + row_bytes * r + line * LINE
-            a = alpha * load(there, like)
+            a = alpha * load_factor(there, like, rounds)
             if lines - line >= TOGETHER:
-                b = alpha * load(there + LINE, like)
-                c = alpha * load(there + 2 * LINE, like)
-                d = alpha * load(there + 3 * LINE, like)
+                b = alpha * load_factor(there + LINE, like, rounds)
+                c = alpha * load_factor(there + 2 * LINE, like, rounds)
+                d = alpha * load_factor(there + 3 * LINE, like, rounds)
                 for t in range(count):
                     v, row = values[t], here + row_bytes * columns[t]
                     store(row, v * a + load(row, like))
@@ -247,7 +249,7 @@ def _step(plan, batch, share):
     """
     layer, sparse, like = layers_of(plan)[0], plan.sparse, plan.alpha
     itemsize, one, alpha = itemsize_of(like), type(like)(1), plan.alpha
-    zero = filled(type(like)(0))
+    zero, rounds = filled(type(like)(0)), plan.rounds
     lines = (layer.fan_out + lanes_of(like) - 1) // lanes_of(like)
     packed, row_bytes = lines * LINE, itemsize * layer.stride
     deltas = plan.work + itemsize * layer.deltas
@@ -269,9 +271,10 @@ def _step(plan, batch, share):
                 for t in range(count):
                     v, here = values[t], target + packed * (columns[t] - begin)
                     there = source + row_bytes * rows[t]
-                    a, b = alpha * load(there, like), alpha * load(there + LINE, like)
-                    c = alpha * load(there + 2 * LINE, like)
-                    d = alpha * load(there + 3 * LINE, like)
+                    a = alpha * load_factor(there, like, rounds)
+                    b = alpha * load_factor(there + LINE, like, rounds)
+                    c = alpha * load_factor(there + 2 * LINE, like, rounds)
+                    d = alpha * load_factor(there + 3 * LINE, like, rounds)
                     store(here, v * a + load(here, like))
                     store(here + LINE, v * b + load(here + LINE, like))
                     store(here + 2 * LINE, v * c + load(here + 2 * LINE, like))
@@ -283,7 +286,7 @@ def _step(plan, batch, share):
                     v, here = values[t], target + packed * (columns[t] - begin)
                     there = source + row_bytes * rows[t]
                     for i in range(left):
-                        a = alpha * load(there + i * LINE, like)
+                        a = alpha * load_factor(there + i * LINE, like, rounds)
                         store(here + i * LINE, v * a + load(here + i * LINE, like))
                 line = lines
         place = stop

@@ -32,6 +32,7 @@ from fastnn.backends.compiled.kernels.products import (
     call_product,
     product_of_sparse_transposed,
 )
+from fastnn.backends.compiled.kernels.rounded import call_rounded_product, rounded_pack_of
 from fastnn.backends.compiled.machinery.instructions import itemsize_of
 from fastnn.backends.compiled.machinery.jit import serial, unit
 from fastnn.backends.compiled.machinery.machine import GROUP
@@ -83,7 +84,10 @@ def update(plan, l, batch, share, stepping):
         else:
             shape = Shape(end - begin, columns, batch.count)
             sums = scaled(plan.alpha, plan.beta)
-            if layer.fan_out <= UNITS:
+            if plan.rounds:
+                arguments = (a, deltas, gradient, shape, sums, rounded_pack_of(plan, batch))
+                call_rounded_product(plan.functions.rounded_product, arguments)
+            elif layer.fan_out <= UNITS:
                 arguments = (plan, a, deltas, gradient, shape, sums)
                 call_narrow_gradient(plan.functions.narrow_gradient, arguments)
             else:

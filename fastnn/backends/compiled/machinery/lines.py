@@ -207,24 +207,29 @@ def _first(builder: ir.IRBuilder, count: ir.Value, vector: ir.VectorType) -> ir.
     return builder.icmp_signed("<", places, splat(builder, builder.trunc(count, I32), integers))
 
 
+def load_first(
+    builder: ir.IRBuilder, address: ir.Value, count: ir.Value, vector: ir.VectorType
+) -> ir.Value:
+    """Load the first numbers of a vector at an address, so many, and zeros; no more is read."""
+    kind = f"v{vector.count}f{8 * itemsize(vector)}"
+    mask = _first(builder, count, vector)
+    function = cgutils.get_or_insert_function(
+        builder.module,
+        ir.FunctionType(vector, [vector.as_pointer(), I32, mask.type, vector]),
+        f"llvm.masked.load.{kind}.p0" + ("" if opaque_pointers() else kind),
+    )
+    zero = ir.Constant(vector, [0.0] * vector.count)
+    align = ir.Constant(I32, itemsize(vector))
+    return builder.call(function, [_pointer(builder, address, vector), align, mask, zero])
+
+
 @intrinsic
 def load_part(typingctx, address, count, like):
     """Return the first numbers at an address, so many, and zeros; no more is read."""
     line = Line(like)
 
     def codegen(context, builder, signature, args):
-        address, count, _ = args
-        vector = vector_of(signature.args[2])
-        kind = f"v{vector.count}f{8 * itemsize(vector)}"
-        mask = _first(builder, count, vector)
-        function = cgutils.get_or_insert_function(
-            builder.module,
-            ir.FunctionType(vector, [vector.as_pointer(), I32, mask.type, vector]),
-            f"llvm.masked.load.{kind}.p0" + ("" if opaque_pointers() else kind),
-        )
-        zero = ir.Constant(vector, [0.0] * vector.count)
-        align = ir.Constant(I32, itemsize(vector))
-        return builder.call(function, [_pointer(builder, address, vector), align, mask, zero])
+        return load_first(builder, *args[:2], vector_of(signature.args[2]))
 
     return line(types.intp, types.intp, like), codegen
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import NamedTuple
 
+from llvmlite.binding import llvm_version_info
 from numba.core.registry import cpu_target
 
 
@@ -15,6 +17,8 @@ class Machine(NamedTuple):
     registers: int
     fma: bool
     architecture: str  # "x86_64", "aarch64" for all of ARM64, or what else LLVM calls it
+    bf16: bool = False  # AVX-512 BF16: products of pairs in bfloat16, in vectors of 512 bits
+    amx: bool = False  # tiles in bfloat16, which a process of Linux may ask for
 
     @property
     def x86(self) -> bool:
@@ -40,7 +44,10 @@ def _machine() -> Machine:
             raise ValueError(f"FASTNN_VECTOR_BITS must be 128, 256 or 512, got {asked!r}")
         bits = int(asked)
     registers = 32 if arm or "avx512vl" in has else 16
-    return Machine(bits, registers, arm or "fma" in has, architecture)
+    # Before LLVM 16 the instructions had other types.
+    bf16 = {"avx512bf16", "avx512vl"} <= has and bits == 512 and llvm_version_info >= (16, 0, 0)
+    amx = "amx-bf16" in has and sys.platform == "linux"
+    return Machine(bits, registers, arm or "fma" in has, architecture, bf16, amx)
 
 
 MACHINE = _machine()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from llvmlite import ir
 from numba import types
@@ -16,6 +16,7 @@ from fastnn.backends.compiled.machinery.vector_ir import (
     I64,
     IR_TYPES,
     ask_for_line,
+    bits_of,
     itemsize,
     lanes,
     load,
@@ -34,23 +35,37 @@ PLAIN, RECTIFIED, MASKED, SCALED = range(4)
 LANES_BYTES = 16
 
 
+class Factors(NamedTuple):
+    """What the matrices of a product hold, and how they are multiplied."""
+
+    stored: ir.Type | None = None  # in memory; None for numbers as the sums are
+    # From a vector of them, what the multiply-add takes.
+    ready: Callable[[ir.IRBuilder, ir.Value], Any] = lambda builder, vector: vector
+    multiply_add: Callable[[ir.IRBuilder, Any, Any, ir.Value], ir.Value] = multiply_add
+
+
+NUMBERS = Factors()
+
+
 def tile_function(
-    module: ir.Module, element: ir.Type, rows: int, vectors: int, listed: bool, by_lane: bool
-) -> ir.Function:
+    module: ir.Module, element: ir.Type, rows: int, vectors: int, listed: bool, by_lane: bool,
+    factors: Factors = NUMBERS,
+) -> ir.Function:  # fmt: skip
     """Emit the product for one tile of that many rows and vectors; see `tile`.
 
     The sums over k stay in registers. Each is one chain of multiply-adds in the order of k, so an
     element of C has the same bits whichever tile computes it. If ``by_lane``, numbers of A that lie
     side by side are loaded as vectors, and multiplied by lane.
     """
-    vector = ir.VectorType(element, lanes(4 if element == ir.FloatType() else 8))
-    pointer = element.as_pointer()
-    matrices, indices_type = [pointer, I64, I64, pointer, I64, pointer, I64], I32.as_pointer()
+    vector = ir.VectorType(element, lanes(bits_of(element) // 8))
+    stored = ir.VectorType(factors.stored or element, vector.count)
+    pointer, source = element.as_pointer(), stored.element.as_pointer()
+    matrices, indices_type = [source, I64, I64, source, I64, pointer, I64], I32.as_pointer()
     function = ir.Function(
         module,
         ir.FunctionType(
             ir.VoidType(),
-            [*matrices, indices_type, I64, pointer, I64, I64, I64, element, element, pointer, I64],
+            [*matrices, indices_type, I64, pointer, I64, I64, I64, element, element, source, I64],
         ),
         module.get_unique_name(f"fastnn_tile_{rows}x{vectors}"),
     )
@@ -97,25 +112,27 @@ def tile_function(
         else:
             ask_for_line(builder, builder.gep(ahead, [builder.mul(k, ahead_k)]))
         b_pointer = builder.gep(b, [builder.mul(k, b_row)])
-        b_vectors = [load(builder, b_pointer, vector, v) for v in range(vectors)]
+        b_vectors = [
+            factors.ready(builder, load(builder, b_pointer, stored, v)) for v in range(vectors)
+        ]
         number = column(k)
         for r in range(rows):
-            factor = number(r)
+            factor = factors.ready(builder, number(r))
             for v in range(vectors):
                 total = builder.load(sums[r, v])
-                total = multiply_add(builder, factor, b_vectors[v], total)
+                total = factors.multiply_add(builder, factor, b_vectors[v], total)
                 builder.store(total, sums[r, v])
 
     def one_by_one(k: ir.Value) -> Callable[[int], ir.Value]:
         offset = builder.mul(k, a_k)
-        return lambda r: splat(builder, builder.load(builder.gep(a_rows[r], [offset])), vector)
+        return lambda r: splat(builder, builder.load(builder.gep(a_rows[r], [offset])), stored)
 
-    piece = ir.VectorType(element, LANES_BYTES // itemsize(vector))
+    piece = ir.VectorType(stored.element, LANES_BYTES // itemsize(stored))
 
     def whole_column(k: ir.Value) -> Callable[[int], ir.Value]:
         pointer = builder.gep(a, [builder.mul(k, a_k)])
         pieces = [load(builder, pointer, piece, i) for i in range(rows // piece.count)]
-        return lambda r: splat_lane(builder, pieces[r // piece.count], r % piece.count, vector)
+        return lambda r: splat_lane(builder, pieces[r // piece.count], r % piece.count, stored)
 
     def add_pieces_of_rows(pieces: ir.Value) -> None:
         with cgutils.for_range(builder, pieces) as loop:
@@ -124,7 +141,7 @@ def tile_function(
             for i in range(piece.count):
 
                 def column(k: ir.Value, i: int = i) -> Callable[[int], ir.Value]:
-                    return lambda r: splat_lane(builder, of_rows[r], i, vector)
+                    return lambda r: splat_lane(builder, of_rows[r], i, stored)
 
                 add_products(builder.add(first, ir.Constant(I64, i)), column)
 
@@ -184,7 +201,9 @@ def tile_function(
     return function
 
 
-def _tile_intrinsic(tiles: dict[int, tuple[int, ...]], listed: bool) -> Any:
+def tile_intrinsic(
+    tiles: dict[int, tuple[int, ...]], listed: bool, factors: Factors = NUMBERS
+) -> Any:
     """Make the intrinsic that multiplies tiles of some shapes."""
 
     @intrinsic
@@ -215,8 +234,10 @@ def _tile_intrinsic(tiles: dict[int, tuple[int, ...]], listed: bool) -> Any:
                 for value, kind in zip(tuples, signature.args[2:], strict=True)
             )  # fmt: skip
             element = IR_TYPES[number]
+            source = factors.stored or element
             a, b, c, biases = (
-                builder.inttoptr(address, element.as_pointer()) for address in (a, b, c, biases)
+                builder.inttoptr(address, kind.as_pointer())
+                for address, kind in ((a, source), (b, source), (c, element), (biases, element))
             )
 
             def equal(x, constant):
@@ -243,7 +264,7 @@ def _tile_intrinsic(tiles: dict[int, tuple[int, ...]], listed: bool) -> Any:
                     builder.position_at_end(case)
                     by_lane = MACHINE.by_lane and tile_rows == GROUP
                     function = tile_function(
-                        builder.module, element, tile_rows, vectors, listed, by_lane
+                        builder.module, element, tile_rows, vectors, listed, by_lane, factors
                     )
                     builder.call(function, arguments)
                     builder.branch(end)
@@ -255,10 +276,10 @@ def _tile_intrinsic(tiles: dict[int, tuple[int, ...]], listed: bool) -> Any:
     return tile
 
 
-tile = _tile_intrinsic(TILES, listed=False)
+tile = tile_intrinsic(TILES, listed=False)
 # The fewer rows, the more zeros they have in common; neighbouring columns have more.
-pair_tile = _tile_intrinsic({rows: TILES[rows] for rows in (2, 1)}, listed=True)
-row_tile = _tile_intrinsic({1: ROW_TILES}, listed=True)
+pair_tile = tile_intrinsic({rows: TILES[rows] for rows in (2, 1)}, listed=True)
+row_tile = tile_intrinsic({1: ROW_TILES}, listed=True)
 # Where no input is left out; a list would be one more thing to read.
-dense_row_tile = _tile_intrinsic({1: (max(ROW_TILES),)}, listed=False)
-group_tile = _tile_intrinsic({GROUP: TILES[GROUP]}, listed=True)
+dense_row_tile = tile_intrinsic({1: (max(ROW_TILES),)}, listed=False)
+group_tile = tile_intrinsic({GROUP: TILES[GROUP]}, listed=True)

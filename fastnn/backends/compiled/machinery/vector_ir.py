@@ -63,12 +63,12 @@ def _vector_pointer(
 
 def itemsize(vector: ir.VectorType) -> int:
     """Return the bytes of an element of a vector."""
-    return 4 if vector.element == ir.FloatType() else 8
+    return bits_of(vector.element) // 8
 
 
 def bits_of(element: ir.Type) -> int:
-    """Return the bits of a number."""
-    return 32 if element == ir.FloatType() else 64
+    """Return the bits of a number, or of a word of 32."""
+    return 32 if element in (ir.FloatType(), I32) else 64
 
 
 def int_type(element: ir.Type) -> ir.IntType:

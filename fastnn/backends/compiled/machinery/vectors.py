@@ -140,6 +140,20 @@ def any_nonzero(typingctx, a, like):
     return types.boolean(types.intp, like), codegen
 
 
+def transposed(builder: ir.IRBuilder, block: list[ir.Value]) -> list[ir.Value]:
+    """Return the columns of a block of as many vectors as each has numbers."""
+    n = len(block)
+    # A perfect shuffle of the rows, log2(n) times over, is the transposition.
+    masks = [
+        ir.Constant(ir.VectorType(I32, n), [lane + i // 2 + (n if i % 2 else 0) for i in range(n)])
+        for lane in (0, n // 2)
+    ]
+    for _ in range(n.bit_length() - 1):
+        pairs = [(block[i], block[i + n // 2]) for i in range(n // 2)]
+        block = [builder.shuffle_vector(x, y, mask) for x, y in pairs for mask in masks]
+    return block
+
+
 @intrinsic
 def transpose(typingctx, source, source_row, target, target_row, like):
     """Copy a square block of one vector's width, transposed, between addresses."""
@@ -157,17 +171,7 @@ def transpose(typingctx, source, source_row, target, target_row, like):
             return builder.gep(data, [builder.mul(stride, ir.Constant(I64, r))])
 
         block = [load(builder, row(source, source_row, r), vector, 0) for r in range(n)]
-        # A perfect shuffle of the rows, log2(n) times over, is the transposition.
-        masks = [
-            ir.Constant(
-                ir.VectorType(I32, n),
-                [lane + i // 2 + (n if i % 2 else 0) for i in range(n)],
-            )
-            for lane in (0, n // 2)
-        ]
-        for _ in range(n.bit_length() - 1):
-            pairs = [(block[i], block[i + n // 2]) for i in range(n // 2)]
-            block = [builder.shuffle_vector(x, y, mask) for x, y in pairs for mask in masks]
+        block = transposed(builder, block)
         for r in range(n):
             store(builder, block[r], row(target, target_row, r), 0)
         return context.get_dummy_value()
