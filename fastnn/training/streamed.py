@@ -135,7 +135,8 @@ def stream_of(X: Any, y: Any) -> Stream | None:
     rows = isinstance(X, Sequence) and len(X) and not _is_block(X[0])
     if array or rows or (hasattr(X, "__array__") and not callable(X)):
         raise TypeError(
-            "y is missing; need train(X, y), or as X a stream: see fastnn.datasets.stream"
+            "y must be labels or numbers, got None; without y, X is a stream: see "
+            "fastnn.datasets.stream"
         )
     return of_blocks(X)
 

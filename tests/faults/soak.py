@@ -33,8 +33,8 @@ FEWEST = 12  # rounds of it, on a slow machine
 
 
 def start_threads() -> None:
-    """Take a step that is large enough for two threads, as few of the others are."""
-    X, y = np.ones((512, 64), np.float32), np.zeros(512, np.int64)
+    """Take steps that are large enough for two threads, as few of the others are."""
+    X, y = np.ones((4096, 64), np.float32), np.zeros(4096, np.int64)
     fastnn.Network([64, 256, 10], threads=2, seed=0).train(X, y, 1, 512, progress=False)
 
 
