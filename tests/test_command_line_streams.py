@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn import train, tune
-from fastnn.cli import streaming
+from fastnn import train
+from fastnn.cli import streaming, tune
 
 pyarrow = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -261,6 +261,7 @@ def test_test_rows_of_a_class_that_no_training_row_has_are_refused(parts, tmp_pa
 
 def test_test_rows_that_are_trained_on_are_warned_of(parts, capsys):
     with warnings.catch_warnings():
+        warnings.simplefilter("default")
         words = f"{SHORT} --data {parts} --label kind --test {parts}/1.parquet"
         assert train.main(words.split()) == 0
     assert "--test and --data are the same file" in capsys.readouterr().err

@@ -133,7 +133,7 @@ def parser(program: str, description: str, several: bool = False) -> Parser:
         type=Path,
         metavar="PATH",
         help="data to train on",
-        **({} if several else {"nargs": "+"}),
+        nargs=None if several else "+",
     )
     add_columns(group)
     group.flag("--regression", "predict numbers, even if all labels are whole numbers")

@@ -132,6 +132,8 @@ def read(given: Keywords) -> reading.Dataset:
     if "test" in given:
         other = _test(given, table, label)
         source = given["test"].name
+        if other.y is None:
+            raise ValueError(f"{source} has no labels to evaluate on; --predict takes such data")
         X, y = other.X, reading.of_test(files.name, source, other.y, classes)
         notes += reading.left_out(source, other)
     names = () if classes is None else tuple(classes.tolist())
@@ -201,7 +203,5 @@ def _test(given: Keywords, table: datasets.Table, label: str | int | None) -> da
     else:
         same = given if label is None else given | {"label": str(label)}
         other = reading.load(path, same, dtype, features).train
-    if other.y is None:
-        raise ValueError(f"{path.name} has no labels to evaluate on; --predict takes such data")
     reading.same_number(path.name, other, table.X.shape[1])
     return other

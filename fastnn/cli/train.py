@@ -154,8 +154,10 @@ def _train(given: Given) -> int:
     try:
         if ranks is not None:
             arguments["communicator"] = ranks
-        rows = (data.X, y) if data.stream is None else (data.stream, None)
-        found = net.train(*rows, **arguments, callbacks=[record])
+        if data.stream is None:
+            found = net.train(data.X, y, **arguments, callbacks=[record])
+        else:
+            found = net.train(data.stream, **arguments, callbacks=[record])
         histories = [found] if isinstance(found, History) else found
     except KeyboardInterrupt:
         interrupted = True
