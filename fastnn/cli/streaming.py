@@ -62,7 +62,7 @@ def _found(name: str, given: Path | list[Path]) -> Path | Files:
         return paths[0]
     else:
         exists = paths[0].exists()
-        called = paths[0].resolve().name if exists else str(paths[0])
+        called = paths[0].absolute().name if exists else str(paths[0])
     try:
         return Files(called, (Path(file) for each in paths for file in files_of(str(each))))
     except FileNotFoundError as error:
@@ -122,13 +122,13 @@ def read(given: Keywords) -> reading.Dataset:
     first = next((block for part in stream.parts for block in blocks_of(part)), None)
     if first is None:
         raise ValueError(f"{files.name} has no rows")
-    table, classes = first.X, None
+    table, classes = _table(first), None
     if "regression" not in given:
         classes, stream = _classes(files.name, stream, None if "quiet" not in given else False)
-    elif np.asarray(first.y).dtype.kind not in "iuf":
-        raise ValueError(f"--regression needs labels that are numbers; got {str(first.y[0])!r}")
+    elif (y := _labels(first)).dtype.kind not in "if":
+        raise ValueError(f"--regression needs labels that are numbers; got {y.tolist()[0]!r}")
     no_rows = table.X[np.arange(0)]
-    X, y, notes = no_rows, np.zeros(0, np.int64), reading.written(files.name, table)
+    X, y, notes = no_rows, np.zeros(0, int), reading.written(files.name, table)
     if "test" in given:
         other = _test(given, table, label)
         source = given["test"].name
@@ -138,7 +138,7 @@ def read(given: Keywords) -> reading.Dataset:
         notes += reading.left_out(source, other)
     names = () if classes is None else tuple(classes.tolist())
     rest = table.features, notes, table.shape, stream
-    return reading.Dataset(files.name, no_rows, np.zeros(0, np.int64), X, y, names, *rest)
+    return reading.Dataset(files.name, no_rows, np.zeros(0, int), X, y, names, *rest)
 
 
 def _classes(name: str, stream: Stream, progress: bool | None) -> tuple[Array | None, Stream]:
@@ -156,7 +156,7 @@ def _classes(name: str, stream: Stream, progress: bool | None) -> tuple[Array | 
                     return None, stream
                 if texts not in (None, y.dtype.kind in "OUT"):
                     raise ValueError(
-                        f"{block.name}: some labels are text, and others numbers; need one of both"
+                        f"{block.name}: some labels are text, others numbers; need one of the two"
                     )
                 texts = y.dtype.kind in "OUT"
                 classes |= set(y.tolist() if texts else np.unique(y).tolist())
@@ -173,6 +173,11 @@ def _classes(name: str, stream: Stream, progress: bool | None) -> tuple[Array | 
     found = np.array(sorted(classes))
     reading.check_classes(name, found, sum(counts))
     return found, Stream(parts, stream.buffer)
+
+
+def _table(block: Block) -> datasets.Table:
+    """Return the rows of a block; sparse ones come without names."""
+    return datasets.Table(block.X, None, None, None) if is_sparse(block.X) else block.X
 
 
 def _labels(block: Block) -> Array:
@@ -195,7 +200,7 @@ def _test(given: Keywords, table: datasets.Table, label: str | int | None) -> da
         blocks = [block for part in stream.parts for block in blocks_of(part)]
         if not blocks:
             raise ValueError(f"{path.name} has no rows")
-        inputs = [block.X.X for block in blocks]
+        inputs = [_table(block).X for block in blocks]
         X = joined(inputs) if is_sparse(inputs[0]) else np.concatenate(inputs)
         y = np.concatenate([_labels(block) for block in blocks])
         y = y.astype(str) if y.dtype.kind in "OT" else y

@@ -18,6 +18,7 @@ from fastnn.datasets.arrow import Columns
 from fastnn.datasets.columns import Table
 from fastnn.datasets.delimited import read_csv
 from fastnn.datasets.layout import Column, checked_column, checked_drop, checked_names
+from fastnn.sparse_rows import is_sparse
 from fastnn.streams.stream import BUFFER, Part, Stream, of_blocks
 
 AnyPath = str | os.PathLike[str]
@@ -167,7 +168,7 @@ def _table(read: Callable[[str], Table], path: str) -> list[tuple[Any, Any]]:
     table = read(path)
     if table.y is None:
         raise ValueError(f"{path!r} has no labels; say which column they are in: label=...")
-    return [(table, table.y)]
+    return [(table.X if is_sparse(table.X) else table, table.y)]
 
 
 # How files of an ending are read, which are all of one kind.
