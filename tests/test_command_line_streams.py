@@ -224,7 +224,7 @@ def test_text_in_one_part_and_numbers_in_another_are_refused(tmp_path, capsys):
     for i, labels in enumerate((SIZES, SIZES.astype(str))):
         parquet.write_table(table(label=labels), tmp_path / f"{i}.parquet")
     said = refusal(f"--data {tmp_path} --drop kind", capsys)
-    assert "1.parquet', row group 0: some labels are text, and others numbers" in said
+    assert "1.parquet', row group 0: some labels are text, others numbers" in said
 
 
 def test_of_parquet_the_labels_alone_are_read_to_find_the_classes(parts, monkeypatch):
