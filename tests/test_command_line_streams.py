@@ -375,6 +375,15 @@ def test_a_pattern_of_no_file_is_refused(parts, capsys, option):
     assert f"error: {option}: there is no file '{parts}/*.csv'\n" in said
 
 
+def test_several_paths_that_are_no_parts_are_refused(parts, tmp_path, capsys):
+    (tmp_path / "rows.svm").write_text("1 1:2\n")
+    said = refusal(f"--data {tmp_path} {parts}/0.parquet", capsys)
+    assert "holds no file that ends in .parquet" in said
+    assert "; several paths are the parts of one stream\n" in said
+    said = refusal(f"--data {tmp_path}/rows.svm {parts}/0.parquet --label kind", capsys)
+    assert "rows.svm' must end in one of .parquet" in said
+
+
 def test_what_reads_no_streams_names_what_does(parts, capsys):
     said = refusal(f"--data {parts}/0.parquet", capsys, tune.main)
     assert "is Parquet or Arrow, which is read as a stream: by fastnn.datasets.stream" in said

@@ -66,7 +66,8 @@ def _found(name: str, given: Path | list[Path]) -> Path | Files:
     try:
         return Files(called, (Path(file) for each in paths for file in files_of(str(each))))
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"--{name}: {error}") from None
+        hint = "; several paths are the parts of one stream" * (len(paths) > 1)
+        raise FileNotFoundError(f"--{name}: {error}{hint}") from None
 
 
 def _is_stream(path: Path) -> bool:
