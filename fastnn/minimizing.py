@@ -17,7 +17,7 @@ from fastnn.training.row_weights import ClassWeight
 def minimize(
     net: Network,
     X: npt.ArrayLike,
-    y: npt.ArrayLike,
+    y: npt.ArrayLike | None = None,
     l2: float = 0.0,
     *,
     max_iter: int = 200,

@@ -26,6 +26,7 @@ from fastnn.crossvalidation import OF_NETWORK, OF_TRAIN, CrossValidation, Data, 
 from fastnn.folds import set_aside, split
 from fastnn.network import Network
 from fastnn.searching import Settings
+from fastnn.streams.stream import Stream
 from fastnn.training.evaluation import DivergenceError
 from fastnn.training.history import History
 from fastnn.training.loop import bar_of
@@ -105,8 +106,8 @@ class Tuning:
 
 def tune(  # noqa: PLR0913 - each is a setting that users name
     X: npt.ArrayLike,
-    y: npt.ArrayLike,
-    grid: Mapping[str, Sequence[Any]] | Iterable[Mapping[str, Sequence[Any]]],
+    y: npt.ArrayLike | None = None,
+    grid: Mapping[str, Sequence[Any]] | Iterable[Mapping[str, Sequence[Any]]] | None = None,
     *,
     folds: int = 5,
     test: float | tuple[npt.ArrayLike, npt.ArrayLike] = 0.2,
@@ -193,6 +194,8 @@ def tune(  # noqa: PLR0913 - each is a setting that users name
     >>> found.best["hidden"]
     (64,)
     """  # fmt: skip
+    if isinstance(X, Stream):
+        X.__array__()  # whose error says what takes streams
     count = None if random is None else check.integer("random", random, 1)
     factor = check_tuning.factor(halving)
     folds = check.integer("folds", folds, 2)

@@ -427,6 +427,8 @@ def test_class_weights_need_classes():
         lambda source: fastnn.Committee([network()]).train(source),
         lambda source: fastnn.Committee([network()]).train(source, Y),
         lambda source: fastnn.tune(source, Y, {"hidden": [(3,)]}),
+        lambda source: fastnn.tune(source),
+        lambda source: fastnn.minimize(network(), source),
         lambda source: network().evaluate(source, Y),
         lambda source: network().predict(source),
     ],

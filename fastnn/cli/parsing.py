@@ -122,8 +122,19 @@ def parser(program: str, description: str, several: bool = False) -> Parser:
         "Default: MNIST. Otherwise a CSV, .npz, svmlight or IDX file, a folder with the four files "
         "of MNIST, or one with a folder of pictures for each class."
     )
+    if not several:
+        text += (
+            " Or a stream, which need not fit into memory: Parquet, Arrow or Feather files, a "
+            "folder of files of one kind, several files, or a pattern such as 'parts/*.csv'."
+        )
     group = Group(parser, "data", text)
-    group.one("--data", "data to train on", Path, metavar="PATH")
+    group.add(
+        "--data",
+        type=Path,
+        metavar="PATH",
+        help="data to train on",
+        nargs=None if several else "+",
+    )
     add_columns(group)
     group.flag("--regression", "predict numbers, even if all labels are whole numbers")
     group.one("--test", "data to evaluate on", Path, metavar="PATH")

@@ -22,7 +22,7 @@ from fastnn.training import settings
 MOST_CLASSES = 30  # of a confusion matrix that is printed
 WIDEST_NAME = 12
 # How `fastnn.datasets` proposes or refuses arguments that name columns.
-PROPOSED = re.compile(r"\b(label|drop)=\[?('?)(.+?)\2\]?(?= if this is| to leave| leaves)")
+PROPOSED = re.compile(r"\b(label|drop)=\[?('?)(.+?)\2\]?(?= if this is| to leave| leaves|$)")
 # How they propose what a file of text is.
 TOLD = re.compile(r"\b(decimal|encoding|header)='?([^' ]+)'?")
 OF_PICTURES = {
@@ -62,7 +62,7 @@ def as_options(message: str) -> str:
     message = NO_USE.sub(
         lambda found: f"{column_option(*found.groups())} does not apply to it", message
     )
-    message = TOLD.sub(_told, message)
+    message = TOLD.sub(_told, message).replace("label=...", "--label COLUMN")
     for argument, typed in OF_PICTURES.items():
         message = message.replace(argument, typed)
     return PROPOSED.sub(lambda found: f"--{found[1]} {shlex.quote(found[3])}", message)

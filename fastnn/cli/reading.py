@@ -17,6 +17,7 @@ from fastnn.cli.groups import Keywords
 from fastnn.cli.printing import column_option
 from fastnn.datasets.svmlight import is_svmlight
 from fastnn.sparse_rows import SparseRows
+from fastnn.streams.stream import Stream
 from fastnn.training.rows import stratified
 
 # What `fastnn.datasets.read_csv` proposes for a column of text.
@@ -46,6 +47,7 @@ class Dataset(NamedTuple):
     features: Names
     notes: tuple[str, ...] = ()  # about how numbers are written, and columns of the test data
     shape: tuple[int, ...] | None = None  # of a row that is an image, if it is known
+    stream: Stream | None = None  # of the training rows; X and y then have none
 
     def targets(self, y: Array, output: str) -> Array:
         """Return y as a network with this output takes it: outputs of classes have names."""
@@ -57,10 +59,14 @@ class Dataset(NamedTuple):
 
     def __str__(self) -> str:
         kind = f"{len(self.classes)} classes" if self.classes else "numbers"
-        return (
-            f"{self.name}: {len(self.X):,} training and {len(self.test_X):,} test rows of "
-            f"{self.X.shape[1]} features, {kind}"
-        )
+        training = f"{len(self.X):,} training"
+        test = f" and {len(self.test_X):,} test" * bool(len(self.test_X))
+        if self.stream is not None:
+            count = len(self.stream.parts)
+            kind += f", in {count:,} part{'s' * (count > 1)}"
+            rows = self.stream.rows
+            training = "training" if rows is None else f"{rows:,} training"
+        return f"{self.name}: {training}{test} rows of {self.X.shape[1]} features, {kind}"
 
 
 def class_weights(given: Keywords, classes: Sequence[Any]) -> Keywords:
@@ -91,11 +97,8 @@ def read(given: Keywords) -> Dataset:
     source = name
     if "test" in given:
         source = str(given["test"])
-        if "data" in given and given["test"].samefile(given["data"]):
-            warnings.warn(
-                "--test and --data are the same file: the scores are of rows that were trained on",
-                stacklevel=2,
-            )
+        if "data" in given:
+            warn_of_the_same([given["test"]], [given["data"]])
         same = (
             given if train.features is None or train.y is None else {**given, "label": train.label}
         )
@@ -120,7 +123,7 @@ def read(given: Keywords) -> Dataset:
     if numbers and y.dtype.kind not in "iuf":
         raise ValueError(f"--regression needs labels that are numbers; got {y.tolist()[0]!r}")
     if not numbers:
-        check_classes(name, y)
+        check_classes(name, np.unique(y), len(y))
     if other is None:
         share = given.get("test_share", TEST_SHARE)
         rows, aside = stratified(share, len(y), None if numbers else y, given["seed"])
@@ -132,27 +135,41 @@ def read(given: Keywords) -> Dataset:
     else:
         X, test_X, test_y = train.X, other.X, other.y
     notes = written(name, train) + (() if other is None else left_out(source, other))
-    if numbers:
-        if test_y.dtype.kind not in "iuf":
-            raise ValueError(
-                f"{source} has the label {test_y.tolist()[0]!r}; need numbers, as in {name}"
-            )
-        return Dataset(name, X, y, test_X, test_y, (), train.features, notes, train.shape)
-    classes = np.unique(y)
-    test_y = of_known(classes, test_y)
-    y, test_y = np.searchsorted(classes, y), np.searchsorted(classes, test_y)
-    names = tuple(classes.tolist())
+    classes = None if numbers else np.unique(y)
+    test_y, names = of_test(name, source, test_y, classes), ()
+    if classes is not None:
+        y, names = np.searchsorted(classes, y), tuple(classes.tolist())
     return Dataset(name, X, y, test_X, test_y, names, train.features, notes, train.shape)
 
 
-def check_classes(name: str, y: Array) -> None:
+def warn_of_the_same(test: Sequence[Path], data: Sequence[Path]) -> None:
+    """Warn of test rows that are trained on."""
+    one, other = ({(at.st_dev, at.st_ino) for at in map(Path.stat, each)} for each in (test, data))
+    if one & other:
+        warnings.warn(
+            "--test and --data are the same file: the scores are of rows that were trained on",
+            stacklevel=2,
+        )
+
+
+def of_test(name: str, source: str, test_y: Array, classes: Array | None) -> Array:
+    """Return labels of test rows as positions in the classes, or numbers if there are none."""
+    if classes is not None:
+        return np.searchsorted(classes, of_known(classes, test_y))
+    if test_y.dtype.kind not in "iuf":
+        raise ValueError(
+            f"{source} has the label {test_y.tolist()[0]!r}; need numbers, as in {name}"
+        )
+    return test_y
+
+
+def check_classes(name: str, classes: Array, rows: int) -> None:
     """Refuse labels of one class; warn of whole numbers that may be no classes."""
-    classes = np.unique(y)
     if len(classes) < 2:
         raise ValueError(
             f"{name} has labels of a single class, {classes.tolist()[0]!r}; need two or more"
         )
-    if y.dtype.kind in "iu" and len(classes) > max(MANY_CLASSES, len(y) // FEW_ROWS):
+    if classes.dtype.kind in "iu" and len(classes) > max(MANY_CLASSES, rows // FEW_ROWS):
         warnings.warn(
             f"the labels of {name} are {len(classes)} different whole numbers, and each is taken "
             "for a class; --regression predicts them as numbers",

@@ -207,7 +207,7 @@ def _read(given: Keywords, path: Any, first: Data | None) -> Data:
         column, kind = table[label], first.y.dtype.kind
     y = targets_of(column, kind)
     if not numbers and first is None:
-        reading.check_classes(path.name, y)
+        reading.check_classes(path.name, np.unique(y), len(y))
     return Data(without(table, label), y, numbers, label)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fastnn import backends, datasets, distributed
-from fastnn.cli import parsing, paths, reading, running, tabular
+from fastnn.cli import parsing, paths, reading, running, streaming, tabular
 from fastnn.cli.drawing import Tested, draw
 from fastnn.cli.groups import Group, Keywords, Parser, count
 from fastnn.cli.printing import as_options, predicted, print_report, warnings_as_lines
@@ -94,6 +94,8 @@ def _train(given: Given) -> int:
     ranks = distributed.launched()
     if ranks is not None and (name := next((name for name in ALONE if name in given), "")):
         raise ValueError(f"--{name} is for one process; start it without mpiexec")
+    given = streaming.found(given)
+    streaming.check(given, ranks)
     _check_results(given)
     if "tabular" in given:
         return tabular.train(given)
@@ -136,6 +138,8 @@ def _train(given: Given) -> int:
             f"validation: a share of {given['validation']:g} of the training rows is set aside and "
             "evaluated after each epoch"
         )
+    elif not len(data.test_X):
+        say("validation: none, as there are no test rows")
     else:
         say(
             "validation: the test rows are evaluated after each epoch, for information only; they "
@@ -150,7 +154,10 @@ def _train(given: Given) -> int:
     try:
         if ranks is not None:
             arguments["communicator"] = ranks
-        found = net.train(data.X, y, **arguments, callbacks=[record])
+        if data.stream is None:
+            found = net.train(data.X, y, **arguments, callbacks=[record])
+        else:
+            found = net.train(data.stream, **arguments, callbacks=[record])
         histories = [found] if isinstance(found, History) else found
     except KeyboardInterrupt:
         interrupted = True
@@ -171,7 +178,10 @@ def _train(given: Given) -> int:
             print(_stopped(given, len(each), each.stopped, name), flush=True)
         if each.best_epoch is not None:
             print(f"{name}best epoch: {each.best_epoch}", flush=True)
-    print_report(net, data.test_X, data.test_y, data.classes)
+    if len(data.test_X):
+        print_report(net, data.test_X, data.test_y, data.classes)
+    else:
+        print("\nnot evaluated, as there are no test rows; --test PATH names some")
     if "history" in given:
         history.to_csv(given["history"])
     if "save" in given:
@@ -194,9 +204,12 @@ def _train(given: Given) -> int:
 
 def _prepared(given: Given) -> tuple[reading.Dataset, Keywords, list[Network], Any]:
     """Return the data, the arguments of training, the networks, and the rows to label or None."""
+    streamed = isinstance(given.get("data"), streaming.Files)
     try:
-        data = reading.read(given)
+        data = streaming.read(given) if streamed else reading.read(given)
     except CellError as error:
+        if streamed:
+            raise
         raise CellError(f"{error}; --tabular takes text, dates and gaps as they are") from None
     arguments = parsing.training_arguments(given, data)
     to_label = None
@@ -212,7 +225,7 @@ def _prepared(given: Given) -> tuple[reading.Dataset, Keywords, list[Network], A
             "--predict writes one number per row; need one of --levels, or --save and "
             "fastnn-predict --outputs"
         )
-    _check_settings(arguments, nets[0], len(data.X))
+    _check_settings(arguments, nets[0], sys.maxsize if streamed else len(data.X))
     return data, arguments, nets, to_label
 
 

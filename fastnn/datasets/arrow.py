@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -37,6 +37,9 @@ class _Chosen(NamedTuple):
     dtype: np.dtype
 
 
+Read = Callable[[str, int, _Chosen], Iterator[tuple[Table, Any]]]
+
+
 def of_parquet(paths: list[str], columns: Columns) -> list[Part]:
     """Return a part for each row group of the files."""
     pyarrow, parquet = _needed()
@@ -49,8 +52,7 @@ def of_parquet(paths: list[str], columns: Columns) -> list[Part]:
         chosen = _chosen(path, schema, columns, chosen)
         for i, rows in enumerate(counts):
             if rows:
-                read = partial(_row_group, path, i, chosen)
-                parts.append(Part(f"{path!r}, row group {i}", rows, read))
+                parts.append(_part(f"{path!r}, row group {i}", rows, _row_group, path, i, chosen))
     return _filled(parts, paths)
 
 
@@ -66,9 +68,14 @@ def of_arrow(paths: list[str], columns: Columns) -> list[Part]:
             count = file.num_record_batches
         chosen = _chosen(path, schema, columns, chosen)
         for i in range(count):  # how many rows they have is known when they are unpacked
-            read = partial(_record_batch, path, i, chosen)
-            parts.append(Part(f"{path!r}, record batch {i}", None, read))
+            name = f"{path!r}, record batch {i}"
+            parts.append(_part(name, None, _record_batch, path, i, chosen))
     return _filled(parts, paths)
+
+
+def _part(name: str, rows: int | None, read: Read, path: str, number: int, chosen: _Chosen) -> Part:
+    labels = partial(read, path, number, chosen._replace(features=()))
+    return Part(name, rows, partial(read, path, number, chosen), labels=labels)
 
 
 def _row_group(path: str, number: int, chosen: _Chosen) -> Iterator[tuple[Table, Any]]:

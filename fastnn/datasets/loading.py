@@ -114,6 +114,11 @@ def load(
     with open_content(path) as stream:
         start = stream.read(4)
     refuse_office(path, name, start)
+    if start in (b"PAR1", b"ARRO"):
+        raise ValueError(
+            f"{name} is Parquet or Arrow, which is read as a stream: by fastnn.datasets.stream, or "
+            "by the command fastnn-train with --data"
+        )
     if start.startswith(ZIP):
         _refuse(name, "an .npz file", **for_text)
         if isinstance(label, int):

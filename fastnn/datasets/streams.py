@@ -18,6 +18,7 @@ from fastnn.datasets.arrow import Columns
 from fastnn.datasets.columns import Table
 from fastnn.datasets.delimited import read_csv
 from fastnn.datasets.layout import Column, checked_column, checked_drop, checked_names
+from fastnn.sparse_rows import is_sparse
 from fastnn.streams.stream import BUFFER, Part, Stream, of_blocks
 
 AnyPath = str | os.PathLike[str]
@@ -97,17 +98,18 @@ def _column(column: Column) -> str | int:
 def _paths(source: Any) -> list[str] | None:
     """Return the files that are meant, or None if these are no paths."""
     if isinstance(source, str | os.PathLike):
-        return _files(os.fspath(source))
+        return files_of(os.fspath(source))
     several = isinstance(source, list | tuple) and bool(source)
     if several and all(isinstance(each, str | os.PathLike) for each in source):
-        return [path for each in source for path in _files(os.fspath(each))]
+        return [path for each in source for path in files_of(os.fspath(each))]
     return None
 
 
-def _files(path: str) -> list[str]:
+def files_of(path: str) -> list[str]:
+    """Return the files that a path, a pattern or a folder stands for."""
     if os.path.isdir(path):
         found = sorted(
-            str(each) for each in Path(path).iterdir() if _kind(str(each)) and each.is_file()
+            str(each) for each in Path(path).iterdir() if kind_of(str(each)) and each.is_file()
         )
         if not found:
             raise FileNotFoundError(f"{path!r} holds no file that ends in {', '.join(KINDS)}")
@@ -123,7 +125,7 @@ def _files(path: str) -> list[str]:
 def _of_files(paths: list[str], columns: Columns, buffer: int) -> Stream:
     kinds: dict[Any, str] = {}
     for path in paths:
-        kind = _kind(path)
+        kind = kind_of(path)
         if kind is None:
             raise ValueError(f"{path!r} must end in one of {', '.join(KINDS)}")
         kinds.setdefault(KINDS[kind], path)
@@ -133,7 +135,7 @@ def _of_files(paths: list[str], columns: Columns, buffer: int) -> Stream:
     return Stream(tuple(next(iter(kinds))(paths, columns)), buffer)
 
 
-def _kind(path: str) -> str | None:
+def kind_of(path: str) -> str | None:
     """Return the ending of a file, if it is one that streams are read from."""
     plain = path.lower().removesuffix(".gz")
     return next((ending for ending in KINDS if plain.endswith(ending)), None)
@@ -147,7 +149,11 @@ def _text(paths: list[str], columns: Columns) -> list[Part]:
 
 
 def _arrays(paths: list[str], columns: Columns) -> list[Part]:
-    for name, value in (("label", columns.label), ("columns", columns.names)):
+    for name, value in (
+        ("label", columns.label),
+        ("columns", columns.names),
+        ("drop", columns.drop or None),
+    ):
         if value is not None:
             raise ValueError(f"{name} is not for .npz files, whose columns have no names")
     read = partial(_train, columns.dtype)
@@ -162,7 +168,7 @@ def _table(read: Callable[[str], Table], path: str) -> list[tuple[Any, Any]]:
     table = read(path)
     if table.y is None:
         raise ValueError(f"{path!r} has no labels; say which column they are in: label=...")
-    return [(table, table.y)]
+    return [(table.X if is_sparse(table.X) else table, table.y)]
 
 
 # How files of an ending are read, which are all of one kind.

@@ -26,12 +26,15 @@ class Part(NamedTuple):
         Return an iterable of blocks, each (X, y) or (X, y, sample_weight); anew in each call.
     numbered : bool
         Whether errors name blocks by their number, not by the rows of the part before them.
+    labels : callable or None
+        As ``read``, but without the columns of X; None if that would take as long.
     """
 
     name: str
     rows: int | None
     read: Callable[[], Iterable[Any]]
     numbered: bool = False
+    labels: Callable[[], Iterable[Any]] | None = None
 
 
 class Block(NamedTuple):

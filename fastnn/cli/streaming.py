@@ -1,0 +1,213 @@
+"""Data of a command line that are read as a stream: files that are read again in every epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastnn import datasets
+from fastnn.activations import Array
+from fastnn.checks.data import numbers
+from fastnn.checks.targets import named_labels
+from fastnn.cli import reading
+from fastnn.cli.groups import Keywords
+from fastnn.cli.printing import column_option
+from fastnn.datasets.columns import whole
+from fastnn.datasets.images import pictures_in
+from fastnn.datasets.mnist import locate
+from fastnn.datasets.streams import files_of, kind_of
+from fastnn.sparse_rows import is_sparse, joined
+from fastnn.streams.stream import Block, Stream, blocks_of
+from fastnn.training.loop import bar_of
+
+ALWAYS = (".parquet", ".arrow", ".feather")  # endings that nothing but a stream is read from
+MOST_CLASSES = 1000  # more different labels are rather numbers, or names of rows
+# Options that need arrays, and those of a single file.
+OF_ARRAYS = (
+    "tabular", "members", "describe", "validation", "test_share", "training_metrics", "plot",
+    "report",
+)  # fmt: skip
+OF_A_FILE = (*reading.OF_TEXT, *reading.OF_PICTURES)
+
+
+class Files(list[Path]):
+    """The files of a stream.
+
+    Parameters
+    ----------
+    name : str
+        What the user calls them.
+    paths : iterable of Path
+    """
+
+    def __init__(self, name: str, paths: Iterable[Path]) -> None:
+        super().__init__(paths)
+        self.name = name
+
+
+def found(given: Keywords) -> Keywords:
+    """Return what a command line got, with `Files` where it names a stream, and else one path."""
+    inputs = {name: given[name] for name in ("data", "test", "predict") if name in given}
+    return given | {name: _found(name, value) for name, value in inputs.items()}
+
+
+def _found(name: str, given: Path | list[Path]) -> Path | Files:
+    paths = given if isinstance(given, list) else [given]
+    if len(paths) > 1:  # a pattern that the shell has replaced
+        called = f"{paths[0].name} and {len(paths) - 1} more"
+    elif not _is_stream(paths[0]):
+        return paths[0]
+    else:
+        exists = paths[0].exists()
+        called = paths[0].absolute().name if exists else str(paths[0])
+    try:
+        return Files(called, (Path(file) for each in paths for file in files_of(str(each))))
+    except FileNotFoundError as error:
+        hint = "; several paths are the parts of one stream" * (len(paths) > 1)
+        raise FileNotFoundError(f"--{name}: {error}{hint}") from None
+
+
+def _is_stream(path: Path) -> bool:
+    if path.is_dir():
+        kinds = [kind for each in path.iterdir() if (kind := kind_of(str(each)))]
+        known = len(kinds) > 1 or bool(set(kinds) & set(ALWAYS))
+        return known and not locate(path) and not pictures_in(path)
+    if path.exists():
+        return path.name.lower().endswith(ALWAYS)
+    return any(mark in str(path) for mark in "*?[")
+
+
+def check(given: Keywords, ranks: object) -> None:
+    """Refuse what does not go with a stream, if there is one."""
+    data = given.get("data")
+    if isinstance(given.get("predict"), Files):
+        raise ValueError(
+            "--predict takes one file of rows to label, which is not Parquet or Arrow; save the "
+            "network with --save, and predict in Python block by block"
+        )
+    if not isinstance(data, Files):
+        if isinstance(given.get("test"), Files):
+            raise ValueError("--test is for a stream; need a --data that is one, too, or one file")
+        return
+    if ranks is not None:
+        raise ValueError(f"{data.name} is a stream, for one process; start it without mpiexec")
+    for name in (*OF_ARRAYS, *OF_A_FILE):
+        if name in given:
+            why = "needs all rows in memory" if name in OF_ARRAYS else "is for a single file"
+            aside = name in ("validation", "test_share")
+            raise ValueError(
+                f"{column_option(name, given[name]).replace('_', '-')} {why}, and {data.name} is a "
+                f"stream{'; --test PATH names rows to evaluate on' * aside}"
+            )
+    stops = given.get("early_stopping", "loss")
+    for option, value, plain in (
+        ("early-stopping", stops, "loss"),
+        ("schedule", given["schedule"], given["schedule"].replace("plateau", "linear")),
+    ):
+        if value != plain:
+            raise ValueError(
+                f"--{option} {value} needs rows for validation, which are not set aside of a "
+                f"stream; need --{option} {plain}, or fastnn.Network.train in Python"
+            )
+
+
+def read(given: Keywords) -> reading.Dataset:
+    """Return the data of a stream, whose labels are gone through to find the classes."""
+    files, label, dtype = given["data"], given.get("label"), given["dtype"]
+    label = None if label is None else reading.column(label)
+    drop = tuple(map(reading.column, given.get("drop", ())))
+    stream = datasets.stream(list(map(str, files)), label, drop=drop, dtype=dtype)
+    first = next((block for part in stream.parts for block in blocks_of(part)), None)
+    if first is None:
+        raise ValueError(f"{files.name} has no rows")
+    table, classes = _table(first), None
+    if "regression" not in given:
+        classes, stream = _classes(files.name, stream, None if "quiet" not in given else False)
+    elif (y := _labels(first)).dtype.kind not in "if":
+        raise ValueError(f"--regression needs labels that are numbers; got {y.tolist()[0]!r}")
+    no_rows = table.X[np.arange(0)]
+    X, y, notes = no_rows, np.zeros(0, int), reading.written(files.name, table)
+    if "test" in given:
+        other = _test(given, table, label)
+        source = given["test"].name
+        if other.y is None:
+            raise ValueError(f"{source} has no labels to evaluate on; --predict takes such data")
+        X, y = other.X, reading.of_test(files.name, source, other.y, classes)
+        notes += reading.left_out(source, other)
+    names = () if classes is None else tuple(classes.tolist())
+    rest = table.features, notes, table.shape, stream
+    return reading.Dataset(files.name, no_rows, np.zeros(0, int), X, y, names, *rest)
+
+
+def _classes(name: str, stream: Stream, progress: bool | None) -> tuple[Array | None, Stream]:
+    """Return the sorted classes, or None for numbers; and the stream, with its rows counted."""
+    classes: set[Any] = set()
+    texts = None
+    counts = []
+    with bar_of(progress, stream.rows) as bar:
+        bar.set_description_str("labels")
+        for part in stream.parts:
+            counts.append(0)
+            for block in blocks_of(part._replace(read=part.labels or part.read)):
+                y = _labels(block)
+                if y.dtype.kind == "f":
+                    return None, stream
+                if texts not in (None, y.dtype.kind in "OUT"):
+                    raise ValueError(
+                        f"{block.name}: some labels are text, others numbers; need one of the two"
+                    )
+                texts = y.dtype.kind in "OUT"
+                classes |= set(y.tolist() if texts else np.unique(y).tolist())
+                if len(classes) > MOST_CLASSES:
+                    hint = "another column: --label COLUMN" if texts else "--regression for numbers"
+                    raise ValueError(
+                        f"{name} has more than {MOST_CLASSES:,} different labels, and each would "
+                        f"be a class; need {hint}"
+                    )
+                counts[-1] += len(y)
+                bar.update(len(y))
+    counted = zip(stream.parts, counts, strict=True)
+    parts = tuple(part._replace(rows=count) for part, count in counted)
+    found = np.array(sorted(classes))
+    reading.check_classes(name, found, sum(counts))
+    return found, Stream(parts, stream.buffer)
+
+
+def _table(block: Block) -> datasets.Table:
+    """Return the rows of a block; sparse ones come without names."""
+    return datasets.Table(block.X, None, None, None) if is_sparse(block.X) else block.X
+
+
+def _labels(block: Block) -> Array:
+    """Return text, truth values, whole numbers as int64, or other numbers."""
+    named = named_labels(block.y)
+    if named is not None:
+        return named
+    y = numbers(f"{block.name}: y", block.y)
+    return y.astype(np.int64) if y.dtype.kind == "u" else whole(y) if y.dtype.kind == "f" else y
+
+
+def _test(given: Keywords, table: datasets.Table, label: str | int | None) -> datasets.Table:
+    """Return all test rows in arrays, with the columns of the training rows."""
+    path, features, dtype = given["test"], table.features, given["dtype"]
+    paths = path if isinstance(path, Files) else [path]
+    reading.warn_of_the_same(paths, given["data"])
+    label = label if features is None else table.label  # which has a name, if the features do
+    if isinstance(path, Files):
+        stream = datasets.stream(list(map(str, path)), label, columns=features, dtype=dtype)
+        blocks = [block for part in stream.parts for block in blocks_of(part)]
+        if not blocks:
+            raise ValueError(f"{path.name} has no rows")
+        inputs = [_table(block).X for block in blocks]
+        X = joined(inputs) if is_sparse(inputs[0]) else np.concatenate(inputs)
+        y = np.concatenate([_labels(block) for block in blocks])
+        y = y.astype(str) if y.dtype.kind in "OT" else y
+        other = datasets.Table(X, y, features, table.label)
+    else:
+        same = given if label is None else given | {"label": str(label)}
+        other = reading.load(path, same, dtype, features).train
+    reading.same_number(path.name, other, table.X.shape[1])
+    return other
