@@ -97,8 +97,10 @@ class Trial:
     # Calls in a row of what is tried, as threads that slept are slow at first; but only one of so
     # many seconds, in which that does not count.
     TRIES, LONG = 3, 0.005
-    # What takes so many times as long as the fastest is not tried again, and fewer threads never.
+    # What takes so many times as long as the fastest, in as many calls, is not tried again, and
+    # fewer threads never.
     HOPELESS = 1.5
+    KEPT = 5  # of the last times: some calls in a row may be disturbed
 
     def __init__(self) -> None:
         self._seconds: dict[int, collections.deque[float]] = {}
@@ -130,7 +132,12 @@ class Trial:
         others = [
             count
             for count in known
-            if count != fastest and (count == more or self._best(count) <= hopeless)
+            if count != fastest
+            and (
+                count == more
+                or self._best(count) <= hopeless
+                or len(self._seconds[count]) < self.TRIES
+            )
         ] or [known[1]]
         self._turn += 1
         self._tried, self._tries = others[self._turn % len(others)], self.TRIES
@@ -138,7 +145,7 @@ class Trial:
 
     def record(self, count: int, seconds: float, steps: int = 1) -> None:
         """Take note of what a call of so many steps took."""
-        self._seconds.setdefault(count, collections.deque(maxlen=3)).append(seconds / steps)
+        self._seconds.setdefault(count, collections.deque(maxlen=self.KEPT)).append(seconds / steps)
         if self._tries == 0 or count != self._tried:
             return
         self._tries = 0 if seconds > self.LONG else self._tries - 1
@@ -149,7 +156,7 @@ class Trial:
             self._left = self._patience
 
     def _best(self, count: int) -> float:
-        """Return the shortest of the last times: single calls may be disturbed."""
+        """Return the shortest of the last times: some calls are disturbed."""
         return min(self._seconds[count])
 
 
@@ -161,9 +168,17 @@ def halves(most: int) -> list[int]:
     return counts
 
 
-@lru_cache(maxsize=256)
 def trial(architecture: Architecture, rows: int, training: bool) -> Trial:
-    """Return the trial of calls that take so many rows a step."""
+    """Return the trial of calls that take so many rows a step.
+
+    The loss makes no difference: it may be an object without a hash, or one that holds much memory.
+    """
+    a = architecture
+    return _trial(a.sizes, a.activations, a.dtype, a.precision, rows, training)
+
+
+@lru_cache(maxsize=256)
+def _trial(*kind: object) -> Trial:
     return Trial()
 
 
@@ -175,8 +190,8 @@ def region(threads: int) -> Iterator[None]:
         return
     # Numba remembers the number for each Python thread, and starts no more than it had at import.
     before = numba.get_num_threads()
-    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
     try:
+        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
         with _lock():
             yield
     finally:
