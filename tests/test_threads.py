@@ -283,7 +283,9 @@ def test_a_loss_of_ones_own_that_has_no_hash_can_be_trained_on_several_threads(w
     X = np.random.default_rng(3).standard_normal((60, 20), np.float32)
     found = set()
     for count in (1, 2):
-        net = fastnn.Network([20, 30, 5], loss=Squares(0.5), output="identity", seed=1, threads=count)
+        net = fastnn.Network(
+            [20, 30, 5], loss=Squares(0.5), output="identity", seed=1, threads=count
+        )
         net.train(X, X[:, :5], epochs=1)
         found.add(net.predict(X).tobytes())
     assert len(found) == 1
