@@ -316,6 +316,7 @@ def four_cpus(monkeypatch, tmp_path):
     """A machine with four CPUs; the folder of its control group, without limits."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 3}, raising=False)
     monkeypatch.setattr(threads, "CGROUP", tmp_path)
+    monkeypatch.setattr(threads, "GROUPS", tmp_path / "groups")
     return tmp_path
 
 
@@ -352,6 +353,40 @@ def test_a_quota_of_an_old_control_group_limits_the_threads(four_cpus, quota, co
     (four_cpus / "cpu" / "cpu.cfs_quota_us").write_text(quota)
     (four_cpus / "cpu" / "cpu.cfs_period_us").write_text("100000")
     assert threads.available() == count
+
+
+@pytest.mark.parametrize(
+    ("limits", "count"),
+    [
+        ({"user/job": "100000 100000"}, 1),
+        ({"user": "200000 100000", "user/job": "max 100000"}, 2),
+        ({"user": "300000 100000", "user/job": "200000 100000"}, 2),
+        ({"user/job/inner": "100000 100000", "other": "100000 100000"}, 4),
+    ],
+)
+def test_quotas_of_the_groups_around_a_process_limit_the_threads(four_cpus, limits, count):
+    (four_cpus / "groups").write_text("1:name=systemd:/other\n0::/user/job\n")
+    for group, content in limits.items():
+        (four_cpus / group).mkdir(parents=True, exist_ok=True)
+        (four_cpus / group / "cpu.max").write_text(content)
+    assert threads.available() == count
+
+
+@pytest.mark.parametrize("controllers", ["cpu", "cpu,cpuacct"])
+def test_the_quota_of_a_process_in_an_old_control_group_limits_the_threads(four_cpus, controllers):
+    (four_cpus / "groups").write_text(f"4:memory:/other\n2:{controllers}:/user/job\n0::/\n")
+    group = four_cpus / "cpu" / "user" / "job"
+    group.mkdir(parents=True)
+    (group / "cpu.cfs_quota_us").write_text("200000")
+    (group / "cpu.cfs_period_us").write_text("100000")
+    assert threads.available() == 2
+
+
+@pytest.mark.parametrize("groups", ["", "nonsense", "0::/../elsewhere", "0::/gone"])
+def test_groups_that_are_not_there_limit_nothing(four_cpus, groups):
+    (four_cpus / "groups").write_text(groups)
+    (four_cpus / "cpu.max").write_text("300000 100000")
+    assert threads.available() == 3
 
 
 # Other processes

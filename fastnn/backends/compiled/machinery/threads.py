@@ -27,7 +27,7 @@ PREDICTING_WORTH_A_THREAD = HERE.predicting_worth_a_thread
 if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
     os.environ["GOMP_SPINCOUNT"] = "20000"
 
-CGROUP = Path("/sys/fs/cgroup")
+CGROUP, GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 _process = os.getpid()
 _workqueue_lock = threading.Lock()
@@ -40,7 +40,7 @@ def most() -> int:
 
 
 def available() -> int:
-    """Return the CPUs that this process may use: its affinity, and the quota of its cgroup."""
+    """Return the CPUs that this process may use: its affinity, and the quota of its cgroups."""
     count, quota = affinity(), cgroup_quota()
     return count if quota is None else max(1, min(count, int(quota + 0.5)))
 
@@ -55,19 +55,39 @@ def affinity() -> int:
 def cgroup_quota() -> float | None:
     """Return the CPUs' worth of time that a container allows, if it sets a limit.
 
-    It is looked up once a second: that takes longer than a short call.
+    It is looked up once a second: that takes longer than a short call. The limit of a group is one
+    for those within it, too.
     """
     return _quota_at(CGROUP, int(time.monotonic()))
 
 
 @lru_cache(maxsize=1)
 def _quota_at(folder: Path, second: int) -> float | None:
+    return min(filter(None, map(_quota_of, _groups(folder))), default=None)
+
+
+def _groups(folder: Path) -> set[Path]:
+    """Return the folders of this process's groups, and of those around them.
+
+    In a container, the first folder is often that of its own group.
+    """
+    found = {folder, folder / "cpu"}
+    with contextlib.suppress(OSError, ValueError):  # on other systems than Linux
+        for line in GROUPS.read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if not controllers or "cpu" in controllers.split(","):
+                group = (folder / "cpu" if controllers else folder) / path.lstrip("/")
+                found.update(each for each in (group, *group.parents) if folder in each.parents)
+    return found
+
+
+def _quota_of(group: Path) -> float | None:
     try:
-        if (folder / "cpu.max").exists():
-            quota, period = (folder / "cpu.max").read_text().split()
+        if (group / "cpu.max").exists():
+            quota, period = (group / "cpu.max").read_text().split()
         else:
-            quota = (folder / "cpu/cpu.cfs_quota_us").read_text().strip()
-            period = (folder / "cpu/cpu.cfs_period_us").read_text().strip()
+            quota = (group / "cpu.cfs_quota_us").read_text().strip()
+            period = (group / "cpu.cfs_period_us").read_text().strip()
         return None if quota in ("max", "-1") else int(quota) / int(period)
     except (OSError, ValueError):
         return None
