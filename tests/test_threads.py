@@ -302,6 +302,19 @@ def test_the_trial_of_a_network_does_not_keep_its_loss():
     assert found[0] is found[1]
 
 
+def test_a_call_that_diverges_is_not_taken_for_a_fast_one(worth_threads, monkeypatch):
+    steps = []
+    monkeypatch.setattr(
+        threads.Trial, "record", lambda trial, count, seconds, taken: steps.append(taken)
+    )
+    X, y = make_data(WIDE, np.random.default_rng(3), rows=40)
+    X[20:] = 1e30
+    net = make_network(replace(WIDE, output="identity", loss="mse"), threads=2)
+    with pytest.raises(fastnn.DivergenceError):
+        net.train(X, np.eye(WIDE.sizes[-1])[y], batch_size=10, learning_rate=1e20, shuffle=False)
+    assert 4 not in steps  # beside those of blocks that explain it
+
+
 def test_a_call_for_one_thread_takes_one():
     assert threads.Trial().choose(1) == 1
 
