@@ -21,7 +21,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastnn.backends.compiled.machinery.machine import MACHINE
-from fastnn.backends.compiled.machinery.vector_ir import I8, I64
+from fastnn.backends.compiled.machinery.vector_ir import I8
 
 TILE = 16  # rows of a tile, and words in a row
 TILE_BYTES = 64 * TILE

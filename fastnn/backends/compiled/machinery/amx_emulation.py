@@ -175,7 +175,7 @@ def multiply(state, sums, a, b):
     rows, columns = _shape(state, sums)
     a_rows, depth = _shape(state, a)
     b_rows, b_columns = _shape(state, b)
-    if sums == a or sums == b or a == b:  # noqa: PLR1714
+    if sums in (a, b) or a == b:
         _refuse()
     if a_rows != rows or b_rows != depth or b_columns != columns:
         _refuse()
