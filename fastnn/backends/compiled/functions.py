@@ -179,7 +179,7 @@ def missing(dtype: np.dtype, names: Iterable[str]) -> set[str]:
     return set(names) - _compiled[dtype]
 
 
-def _unit(name: str) -> Unit:
+def of_name(name: str) -> Unit:
     """Return the function of a name, which may be another where there is AMX."""
     if name == "rounded_product" and amx.available():
         from fastnn.backends.compiled.kernels import amx as kernels  # else it is not loaded
@@ -210,7 +210,7 @@ def addresses(dtype: np.dtype, names: Iterable[str] = ALWAYS) -> Array:
                 one_row.single.prepare(number)
                 one_row.single.dispatcher.disable_compile()  # other types are a TypeError
             for name in absent - compiled:
-                found[name] = _unit(name).address(number)
+                found[name] = of_name(name).address(number)
                 compiled.add(name)
     return found
 
