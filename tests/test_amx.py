@@ -106,6 +106,34 @@ def test_the_emulated_product_of_tiles_is_that_of_the_manual(rows, depth, column
     assert (got[-1] == 7).all()
 
 
+HALF = 2.0**-63  # its square is the smallest normal number
+
+
+@pytest.mark.parametrize(
+    ("start", "a", "b", "want"),
+    [
+        (1.0, (2, 3), (5, 7), 32.0),
+        (HALF**2, (1.5 * HALF, 1.25 * HALF), (HALF, -HALF), HALF**2),  # what halves leave
+        (-1.5 * HALF**2, (HALF, 1), (HALF, 0), 0.0),  # the sum
+        (1.5 * HALF**2 / 2, (HALF, 1), (HALF, 0), HALF**2),  # what the sum starts from
+        (0.0, (HALF, 1), (HALF / 2, 0), 0.0),  # a product
+    ],
+    ids=["usual", "halves", "sum", "start", "product"],
+)
+def test_results_below_the_normal_numbers_are_zero_at_every_step(start, a, b, want):
+    state = State(*[(1, 4)] * 3)
+    c = np.full((1, 1), start, np.float32)
+    a, b = (
+        (np.array(x, np.float32).view(np.uint32) >> 16).astype(np.uint16).view(np.float32)
+        for x in (a, b)
+    )
+    for tile, values in enumerate((c, a, b)):
+        amx_emulation.load(state.address, tile, values.ctypes.data, 4)
+    amx_emulation.multiply(state.address, 0, 1, 2)
+    amx_emulation.store(state.address, 0, c.ctypes.data, 4)
+    assert c[0, 0] == want
+
+
 def test_emulated_tiles_are_loaded_and_stored_by_their_shapes():
     state = State((16, 64), (5, 12))
     source = np.arange(1, 16 * 20 + 1, dtype=np.float32).reshape(16, 20)
