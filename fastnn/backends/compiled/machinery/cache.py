@@ -171,7 +171,7 @@ class _Cache(FunctionCache):  # type: ignore[misc]
             return None
 
 
-def attach(dispatcher: Any, function: Callable[..., Any], variant: str = "") -> None:
+def attach(dispatcher: Any, function: Callable[..., Any], variant: str) -> None:
     """Let a dispatcher keep the compiled function on disk, in one of several variants."""
     dispatcher._cache = _Cache(function, variant)
 

@@ -38,15 +38,15 @@ class Unit:
         What to compile; it returns nothing, or an int64 where it is called from Python.
     argument_types : callable
         From the Numba type of the network's numbers to the types of the arguments.
-    variant : str
-        What the code depends on, beside the sources and the machine.
     options : dict
         Of Numba, beside those of all.
+    variant : str
+        What the code depends on, beside the sources and the machine.
     """
 
     def __init__(
         self, function: Callable[..., Any], argument_types: Callable[[Any], tuple[Any, ...]],
-        variant: str, options: dict[str, bool],
+        options: dict[str, bool], variant: str = "",
     ) -> None:  # fmt: skip
         self.argument_types = argument_types
         self.dispatcher = numba.njit(**{**OPTIONS, **options})(function)
@@ -73,7 +73,7 @@ def unit(
     argument_types: Callable[[Any], tuple[Any, ...]], variant: str = "", **options: bool
 ) -> Callable[[Callable[..., Any]], Unit]:
     """Make a function a `Unit`."""
-    return lambda function: Unit(function, argument_types, variant, options)
+    return lambda function: Unit(function, argument_types, options, variant)
 
 
 def _number_in(kind: Any) -> Any:
