@@ -235,6 +235,31 @@ def test_pixels_stay_bytes(tmp_path, arrow, parquet):
     assert block.X.X.dtype == np.uint8
 
 
+def test_numbers_after_pixels_are_refused(tmp_path, arrow, parquet):
+    pixels = {name: np.arange(4, dtype=np.uint8) for name in NAMES}
+    parquet.write_table(arrow.table({**pixels, "label": [0, 1, 0, 1]}), tmp_path / "0.parquet")
+    parquet.write_table(table(arrow), tmp_path / "1.parquet")
+    with pytest.raises(
+        ValueError, match=r"1\.parquet': column 'a' holds float, and the first file"
+    ):
+        stream(tmp_path)
+
+
+def test_numbers_of_rows_that_pandas_has_written_are_no_feature(tmp_path, arrow, parquet):
+    parquet.write_table(table(arrow, __index_level_0__=np.arange(30)), tmp_path / "x.parquet")
+    assert_whole(stream(tmp_path))
+    (block,) = blocks_of(stream(tmp_path, columns=["__index_level_0__"]).parts[0])
+    np.testing.assert_array_equal(block.X.X[:, 0], np.arange(30))
+
+
+def test_decimals_are_numbers(tmp_path, arrow, parquet):
+    cells = arrow.array(np.arange(30.0)).cast(arrow.decimal128(10, 2))
+    parquet.write_table(table(arrow, a=cells, label=cells), tmp_path / "x.parquet")
+    (block,) = blocks_of(stream(tmp_path).parts[0])
+    np.testing.assert_array_equal(block.X.X[:, 0], np.arange(30))
+    np.testing.assert_array_equal(block.y, np.arange(30.0))
+
+
 def test_the_dtype_is_chosen(tmp_path, arrow, parquet):
     parquet.write_table(table(arrow), tmp_path / "x.parquet")
     (block,) = blocks_of(stream(tmp_path, dtype="float64").parts[0])
@@ -247,7 +272,9 @@ def test_the_dtype_is_chosen(tmp_path, arrow, parquet):
         ({"label": "lable"}, r"has no column 'lable'; did you mean 'label'\?"),
         ({"label": 9}, r"label must be one of the 5 columns"),
         ({"drop": ["d"]}, "has no column 'd'"),
-        ({"columns": ["a", "nope"]}, "has no column 'nope'"),
+        ({"columns": ["a", "nope"]}, "has no column 'nope'$"),
+        ({"drop": ["label"]}, "drop holds 'label', which is the column of the labels"),
+        ({"drop": ["a"], "columns": ["a"]}, "drop holds 'a', which is an input; need another"),
         ({}, r"column 'city' holds (large_)?string; need numbers.*drop=\['city'\]"),
     ],
 )
