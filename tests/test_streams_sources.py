@@ -247,7 +247,8 @@ def test_numbers_after_pixels_are_refused(tmp_path, arrow, parquet):
 
 def test_numbers_of_rows_that_pandas_has_written_are_no_feature(tmp_path, arrow, parquet):
     parquet.write_table(table(arrow, __index_level_0__=np.arange(30)), tmp_path / "x.parquet")
-    assert_whole(stream(tmp_path))
+    for label in ("label", -1):
+        assert_whole(stream(tmp_path, label))
     (block,) = blocks_of(stream(tmp_path, columns=["__index_level_0__"]).parts[0])
     np.testing.assert_array_equal(block.X.X[:, 0], np.arange(30))
 

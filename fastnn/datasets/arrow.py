@@ -164,20 +164,18 @@ def _check(path: str, schema: Any, chosen: _Chosen) -> None:
 
 
 def _of_first(path: str, names: list[str], schema: Any, columns: Columns) -> _Chosen:
-    label = _name(path, names, "label", LABEL if columns.label is None else columns.label)
-    drop = [_name(path, names, "drop", each) for each in columns.drop]
+    own = [name for name in names if not INDEX.fullmatch(name)]
+    label = _name(path, own, "label", LABEL if columns.label is None else columns.label)
+    drop = [_name(path, own, "drop", each) for each in columns.drop]
     for name in (label, *drop, *(columns.names or ())):
         if name not in names:
-            default = (
-                "; say which it is: label=..." if (name, columns.label) == (label, None) else ""
-            )
+            default = "; say which it is: label=..." * (name == label and columns.label is None)
             raise ValueError(f"{path!r} has no column {name!r}{meant(name, names)}{default}")
     for name in drop:
         if name == label or name in (columns.names or ()):
             what = "the column of the labels" if name == label else "an input"
             raise ValueError(f"{path!r}: drop holds {name!r}, which is {what}; need another column")
-    rest = [each for each in names if each not in (label, *drop) and not INDEX.fullmatch(each)]
-    features = columns.names or rest
+    features = columns.names or [name for name in own if name not in (label, *drop)]
     if not features:
         raise ValueError(f"{path!r} has no column but {label!r}; need features")
     pixels = all(str(schema.field(name).type) == "uint8" for name in features)

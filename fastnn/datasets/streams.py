@@ -52,7 +52,8 @@ def stream(
     label : str or int, optional
         The column of the targets in files, as for `read_csv`. Default: that named "label".
     columns : sequence of str, optional
-        The names of the features in files. Default: all columns but the label and ``drop``.
+        The names of the features in files. Default: all columns but the label, ``drop``, and the
+        numbers of rows that pandas writes into Parquet as "__index_level_0__".
     drop : sequence of str or int
         Columns of files to leave out, by name or position.
     dtype : "float32" or "float64"
