@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import threading
+import time
 import warnings
 from importlib.util import find_spec
 
@@ -17,6 +18,7 @@ from fastnn import EarlyStopping, Network, augment
 from fastnn.datasets import stream
 from fastnn.model import storage
 from fastnn.training.buffers import steps_of_a_buffer
+from fastnn.training.survey import Survey
 
 each_backend = pytest.mark.parametrize("backend", BACKENDS)
 TIMES = ("seconds", "samples_per_second")
@@ -581,6 +583,41 @@ def test_rows_that_are_gone_in_the_first_epoch_leave_the_network_as_it_was():
 
 
 # Memory and threads
+
+
+class Reusing:
+    """Positions of blocks, of which each takes the memory of the one before."""
+
+    def __init__(self):
+        self.X, self.Y = np.empty((40, 6)), np.empty(40, int)
+
+    def __len__(self):
+        return 5
+
+    def __getitem__(self, i):
+        self.X[:], self.Y[:] = X[40 * i :][:40], Y[40 * i :][:40]
+        return self.X, self.Y
+
+
+def again():
+    """Blocks of which each takes the memory of the one before."""
+    source = Reusing()
+    yield from (source[i] for i in range(len(source)))
+
+
+@pytest.mark.parametrize("source", [again, Reusing()])
+def test_a_block_may_take_the_memory_of_the_one_before(source, monkeypatch):
+    real = Survey.add
+
+    def slow(*arguments):
+        time.sleep(0.02)  # time in which a thread could make the next block
+        return real(*arguments)
+
+    monkeypatch.setattr(Survey, "add", slow)
+    whole, streamed = network(**SCALED), network(**SCALED)
+    whole.train(X[:200], Y[:200], shuffle=False)
+    streamed.train(source, shuffle=False)
+    assert of(streamed) == of(whole)
 
 
 def test_ctrl_c_while_the_source_is_slow_ends_the_thread():

@@ -12,7 +12,7 @@ import pytest
 
 from fastnn.datasets import stream
 from fastnn.streams.ahead import Ahead
-from fastnn.streams.stream import blocks_of
+from fastnn.streams.stream import Stream, blocks_of
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(30, 3)).astype("f4")
@@ -85,6 +85,34 @@ def test_what_is_no_source_is_refused():
 def test_what_is_no_pair_is_refused(given):
     with pytest.raises(TypeError, match=r"source\[1\] must be \(X, y\)"):
         rows_of(stream([(X, Y), given]))
+
+
+@pytest.mark.parametrize("source", [X, {"a": (X, Y)}])
+def test_arrays_and_mappings_are_refused(source):
+    with pytest.raises(TypeError, match=r"source is a (ndarray|dict), which holds no blocks"):
+        stream(source)
+
+
+def test_a_frame_is_refused():
+    frame = pytest.importorskip("pandas").DataFrame(X)
+    with pytest.raises(TypeError, match=r"a DataFrame, .*or fastnn\.Network\.train\(X, y\)"):
+        stream(frame)
+
+
+def test_paths_in_something_else_than_a_list_are_told_from_blocks(tmp_path):
+    npz_files(tmp_path)
+    with pytest.raises(TypeError, match=r"source is a generator, .*or a list of paths"):
+        stream(tmp_path.glob("*"), "y")
+    with pytest.raises(ValueError, match="a set, is no path or list of paths, so it holds blocks"):
+        stream(set(tmp_path.glob("*")), "y")
+    with pytest.raises(ValueError, match="source is empty"):
+        stream(sorted(tmp_path.glob("*.none")), "y")
+
+
+def test_a_stream_shows_rows_parts_and_buffer():
+    assert repr(stream(list(blocks()), buffer=20)) == "Stream(3 parts, buffer=20)"
+    part = stream(blocks).parts[0]._replace(rows=3000)
+    assert repr(Stream((part,))) == "Stream(3,000 rows, 1 part, buffer=262144)"
 
 
 @pytest.mark.parametrize(("option", "value"), [("label", "y"), ("columns", ["a"]), ("drop", ["a"])])

@@ -83,10 +83,14 @@ def stream(
     dtype = check.one_of("dtype", dtype, check.DTYPES)
     paths = _paths(source)
     if paths is None:
+        blocks = of_blocks(source, buffer)
         for name, value in (("label", label), ("columns", columns), ("drop", drop or None)):
             if value is not None:
-                raise ValueError(f"{name} is for files; source holds blocks, got {name}={value!r}")
-        return of_blocks(source, buffer)
+                raise ValueError(
+                    f"{name} is for files, and source, a {type(source).__name__}, is no path or "
+                    f"list of paths, so it holds blocks; got {name}={value!r}"
+                )
+        return blocks
     label = None if label is None else _column(checked_column("label", label))
     leaving = [_column(column) for column in checked_drop(drop)]
     return _of_files(paths, Columns(label, checked_names(columns), leaving, dtype), buffer)

@@ -273,7 +273,8 @@ def _go_through(stream: Stream, use: Callable[[int, Block], int], bar: Any) -> N
     What takes them returns how far the bar is to go on.
     """
     said: set[str] = set()
-    with Ahead(partial(_blocks, stream)) as ahead:
+    lasting = all(part.lasting for part in stream.parts)
+    with Ahead(partial(_blocks, stream), early=lasting) as ahead:
         while (found := ahead.take()) is not None:
             name = found[1].name
 
