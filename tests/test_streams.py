@@ -393,12 +393,20 @@ NEEDS_MPI = pytest.mark.skipif(find_spec("mpi4py") is None, reason="needs mpi4py
         pytest.param({"communicator": object()}, "communicator", marks=NEEDS_MPI),
         ({"y": Y}, "y must be left out"),
         ({"epochs": 0}, "epochs must be"),
-        ({"class_weight": "blanced"}, "did you mean 'balanced'|must be"),
-        ({"early_stopping": True}, "needs validation data: pass validation"),
+        ({"class_weight": "blanced"}, "class_weight must be one of balanced; got 'blanced'"),
+        ({"class_weight": [1, 2]}, "a weight for each of 3 classes"),
+        ({"early_stopping": True}, r"needs validation data: pass validation=\(X, y\), or watch"),
+        ({"early_stopping": EarlyStopping("los")}, "'los' needs validation data.*'loss'"),
+        ({"validation": stream(blocks(X, Y))}, "validation must be.*got a Stream"),
+        ({"validation": blocks(X, Y)}, "validation must be.*got a function"),
     ],
 )
-def test_settings_that_need_arrays_are_refused(options, message):
-    refused(message, stream(blocks(X, Y)), error=(ValueError, TypeError), **options)
+def test_settings_that_do_not_go_with_a_stream_are_refused_before_it_is_read(options, message):
+    def unread():
+        raise AssertionError("is read")
+        yield
+
+    refused(message, stream(unread), error=(ValueError, TypeError), **options)
 
 
 @pytest.mark.parametrize("given", [X, X.tolist(), (X, Y), ([1, 2], [3, 4])])
@@ -417,10 +425,11 @@ def test_an_iterator_is_told_from_a_function():
 
 
 def test_class_weights_need_classes():
-    refused(
-        "class_weight needs classes", blocks(X, NUMBERS), net=network(**REGRESSION),
-        class_weight="balanced",
-    )  # fmt: skip
+    for weights in ("balanced", {0: 1}):
+        refused(
+            "class_weight needs classes", blocks(X, NUMBERS), net=network(**REGRESSION),
+            class_weight=weights,
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize(
