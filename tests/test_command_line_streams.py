@@ -375,6 +375,20 @@ def test_a_pattern_of_no_file_is_refused(parts, capsys, option):
     assert f"error: {option}: there is no file '{parts}/*.csv'\n" in said
 
 
+def test_a_folder_of_folders_is_refused_with_a_pattern(parts, capsys):
+    said = refusal(f"--data {parts.parent} --label kind", capsys)
+    assert f"; files in folders below it are '{parts.parent}/**/*.parquet'\n" in said
+    assert "240 training rows" in run(f"--data {parts.parent}/**/*.parquet --label kind", capsys)
+
+
+def test_a_hidden_file_is_no_part(texts, capsys):
+    (texts / "._0.csv").write_bytes(b"\0\5\x16\7")
+    assert "in 3 parts\n" in run(f"--data {texts} --label kind", capsys)
+    for name in ("1.csv", "2.csv"):
+        (texts / name).unlink()
+    assert "holds neither pictures" in refusal(f"--data {texts} --label kind", capsys)
+
+
 def test_several_paths_that_are_no_parts_are_refused(parts, tmp_path, capsys):
     (tmp_path / "rows.svm").write_text("1 1:2\n")
     said = refusal(f"--data {tmp_path} {parts}/0.parquet", capsys)

@@ -18,7 +18,7 @@ from fastnn.cli.printing import column_option
 from fastnn.datasets.columns import whole
 from fastnn.datasets.images import pictures_in
 from fastnn.datasets.mnist import locate
-from fastnn.datasets.streams import files_of, kind_of
+from fastnn.datasets.streams import MARKS, files_of, kind_below, kinds_in
 from fastnn.sparse_rows import is_sparse, joined
 from fastnn.streams.stream import Block, Stream, blocks_of
 from fastnn.training.loop import bar_of
@@ -72,12 +72,13 @@ def _found(name: str, given: Path | list[Path]) -> Path | Files:
 
 def _is_stream(path: Path) -> bool:
     if path.is_dir():
-        kinds = [kind for each in path.iterdir() if (kind := kind_of(str(each)))]
-        known = len(kinds) > 1 or bool(set(kinds) & set(ALWAYS))
+        kinds = list(kinds_in(str(path)).values())
+        below = not kinds and kind_below(str(path)) is not None  # refused with a hint
+        known = len(kinds) > 1 or bool(set(kinds) & set(ALWAYS)) or below
         return known and not locate(path) and not pictures_in(path)
     if path.exists():
         return path.name.lower().endswith(ALWAYS)
-    return any(mark in str(path) for mark in "*?[")
+    return any(mark in str(path) for mark in MARKS)
 
 
 def check(given: Keywords, ranks: object) -> None:

@@ -97,13 +97,14 @@ def load(
     }
     for_text = {**how, "drop": drop or None}
     if os.path.isdir(path):
+        mnist = locate(Path(path))
+        if not mnist and not pictures_in(path):
+            raise FileNotFoundError(
+                f"{name} holds neither pictures, PNG or JPEG, nor the four files of MNIST; "
+                "need one of these"
+            )
         _refuse(name, "a folder", label=label, **for_text)
-        if not locate(Path(path)):
-            if not pictures_in(path):
-                raise FileNotFoundError(
-                    f"{name} holds neither pictures, PNG or JPEG, nor the four files of MNIST; "
-                    "need one of these"
-                )
+        if not mnist:
             return _of_length(name, _pictures(path, images or {}), columns)
         # It has the form of MNIST already, and is left as it is.
         of_mnist = None if images in ({"digits": True}, {"digits": False}) else images
