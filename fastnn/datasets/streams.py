@@ -136,7 +136,7 @@ def files_of(path: str) -> list[str]:
 
 
 def _in_folder(path: str) -> list[str]:
-    found = sorted(each for each in kinds_in(path) if not os.path.isdir(each))
+    found = [each for each in kinds_in(path) if not os.path.isdir(each)]
     if not found:
         kind = kind_below(path)
         pattern = os.path.join(path, "**", f"*{kind}")
@@ -148,8 +148,8 @@ def _in_folder(path: str) -> list[str]:
 
 
 def kinds_in(path: str) -> dict[str, str]:
-    """Return the files in a folder that streams are read from, with their endings."""
-    names = [name for name in os.listdir(path) if not name.startswith(".")]  # as a pattern has it
+    """Return the files in a folder that streams are read from, by name, with their endings."""
+    names = [name for name in sorted(os.listdir(path)) if name[:1] != "."]  # as patterns have it
     return {os.path.join(path, name): kind for name in names if (kind := kind_of(name))}
 
 
