@@ -19,7 +19,7 @@ from fastnn.backends.contract import Examples
 from fastnn.checks import data as check
 from fastnn.checks.tables import is_frame
 from fastnn.checks.targets import Targets, balanced
-from fastnn.checks.warning import heard_by
+from fastnn.checks.warning import heard_by, warn
 from fastnn.distributed import Agreement
 from fastnn.model.model import Model
 from fastnn.model.scaling import Combine, Moments, as_they_are, scaler_of
@@ -195,7 +195,7 @@ def checked(
     _check_alone(model, chosen, validation, class_weight)
     with bar_of(chosen.progress, stream.rows) as bar:
         bar.set_description_str("first pass")
-        data = surveyed(model, stream, validation, class_weight, bar)
+        data = surveyed(model, stream, validation, class_weight, bar, chosen.shuffle)
     return data, dataclasses.replace(chosen, batch_size=min(chosen.batch_size, len(data)))
 
 
@@ -218,7 +218,7 @@ def _check_alone(
 
 
 def surveyed(
-    model: Model, stream: Stream, validation: Any, class_weight: Any, bar: Any
+    model: Model, stream: Stream, validation: Any, class_weight: Any, bar: Any, shuffle: bool
 ) -> StreamedData:
     """Return the data of a stream, after a pass through it; with class weights, after another."""
     architecture, survey = model.architecture, Survey(model)
@@ -226,6 +226,8 @@ def surveyed(
     _go_through(stream, survey.add, bar)
     if not survey.counts:
         raise ValueError("the stream gave no rows; need blocks of (X, y) in every epoch")
+    if shuffle:
+        _warn_of_sorted(stream, survey)
     order = reader.found()
     rows_of_classes = survey.rows_of_classes(order)
     sample = survey.sample
@@ -269,6 +271,18 @@ def surveyed(
             **labels,
         },
     )
+
+
+def _warn_of_sorted(stream: Stream, survey: Survey) -> None:
+    """Warn of buffers with rows of a single class, of which a network forgets the others."""
+    run, several = survey.longest, sum(count > 0 for count in survey.labels.values()) > 1
+    if several and sum(survey.counts) > stream.buffer <= run.rows:
+        warn(
+            f"{stream.parts[run.part].name} has {run.rows:,} rows of one class one after the "
+            f"other, and {stream.buffer:,} are shuffled together, so that the network learns one "
+            "class and forgets the others; need the rows in random order, parts that are much "
+            "smaller than the buffer, or a larger buffer"
+        )
 
 
 def _mean(stream: Stream, reader: Reader, by_class: Array | None, bar: Any) -> float:
