@@ -145,6 +145,17 @@ def own_rows():
     refused("takes no sample_weight", sample_weight=np.ones(ROWS), **own)
 
 
+def checkpoints_of_own_rows(path):
+    """A run on rows of each rank resumes on the same rows alone, whichever rank has others."""
+    mine = np.array_split(np.arange(ROWS), COMM.size)[COMM.rank]
+    own = {"communicator": Ranks(COMM, local=True), "checkpoint": path}
+    whole, _ = trained(data=(X[mine], Y[mine]), **own)
+    same, _ = trained(data=(X[mine], Y[mine]), **own, resume=True)
+    assert np.array_equal(whole.model.vector, same.model.vector)
+    other = X[mine] + (COMM.rank == COMM.size - 1)
+    refused("other data in X", data=(other, Y[mine]), **own, resume=True)
+
+
 def whole_numbers():
     """A rank whose rows hold whole numbers alone reads them as another type than the others."""
     mine = np.array_split(np.arange(200), COMM.size)[COMM.rank]

@@ -73,6 +73,10 @@ def test_ranks_may_have_rows_of_their_own(ranks):
     on_ranks(ranks, "own_rows")
 
 
+def test_a_run_on_rows_of_each_ranks_own_resumes_on_the_same_rows_alone(tmp_path):
+    on_ranks(3, "checkpoints_of_own_rows", tmp_path / "run.safetensors")
+
+
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_ranks_with_rows_of_their_own_unite_the_names_of_their_classes(ranks):
     on_ranks(ranks, "classes_of_all")
