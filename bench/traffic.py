@@ -16,6 +16,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from fastnn.backends.compiled.kernels import batches, layout
+from fastnn.backends.compiled.kernels.update import rows_of_update
 
 NAMES = {
     layout.GATHERING: "gather", layout.FORWARD: "forward", layout.FINISHING: "finish",
@@ -60,7 +61,7 @@ def describe(phase: list[Any]) -> str:
 
 def regions(counted: Any, phase: list[Any], count: int, thread: int) -> list[Region]:
     """Return what a thread reads and writes in a phase for so many rows, in order."""
-    layers, threads = counted.layers, counted.task.threads
+    layers, threads = counted.layers.view(np.recarray), counted.task.threads
     found: list[Region] = []
     for operation in phase:
         what, l = int(operation["what"]), int(operation["layer"])
@@ -88,10 +89,14 @@ def regions(counted: Any, phase: list[Any], count: int, thread: int) -> list[Reg
             found.append(Region("outputs", l - 1, start, stop, left, right))
             found.append(Region("deltas", l - 1, start, stop, left, right, False, True))
         elif what == layout.UPDATING:
-            found.append(Region(*below, 0, count, start, stop))
             found.append(Region("deltas", l, 0, count, left, right))
             result = "gradient" if counted.task.in_blocks else "weights"
-            found.append(Region(result, l, start, stop, left, right, True, True))
+            if start < fan_in:
+                end = min(stop, fan_in)
+                found.append(Region(*below, 0, count, start, end))
+                found.append(Region(result, l, start, end, left, right, True, True))
+            if stop == rows_of_update.py_func(layer):
+                found.append(Region("biases", l, 0, 1, left, right, True, True))
         elif what == layout.MOVING:
             found.append(Region("gradient", l, start, stop, 0, fan_out))
             found.append(Region("weights", l, start, stop, 0, fan_out, True, True))
@@ -102,6 +107,7 @@ def regions(counted: Any, phase: list[Any], count: int, thread: int) -> list[Reg
 
 def share_of(operation: Any, layers: Any, count: int, thread: int, threads: int) -> Any:
     """Return a thread's part of an operation, as the kernels find it."""
-    layer = layers.view(np.recarray)[int(operation["layer"])]
-    found = SimpleNamespace(what=int(operation["what"]), split=int(operation["split"]))
+    layer = layers[int(operation["layer"])]
+    names = ("what", "layer", "split")
+    found = SimpleNamespace(**{name: int(operation[name]) for name in names})
     return batches.share_of.py_func(found, layer, count, thread, threads, ITEMSIZE)

@@ -11,6 +11,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numba
 import numpy as np
@@ -20,6 +21,7 @@ from cases import DTYPES, WIDE, Case, make_data, make_network
 import fastnn
 from fastnn.backends.compiled import operations
 from fastnn.backends.compiled.kernels import batches as steps
+from fastnn.backends.compiled.kernels import layout, update
 from fastnn.backends.compiled.machinery import threads, thresholds
 from fastnn.cli.info import LAYERS
 from fastnn.model.architecture import Layer
@@ -104,6 +106,28 @@ def test_many_threads_split_rows_and_units(count, rows, groups):
 @pytest.mark.parametrize(("count", "groups"), [(2, 1), (8, 2), (16, 4), (7, 1)])
 def test_many_threads_split_the_update_by_rows_and_units(count, groups):
     assert operations.groups_of_the_update(WIDE_LAYER, 1, count) == groups
+
+
+def shares_of_the_update(l, fan_in, count):
+    """Return the rows that each thread takes of the update of a layer whose units are not split."""
+    operation = SimpleNamespace(what=layout.STEPPING, layer=l, split=layout.ROWS)
+    layer = replace(WIDE_LAYER, fan_in=fan_in)
+    shares = [steps.share_of.py_func(operation, layer, 32, t, count, 4) for t in range(count)]
+    return [range(share.start, share.stop) for share in shares]
+
+
+@pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.parametrize("fan_in", [1, 8, 20, 64, 784])
+def test_threads_update_each_row_of_weights_once_and_the_biases(fan_in, count):
+    rows = [row for share in shares_of_the_update(1, fan_in, count) for row in share]
+    biases = update.rows_of_update.py_func(replace(WIDE_LAYER, fan_in=fan_in)) - 1
+    assert sorted(rows) == list(range(biases + 1))
+    assert biases >= fan_in
+
+
+def test_biases_of_neighbouring_layers_are_updated_by_different_threads():
+    longest = [shares_of_the_update(l, 64, 16) for l in range(3)]
+    assert len({[share.stop for share in shares].index(72) for shares in longest}) == 3
 
 
 def test_threads_never_split_layers_of_few_units():

@@ -54,6 +54,7 @@ from fastnn.backends.compiled.kernels.update import (
     call_limit,
     call_measure,
     call_move_layer,
+    rows_of_update,
     update,
 )
 from fastnn.backends.compiled.kernels.waiting import (
@@ -87,12 +88,17 @@ def share_of(operation, layer, count, thread, threads, itemsize):
     what = operation.what
     rows = layer.fan_in if what >= SCALING_SPARSE else count
     units = layer.fan_in if what == BACKWARD else layer.fan_out
+    updating = what in (UPDATING, STEPPING)
+    if updating:
+        rows = rows_of_update(layer)
     start, stop, left, right = int64(0), rows, int64(0), units
     split = threads if operation.split == UNITS else operation.split
     if split >= ROWS:
         rows_group = MEASURED_ROWS if what in (MEASURING, DIVIDING) else GROUP
         units_group = LINE // itemsize
         within, group, threads = thread // split, thread % split, threads // split
+        if updating:  # biases, which take as long as many weights, go to another for each layer
+            within = (within + operation.layer) % threads
         start = _bound(rows, rows_group, within, threads)
         stop = _bound(rows, rows_group, within + 1, threads)
         left = _bound(units, units_group, group, split)
