@@ -1,7 +1,7 @@
 """What training by threads should take on more CPUs than are at hand.
 
-    python bench/threads_model.py --measure figures.json    # on a quiet machine with two CPUs
-    python bench/threads_model.py figures.json
+    python bench/threads_model.py              # tables from what was measured
+    python bench/threads_model.py --measure    # measures first, on a quiet machine with two CPUs
 
 A step is a sum over its phases: the longest of all threads, what it costs that threads meet, and
 what the last of them does alone. What a thread takes is measured: the kernels do its share of the
@@ -14,14 +14,12 @@ whether two CPUs share a core, are assumptions, which the tables name.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import json
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -44,7 +42,8 @@ from fastnn.backends.compiled.machinery.instructions import ticks
 from fastnn.backends.contract import Examples, UpdateRule
 from fastnn.optimizers import SGD
 
-MOST = 16
+MOST, L2 = 16, 1024 * 1024
+FIGURES = Path(__file__).with_name("results") / "threads_model.json"
 COUNTS = [1, 2, 4, 8, 16]
 # Shares of the design before, for which there are figures of 16 CPUs.
 OLD_CELLS: list[tuple[list[int], int]] = [
@@ -54,7 +53,7 @@ OLD_CELLS: list[tuple[list[int], int]] = [
 STEPS = 3  # of the caches, until nothing is new
 GFLOPS_BEFORE = {
     "[1024, 1024, 1024, 1024], 512": [137, 231, 430, 459, 618],
-    "[1024, 1024, 1024, 1024], 2048": [None, 218, 493, 412, 835],
+    "[1024, 1024, 1024, 1024], 2,048": [None, 218, 493, 412, 835],
     "[2048, 2048, 2048, 10], 512": [132, 247, 407, 359, 504],
     "[2048, 2048, 2048, 10], 128": [None, 179, 189, 264, 256],
 }
@@ -86,7 +85,7 @@ def _steps_alone(plans, ends, blocks, moving, count, thread, steps, spent):
                 begin = ends[p]
 
 
-@contextmanager
+@contextlib.contextmanager
 def as_before() -> Iterator[None]:
     """Split as the design before did: by units, if there are far more of them than rows."""
 
@@ -351,28 +350,27 @@ def whole_step(cell: tuple[list[int], int], threads: int) -> float:
 
 
 def measure(file: Path) -> None:
-    """Write what is measured to a file, cell by cell; what is there already is kept."""
+    """Add to a file what it lacks of the shares, and what two CPUs cost and take now.
+
+    Where the system puts the two makes a difference, so that each run is kept on its own.
+    """
     found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
-    for name in ("costs", "shares", "steps", "before"):
+    for name in ("shares", "before", "steps"):
         found.setdefault(name, {})
-    if not found["costs"]:
-        runs = [costs() for _ in range(3)]
-        found["costs"] = {key: float(np.median([run[key] for run in runs])) for key in runs[0]}
+    todo = [("shares", cell, n) for cell in table.CELLS for n in counts_of(*cell)]
+    todo += [("before", cell, n) for cell in OLD_CELLS for n in COUNTS]
+    for kind, cell, n in todo:
+        if key_of(cell, n) not in found[kind]:
+            with as_before() if kind == "before" else contextlib.nullcontext():
+                found[kind][key_of(cell, n)] = shares_of(*cell, n)
+            file.write_text(json.dumps(found) + "\n")
     for cell in table.CELLS:
-        for n in counts_of(*cell):
-            key = key_of(cell, n)
-            if key not in found["shares"]:
-                found["shares"][key] = shares_of(*cell, n)
-            if n <= 2 and key not in found["steps"]:
-                found["steps"][key] = whole_step(cell, n)
-        file.write_text(json.dumps(found, indent=1) + "\n")
-    for cell in OLD_CELLS:
-        for n in COUNTS:
-            key = key_of(cell, n)
-            if key not in found["before"]:
-                with as_before():
-                    found["before"][key] = shares_of(*cell, n)
-        file.write_text(json.dumps(found, indent=1) + "\n")
+        found["steps"].setdefault(key_of(cell, 1), whole_step(cell, 1))
+    run: dict[str, Any] = {"costs": costs()}
+    run["steps"] = {key_of(cell, 2): whole_step(cell, 2) for cell in table.CELLS}
+    run["turn_after"] = costs()["turn"]
+    found.setdefault("runs", []).append(run)
+    file.write_text(json.dumps(found) + "\n")
 
 
 def key_of(cell: tuple[list[int], int], threads: int) -> str:
@@ -392,7 +390,7 @@ class Machine(NamedTuple):
     line: float  # until one CPU sees what another has written
     meet: tuple[float, float]  # a phase without work, of one thread and of two
     add_row: float
-    l2: int = 1024 * 1024  # bytes that a CPU keeps for itself
+    l2: int = L2  # bytes that a CPU keeps for itself
     cores: int = MOST  # of threads beyond that, two share a core
     loop: float = 0.0  # the start of a parallel loop, where each phase is one
 
@@ -535,3 +533,140 @@ class Cell:
         times = step.blocks * (len(self.alone) - moving) + moving
         losses = step.batch * (machine.add_row / rate + 8 * machine.read * (threads > 1))
         return float(longest + times * machine.meeting(threads) + losses)
+
+    def gflops(self, seconds: float) -> float:
+        """Return the rate of a step that takes so long."""
+        return self.step.batch * self.step.net.architecture.training_flops / seconds / 1e9
+
+
+FAR = 4  # times as much between CPUs, as where the system puts two of them apart
+SLOWER = 1.03
+
+
+def show(title: str, head: list[str], rows: list[list[str]]) -> None:
+    """Print a table in Markdown."""
+    print(f"\n{title}\n\n| {' | '.join(head)} |")
+    print("| --- |" + " ---: |" * (len(head) - 1))
+    for row in rows:
+        print(f"| {' | '.join(row)} |", flush=True)
+
+
+def name_of(cell: tuple[list[int], int]) -> str:
+    """Return how tables call a cell."""
+    return f"{cell[0]}, {cell[1]:,}"
+
+
+def check(found: dict[str, Any], cells: dict[str, Cell]) -> None:
+    """Print the model beside what was measured on one CPU and on two."""
+    runs = found["runs"]
+    rows = []
+    for cell in table.CELLS:
+        one, two = key_of(cell, 1), key_of(cell, 2)
+        row = [name_of(cell)]
+        for key, costs_, seconds in [
+            (one, runs[0]["costs"], found["steps"][one]),
+            *[(two, run["costs"], run["steps"][two]) for run in runs],
+        ]:
+            modelled = cells[key].seconds(machine_of(costs_))
+            row += [f"{1e6 * seconds:,.1f}", f"{modelled / seconds - 1:+.0%}"]
+        rows.append(row)
+    turns = [f"{1e9 * run['costs']['turn']:.0f} to {1e9 * run['turn_after']:.0f}" for run in runs]
+    head = ["network, batch", "1 thread", "model"]
+    for turn in turns:
+        head += [f"2 threads, a line in {turn} ns", "model"]
+    show("Measured: microseconds of a step. Modelled: the error", head, rows)
+
+
+def predict(found: dict[str, Any], cells: dict[str, Cell]) -> None:
+    """Print how much faster the model says that more threads are."""
+    near = machine_of(min((run["costs"] for run in found["runs"]), key=lambda each: each["turn"]))
+    kinds = {
+        "near": near, "far": near.farther(FAR), "near, 8 cores": near._replace(cores=8),
+        "far, 8 cores": near.farther(FAR)._replace(cores=8),
+    }  # fmt: skip
+    columns = [(kind, n) for kind in ("near", "far") for n in COUNTS[1:]]
+    columns += [("near, 8 cores", 16), ("far, 8 cores", 16)]
+    rows, slower = [], []
+    for cell in table.CELLS:
+        counts = counts_of(*cell)
+        most = max(set(counts) & set(cpu_threads.halves(max(counts_worth(cell), 1))))
+        seconds = {
+            k: {n: cells[key_of(cell, n)].seconds(m) for n in counts} for k, m in kinds.items()
+        }
+        rows.append([name_of(cell)])
+        for kind, n in columns:
+            of = seconds[kind]
+            tried = cpu_threads.halves(min(n, most))
+            best = min(tried, key=lambda count: of.get(count, np.inf))
+            gain = f"{of[1] / of[best]:.2f}"
+            rows[-1].append(gain if best == n else f"{gain} ({best})")
+        for kind in kinds:
+            of = seconds[kind]
+            for n in counts[1:]:
+                fewer = min(of[m] for m in counts if m < n)
+                if of[n] > SLOWER * fewer:
+                    slower.append(f"{name_of(cell)}: {n} threads, {kind}, {of[n] / fewer:.2f}")
+    head = ["network, batch", *[f"{n}, {kind}" for kind, n in columns]]
+    title = "Modelled: times one thread, with the number that a trial chooses if it is another"
+    show(title, head, rows)
+    print("\nModelled: slower than fewer threads by more than 3%:", *slower or ["none"], sep="\n- ")
+
+
+def counts_worth(cell: tuple[list[int], int]) -> int:
+    """Return the most threads that are tried for a cell."""
+    flops = fastnn.Network(cell[0], seed=0).architecture.training_flops * cell[1]
+    return min(MOST, int(flops / cpu_threads.WORTH_A_THREAD))
+
+
+def explain(found: dict[str, Any]) -> None:
+    """Print what the model says of the design before, beside what was measured on 16 CPUs."""
+    near = machine_of(min((run["costs"] for run in found["runs"]), key=lambda each: each["turn"]))
+    loop = min(run["costs"]["parallel_loop"] for run in found["runs"])
+    near = near._replace(l2=2 * near.l2, loop=loop)
+    with as_before():
+        cells = {
+            (name_of(cell), n): Cell(cell, n, found["before"][key_of(cell, n)], near.l2)
+            for cell in OLD_CELLS
+            for n in COUNTS
+        }
+    first = name_of(OLD_CELLS[0]), 1
+    rate = GFLOPS_BEFORE[first[0]][0] / cells[first].gflops(cells[first].seconds(near))
+    rows = []
+    for cell in OLD_CELLS:
+        rows.append([name_of(cell), "measured"])
+        rows[-1] += [f"{value:.0f}" if value else "-" for value in GFLOPS_BEFORE[name_of(cell)]]
+        for label, machine in (
+            ("near", near), ("far", near.farther(FAR)), ("four times as far", near.farther(16)),
+            ("near, 8 cores", near._replace(cores=8)),
+            ("far, 8 cores", near.farther(FAR)._replace(cores=8)),
+        ):  # fmt: skip
+            own = [cells[name_of(cell), n] for n in COUNTS]
+            rows.append([name_of(cell), label])
+            rows[-1] += [f"{each.gflops(each.seconds(machine, rate)):.0f}" for each in own]
+    show(
+        f"The design before, GFLOP/s by threads, on cores {rate:.2f} times as fast as this one",
+        ["network, batch", "", *map(str, COUNTS)], rows,
+    )  # fmt: skip
+
+
+def main() -> None:
+    """Measure if that is asked for, and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--measure", action="store_true", help="add what is measured to the file")
+    parser.add_argument("--file", type=Path, default=FIGURES, metavar="FILE")
+    options = parser.parse_args()
+    if options.measure:
+        measure(options.file)
+    found = json.loads(options.file.read_text())
+    cells = {
+        key_of(cell, n): Cell(cell, n, found["shares"][key_of(cell, n)], L2)
+        for cell in table.CELLS
+        for n in counts_of(*cell)
+    }
+    check(found, cells)
+    predict(found, cells)
+    explain(found)
+
+
+if __name__ == "__main__":
+    main()

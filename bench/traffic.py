@@ -95,7 +95,7 @@ def regions(counted: Any, phase: list[Any], count: int, thread: int) -> list[Reg
                 end = min(stop, fan_in)
                 found.append(Region(*below, 0, count, start, end))
                 found.append(Region(result, l, start, end, left, right, True, True))
-            if stop == rows_of_update.py_func(layer):
+            if stop == rows_of_update.py_func(fan_in):
                 found.append(Region("biases", l, 0, 1, left, right, True, True))
         elif what == layout.MOVING:
             found.append(Region("gradient", l, start, stop, 0, fan_out))

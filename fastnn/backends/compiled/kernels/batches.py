@@ -90,7 +90,7 @@ def share_of(operation, layer, count, thread, threads, itemsize):
     units = layer.fan_in if what == BACKWARD else layer.fan_out
     updating = what in (UPDATING, STEPPING)
     if updating:
-        rows = rows_of_update(layer)
+        rows = rows_of_update(layer.fan_in)
     start, stop, left, right = int64(0), rows, int64(0), units
     split = threads if operation.split == UNITS else operation.split
     if split >= ROWS:

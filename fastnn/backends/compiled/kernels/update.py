@@ -46,9 +46,9 @@ MEASURED_ROWS = 32
 
 
 @serial
-def rows_of_update(layer):
+def rows_of_update(fan_in):
     """Return the rows that threads share: those of weights in whole groups, one for the biases."""
-    return (layer.fan_in + GROUP - 1) // GROUP * GROUP + GROUP
+    return (fan_in + GROUP - 1) // GROUP * GROUP + GROUP
 
 
 @serial
@@ -105,7 +105,7 @@ def update(plan, l, batch, share, stepping):
                 plan, offset, gradient, stride, end - begin, columns, one, factor, True, False
             )  # fmt: skip
             call_move(plan.functions.move, arguments)
-    if share.stop == rows_of_update(layer):
+    if share.stop == rows_of_update(layer.fan_in):
         update_biases(plan, l, batch, left, columns, stepping)
 
 
