@@ -40,7 +40,8 @@ OLD_CELLS: list[tuple[list[int], int]] = [
     ([1024] * 4, 512), ([1024] * 4, 2048), ([2048, 2048, 2048, 10], 512),
     ([2048, 2048, 2048, 10], 128),
 ]  # fmt: skip
-LEAST_SECONDS, LEAST_STEPS, TIMINGS = 0.03, 20, 5
+LEAST_SECONDS, LEAST_STEPS, TIMINGS, TURNS = 0.03, 20, 5, 2000
+NEAR_TURN = 150e-9  # seconds: CPUs that share a third-level cache take half of it
 # A matrix that is read and written by panels: rows of so many numbers, in the second-level cache
 # and in the third.
 COLUMNS, PANEL, NEAR_ROWS, L3_ROWS = 144, 48, 448, 14336
@@ -261,6 +262,27 @@ def tick() -> float:
     return (time.perf_counter() - start) / (_now() - first)
 
 
+def ping_pong(shape: tuple[int, int], across: int) -> tuple[np.ndarray, float]:
+    """Return the ticks of writing and reading a matrix in turns, and the seconds of a turn."""
+    buffer, spent = np.zeros(shape, np.float32), np.zeros((2, TURNS), np.int64)
+    flags = plan.aligned_zeros(8, np.dtype(np.int64))
+    _ping_pong(flags, buffer, across, 10, spent)
+    flags[0] = 0
+    start = time.perf_counter()
+    _ping_pong(flags, buffer, across, TURNS, spent)
+    return spent, (time.perf_counter() - start) / (2 * TURNS)
+
+
+def turn() -> float:
+    """Return the seconds until one CPU sees a line that another has written."""
+    return ping_pong((1, 16), 16)[1]
+
+
+def place() -> str:
+    """Tell where the system has put this process's CPUs now: near each other, or far."""
+    return "near" if turn() < NEAR_TURN else "far"
+
+
 def costs() -> dict[str, float]:
     """Return what going between caches costs, and meeting, in seconds (a byte)."""
     found: dict[str, float] = {}
@@ -270,21 +292,10 @@ def costs() -> dict[str, float]:
         found[f"{name}_write"], found[f"{name}_read"] = (
             np.median(spent, axis=1) * tick() / buffer.nbytes
         )
-    for shape, name in (((NEAR_ROWS, COLUMNS), "other"), ((1, 16), "line")):
-        buffer, spent = np.zeros(shape, np.float32), np.zeros((2, 2000), np.int64)
-        flags = plan.aligned_zeros(8, np.dtype(np.int64))
-        across = min(PANEL, shape[1])
-        _ping_pong(flags, buffer, across, 10, spent)
-        flags[0] = 0
-        start = time.perf_counter()
-        _ping_pong(flags, buffer, across, 2000, spent)
-        turn = (time.perf_counter() - start) / 4000
-        if name == "line":
-            found["turn"] = turn
-        else:
-            found["other_write"], found["other_read"] = (
-                np.median(spent, axis=1) * tick() / buffer.nbytes
-            )
+    spent, _ = ping_pong((NEAR_ROWS, COLUMNS), PANEL)
+    size = NEAR_ROWS * COLUMNS * 4
+    found["other_write"], found["other_read"] = np.median(spent, axis=1) * tick() / size
+    found["turn"] = turn()
     out = np.zeros(64, np.int64)
     _parallel_loop(out)
     seconds = []
@@ -338,10 +349,11 @@ def whole_step(cell: tuple[list[int], int], threads: int) -> float:
 def measure(file: Path) -> None:
     """Add to a file what it lacks of the shares, and what two CPUs cost and take now.
 
-    Where the system puts the two makes a difference, so that each run is kept on its own.
+    Where the system puts the two makes a difference: figures are kept by that. Where it moves them
+    meanwhile they are left out, so that another run may be needed.
     """
     found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
-    for name in ("shares", "before", "steps"):
+    for name in ("shares", "before", "steps", "costs"):
         found.setdefault(name, {})
     todo = [("shares", cell, n) for cell in table.CELLS for n in counts_of(*cell)]
     todo += [("before", cell, n) for cell in OLD_CELLS for n in COUNTS]
@@ -351,11 +363,17 @@ def measure(file: Path) -> None:
                 found[kind][key_of(cell, n)] = shares_of(*cell, n)
             file.write_text(json.dumps(found) + "\n")
     for cell in table.CELLS:
-        found["steps"].setdefault(key_of(cell, 1), whole_step(cell, 1))
-    run: dict[str, Any] = {"costs": costs()}
-    run["steps"] = {key_of(cell, 2): whole_step(cell, 2) for cell in table.CELLS}
-    run["turn_after"] = costs()["turn"]
-    found.setdefault("runs", []).append(run)
+        if key_of(cell, 1) not in found["steps"]:
+            found["steps"][key_of(cell, 1)] = whole_step(cell, 1)
+    for _ in range(3):
+        before, now = place(), costs()
+        if before == place():
+            found["costs"][before] = now
+    for cell in table.CELLS:
+        before, seconds = place(), whole_step(cell, 2)
+        if before == place():
+            of_both = found["steps"].setdefault(key_of(cell, 2), {})
+            of_both[before] = min(seconds, of_both.get(before, seconds))
     file.write_text(json.dumps(found) + "\n")
 
 
