@@ -47,9 +47,8 @@ class Machine(NamedTuple):
     meet: tuple[float, float]  # a phase without work, of one thread and of two
     add_row: float
     l2: int = L2  # bytes that a CPU keeps for itself
-    cores: int = MOST  # of threads beyond that, two share a core
+    cores: int = MOST  # threads that have a core each; of more, two share one
     loop: float = 0.0  # the start of a parallel loop, where each phase is one
-    bandwidth: float = np.inf  # bytes a second of what all CPUs fetch from beyond their own caches
 
     def farther(self, times: float) -> Machine:
         """Return the machine in which all that goes between CPUs takes so many times as long."""
@@ -159,9 +158,7 @@ def moved(step: Step, l2: int, alone: int | None = None) -> np.ndarray:
                     continue
                 for t, regions in zip(who, todo[p], strict=True):
                     for region, shape in regions:
-                        if region.array == "data":
-                            found[p, t, 0] += region.size
-                        else:
+                        if region.array != "data":
                             found[p, t] += caches.touch(region, t, shape)
     return found
 
@@ -173,7 +170,6 @@ class Cell:
         self.step = Step(*cell, threads, run=False)
         self.alone = np.array(alone)
         self.moved = moved(self.step, l2)
-        self.bytes = self.moved.sum(axis=(1, 2))  # of a phase, of all threads
         repeated = np.zeros_like(self.moved)
         kinds: dict[tuple[Any, ...], np.ndarray] = {}
         for t in range(threads):
@@ -188,8 +184,7 @@ class Cell:
         step, threads = self.step, self.step.threads
         shared = 2 if threads > machine.cores else 1
         extra = self.moved @ np.array([machine.l3, machine.read, machine.write])
-        longest = (self.alone * shared / rate + extra).max(axis=1)
-        longest = np.maximum(longest, self.bytes / machine.bandwidth).sum()
+        longest = (self.alone * shared / rate + extra).max(axis=1).sum()
         moving = int(step.counted.task.in_blocks)
         times = step.blocks * (len(self.alone) - moving) + moving
         losses = step.batch * (machine.add_row / rate + 8 * machine.read * (threads > 1))
@@ -240,10 +235,9 @@ def check(found: dict[str, Any], cells: dict[str, Cell], kinds: dict[str, Machin
 
 def predict(cells: dict[str, Cell], kinds: dict[str, Machine]) -> None:
     """Print how much faster the model says that more threads are."""
-    columns = [(kind, n) for kind in ("near", "far", "limited") for n in COUNTS[1:]]
-    kinds = {**kinds, "far, 8 cores": kinds["far"]._replace(cores=8)}
-    kinds["limited, 8 cores"] = kinds["limited"]._replace(cores=8)
-    columns += [(kind, MOST) for kind in kinds if kind.endswith("cores")]
+    columns = [(kind, n) for kind in ("near", "far") for n in COUNTS[1:]]
+    kinds = {**kinds, "far, two a core": kinds["far"]._replace(cores=4)}
+    columns += [("far, two a core", n) for n in (8, 16)]
     rows, slower = [], []
     for cell in table.CELLS:
         counts = counts_of(*cell)
@@ -270,11 +264,8 @@ def predict(cells: dict[str, Cell], kinds: dict[str, Machine]) -> None:
     print("\nModelled: slower than fewer threads by more than 3%:", *slower or ["none"], sep="\n- ")
 
 
-def explain(found: dict[str, Any]) -> Machine:
-    """Print the model of the design before, beside what was measured on 16 CPUs.
-
-    Returns the machine with the bandwidth for all CPUs with which the model meets the first cell.
-    """
+def explain(found: dict[str, Any]) -> None:
+    """Print the model of the design before, beside what was measured on 16 CPUs."""
     near, loop = machine_of(found["costs"]["near"]), found["costs"]["near"]["parallel_loop"]
     with as_before():
         cells = {
@@ -285,11 +276,6 @@ def explain(found: dict[str, Any]) -> Machine:
     first = name_of(OLD_CELLS[0])
     rate = GFLOPS_BEFORE[first][0] / cells[first, 1].gflops(cells[first, 1].seconds(near))
     before = near.farther(FAR)._replace(loop=loop)
-    most = cells[first, MOST]
-    for bandwidth in np.geomspace(1e9, 1e12, 400):
-        fitted = before._replace(bandwidth=float(bandwidth))
-        if most.gflops(most.seconds(fitted, rate)) >= GFLOPS_BEFORE[first][-1]:
-            break
     rows = []
     for cell in OLD_CELLS:
         rows.append([name_of(cell), "measured"])
@@ -297,8 +283,8 @@ def explain(found: dict[str, Any]) -> Machine:
         for label, machine in (
             ("work alone", near._replace(read=0, write=0, l3=0, meet=(0, 0), line=0, add_row=0)),
             ("far", before),
-            ("far, 8 cores", before._replace(cores=8)),
-            (f"far, {fitted.bandwidth / 1e9:.0f} GB/s for all", fitted),
+            ("far, two a core of 8", before._replace(cores=8)),
+            ("far, two a core of 4 and 8", before._replace(cores=4)),
         ):
             own = [cells[name_of(cell), n] for n in COUNTS]
             rows.append([name_of(cell), label])
@@ -307,7 +293,6 @@ def explain(found: dict[str, Any]) -> Machine:
         f"The design before, GFLOP/s by threads, on cores {rate:.2f} times as fast as this one",
         ["network, batch", "", *map(str, COUNTS)], rows,
     )  # fmt: skip
-    return near.farther(FAR)._replace(bandwidth=fitted.bandwidth)
 
 
 def main() -> None:
@@ -327,8 +312,8 @@ def main() -> None:
     near = machine_of(found["costs"]["near"])
     kinds = {"near": near, "far": near.farther(FAR)}
     check(found, cells, kinds)
-    kinds["limited"] = explain(found)
     predict(cells, kinds)
+    explain(found)
 
 
 if __name__ == "__main__":

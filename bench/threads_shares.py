@@ -173,7 +173,7 @@ def shares_of(sizes: list[int], batch: int, threads: int) -> list[list[float]]:
 def most_worth(sizes: list[int], batch: int) -> int:
     """Return the most threads that are tried for a cell."""
     flops = fastnn.Network(sizes, seed=0).architecture.training_flops * batch
-    return max(1, min(MOST, int(flops / cpu_threads.WORTH_A_THREAD)))
+    return cpu_threads.choose(MOST, flops)
 
 
 def counts_of(sizes: list[int], batch: int) -> list[int]:

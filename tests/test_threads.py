@@ -176,6 +176,13 @@ def test_a_step_takes_no_more_threads_than_it_has_work_for():
     assert threads.choose(8, 2.5 * threads.WORTH_A_THREAD) == 2
 
 
+@pytest.mark.parametrize(
+    ("worth", "asked", "count"), [(3, 8, 4), (7, 8, 8), (13, 16, 16), (13, 6, 6)]
+)
+def test_what_a_step_has_work_for_is_rounded_up_to_a_power_of_two(worth, asked, count):
+    assert threads.choose(asked, worth * threads.WORTH_A_THREAD) == count
+
+
 def test_an_architecture_that_was_not_measured_takes_the_thresholds_of_x86():
     assert thresholds.of("arm64") == thresholds.of("x86_64") == thresholds.X86
 
