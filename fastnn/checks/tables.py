@@ -175,7 +175,8 @@ def numbers_in(name: str, values: Array) -> Array:
             f"{_where(place)}"
         ) from None
     if values.dtype.kind not in "OSUT":
-        raise TypeError(f"{name} holds {values.dtype}; need numbers")
+        way = f" of NumPy: {name}.astype('float32')" * np.can_cast(values.dtype, np.float32)
+        raise TypeError(f"{name} holds {values.dtype}; need numbers{way}")
     for place, value in zip(np.ndindex(values.shape), values.flat, strict=True):
         if not _is_number(value):
             raise TypeError(
