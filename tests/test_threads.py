@@ -108,6 +108,11 @@ def test_many_threads_split_the_update_by_rows_and_units(count, groups):
     assert operations.groups_of_the_update(WIDE_LAYER, 1, count) == groups
 
 
+@pytest.mark.parametrize("count", [2, 4, 16])
+def test_threads_with_units_of_their_own_update_these(count):
+    assert operations.groups_of_the_update(WIDE_LAYER, count, count) == count
+
+
 def shares_of_the_update(l, fan_in, count):
     """Return the rows that each thread takes of the update of a layer whose units are not split."""
     operation = SimpleNamespace(what=layout.STEPPING, layer=l, split=layout.ROWS)
