@@ -4,6 +4,8 @@ Rows, width, depth and batch size vary one at a time. Every point is a process o
 trains for a while and reports the time of a row and the most memory that it held of its own: not
 the pages of files, which the system can drop. The largest number of rows is read from a memory map,
 by a process that may not hold as much memory as the map has (where the system can limit that).
+
+With ``--threads`` the number of CPUs varies instead, beside PyTorch and JAX: see `threads.py`.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import threads
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -125,9 +128,9 @@ def measure(point: dict[str, Any]) -> dict[str, Any]:
     return {**point, **figures, "gflops": gflops}
 
 
-def run() -> dict[str, list[dict[str, Any]]]:
+def run() -> dict[str, Any]:
     """Measure all points, and print each."""
-    results: dict[str, list[dict[str, Any]]] = {}
+    results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "rows.npy"
         write_rows(file, max(ROWS))
@@ -156,6 +159,9 @@ def value_of(name: str, point: dict[str, Any]) -> int:
 def main() -> None:
     """Measure, print and write what was found."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument(
+        "--threads", action="store_true", help="the number of CPUs, beside PyTorch and JAX"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     parser.add_argument("--work", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -167,7 +173,7 @@ def main() -> None:
             resource.setrlimit(resource.RLIMIT_DATA, (LIMIT, LIMIT))
         print(json.dumps(work(point)))
         return
-    results = run()
+    results = threads.run() if options.threads else run()
     if options.json:
         options.json.write_text(json.dumps(results, indent=1) + "\n")
 

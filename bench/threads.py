@@ -96,42 +96,54 @@ def show(title: str, counts: list[Any], rows: list[list[str]]) -> None:
         print(f"| {sizes}, {batch:,} | {' | '.join(row)} |", flush=True)
 
 
+def run(fixed: bool = False) -> dict[str, dict[str, list[float]]]:
+    """Measure, print the tables, and return the rows a second of each cell."""
+    cpus = sorted(os.sched_getaffinity(0))
+    counts = counts_up_to(len(cpus))
+    if fixed:
+        found = {"fastnn": {str(n): measure("fastnn", cpus, n) for n in (*counts, None)}}
+        found["fastnn"]["found"] = found["fastnn"].pop("None")
+        show_fixed(found["fastnn"])
+        return found
+    found = {
+        name: {str(n): measure(name, cpus[:n], n) for n in counts} for name in ("fastnn", *PEERS)
+    }
+    show_peers(found)
+    return found
+
+
+def show_fixed(speeds: dict[str, list[float]]) -> None:
+    """Print the rows a second with fixed numbers of threads, beside the number that is found."""
+    rows = []
+    for values in zip(*speeds.values(), strict=True):
+        last = f"{values[-1] / max(values[:-1]):.2f}"
+        rows.append([*[f"{value:,.0f}" for value in values], last])
+    show("Rows a second", [*speeds, "of the best"], rows)
+
+
+def show_peers(found: dict[str, dict[str, list[float]]]) -> None:
+    """Print fastnn over the better peer and over itself, from rows a second by CPUs."""
+    counts = list(found["fastnn"])
+    own = [found["fastnn"][n] for n in counts]
+    peers = [name for name in PEERS if all(found[name].values())]
+    if peers:
+        better = [np.max([found[name][n] for name in peers], axis=0) for n in counts]
+        ratios = [f"{a / b:.2f}" for a, b in zip(np.ravel(own), np.ravel(better), strict=True)]
+        rows = np.reshape(ratios, (len(counts), -1)).T.tolist()
+        show(f"fastnn over the better of {' and '.join(peers)}, by CPUs", counts, rows)
+    gain = [[f"{a / b:.2f}" for a, b in zip(each, own[0], strict=True)] for each in own]
+    speed = [f"{value:,.0f}" for value in own[-1]]
+    rows = [[*each, last] for *each, last in zip(*gain, speed, strict=True)]
+    show("fastnn over itself on one CPU", [*counts, "rows a second with all"], rows)
+
+
 def main() -> None:
     """Measure, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--fixed", action="store_true", help="compare fixed numbers of threads")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     options = parser.parse_args()
-    cpus = sorted(os.sched_getaffinity(0))
-    counts = counts_up_to(len(cpus))
-    found: dict[str, dict[str, list[float]]] = {}
-    if options.fixed:
-        found["fastnn"] = {str(n): measure("fastnn", cpus, n) for n in (None, *counts)}
-        chosen = found["fastnn"].pop("None")
-        best = [max(each) for each in zip(*found["fastnn"].values(), strict=True)]
-        rows = [
-            [f"{value:,.0f}" for value in (*each, own)] + [f"{own / top:.2f}"]
-            for *each, own, top in zip(*found["fastnn"].values(), chosen, best, strict=True)
-        ]
-        show("Rows a second", [*counts, "found", "of the best"], rows)
-        found["fastnn"]["found"] = chosen
-    else:
-        for name in ("fastnn", *PEERS):
-            found[name] = {}
-            for n in counts:
-                if speeds := measure(name, cpus[:n], n):
-                    found[name][str(n)] = speeds
-        own = [found["fastnn"][str(n)] for n in counts]
-        peers = [name for name in PEERS if found[name]]
-        if peers:
-            better = [np.max([found[name][str(n)] for name in peers], axis=0) for n in counts]
-            ratios = [f"{a / b:.2f}" for a, b in zip(np.ravel(own), np.ravel(better), strict=True)]
-            rows = np.reshape(ratios, (len(counts), -1)).T.tolist()
-            show(f"fastnn over the better of {' and '.join(peers)}, by CPUs", counts, rows)
-        gain = [[f"{a / b:.2f}" for a, b in zip(each, own[0], strict=True)] for each in own]
-        speed = [f"{value:,.0f}" for value in own[-1]]
-        rows = [[*each, last] for *each, last in zip(*gain, speed, strict=True)]
-        show("fastnn over itself on one CPU", [*counts, "rows a second with all"], rows)
+    found = run(options.fixed)
     if options.json:
         options.json.write_text(json.dumps(found, indent=1) + "\n")
 

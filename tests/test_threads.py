@@ -11,6 +11,7 @@ import threading
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numba
 import numpy as np
@@ -20,6 +21,7 @@ from cases import DTYPES, WIDE, Case, make_data, make_network
 import fastnn
 from fastnn.backends.compiled import operations
 from fastnn.backends.compiled.kernels import batches as steps
+from fastnn.backends.compiled.kernels import layout, update
 from fastnn.backends.compiled.machinery import threads, thresholds
 from fastnn.cli.info import LAYERS
 from fastnn.model.architecture import Layer
@@ -106,6 +108,33 @@ def test_many_threads_split_the_update_by_rows_and_units(count, groups):
     assert operations.groups_of_the_update(WIDE_LAYER, 1, count) == groups
 
 
+@pytest.mark.parametrize("count", [2, 4, 16])
+def test_threads_with_units_of_their_own_update_these(count):
+    assert operations.groups_of_the_update(WIDE_LAYER, count, count) == count
+
+
+def shares_of_the_update(l, fan_in, count):
+    """Return the rows that each thread takes of the update of a layer whose units are not split."""
+    operation = SimpleNamespace(what=layout.STEPPING, layer=l, split=layout.ROWS)
+    layer = replace(WIDE_LAYER, fan_in=fan_in)
+    shares = [steps.share_of.py_func(operation, layer, 32, t, count, 4) for t in range(count)]
+    return [range(share.start, share.stop) for share in shares]
+
+
+@pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.parametrize("fan_in", [1, 8, 20, 64, 784])
+def test_threads_update_each_row_of_weights_once_and_the_biases(fan_in, count):
+    rows = [row for share in shares_of_the_update(1, fan_in, count) for row in share]
+    biases = update.rows_of_update.py_func(fan_in) - 1
+    assert sorted(rows) == list(range(biases + 1))
+    assert biases >= fan_in
+
+
+def test_biases_of_neighbouring_layers_are_updated_by_different_threads():
+    longest = [shares_of_the_update(l, 64, 16) for l in range(3)]
+    assert len({[share.stop for share in shares].index(72) for shares in longest}) == 3
+
+
 def test_threads_never_split_layers_of_few_units():
     narrow = replace(WIDE_LAYER, fan_out=10)
     assert {operations.groups_of_units(narrow, 8, count) for count in range(1, 65)} == {1}
@@ -165,6 +194,13 @@ def test_a_large_step_takes_all_there_are_by_default(monkeypatch):
 
 def test_a_step_takes_no_more_threads_than_it_has_work_for():
     assert threads.choose(8, 2.5 * threads.WORTH_A_THREAD) == 2
+
+
+@pytest.mark.parametrize(
+    ("worth", "asked", "count"), [(3, 8, 4), (7, 8, 8), (13, 16, 16), (13, 6, 6)]
+)
+def test_what_a_step_has_work_for_is_rounded_up_to_a_power_of_two(worth, asked, count):
+    assert threads.choose(asked, worth * threads.WORTH_A_THREAD) == count
 
 
 def test_an_architecture_that_was_not_measured_takes_the_thresholds_of_x86():

@@ -66,8 +66,10 @@ def groups_of_the_update(layer: Layer, forward: int, threads: int) -> int:
     """Return the same for the update, whose rows are those of the weights.
 
     It is as the way forward, so that weights stay where they are, unless far less is to be read.
-    For two threads it never paid.
+    For two threads it never paid, nor where each thread has units of its own.
     """
+    if forward == threads:
+        return forward
 
     def cost(groups: int) -> float:
         return layer.fan_in * groups / threads + layer.fan_out / groups

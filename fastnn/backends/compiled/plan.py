@@ -6,8 +6,9 @@ what to learn from is written into it anew.
 
 from __future__ import annotations
 
+import math
 import weakref
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from fastnn.activations import ACTIVATIONS, Array
 from fastnn.backends import dropout
 from fastnn.backends.compiled import augmenting, functions, sparse_plan
 from fastnn.backends.compiled.functions import WITHOUT_KERNEL, gathers_gradient, is_plain
-from fastnn.backends.compiled.kernels import batches, layout, products, update
+from fastnn.backends.compiled.kernels import batches, layout, products, update, waiting
 from fastnn.backends.compiled.operations import (
     Task,
     gathers_everything,
@@ -40,6 +41,21 @@ STEPPED_ROWS = 64
 # Bytes of memory up to which a plan is kept for the next call.
 MOST_KEPT = 1 << 24
 NO_TARGETS = (0, layout.NONE, 0, 0)
+
+
+class Counted(NamedTuple):
+    """What threads have counted in the phases of a plan, see `fastnn...kernels.waiting`."""
+
+    architecture: Architecture
+    task: Task
+    operations: Array
+    ends: Array
+    layers: Array
+    counts: Array  # (phases + 1, threads, numbers), int64
+
+
+# Of all plans of this process, if threads count.
+counted: list[Counted] = []
 
 
 class Plan:
@@ -125,6 +141,13 @@ class Plan:
         ):
             record[name] = address_of(array)
             self._kept.append(array)
+        if waiting.COUNTING:
+            shape = len(ends) + 1, task.threads, waiting.NUMBERS
+            counts = aligned_zeros(math.prod(shape), np.dtype(np.int64))
+            counted.append(
+                Counted(architecture, task, operations, ends, self.layers, counts.reshape(shape))
+            )
+            record["counts"] = address_of(counts)
         if model.input_scaler is not None:
             self._kept.append(np.concatenate([model.input_scaler.mean, model.input_scaler.scale]))
             record["scaler"] = address_of(self._kept[-1])

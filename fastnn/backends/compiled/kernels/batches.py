@@ -54,7 +54,16 @@ from fastnn.backends.compiled.kernels.update import (
     call_limit,
     call_measure,
     call_move_layer,
+    rows_of_update,
     update,
+)
+from fastnn.backends.compiled.kernels.waiting import (
+    BETWEEN,
+    WAITED,
+    begin_counting,
+    beginning,
+    count,
+    count_share,
 )
 from fastnn.backends.compiled.machinery import atomic
 from fastnn.backends.compiled.machinery.instructions import (
@@ -74,17 +83,22 @@ def _bound(total, group, thread, threads):
 
 
 @serial
-def _share(plan, operation, batch):
-    """Return a thread's part of an operation."""
-    layer, what = layers_of(plan)[operation.layer], operation.what
-    rows = layer.fan_in if what >= SCALING_SPARSE else batch.count
+def share_of(operation, layer, count, thread, threads, itemsize):
+    """Return a thread's part of an operation on so many rows of a batch."""
+    what = operation.what
+    rows = layer.fan_in if what >= SCALING_SPARSE else count
     units = layer.fan_in if what == BACKWARD else layer.fan_out
+    updating = what in (UPDATING, STEPPING)
+    if updating:
+        rows = rows_of_update(layer.fan_in)
     start, stop, left, right = int64(0), rows, int64(0), units
-    split = plan.threads if operation.split == UNITS else operation.split
+    split = threads if operation.split == UNITS else operation.split
     if split >= ROWS:
         rows_group = MEASURED_ROWS if what in (MEASURING, DIVIDING) else GROUP
-        units_group = LINE // itemsize_of(plan.alpha)
-        within, group, threads = batch.thread // split, batch.thread % split, plan.threads // split
+        units_group = LINE // itemsize
+        within, group, threads = thread // split, thread % split, threads // split
+        if updating:  # biases, which take as long as many weights, go to another for each layer
+            within = (within + operation.layer) % threads
         start = _bound(rows, rows_group, within, threads)
         stop = _bound(rows, rows_group, within + 1, threads)
         left = _bound(units, units_group, group, split)
@@ -102,7 +116,10 @@ def phase(plan, begin, end, batch):
     operations = operations_of(plan, end)
     for o in range(begin, end):
         what, l = operations[o].what, operations[o].layer
-        share = _share(plan, operations[o], batch)
+        layer = layers_of(plan)[l]
+        share = share_of(
+            operations[o], layer, batch.count, batch.thread, plan.threads, itemsize_of(plan.alpha)
+        )
         if share.start == share.stop or share.left == share.right:  # fewer of them than threads
             continue
         if what == GATHERING:
@@ -250,6 +267,7 @@ def _meet_types(number):
 @unit(_meet_types)
 def meet(plan):
     """Make ready for threads that go through all phases together."""
+    begin_counting(plan)
     first = int64(0) if _begin_step(plan) else int64(-1)
     atomic.store(plan.meeting + PHASE, first)
     atomic.store(plan.meeting + DONE, 0)
@@ -275,13 +293,16 @@ def work(plan, thread, bias_beta):
     phase, and does what is between.
     """
     if plan.threads == 1:
+        since = begin_counting(plan)
         going = _begin_step(plan)
         while going:
-            batch = Batch(plan.block, plan.count, int64(0))
+            batch, here = Batch(plan.block, plan.count, int64(0)), plan.phase
             call_phase(plan.functions.phase, (plan, plan.begin, plan.end, batch))
+            since = count_share(plan, here, 0, 0, since)
             going = _go_on(plan, bias_beta)
+            since = count(plan, here, 0, BETWEEN, since)
         return
-    before = flush_denormals()
+    before, here, since = flush_denormals(), plan.phases, beginning(plan)
     shares = plan.meeting + SHARES
     atomic.store(shares + thread * LINE + HAS_COME, 1)
     phase, share, looks = atomic.load(plan.meeting + PHASE), thread, 0
@@ -289,11 +310,14 @@ def work(plan, thread, bias_beta):
         place = shares + share * LINE
         mine = share == thread or looks > PATIENCE or atomic.load(place + HAS_COME) == 0
         if mine and atomic.load(place) < phase and atomic.replace(place, phase - 1, phase):
-            batch = Batch(plan.block, plan.count, share)
+            since = count(plan, here, thread, WAITED, since)
+            batch, here = Batch(plan.block, plan.count, share), plan.phase
             call_phase(plan.functions.phase, (plan, plan.begin, plan.end, batch))
+            since = count_share(plan, here, thread, share, since)
             if atomic.add(plan.meeting + DONE, 1) == plan.threads * (phase + 1):
                 going = _go_on(plan, bias_beta)
                 atomic.store(plan.meeting + PHASE, phase + 1 if going else int64(-1))
+                since = count(plan, here, thread, BETWEEN, since)
         now = atomic.load(plan.meeting + PHASE)
         if now != phase:
             phase, share, looks = now, thread, 0
@@ -303,6 +327,7 @@ def work(plan, thread, bias_beta):
             atomic.pause()
             if looks > MOST_LOOKS:
                 atomic.let_others_run()
+    count(plan, here, thread, WAITED, since)
     restore_denormals(before)
 
 

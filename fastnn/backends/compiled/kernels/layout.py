@@ -209,7 +209,8 @@ def plan_dtype(number: np.dtype) -> np.dtype:
         # how many there are, the sum of their losses, the phase and its operations.
         *_integers("step", "steps", "stop", "block", "count", "phase", "begin", "end"),
         ("total", np.float64),
-        *_integers("meeting"),  # where threads agree, see `batches`
+        # Where threads agree, see `batches`, and where they count, see `waiting`.
+        *_integers("meeting", "counts"),
         # Augmentation: room of each thread, rows to mix with, and what targets are mixed from.
         *_integers("augmentations", "augmentation_count", "rooms", "room_size"),
         *_integers("drawn_from", "drawn_count", "own_weights"),

@@ -46,8 +46,14 @@ MEASURED_ROWS = 32
 
 
 @serial
+def rows_of_update(fan_in):
+    """Return the rows that threads share: those of weights in whole groups, one for the biases."""
+    return (fan_in + GROUP - 1) // GROUP * GROUP + GROUP
+
+
+@serial
 def update(plan, l, batch, share, stepping):
-    """Update a share of a layer's weights, and its biases.
+    """Update a share of a layer's weights, and its biases if they are a part of that.
 
     When ``stepping``, the gradient of as many rows as have room in the thread's pack is made there,
     and the parameters are moved by it; else it goes to the result.
@@ -58,13 +64,14 @@ def update(plan, l, batch, share, stepping):
     stride, left, columns = layer.stride, share.left, share.right - share.left
     deltas = Matrix(plan.work + itemsize * (layer.deltas + left), stride, int64(1))
     pack = plan.packs + itemsize * batch.thread * plan.pack_size
-    gradient_stride, part = stride, share.stop - share.start
+    last = min(share.stop, layer.fan_in)
+    gradient_stride, part = stride, max(1, last - share.start)
     if stepping:
         line = LINE // itemsize
         gradient_stride = (columns + line - 1) // line * line
         part = plan.pack_size // gradient_stride // GROUP * GROUP
-    for begin in range(share.start, share.stop, part):
-        end = min(begin + part, share.stop)
+    for begin in range(share.start, last, part):
+        end = min(begin + part, last)
         offset = layer.weights + begin * stride + left
         gradient = Matrix(
             pack if stepping else plan.result + itemsize * offset, gradient_stride, int64(1)
@@ -98,7 +105,7 @@ def update(plan, l, batch, share, stepping):
                 plan, offset, gradient, stride, end - begin, columns, one, factor, True, False
             )  # fmt: skip
             call_move(plan.functions.move, arguments)
-    if share.stop == layer.fan_in:
+    if share.stop == rows_of_update(layer.fan_in):
         update_biases(plan, l, batch, left, columns, stepping)
 
 

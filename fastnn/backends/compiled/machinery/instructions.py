@@ -78,6 +78,22 @@ def prefetch(typingctx, address):
 
 
 @intrinsic
+def ticks(typingctx):
+    """Return the CPU's count of time, which goes on at the same rate on all of them."""
+
+    def codegen(context, builder, signature, args):
+        kind = ir.FunctionType(I64, [])
+        if MACHINE.x86:
+            name = "llvm.readcyclecounter"
+            return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [])
+        if MACHINE.architecture == "aarch64":  # there LLVM's reads what only the system may read
+            return builder.asm(kind, "mrs $0, cntvct_el0", "=r", [], True)
+        return ir.Constant(I64, 0)
+
+    return types.int64(), codegen
+
+
+@intrinsic
 def pointer_to(typingctx, address, like):
     """Return an address as a pointer to elements of the type of ``like``, for ``numba.carray``."""
     pointer_type = types.CPointer(like)

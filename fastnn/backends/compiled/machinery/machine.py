@@ -19,6 +19,7 @@ class Machine(NamedTuple):
     architecture: str  # "x86_64", "aarch64" for all of ARM64, or what else LLVM calls it
     bf16: bool = False  # AVX-512 BF16: products of pairs in bfloat16, in vectors of 512 bits
     amx: bool = False  # tiles in bfloat16, which a process of Linux may ask for
+    counts: bool = False  # whether threads count how long they work and wait
 
     @property
     def x86(self) -> bool:
@@ -32,7 +33,10 @@ class Machine(NamedTuple):
 
 
 def _machine() -> Machine:
-    """Read the machine from the features that Numba compiles for, and ``FASTNN_VECTOR_BITS``."""
+    """Read the machine from the features that Numba compiles for, and the environment.
+
+    ``FASTNN_VECTOR_BITS`` asks for narrower vectors, ``FASTNN_COUNT_WAITING=1`` for counters.
+    """
     triple, _, features = cpu_target.target_context.codegen().magic_tuple()
     has = {name[1:] for name in features.split(",") if name.startswith("+")}
     architecture = triple.partition("-")[0].replace("arm64", "aarch64")
@@ -43,12 +47,16 @@ def _machine() -> Machine:
         if asked not in ("128", "256", "512"):
             raise ValueError(f"FASTNN_VECTOR_BITS must be 128, 256 or 512, got {asked!r}")
         bits = int(asked)
+    counting = os.environ.get("FASTNN_COUNT_WAITING", "")
+    if counting not in ("", "0", "1"):
+        raise ValueError(f"FASTNN_COUNT_WAITING must be 0 or 1, got {counting!r}")
     registers = 32 if arm or "avx512vl" in has else 16
     # Before LLVM 16 the instructions had other types.
     bf16 = {"avx512bf16", "avx512vl"} <= has and bits == 512 and llvm_version_info >= (16, 0, 0)
     linux = sys.platform == "linux" and architecture == "x86_64"
     amx = {"amx-tile", "amx-bf16"} <= has and linux
-    return Machine(bits, registers, arm or "fma" in has, architecture, bf16, amx)
+    fma = arm or "fma" in has
+    return Machine(bits, registers, fma, architecture, bf16, amx, counting == "1")
 
 
 MACHINE = _machine()

@@ -94,12 +94,16 @@ def _quota_of(group: Path) -> float | None:
 
 
 def choose(asked: int | None, flops: float, worth_a_thread: float | None = None) -> int:
-    """Return the most threads for a step of so many operations: as many as may pay."""
+    """Return the most threads for a step of so many operations: as many as may pay.
+
+    That is a power of two, unless fewer may be used: other numbers split rows and units badly.
+    """
     if os.getpid() != _process:
         return 1  # a forked child: GNU OpenMP ends a process that uses its threads after a fork
     worth = int(flops / (worth_a_thread or WORTH_A_THREAD))
     if worth <= 1:  # asking the system takes longer than a small step
         return 1
+    worth = 1 << (worth - 1).bit_length()
     return min(worth, most() if asked is None else asked)
 
 
