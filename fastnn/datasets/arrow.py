@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -17,7 +18,6 @@ from fastnn.datasets.columns import Table
 from fastnn.streams.stream import Part
 
 LABEL = "label"  # the column of the targets, if no other is named
-import os
 THREADS=bool(os.environ.get('PA_THREADS'))
 BLOCK = 1 << 24  # numbers that are read at a time; fewer at a time take longer
 
@@ -199,6 +199,8 @@ def _errors(pyarrow: Any, name: str) -> Iterator[None]:
 
 def _needed() -> tuple[Any, Any]:
     """Return pyarrow and its module for Parquet."""
+    # Memory that is new takes longer than reading into it; otherwise it is given back in 10 ms.
+    os.environ.setdefault("MIMALLOC_PURGE_DELAY", "1000")
     try:
         import pyarrow
         import pyarrow.ipc

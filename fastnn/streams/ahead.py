@@ -56,15 +56,17 @@ class Ahead(Generic[T]):
         self._end()
         self._thread.join(PATIENCE)
 
-    def take(self) -> T | None:
+    def take(self, over: threading.Event | None = None) -> T | None:
         """Return the next item, and let the one after it be made; None if there are no more.
+
+        Return None, too, as soon as the event is set.
 
         Raises
         ------
         BaseException
             What making it has raised.
         """
-        while self._error is None:
+        while self._error is None and not (over and over.is_set()):
             try:
                 item, self._error = self._made.get(timeout=PAUSE)
             except Empty:
@@ -74,7 +76,7 @@ class Ahead(Generic[T]):
             if self._error is None:
                 self._asked.put(True)
                 return item
-        if isinstance(self._error, StopIteration):
+        if self._error is None or isinstance(self._error, StopIteration):
             return None
         raise self._error
 
