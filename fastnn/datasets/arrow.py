@@ -18,7 +18,6 @@ from fastnn.datasets.columns import Table
 from fastnn.streams.stream import Part
 
 LABEL = "label"  # the column of the targets, if no other is named
-THREADS=bool(os.environ.get('PA_THREADS'))
 BLOCK = 1 << 24  # numbers that are read at a time; fewer at a time take longer
 
 
@@ -85,7 +84,7 @@ def _row_group(path: str, number: int, chosen: _Chosen) -> Iterator[tuple[Table,
     name = f"{path!r}, row group {number}"
     with _errors(pyarrow, name), parquet.ParquetFile(path) as file:
         wanted, first = [*chosen.features, chosen.label], 0
-        for batch in file.iter_batches(_length(wanted), [number], wanted, use_threads=THREADS):
+        for batch in file.iter_batches(_length(wanted), [number], wanted, use_threads=True):
             yield _rows(name, first, batch, chosen)
             first += batch.num_rows
 

@@ -390,7 +390,9 @@ def _weighted(losses: Array, weights: Array | None) -> float:
 def write_columns(columns: ColumnRows, out: Array) -> None:
     """Write columns into rows; see `contract`."""
     listed = columns.columns
-    if out.dtype == np.uint8 or any(not c.flags.c_contiguous or c.dtype != out.dtype for c in listed):
+    if out.dtype == np.uint8 or any(
+        not c.flags.c_contiguous or c.dtype != out.dtype for c in listed
+    ):
         columns.write(out)
     else:
         addresses = np.array([column.ctypes.data for column in listed])
