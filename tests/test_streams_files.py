@@ -133,6 +133,13 @@ def truncate(path):
     path.write_bytes(path.read_bytes()[:-50])
 
 
+def write_text(path):
+    others = {**{name: X[:100, i] for i, name in enumerate(NAMES)}, "c": ["x"] * 100}
+    new = path.with_suffix(".new")  # as the file may be open
+    parquet.write_table(pyarrow.table({**others, "label": KINDS[100:200]}), new, row_group_size=40)
+    new.replace(path)
+
+
 def replace(path):
     parquet.write_table(table(X[100:190], KINDS[100:190]), path, row_group_size=40)
 
@@ -143,6 +150,7 @@ def replace(path):
         (lambda path: path.unlink(), FileNotFoundError, r"1\.parquet"),
         (truncate, ValueError, r"1\.parquet', row group \d cannot be read"),
         (lambda path: spoil(path, 1), ValueError, r"1\.parquet', row group 1 cannot be read"),
+        (write_text, ValueError, r"row group \d: column 'c' holds string; need numbers"),
         (replace, ValueError, r"row group 2 ended after 10 rows, and had 20 in the first pass"),
     ],
 )

@@ -197,7 +197,7 @@ def numbers(name: str, array: Any) -> Array:
 
 def readable(
     name: str,
-    array: Array,
+    array: Any,  # an array, or ColumnRows
     architecture: Architecture,
     finite: bool = True,
     names: Names | None = None,

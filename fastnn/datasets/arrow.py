@@ -101,7 +101,7 @@ def _record_batch(path: str, number: int, chosen: _Chosen) -> Iterator[tuple[Tab
 
 def _rows(name: str, first: int, batch: Any, chosen: _Chosen) -> tuple[Table, Any]:
     """Return the features and the targets."""
-    columns = [_values(name, first, batch, feature) for feature in chosen.features]
+    columns = [_numbers(name, first, batch, feature) for feature in chosen.features]
     X: Any = np.empty((batch.num_rows, 0), chosen.dtype)
     if columns:
         X = ColumnRows(columns, chosen.dtype)
@@ -112,6 +112,16 @@ def _rows(name: str, first: int, batch: Any, chosen: _Chosen) -> tuple[Table, An
 def _length(columns: Sequence[str]) -> int:
     """Return how many rows are read at a time."""
     return max(1, BLOCK // max(1, len(columns)))
+
+
+def _numbers(name: str, first: int, batch: Any, column: str) -> Array:
+    """Return a column of features, which is one of numbers unless the file has changed."""
+    values = _values(name, first, batch, column)
+    if values.dtype.kind not in "biuf":
+        raise ValueError(
+            f"{name}: column {column!r} holds {batch.column(column).type}; need numbers"
+        )
+    return values
 
 
 def _values(name: str, first: int, batch: Any, column: str) -> Array:
