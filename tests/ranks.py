@@ -63,6 +63,19 @@ def steps_of_every_optimizer():
             assert_as_one_process(net, history, *trained(backend, optimizer=name))
 
 
+def factors_in_bfloat16():
+    for backend in ("numba", "numpy"):
+        nets = [
+            fastnn.Network([9, 20, 11, 4], seed=1, precision="bfloat16", backend=backend)
+            for _ in range(2)
+        ]
+        for net, communicator in zip(nets, (COMM, None), strict=True):
+            net.train(X, Y, **SETTINGS, learning_rate=0.01, communicator=communicator)
+        same_everywhere(nets[0].parameters)
+        # A sum on the other side of a tie changes a factor of a step by 2^-8.
+        np.testing.assert_allclose(*(net.parameters for net in nets), rtol=0, atol=1e-4)
+
+
 def settings_of_every_kind():
     zeros = np.where(X > 0.8, X, 0)
     cases = [
@@ -130,6 +143,17 @@ def own_rows():
     same_everywhere((net.model.vector, history.rows))
     assert history[0]["loss"] > history[-1]["loss"]
     refused("takes no sample_weight", sample_weight=np.ones(ROWS), **own)
+
+
+def checkpoints_of_own_rows(path):
+    """A run on rows of each rank resumes on the same rows alone, whichever rank has others."""
+    mine = np.array_split(np.arange(ROWS), COMM.size)[COMM.rank]
+    own = {"communicator": Ranks(COMM, local=True), "checkpoint": path}
+    whole, _ = trained(data=(X[mine], Y[mine]), **own)
+    same, _ = trained(data=(X[mine], Y[mine]), **own, resume=True)
+    assert np.array_equal(whole.model.vector, same.model.vector)
+    other = X[mine] + (COMM.rank == COMM.size - 1)
+    refused("other data in X", data=(other, Y[mine]), **own, resume=True)
 
 
 def whole_numbers():

@@ -684,3 +684,10 @@ def test_pictures_in_a_folder_and_in_the_folders_in_it(folder):
     found = images.pictures_in("pictures")
     assert len(found) == 24
     assert images.pictures_in("pictures/dark") == found[:12]
+
+
+@pytest.mark.parametrize("option", [{"grey": "no"}, {"grey": 1}, {"digits": None}])
+def test_what_is_neither_true_nor_false_is_refused(tmp_path, option):
+    (name,) = option
+    with pytest.raises(TypeError, match=f"^{name} must be True or False"):
+        read_images(saved(tmp_path / "a.png", GREY), **option)

@@ -55,6 +55,10 @@ def test_steps_of_every_optimizer_are_those_of_one_process_and_the_same_bits_aga
     on_ranks(ranks, "steps_of_every_optimizer")
 
 
+def test_steps_in_bfloat16_are_those_of_one_process():
+    on_ranks(2, "factors_in_bfloat16")
+
+
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_every_kind_of_setting_does_what_it_does_in_one_process(ranks):
     on_ranks(ranks, "settings_of_every_kind")
@@ -67,6 +71,10 @@ def test_parameters_are_averaged_every_few_steps():
 @pytest.mark.parametrize("ranks", [2, 4])
 def test_ranks_may_have_rows_of_their_own(ranks):
     on_ranks(ranks, "own_rows")
+
+
+def test_a_run_on_rows_of_each_ranks_own_resumes_on_the_same_rows_alone(tmp_path):
+    on_ranks(3, "checkpoints_of_own_rows", tmp_path / "run.safetensors")
 
 
 @pytest.mark.parametrize("ranks", [2, 3])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
 import threading
+import time
 import warnings
 from importlib.util import find_spec
 
@@ -17,6 +19,7 @@ from fastnn import EarlyStopping, Network, augment
 from fastnn.datasets import stream
 from fastnn.model import storage
 from fastnn.training.buffers import steps_of_a_buffer
+from fastnn.training.survey import LongestRun, Reader
 
 each_backend = pytest.mark.parametrize("backend", BACKENDS)
 TIMES = ("seconds", "samples_per_second")
@@ -336,6 +339,38 @@ def test_the_bar_goes_through_a_first_pass_and_all_epochs(capsys):
     assert "epoch 2" in printed
 
 
+@pytest.mark.parametrize("source", ["function", "list of one", "list of many"])
+def test_classes_that_fill_buffers_are_warned_of_if_rows_are_shuffled(source):
+    order = np.argsort(Y, kind="stable")
+    made = blocks(X[order], TEXT[order])
+    pieces = [(X[i : i + 1], TEXT[i : i + 1]) for i in order]
+    given = {"function": made, "list of one": [(X[order], TEXT[order])], "list of many": pieces}
+    most = int(np.bincount(Y).max())
+    for buffer, shuffle in ((most, True), (most + 1, True), (most, False), (ROWS, True)):
+        warned = buffer == most and shuffle and source != "list of many"
+        name = "source" if source == "function" else r"source\[0\]"
+        message = rf"^{name} has {most} rows of one class one after the other, and {most} are"
+        with pytest.warns(UserWarning, match=message) if warned else contextlib.nullcontext():
+            network().train(stream(given[source], buffer=buffer), epochs=2, shuffle=shuffle)
+
+
+def test_one_class_alone_is_not_warned_of_as_sorted():
+    network().train(stream(blocks(X, np.zeros(ROWS, int)), buffer=16), epochs=1)
+
+
+def test_the_longest_run_of_a_label_is_found_across_blocks():
+    labels = np.repeat([0, 1, 0, 2, 1], [3, 1, 7, 5, 2])
+    for cuts in ([], [5], [1, 2, 3, 4, 9, 10, 16], range(1, 18)):
+        run = LongestRun()
+        for part in np.split(labels, cuts):
+            run.add(0, part)
+        assert (run.rows, run.part) == (7, 0)
+    run = LongestRun()
+    run.add(3, labels[:8])
+    run.add(4, labels[8:])  # of another part
+    assert (run.rows, run.part) == (5, 4)
+
+
 def test_a_run_of_no_use_is_judged_by_rows_of_the_whole_stream():
     order = np.argsort(Y)  # the last buffer has a single class
     with warnings.catch_warnings():
@@ -391,12 +426,20 @@ NEEDS_MPI = pytest.mark.skipif(find_spec("mpi4py") is None, reason="needs mpi4py
         pytest.param({"communicator": object()}, "communicator", marks=NEEDS_MPI),
         ({"y": Y}, "y must be left out"),
         ({"epochs": 0}, "epochs must be"),
-        ({"class_weight": "blanced"}, "did you mean 'balanced'|must be"),
-        ({"early_stopping": True}, "needs validation data: pass validation"),
+        ({"class_weight": "blanced"}, "class_weight must be one of balanced; got 'blanced'"),
+        ({"class_weight": [1, 2]}, "a weight for each of 3 classes"),
+        ({"early_stopping": True}, r"needs validation data: pass validation=\(X, y\), or watch"),
+        ({"early_stopping": EarlyStopping("los")}, "'los' needs validation data.*'loss'"),
+        ({"validation": stream(blocks(X, Y))}, "validation must be.*got a Stream"),
+        ({"validation": blocks(X, Y)}, "validation must be.*got a function"),
     ],
 )
-def test_settings_that_need_arrays_are_refused(options, message):
-    refused(message, stream(blocks(X, Y)), error=(ValueError, TypeError), **options)
+def test_settings_that_do_not_go_with_a_stream_are_refused_before_it_is_read(options, message):
+    def unread():
+        raise AssertionError("is read")
+        yield
+
+    refused(message, stream(unread), error=(ValueError, TypeError), **options)
 
 
 @pytest.mark.parametrize("given", [X, X.tolist(), (X, Y), ([1, 2], [3, 4])])
@@ -415,10 +458,11 @@ def test_an_iterator_is_told_from_a_function():
 
 
 def test_class_weights_need_classes():
-    refused(
-        "class_weight needs classes", blocks(X, NUMBERS), net=network(**REGRESSION),
-        class_weight="balanced",
-    )  # fmt: skip
+    for weights in ("balanced", {0: 1}):
+        refused(
+            "class_weight needs classes", blocks(X, NUMBERS), net=network(**REGRESSION),
+            class_weight=weights,
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -581,6 +625,41 @@ def test_rows_that_are_gone_in_the_first_epoch_leave_the_network_as_it_was():
 
 
 # Memory and threads
+
+
+class Reusing:
+    """Positions of blocks, of which each takes the memory of the one before."""
+
+    def __init__(self):
+        self.X, self.Y = np.empty((40, 6)), np.empty(40, int)
+
+    def __len__(self):
+        return 5
+
+    def __getitem__(self, i):
+        self.X[:], self.Y[:] = X[40 * i :][:40], Y[40 * i :][:40]
+        return self.X, self.Y
+
+
+def again():
+    """Blocks of which each takes the memory of the one before."""
+    source = Reusing()
+    yield from (source[i] for i in range(len(source)))
+
+
+@pytest.mark.parametrize("source", [again, Reusing()])
+def test_a_block_may_take_the_memory_of_the_one_before(source, monkeypatch):
+    real = Reader.read
+
+    def slow(*arguments):
+        time.sleep(0.02)  # time in which a thread could make the next block
+        return real(*arguments)
+
+    monkeypatch.setattr(Reader, "read", slow)
+    whole, streamed = network(**SCALED), network(**SCALED)
+    whole.train(X[:200], Y[:200], shuffle=False)
+    streamed.train(source, shuffle=False)
+    assert of(streamed) == of(whole)
 
 
 def test_ctrl_c_while_the_source_is_slow_ends_the_thread():

@@ -133,15 +133,20 @@ def truncate(path):
     path.write_bytes(path.read_bytes()[:-50])
 
 
-def write_text(path):
-    others = {**{name: X[:100, i] for i, name in enumerate(NAMES)}, "c": ["x"] * 100}
-    new = path.with_suffix(".new")  # as the file may be open
-    parquet.write_table(pyarrow.table({**others, "label": KINDS[100:200]}), new, row_group_size=40)
-    new.replace(path)
-
-
 def replace(path):
     parquet.write_table(table(X[100:190], KINDS[100:190]), path, row_group_size=40)
+
+
+def other_columns(path):
+    parquet.write_table(table().drop_columns(["a"]), path)
+
+
+def text(path):
+    parquet.write_table(table().set_column(0, "a", [KINDS]), path)
+
+
+def fewer_groups(path):
+    parquet.write_table(table(X[100:140], KINDS[100:140]), path)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +155,9 @@ def replace(path):
         (lambda path: path.unlink(), FileNotFoundError, r"1\.parquet"),
         (truncate, ValueError, r"1\.parquet', row group \d cannot be read"),
         (lambda path: spoil(path, 1), ValueError, r"1\.parquet', row group 1 cannot be read"),
-        (write_text, ValueError, r"row group \d: column 'c' holds string; need numbers"),
+        (other_columns, ValueError, r"1\.parquet' has no column 'a'; all files need the same"),
+        (text, ValueError, r"1\.parquet': column 'a' holds (large_)?string; need numbers"),
+        (fewer_groups, ValueError, r"1\.parquet', row group 1 cannot be read"),
         (replace, ValueError, r"row group 2 ended after 10 rows, and had 20 in the first pass"),
     ],
 )

@@ -826,9 +826,15 @@ def test_idx_labels_of_another_length_are_refused(write):
 @pytest.mark.parametrize("option", ["label", "header", "pixels"])
 def test_options_that_have_no_meaning_are_refused(tmp_path, save, write, option):
     options = {option: "a" if option == "label" else True}
-    for path, what in (tmp_path, "a folder"), (save(X=IMAGES), "an .npz file"):
+    pictures, empty = tmp_path / "pictures", tmp_path / "empty"
+    pictures.mkdir()
+    empty.mkdir()
+    (pictures / "0.png").write_bytes(b"")
+    for path, what in (pictures, "a folder"), (save(X=IMAGES), "an .npz file"):
         with pytest.raises(ValueError, match=f"is {what}; {option} must be None, got"):
             load(path, **options)
+    with pytest.raises(FileNotFoundError, match="holds neither pictures"):
+        load(empty, **options)
     if option != "label":
         with pytest.raises(ValueError, match=f"is an IDX file; {option} must be None, got True"):
             load(write(encode(IMAGES)), **options)
@@ -841,9 +847,17 @@ def test_the_label_of_an_idx_file_is_no_position(write):
 
 @pytest.mark.parametrize("name", ["a.parquet", "noname", "a.gz"])
 def test_what_is_not_known_is_refused_with_a_list_of_what_is(write, name):
-    need = r"starts with b'PAR1', .*; need a folder .*\.csv, \.tsv, \.txt, \.data.*; \.npz; IDX"
+    need = r"starts with b'ORC\.', .*; need a folder .*\.csv, \.tsv, \.txt, \.data.*; \.npz; IDX"
     with pytest.raises(ValueError, match=need):
-        load(write(b"PAR1...", name))
+        load(write(b"ORC....", name))
+
+
+@pytest.mark.parametrize("start", [b"PAR1", b"ARROW1"])
+@pytest.mark.parametrize("name", ["a.parquet", "noname", "a.gz"])
+def test_parquet_and_arrow_are_refused_with_what_reads_them(write, start, name):
+    need = r"is Parquet or Arrow, which is read as a stream: by fastnn\.datasets\.stream, or by the"
+    with pytest.raises(ValueError, match=need):
+        load(write(start + b"...", name))
 
 
 def test_a_missing_path_is_named(tmp_path):

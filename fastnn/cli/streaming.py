@@ -18,7 +18,7 @@ from fastnn.cli.printing import column_option
 from fastnn.datasets.columns import whole
 from fastnn.datasets.images import pictures_in
 from fastnn.datasets.mnist import locate
-from fastnn.datasets.streams import files_of, kind_of
+from fastnn.datasets.streams import MARKS, files_of, kind_below, kinds_in
 from fastnn.sparse_rows import is_sparse, joined
 from fastnn.streams.stream import Block, Stream, blocks_of
 from fastnn.training.loop import bar_of
@@ -72,12 +72,13 @@ def _found(name: str, given: Path | list[Path]) -> Path | Files:
 
 def _is_stream(path: Path) -> bool:
     if path.is_dir():
-        kinds = [kind for each in path.iterdir() if (kind := kind_of(str(each)))]
-        known = len(kinds) > 1 or bool(set(kinds) & set(ALWAYS))
+        kinds = list(kinds_in(str(path)).values())
+        below = not kinds and kind_below(str(path)) is not None  # refused with a hint
+        known = len(kinds) > 1 or bool(set(kinds) & set(ALWAYS)) or below
         return known and not locate(path) and not pictures_in(path)
     if path.exists():
         return path.name.lower().endswith(ALWAYS)
-    return any(mark in str(path) for mark in "*?[")
+    return any(mark in str(path) for mark in MARKS)
 
 
 def check(given: Keywords, ranks: object) -> None:
@@ -90,7 +91,10 @@ def check(given: Keywords, ranks: object) -> None:
         )
     if not isinstance(data, Files):
         if isinstance(given.get("test"), Files):
-            raise ValueError("--test is for a stream; need a --data that is one, too, or one file")
+            raise ValueError(
+                f"--test {given['test'].name} is a stream, and --data is none; need one file as "
+                "--test, which is not Parquet or Arrow, or a --data that is a stream, too"
+            )
         return
     if ranks is not None:
         raise ValueError(f"{data.name} is a stream, for one process; start it without mpiexec")
@@ -119,8 +123,9 @@ def read(given: Keywords) -> reading.Dataset:
     files, label, dtype = given["data"], given.get("label"), given["dtype"]
     label = None if label is None else reading.column(label)
     drop = tuple(map(reading.column, given.get("drop", ())))
-    stream = datasets.stream(list(map(str, files)), label, drop=drop, dtype=dtype)
-    first = next((block for part in stream.parts for block in blocks_of(part)), None)
+    with reading.several_columns(given.get("drop", ())):
+        stream = datasets.stream(list(map(str, files)), label, drop=drop, dtype=dtype)
+        first = next((block for part in stream.parts for block in blocks_of(part)), None)
     if first is None:
         raise ValueError(f"{files.name} has no rows")
     table, classes = _table(first), None
@@ -145,7 +150,8 @@ def read(given: Keywords) -> reading.Dataset:
 def _classes(name: str, stream: Stream, progress: bool | None) -> tuple[Array | None, Stream]:
     """Return the sorted classes, or None for numbers; and the stream, with its rows counted."""
     classes: set[Any] = set()
-    texts = None
+    kinds = {"O": "text", "U": "text", "T": "text", "b": "truth values"}
+    first = None
     counts = []
     with bar_of(progress, stream.rows) as bar:
         bar.set_description_str("labels")
@@ -153,13 +159,15 @@ def _classes(name: str, stream: Stream, progress: bool | None) -> tuple[Array | 
             counts.append(0)
             for block in blocks_of(part._replace(read=part.labels or part.read)):
                 y = _labels(block)
+                kind = kinds.get(y.dtype.kind, "numbers")
+                first = first or kind
+                if kind != first:
+                    raise ValueError(
+                        f"{block.name}: some labels are {kind}, others {first}; need one of the two"
+                    )
                 if y.dtype.kind == "f":
                     return None, stream
-                if texts not in (None, y.dtype.kind in "OUT"):
-                    raise ValueError(
-                        f"{block.name}: some labels are text, others numbers; need one of the two"
-                    )
-                texts = y.dtype.kind in "OUT"
+                texts = kind == "text"
                 classes |= set(y.tolist() if texts else np.unique(y).tolist())
                 if len(classes) > MOST_CLASSES:
                     hint = "another column: --label COLUMN" if texts else "--regression for numbers"
@@ -187,7 +195,9 @@ def _labels(block: Block) -> Array:
     if named is not None:
         return named
     y = numbers(f"{block.name}: y", block.y)
-    return y.astype(np.int64) if y.dtype.kind == "u" else whole(y) if y.dtype.kind == "f" else y
+    if y.dtype.kind == "u":  # but those of 64 bits that need all of these
+        return y if np.any(y > np.iinfo(np.int64).max) else y.astype(np.int64)
+    return whole(y) if y.dtype.kind == "f" else y
 
 
 def _test(given: Keywords, table: datasets.Table, label: str | int | None) -> datasets.Table:

@@ -97,7 +97,8 @@ def read_images(
     OSError
         If a path cannot be opened (``FileNotFoundError`` if there is none).
     TypeError
-        If ``paths`` are no paths, or ``size`` is no pair of integers.
+        If ``paths`` are no paths, ``size`` is no pair of integers, or ``grey`` or ``digits`` is not
+        True or False.
     ValueError
         If a file is not an intact PNG or JPEG, or has more than 67,108,864 pixels; if a folder
         holds no pictures, or both pictures and folders of pictures; if pictures have different
@@ -110,6 +111,9 @@ def read_images(
     five of those that are concerned.
     """
     check_installed()
+    for name, value, more in (("grey", grey, ", or None"), ("digits", digits, "")):
+        if not (isinstance(value, bool | np.bool_) or (more and value is None)):
+            raise TypeError(f"{name} must be True or False{more}; got {value!r}")
     given = None if size is None else _checked_size(size, 3 if grey is False else 1)
     if digits and not (given is None and grey is None):
         raise ValueError(

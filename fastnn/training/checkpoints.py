@@ -64,7 +64,8 @@ class Saver:
             "loss": of_setting(architecture.loss),
             "the shape and dtype of X": [*run.data.shape, run.data.X.dtype.name],
         }
-        self.data = run.data.fingerprints(len(run.data) * architecture.training_flops)
+        own = run.data.fingerprints(len(run.data) * architecture.training_flops)
+        self.data = run.team.fingerprints(own)
         self.resumes = run.team.of_first(self._read_if_there)
         if self.resumes:
             run.team.receive(run)

@@ -114,6 +114,10 @@ class OneProcess:
         """Return the rows of all processes, if each has rows of its own."""
         return array
 
+    def fingerprints(self, own: dict[str, int | None]) -> dict[str, int | None]:
+        """Return checksums of the data of all processes, from those of this one."""
+        return own
+
     def share(self, rows: int) -> tuple[slice, int]:
         """Return which of the rows this process evaluates, and where its own ones begin."""
         return slice(0, rows), 0

@@ -6,7 +6,7 @@ import dataclasses
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,10 +17,10 @@ import numpy as np
 from fastnn import backends
 from fastnn.activations import Array
 from fastnn.backends.contract import Examples
-from fastnn.checks.data import warn_of_no_pixels
+from fastnn.checks import data as check
 from fastnn.checks.tables import is_frame
 from fastnn.checks.targets import Targets, balanced
-from fastnn.checks.warning import heard_by
+from fastnn.checks.warning import heard_by, warn
 from fastnn.distributed import Agreement
 from fastnn.model.model import Model
 from fastnn.model.scaling import Combine, Moments, as_they_are, scaler_of
@@ -194,14 +194,33 @@ def checked(
     if given["communicator"] is not None:
         raise ValueError("communicator needs arrays on each rank, and this is a stream")
     chosen = checked_settings(given, model.architecture, sys.maxsize)
+    _check_alone(model, chosen, validation, class_weight)
     with bar_of(chosen.progress, stream.rows) as bar:
         bar.set_description_str("first pass")
-        data = surveyed(model, stream, validation, class_weight, bar)
+        data = surveyed(model, stream, validation, class_weight, bar, chosen.shuffle)
     return data, dataclasses.replace(chosen, batch_size=min(chosen.batch_size, len(data)))
 
 
+def _check_alone(
+    model: Model, settings: TrainingSettings, validation: Any, class_weight: Any
+) -> None:
+    """Refuse, before a first pass that may take long, what needs no look at the rows."""
+    metric = settings.early_stopping and settings.early_stopping.metric
+    if validation is not None:
+        check.held_out("validation", validation)
+    elif metric not in (None, "loss"):
+        raise ValueError(
+            f"early_stopping on {metric!r} needs validation data: pass validation=(X, y), or watch "
+            "the training loss with early_stopping=EarlyStopping('loss')"
+        )
+    if class_weight is not None and not isinstance(class_weight, Mapping):
+        labels = np.arange(max(2, model.architecture.sizes[-1]))
+        known = Targets(labels.astype(model.architecture.dtype), labels)
+        row_weights.of_classes(class_weight, known, model.architecture, None)
+
+
 def surveyed(
-    model: Model, stream: Stream, validation: Any, class_weight: Any, bar: Any
+    model: Model, stream: Stream, validation: Any, class_weight: Any, bar: Any, shuffle: bool
 ) -> StreamedData:
     """Return the data of a stream, after a pass through it; with class weights, after another."""
     architecture, survey = model.architecture, Survey(model)
@@ -209,11 +228,13 @@ def surveyed(
     _go_through(stream, survey.add, bar)
     if not survey.counts:
         raise ValueError("the stream gave no rows; need blocks of (X, y) in every epoch")
+    if shuffle:
+        _warn_of_sorted(stream, survey)
     order = reader.found()
     rows_of_classes = survey.rows_of_classes(order)
     sample = survey.sample
     targets = sample.targets(order)
-    warn_of_no_pixels("X", sample.X)
+    check.warn_of_no_pixels("X", sample.X)
     by_class, mean = None, None
     if class_weight is not None:
         known = Targets(targets.values, targets.labels if survey.labelled else None)
@@ -254,6 +275,18 @@ def surveyed(
     )
 
 
+def _warn_of_sorted(stream: Stream, survey: Survey) -> None:
+    """Warn of buffers with rows of a single class, of which a network forgets the others."""
+    run, several = survey.longest, sum(count > 0 for count in survey.labels.values()) > 1
+    if several and sum(survey.counts) > stream.buffer <= run.rows:
+        warn(
+            f"{stream.parts[run.part].name} has {run.rows:,} rows of one class one after the "
+            f"other, and {stream.buffer:,} are shuffled together, so that the network learns one "
+            "class and forgets the others; need the rows in random order, parts that are much "
+            "smaller than the buffer, or a larger buffer"
+        )
+
+
 def _mean(stream: Stream, reader: Reader, by_class: Array | None, bar: Any) -> float:
     """Return the mean of the weights of all rows, those of their classes included."""
     mean = Mean()
@@ -275,7 +308,7 @@ def _go_through(stream: Stream, use: Callable[[int, Block], int], bar: Any) -> N
     What takes them returns how far the bar is to go on.
     """
     said: set[str] = set()
-    with Ahead(partial(_blocks, stream)) as ahead:
+    with Ahead(partial(_blocks, stream), early=stream.lasting) as ahead:
         while (found := ahead.take()) is not None:
             name = found[1].name
 

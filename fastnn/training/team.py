@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, TypeVar
+from zlib import crc32
 
 import numpy as np
 
@@ -215,6 +216,13 @@ class Team(OneProcess):
     def united(self, array: Array) -> Array:
         """Return the rows of all ranks, if each has rows of its own."""
         return np.concatenate(self.communicator.allgather(array)) if self.ranks.local else array
+
+    def fingerprints(self, own: dict[str, int | None]) -> dict[str, int | None]:
+        """Return checksums of the data of all ranks, if each has rows of its own."""
+        if not self.ranks.local:
+            return own
+        found = self.communicator.allgather(own)
+        return {name: crc32(repr([each[name] for each in found]).encode()) for name in own}
 
     def share(self, rows: int) -> tuple[slice, int]:
         """Return which of all rows this rank evaluates, and where its own ones begin."""
