@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -13,13 +14,13 @@ import numpy as np
 from fastnn.activations import Array
 from fastnn.checks.tables import Names
 from fastnn.checks.values import meant
+from fastnn.column_rows import ColumnRows
 from fastnn.datasets.columns import Table
 from fastnn.streams.stream import Part
 
 LABEL = "label"  # the column of the targets, if no other is named
-BLOCK = 1 << 16  # rows that are read at a time
+BLOCK = 1 << 24  # numbers that are read at a time; fewer at a time take longer
 INDEX = re.compile(r"__index_level_\d+__")  # what pandas calls the numbers of rows in a file
-TURNED = 2048  # rows that are brought from columns at a time, so that they stay in the cache
 
 
 class Columns(NamedTuple):
@@ -86,7 +87,7 @@ def _row_group(path: str, number: int, chosen: _Chosen) -> Iterator[tuple[Table,
     with _errors(pyarrow, name), parquet.ParquetFile(path) as file:
         _check(path, file.schema_arrow, chosen)  # the file may be another one by now
         wanted, first = [*chosen.features, chosen.label], 0
-        for batch in file.iter_batches(BLOCK, [number], wanted, use_threads=False):
+        for batch in file.iter_batches(_length(wanted), [number], wanted, use_threads=True):
             yield _rows(name, first, batch, chosen)
             first += batch.num_rows
 
@@ -97,22 +98,24 @@ def _record_batch(path: str, number: int, chosen: _Chosen) -> Iterator[tuple[Tab
     with _errors(pyarrow, name), pyarrow.memory_map(path) as source:
         file = pyarrow.ipc.open_file(source)
         _check(path, file.schema, chosen)  # the file may be another one by now
-        batch = file.get_batch(number)
-        for first in range(0, batch.num_rows, BLOCK):
-            yield _rows(name, first, batch.slice(first, BLOCK), chosen)
+        batch, length = file.get_batch(number), _length(chosen.features)
+        for first in range(0, batch.num_rows, length):
+            yield _rows(name, first, batch.slice(first, length), chosen)
 
 
 def _rows(name: str, first: int, batch: Any, chosen: _Chosen) -> tuple[Table, Any]:
-    """Return the features, one row after the other, and the targets."""
+    """Return the features and the targets."""
     columns = [_values(name, first, batch, feature) for feature in chosen.features]
-    X = np.empty((batch.num_rows, len(columns)), chosen.dtype)
-    with np.errstate(over="ignore"):  # what is too large is found with other infinite numbers
-        for begin in range(0, len(X), TURNED):
-            part = slice(begin, begin + TURNED)
-            for j, column in enumerate(columns):
-                X[part, j] = column[part]
+    X: Any = np.empty((batch.num_rows, 0), chosen.dtype)
+    if columns:
+        X = ColumnRows(columns, chosen.dtype)
     y = _values(name, first, batch, chosen.label)
     return Table(X, None, chosen.features, chosen.label), y
+
+
+def _length(columns: Sequence[str]) -> int:
+    """Return how many rows are read at a time."""
+    return max(1, BLOCK // max(1, len(columns)))
 
 
 def _values(name: str, first: int, batch: Any, column: str) -> Array:
@@ -217,6 +220,8 @@ def _errors(pyarrow: Any, name: str) -> Iterator[None]:
 
 def _needed() -> tuple[Any, Any]:
     """Return pyarrow and its module for Parquet."""
+    # Memory that is new takes longer than reading into it; otherwise it is given back in 10 ms.
+    os.environ.setdefault("MIMALLOC_PURGE_DELAY", "1000")
     try:
         import pyarrow
         import pyarrow.ipc

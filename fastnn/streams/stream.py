@@ -95,6 +95,11 @@ class Stream:
         count, rows = len(self.parts), "" if self.rows is None else f"{self.rows:,} rows, "
         return f"Stream({rows}{count:,} part{'s' * (count > 1)}, buffer={self.buffer})"
 
+    @property
+    def lasting(self) -> bool:
+        """Whether each block is still the same when the next one is made."""
+        return all(part.lasting for part in self.parts)
+
     def order(self, seed: int, epoch: int, shuffle: bool) -> list[int]:
         """Return the positions of the parts in the order of an epoch."""
         if not shuffle:

@@ -14,6 +14,7 @@ from zlib import crc32
 
 import numpy as np
 
+from fastnn import backends
 from fastnn.activations import Array
 from fastnn.backends.contract import Examples
 from fastnn.checks import data as check
@@ -78,7 +79,8 @@ class StreamedData(TrainingData):
 
     def supply(self, model: Model) -> Buffered:
         """Return where a run of a model gets its rows from."""
-        return Buffered(Source(self.stream, self.counts, partial(self.read, model)))
+        write = backends.get(model.backend).write_columns
+        return Buffered(Source(self.stream, self.counts, partial(self.read, model), write))
 
     def read(self, model: Model, block: Block) -> Examples:
         """Return the rows of a block, for a model that has its scalers."""
@@ -306,8 +308,7 @@ def _go_through(stream: Stream, use: Callable[[int, Block], int], bar: Any) -> N
     What takes them returns how far the bar is to go on.
     """
     said: set[str] = set()
-    lasting = all(part.lasting for part in stream.parts)
-    with Ahead(partial(_blocks, stream), early=lasting) as ahead:
+    with Ahead(partial(_blocks, stream), early=stream.lasting) as ahead:
         while (found := ahead.take()) is not None:
             name = found[1].name
 
