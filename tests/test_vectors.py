@@ -249,13 +249,13 @@ def test_product_with_a_transposed_matrix(dtype, count):
             np.testing.assert_allclose(c.values, want, rtol=0, atol=tolerance(dtype, count))
 
 
-# Few rows beside the matrix, of which all are turned, in one block or in several; and, with the
-# last shape, more rows than pay.
+# Few rows beside the matrix, which are turned in one block or in several; the last shapes have sums
+# too long for that, and more rows than pay.
 @pytest.mark.every_width
 @each_dtype
 @pytest.mark.parametrize(
     ("rows", "columns", "count"),
-    [(16, 64, 64), (17, 65, 100), (31, 200, 60), (70, 300, 2050), (200, 210, 130)],
+    [(16, 64, 64), (17, 65, 100), (31, 200, 60), (300, 500, 1000), (20, 50, 1030), (200, 210, 130)],
 )
 def test_turned_rows_give_the_bits_of_a_product_of_the_turned_matrix(dtype, rows, columns, count):
     rng = np.random.default_rng(0)

@@ -113,6 +113,7 @@ UNITS, COLUMNS, EVERYTHING, ROWS = -2, -1, 0, 1
 FUNCTIONS = _record(
     *_integers(
         "product",
+        "turn",
         "rounded_product",
         "sparse_product",
         "gather",
