@@ -1,9 +1,13 @@
-"""Matrix products beside libxsmm's, on one core: ``python bench/products.py``.
+"""Matrix products of training steps, on one core: ``python bench/products.py``.
 
-libxsmm compiles a kernel for each shape of a product. Its matrices lie in blocks already, the best
-of some sizes, and need no biases or activations; fastnn's lie by rows, as in training. Both take
-turns, and a share is the median over the rounds. Needs a C compiler and libxsmm (``apt-get install
-libxsmm-dev``). `roofline.py` measures the products of its networks' steps, if it finds these.
+First their share of the arithmetic peak, while steps are taken: each operation of a step is timed
+where it is, with whatever is in the caches there. Steps and the loop that measures the peak take
+turns, and a share is the median over the rounds.
+
+Then the products beside libxsmm's, if there are a C compiler and libxsmm (``apt-get install
+libxsmm-dev``). It compiles a kernel for each shape of a product. Its matrices lie in blocks
+already, the best of some sizes, and need no biases or activations; fastnn's lie by rows, as in
+training. `roofline.py` measures these of its networks' steps, too.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import argparse
 import subprocess
 import sys
 import tempfile
+import time
 import timeit
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,12 +28,19 @@ from typing import Any
 
 import numba
 import numpy as np
+from peak import peak
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import fastnn
 from fastnn.backends.compiled import functions
+from fastnn.backends.compiled.calls import Call
+from fastnn.backends.compiled.kernels import batches as kernels
 from fastnn.backends.compiled.kernels import layout, products
 from fastnn.backends.compiled.machinery import tiles
+from fastnn.backends.compiled.machinery.instructions import flush_denormals, restore_denormals
+from fastnn.backends.compiled.operations import steps_of
+from fastnn.backends.contract import Examples, UpdateRule
 from fastnn.model.architecture import padded
 from fastnn.model.parameters import aligned_zeros
 
@@ -39,6 +51,11 @@ FLOAT32 = np.dtype("float32")
 BLOCKS, DEPTHS = [32, 64, 1024], [64, 256, 1024]
 ROUNDS, TIMINGS = 7, 5
 LEAST = 0.001  # seconds of a timing: short beside a time slice
+STEPS = 4  # in a row, on rows of their own
+ROUND = 0.03  # seconds of steps between two measurements of the peak
+OPERATIONS = {
+    layout.FORWARD: "forward", layout.BACKWARD: "backward", layout.UPDATING: "gradient"
+}  # fmt: skip
 
 Shape = tuple[int, int, int, bool]  # rows, columns, depth; whether A is stored by columns
 
@@ -50,6 +67,89 @@ def shapes(sizes: list[int], batch: int) -> list[Shape]:
     gradients = [(fan_in, fan_out, batch, True) for fan_in, fan_out in layers]
     backward = [(batch, fan_in, fan_out, False) for fan_in, fan_out in layers[1:]]
     return list(dict.fromkeys([*forward, *gradients, *backward]))
+
+
+@numba.njit(nogil=True)
+def _operate(plans, first, count, o):
+    """Do an operation of a step for some rows."""
+    plan, before = plans[0], flush_denormals()
+    batch = layout.Batch(first, count, 0)
+    kernels.call_phase(plan.functions.phase, (plan, o, o + 1, batch))
+    restore_denormals(before)
+
+
+class Step:
+    """A step of training, of which each operation is timed.
+
+    Attributes
+    ----------
+    operations : list of (int, int)
+        What each does, as a code of `layout`, and its layer.
+    """
+
+    def __init__(self, sizes: list[int], batch: int) -> None:
+        rng = np.random.default_rng(0)
+        X = rng.standard_normal((STEPS * batch, sizes[0]), np.float32)
+        examples = Examples(X, rng.integers(0, sizes[-1], len(X)))
+        model = fastnn.Network(sizes, seed=0, backend="numba", threads=1).model
+        task: dict[str, Any] = {"learning": True, "updating": True, "rule": UpdateRule()}
+        self.call = Call(model, X, batch, np.arange(len(X)), **task)
+        numbers = np.full((STEPS, 2), (1e-7, 1), np.float32)  # alpha and beta
+        self.batch, self.kept = batch, (examples, numbers)  # whose addresses the plan has
+        self.call.run(examples, numbers=numbers)
+        made, every = self.call.plan.task, list(range(len(sizes) - 1))
+        operations, ends, first_change = steps_of(model.architecture, made, False, every)
+        self.operations = operations[["what", "layer"]].tolist()
+        self.before_change = int(ends[first_change - 1])
+        self.block = made.capacity
+
+    def take(self) -> list[list[float]]:
+        """Take some steps; return the seconds of each operation in each."""
+        record, steps = self.call.plan.record, []
+        for first in range(0, STEPS * self.batch, self.batch):
+            times = [0.0] * len(self.operations)
+            stop = first + self.batch
+            of_blocks = [
+                (o, block, min(self.block, stop - block))
+                for block in range(first, stop, self.block)
+                for o in range(self.before_change)
+            ]
+            at_the_end = [(o, first, self.batch) for o in range(self.before_change, len(times))]
+            for o, begin, count in of_blocks + at_the_end:
+                start = time.perf_counter()
+                _operate(record, begin, count, o)
+                times[o] += time.perf_counter() - start
+            steps.append(times)
+        return steps
+
+
+def measure_steps(sizes: list[int], batches: list[int]) -> list[dict[str, Any]]:
+    """Return what each product of a training step reaches of the arithmetic peak."""
+    rows, layers = [], list(pairwise(sizes))
+    for batch in batches:
+        step, times, shares, peaks = Step(sizes, batch), [], [], [peak(1), peak(1)]
+        shape = np.array([2 * batch * fan_in * fan_out for fan_in, fan_out in layers])
+        operations = np.array([shape[layer] for _, layer in step.operations])
+        for _ in range(ROUNDS):
+            start, seconds = time.perf_counter(), []
+            while time.perf_counter() - start < ROUND:
+                seconds += step.take()
+            times.append(np.median(seconds, axis=0))
+            peaks.append(peak(1))
+            shares.append(operations / times[-1] / 5e8 / (peaks[-2] + peaks[-1]))
+        for (what, layer), seconds, share in zip(
+            step.operations, np.median(times, axis=0), np.median(shares, axis=0), strict=True
+        ):
+            name = OPERATIONS.get(what)
+            rows.append(
+                {
+                    "batch": batch, "what": name or "other", "layer": layer,
+                    "shape": (*layers[layer], step.block) if name else None,
+                    "seconds": float(seconds), "share": float(share) if name else None,
+                    "peak_gflops": median(peaks[1:]),
+                }
+            )  # fmt: skip
+    return rows
 
 
 @numba.njit(nogil=True)
@@ -194,10 +294,31 @@ def table(rows: list[dict[str, Any]]) -> list[list[str]]:
     return cells
 
 
+def table_of_steps(rows: list[dict[str, Any]]) -> list[list[str]]:
+    """Return the cells of the table of `measure_steps`, the headings first."""
+    cells = [["batch", "product", "us", "of peak"]]
+    for row in rows:
+        if row["share"] is None:
+            continue
+        fan_in, fan_out, block = row["shape"]
+        name = f"{row['what']} {row['layer'] + 1} [{fan_in}, {fan_out}]"
+        if block < row["batch"]:
+            name += f" by {block}"
+        cells.append(
+            [f"{row['batch']}", name, f"{1e6 * row['seconds']:,.1f}", f"{row['share']:.3f}"]
+        )
+    return cells
+
+
 def show(rows: list[dict[str, Any]]) -> None:
-    """Print a table of what `measure` found."""
-    for cells in table(rows) if rows else []:
-        print("".join(f"{cell:>26}" if c == 1 else f"{cell:>12}" for c, cell in enumerate(cells)))
+    """Print a table of what `measure` found, if anything."""
+    if rows:
+        _print(table(rows))
+
+
+def _print(cells: list[list[str]]) -> None:
+    for row in cells:
+        print("".join(f"{cell:>30}" if c == 1 else f"{cell:>12}" for c, cell in enumerate(row)))
 
 
 def main() -> None:
@@ -208,6 +329,8 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=sizes, help="units of each layer")
     parser.add_argument("--batches", type=int, nargs="+", default=batches, help="rows a step")
     options = parser.parse_args()
+    _print(table_of_steps(measure_steps(options.sizes, options.batches)))
+    print()
     show(measure(options.sizes, options.batches))
 
 

@@ -40,3 +40,15 @@ def test_a_shape_without_a_kernel_is_named():
     row = {"batch": 8, "shape": (8, 4, 2), "transposed": False, "seconds": 1e-9}
     _, shown = products.table([{**row, "libxsmm_seconds": None, "share": None}])
     assert shown == ["8", "[8, 2] [2, 4]", "128.0", "no kernel", "-"]
+
+
+@pytest.mark.parametrize(("sizes", "batch"), [([16, 8, 4], 8), ([64, 64, 10], 4096)])
+def test_each_product_of_a_step_has_a_share_of_the_peak(sizes, batch, monkeypatch):
+    monkeypatch.setattr(products, "ROUND", 0.001)
+    rows = [row for row in products.measure_steps(sizes, [batch]) if row["share"] is not None]
+    names = [(row["what"], row["layer"]) for row in rows]
+    assert names == [
+        ("forward", 0), ("forward", 1), ("backward", 1), ("gradient", 0), ("gradient", 1)
+    ]  # fmt: skip
+    assert all(row["share"] > 0 for row in rows)
+    assert len(products.table_of_steps(rows)) == 1 + len(rows)

@@ -25,6 +25,7 @@ from fastnn.backends.compiled.kernels import (
     rounded,
     sparse,
     strips,
+    transposed,
     update,
 )
 from fastnn.backends.compiled.kernels.layout import FUNCTIONS
@@ -42,6 +43,7 @@ from fastnn.optimizers import PLAIN
 UNITS: dict[str, Unit] = {
     "product": products.product,
     "sparse_product": products.product_of_sparse,
+    "turn": transposed.turn,
     "gather": inputs.gather,
     "finish": outputs.finish,
     "take": strips.take,
@@ -77,7 +79,18 @@ UNITS: dict[str, Unit] = {
     "of_factors": factors.of_factors,
     "average": update.average,
 }
-ALWAYS = ("product", "sparse_product", "gather", "finish", "take", "give", "phase", "meet", "work")
+ALWAYS = (
+    "product",
+    "turn",
+    "sparse_product",
+    "gather",
+    "finish",
+    "take",
+    "give",
+    "phase",
+    "meet",
+    "work",
+)
 FORWARD_ONE = ("forward_one", "rounded_forward_one")
 OF_ONE_ROW = ("backward_one", "one_row")  # to learn from it; all need one of the above
 OF_BFLOAT16 = ("rounded_product", "rounded_forward_one")  # which has sums in float32

@@ -16,7 +16,14 @@ from fastnn.activations import ACTIVATIONS, Array
 from fastnn.backends import dropout
 from fastnn.backends.compiled import augmenting, functions, sparse_plan
 from fastnn.backends.compiled.functions import WITHOUT_KERNEL, gathers_gradient, is_plain
-from fastnn.backends.compiled.kernels import batches, layout, products, update, waiting
+from fastnn.backends.compiled.kernels import (
+    batches,
+    layout,
+    products,
+    transposed,
+    update,
+    waiting,
+)
 from fastnn.backends.compiled.operations import (
     Task,
     gathers_everything,
@@ -101,6 +108,7 @@ class Plan:
         if task.updating and rule is not None and not self.plain:
             pack = max(pack, STEPPED_ROWS * max(layer.stride for layer in architecture.layers))
         packs = aligned_zeros(task.threads * pack, dtype)
+        turned = _turned_size(architecture, task) if backward else 0
         words = _rounded_pack_size(architecture, task.capacity)
         blocks = [sums_of_squares(layer) for layer in architecture.layers]
         if scaling:
@@ -129,6 +137,7 @@ class Plan:
             ("phase_ends", ends),
             ("work", self.work),
             ("packs", packs),
+            ("turned", aligned_zeros(task.threads * turned, dtype)),
             ("rounded_packs", aligned_zeros(task.threads * words, dtype)),
             ("lists_of_one", np.empty(sum(architecture.sizes[:-1]) + len(self.layers), np.int32)),
             ("every", np.arange(max(architecture.sizes[:-1]), dtype=np.int32)),
@@ -173,6 +182,7 @@ class Plan:
             ("threads", task.threads),
             ("work_size", len(self.work)),
             ("pack_size", pack),
+            ("turned_size", turned),
             ("rounds", architecture.rounds),
             ("rounded_pack_size", words),
             ("square_count", len(squares)),
@@ -338,6 +348,16 @@ def workspace(
             layers["slopes"][l] = size
             size += block
     return layers, aligned_zeros(size, architecture.dtype)
+
+
+def _turned_size(architecture: Architecture, task: Task) -> int:
+    """Return the room that a thread needs for the products with transposed weights."""
+    layers = architecture.layers[0 if task.to_inputs else 1 :]
+    if architecture.rounds:
+        return 0
+    size = architecture.dtype.itemsize
+    rooms = (transposed.room_size(size, task.capacity, layer.fan_out) for layer in layers)
+    return max(rooms, default=0)
 
 
 def _rounded_pack_size(architecture: Architecture, rows: int) -> int:

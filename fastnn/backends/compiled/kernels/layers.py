@@ -41,9 +41,9 @@ from fastnn.backends.compiled.kernels.narrow import call_narrow_product
 from fastnn.backends.compiled.kernels.products import (
     call_product,
     call_product_of_sparse,
-    product_transposed,
 )
 from fastnn.backends.compiled.kernels.rounded import call_rounded_product, rounded_pack_of
+from fastnn.backends.compiled.kernels.transposed import product_transposed
 from fastnn.backends.compiled.machinery.instructions import itemsize_of
 from fastnn.backends.compiled.machinery.jit import serial, unit
 from fastnn.backends.compiled.machinery.narrow import UNITS
@@ -246,8 +246,8 @@ def backward(plan, l, batch, share):
         call_rounded_product(plan.functions.rounded_product, arguments)
     else:
         b = Matrix(weights, stride, int64(1))
-        pack = plan.packs + itemsize * batch.thread * plan.pack_size
-        product_transposed(plan, a, b, c, shape, finish, mask, pack)
+        room = plan.turned + itemsize * batch.thread * plan.turned_size
+        product_transposed(plan, a, b, c, shape, finish, mask, room)
     if slopes > 0:
         rows, columns = share.stop - start, share.right - left
         if columns == layer.fan_in:  # all rows are one, with what they are padded by

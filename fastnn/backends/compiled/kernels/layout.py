@@ -113,6 +113,7 @@ UNITS, COLUMNS, EVERYTHING, ROWS = -2, -1, 0, 1
 FUNCTIONS = _record(
     *_integers(
         "product",
+        "turn",
         "rounded_product",
         "sparse_product",
         "gather",
@@ -188,6 +189,7 @@ def plan_dtype(number: np.dtype) -> np.dtype:
         *_integers("optimizer", "first_slot", "second_slot", "loss"),
         *_integers("operations", "phase_ends", "phases", "first_change", "threads"),
         *_integers("work", "work_size", "packs", "pack_size", "scaler"),
+        *_integers("turned", "turned_size"),  # room of each thread for transposed matrices
         *_integers("lists", "lists_size", "squares", "square_count", "row_losses", "one"),
         *_integers("average"),  # of the parameters; 0 if none is kept
         # Whether the factors of products are rounded to bfloat16, and the room of each thread to

@@ -19,7 +19,6 @@ from fastnn.backends.compiled.kernels.layout import (
     Shape,
     Sums,
     indices,
-    numbers,
     sums_type,
 )
 from fastnn.backends.compiled.machinery.instructions import itemsize_of
@@ -28,7 +27,6 @@ from fastnn.backends.compiled.machinery.machine import GROUP, PANEL, TILES
 from fastnn.backends.compiled.machinery.thresholds import HERE
 from fastnn.backends.compiled.machinery.tiles import (
     FROM_C,
-    FROM_ZERO,
     PLAIN,
     SCALED,
     group_tile,
@@ -36,9 +34,12 @@ from fastnn.backends.compiled.machinery.tiles import (
     tile,
 )
 from fastnn.backends.compiled.machinery.vector_ir import lanes
-from fastnn.backends.compiled.machinery.vectors import any_nonzero, list_nonzero, transpose
+from fastnn.backends.compiled.machinery.vectors import any_nonzero, list_nonzero
 
-# The longest sum in one go: 256 rows of a panel of B are 48 KiB, which is a first-level cache.
+# The longest sum in one go: 1,024 rows of a panel of B are 192 KiB, which stays in the second-level
+# cache. Its lines come from there while the tile computes, and C is written once.
+LONGEST = 1024
+# The same where a panel stays in the first-level cache, of which 256 rows are 48 KiB.
 K_BLOCK = 256
 # The same for sums over listed k, whose panels are wider.
 LISTED_K_BLOCK = 64
@@ -88,7 +89,7 @@ def product(a, b, c, shape, sums, ahead):
     rows, columns, count = shape.rows, shape.columns, shape.depth
     vectors = (columns + width - 1) // width
     scaled = sums.finish == SCALED
-    longest = GRADIENT_ROWS if scaled else K_BLOCK
+    longest = GRADIENT_ROWS if scaled else LONGEST
     blocks = max(1, (count + longest - 1) // longest)
     transposed = a.row == 1
     one = type(sums.beta)(1)
@@ -104,7 +105,7 @@ def product(a, b, c, shape, sums, ahead):
                 column = vector * width
                 vector += across
                 k = 0
-                for block in range(blocks):  # this panel of B stays in the first-level cache
+                for block in range(blocks):  # this panel of B stays in the second-level cache
                     k_stop = count * (block + 1) // blocks
                     if scaled:  # whichever rows of a batch come in one go
                         k_stop = min(k + GRADIENT_ROWS, count)
@@ -148,66 +149,8 @@ call_product = product.call
 
 
 def pack_size(itemsize: int) -> int:
-    """Return the elements of the buffer that `product_transposed` packs into."""
+    """Return the elements of a thread's buffer: those of a panel of `K_BLOCK` rows."""
     return K_BLOCK * PANEL * lanes(itemsize)
-
-
-@serial
-def product_transposed(plan, a, b, c, shape, finish, mask, pack):
-    """Set ``C = A B^T``: A (rows, depth), B (columns, depth), C (rows, columns), stored by rows.
-
-    Panels of B are packed transposed, to the address ``pack``, so that the same register tile
-    serves. For ``finish`` and ``mask`` see `tile`.
-    """
-    itemsize = itemsize_of(plan.alpha)
-    panel_width = PANEL * lanes(itemsize)
-    one = type(plan.alpha)(1)
-    for column in range(0, shape.columns, panel_width):
-        columns = min(panel_width, shape.columns - column)
-        for k in range(0, shape.depth, K_BLOCK):
-            depth = min(K_BLOCK, shape.depth - k)
-            part = Matrix(b.address + itemsize * (column * b.row + k), b.row, b.column)
-            _pack_transposed(part, columns, depth, pack, one)
-            arguments = (
-                Matrix(a.address + itemsize * k, a.row, a.column),
-                Matrix(pack, int64(panel_width), int64(1)),
-                Matrix(c.address + itemsize * column, c.row, c.column),
-                Shape(shape.rows, columns, depth),
-                Sums(
-                    int64(FROM_ZERO if k == 0 else FROM_C),
-                    int64(0),
-                    int64(finish if k + depth == shape.depth else PLAIN),
-                    mask,
-                    one,
-                    one,
-                ),
-                0,
-            )
-            call_product(plan.functions.product, arguments)
-
-
-@serial
-def _pack_transposed(b, columns, depth, pack, like):
-    """Set ``pack[k, j] = B[j, k]``, with zeros for j from columns to the next whole vector.
-
-    For k, too, whole vectors are taken, for which B's rows are padded.
-    """
-    itemsize = itemsize_of(like)
-    width = lanes(itemsize)
-    panel_width = PANEL * width
-    for j in range(0, columns, width):
-        if j + width <= columns:
-            for k in range(0, depth, width):
-                transpose(
-                    b.address + itemsize * (j * b.row + k), b.row,
-                    pack + itemsize * (k * panel_width + j), panel_width, like,
-                )  # fmt: skip
-        else:
-            packed = numbers(pack, depth * panel_width, like)
-            rows = numbers(b.address, columns * b.row, like)
-            for k in range(depth):
-                for i in range(j, j + width):
-                    packed[k * panel_width + i] = rows[i * b.row + k] if i < columns else 0
 
 
 def lists_size(rows: int) -> int:
