@@ -51,8 +51,8 @@ def test_parquet_files_are_what_their_rows_are_as_arrays(tmp_path, backend):
 
 
 def test_row_groups_longer_than_what_is_read_at_a_time_are_read_in_pieces(tmp_path, monkeypatch):
-    monkeypatch.setattr("fastnn.datasets.arrow.BLOCK", 7)
-    monkeypatch.setattr("fastnn.datasets.arrow.TURNED", 3)
+    monkeypatch.setattr("fastnn.datasets.arrow.BLOCK", 7 * 7)
+    monkeypatch.setattr("fastnn.column_rows.TURNED", 3)
     whole, streamed = network(), network()
     whole.train(X, KINDS, shuffle=False, epochs=2)
     streamed.train(stream(write(tmp_path), buffer=64), shuffle=False, epochs=2)
@@ -100,7 +100,7 @@ def test_csv_files_are_what_their_rows_are_as_arrays(tmp_path):
 def test_a_number_that_is_not_finite_is_named_with_file_row_group_row_and_column(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("fastnn.datasets.arrow.BLOCK", 16)
+    monkeypatch.setattr("fastnn.datasets.arrow.BLOCK", 16 * 7)
     inputs = X.copy()
     inputs[100 + 40 + 21, 3] = np.nan
     message = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from fastnn.checks.sparse import sparse_features, sparse_row
 from fastnn.checks.tables import Names, is_frame, is_row, matched, numbers_in
 from fastnn.checks.values import BLOCK
 from fastnn.checks.warning import warn
+from fastnn.column_rows import ColumnRows
 from fastnn.model.architecture import Architecture
 from fastnn.sparse_rows import Rows, SparseRows, is_sparse
 
@@ -52,7 +53,8 @@ def features(
     if is_sparse(X):
         return sparse_features(name, X, architecture, names, finite)
     one_row = type(X) is not np.ndarray and is_row(X) and not is_frame(X) and columns > 1
-    X = numbers(name, matched(name, X, names))
+    X = matched(name, X, names)
+    X = X if isinstance(X, ColumnRows) else numbers(name, X)
     if one_row and X.shape == (columns,):
         X = X[None]
     if X.ndim > 2 and math.prod(X.shape[1:]) == columns:
@@ -207,6 +209,11 @@ def readable(
     if array.dtype.kind != "f" or not finite:
         return array
     largest = np.finfo(architecture.dtype).max
+    if isinstance(array, ColumnRows):
+        if beyond := array.first_beyond(largest):
+            value = array[beyond[0] : beyond[0] + 1, beyond[1]][0]
+            _refuse(name, architecture, names, value, *beyond)
+        return array
     step = max(1, BLOCK // array.shape[1])
     for first in range(0, len(array), step):
         block = array[first : first + step]
@@ -215,9 +222,15 @@ def readable(
             fine = block.max() <= largest and block.min() >= -largest
         if not fine:
             row, column = np.argwhere(~(np.abs(block) <= largest))[0].tolist()
-            place = column if names is None else repr(names[column])
-            raise ValueError(
-                f"{name} must be finite in {architecture.dtype.name}, got "
-                f"{block[row, column]} in row {first + row}, column {place}"
-            )
+            _refuse(name, architecture, names, block[row, column], first + row, column)
     return array
+
+
+def _refuse(
+    name: str, architecture: Architecture, names: Names | None, value: Any, row: int, column: int
+) -> NoReturn:
+    place = column if names is None else repr(names[column])
+    raise ValueError(
+        f"{name} must be finite in {architecture.dtype.name}, got {value} in row {row}, column "
+        f"{place}"
+    )

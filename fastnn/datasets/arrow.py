@@ -12,12 +12,14 @@ import numpy as np
 from fastnn.activations import Array
 from fastnn.checks.tables import Names
 from fastnn.checks.values import meant
+from fastnn.column_rows import ColumnRows
 from fastnn.datasets.columns import Table
 from fastnn.streams.stream import Part
 
 LABEL = "label"  # the column of the targets, if no other is named
-BLOCK = 1 << 16  # rows that are read at a time
-TURNED = 2048  # rows that are brought from columns at a time, so that they stay in the cache
+import os
+THREADS=bool(os.environ.get('PA_THREADS'))
+BLOCK = 1 << 24  # numbers that are read at a time; fewer at a time take longer
 
 
 class Columns(NamedTuple):
@@ -83,7 +85,7 @@ def _row_group(path: str, number: int, chosen: _Chosen) -> Iterator[tuple[Table,
     name = f"{path!r}, row group {number}"
     with _errors(pyarrow, name), parquet.ParquetFile(path) as file:
         wanted, first = [*chosen.features, chosen.label], 0
-        for batch in file.iter_batches(BLOCK, [number], wanted, use_threads=False):
+        for batch in file.iter_batches(_length(wanted), [number], wanted, use_threads=THREADS):
             yield _rows(name, first, batch, chosen)
             first += batch.num_rows
 
@@ -93,21 +95,24 @@ def _record_batch(path: str, number: int, chosen: _Chosen) -> Iterator[tuple[Tab
     name = f"{path!r}, record batch {number}"
     with _errors(pyarrow, name), pyarrow.memory_map(path) as source:
         batch = pyarrow.ipc.open_file(source).get_batch(number)
-        for first in range(0, batch.num_rows, BLOCK):
-            yield _rows(name, first, batch.slice(first, BLOCK), chosen)
+        length = _length(chosen.features)
+        for first in range(0, batch.num_rows, length):
+            yield _rows(name, first, batch.slice(first, length), chosen)
 
 
 def _rows(name: str, first: int, batch: Any, chosen: _Chosen) -> tuple[Table, Any]:
-    """Return the features, one row after the other, and the targets."""
+    """Return the features and the targets."""
     columns = [_values(name, first, batch, feature) for feature in chosen.features]
-    X = np.empty((batch.num_rows, len(columns)), chosen.dtype)
-    with np.errstate(over="ignore"):  # what is too large is found with other infinite numbers
-        for begin in range(0, len(X), TURNED):
-            part = slice(begin, begin + TURNED)
-            for j, column in enumerate(columns):
-                X[part, j] = column[part]
+    X: Any = np.empty((batch.num_rows, 0), chosen.dtype)
+    if columns:
+        X = ColumnRows(columns, chosen.dtype)
     y = _values(name, first, batch, chosen.label)
     return Table(X, None, chosen.features, chosen.label), y
+
+
+def _length(columns: Sequence[str]) -> int:
+    """Return how many rows are read at a time."""
+    return max(1, BLOCK // max(1, len(columns)))
 
 
 def _values(name: str, first: int, batch: Any, column: str) -> Array:

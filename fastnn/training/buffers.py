@@ -13,6 +13,7 @@ import numpy as np
 from fastnn.activations import Array
 from fastnn.backends.contract import Examples
 from fastnn.checks.warning import heard_by
+from fastnn.column_rows import ColumnRows
 from fastnn.sparse_rows import SparseRows, joined
 from fastnn.streams.ahead import Ahead
 from fastnn.streams.stream import Block, Stream, blocks_of
@@ -215,6 +216,8 @@ class _Room:
         part = slice(self.done, self.done + len(rows.Y))
         if self.X is None:
             self.sparse.append(rows.X)
+        elif isinstance(rows.X, ColumnRows):
+            rows.X.write(self.X[part])
         else:
             self.X[part] = rows.X
         self.Y[part] = rows.Y

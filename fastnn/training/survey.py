@@ -14,6 +14,7 @@ from fastnn.checks.sparse import refuse_to_standardise
 from fastnn.checks.tables import Names, names_of, warn_of_indexes
 from fastnn.checks.targets import Classes, Targets, check_names, named_labels, names_in
 from fastnn.checks.targets import targets as check_targets
+from fastnn.column_rows import ColumnRows
 from fastnn.model.model import Model
 from fastnn.sparse_rows import Rows, SparseRows, joined
 from fastnn.streams.stream import Block
@@ -151,9 +152,8 @@ class Survey:
             weights = row_weights.of_rows(name, block.weights, targets, None, some=False)
         self.counts += [0] * (part + 1 - len(self.counts))
         self.counts[part] += len(targets.values)
-        if self.inputs is not None:
-            assert not isinstance(X, SparseRows)
-            self.inputs.add(X)
+        for rows in X.pieces() if isinstance(X, ColumnRows) else (X,):
+            self._add_inputs(rows)
         if self.targets is not None:
             self.targets.add(targets.as_matrix(self.architecture))
         if weights is not None:
@@ -165,12 +165,17 @@ class Survey:
             self.labels.update(dict(enumerate(np.bincount(targets.labels).tolist())))
         if targets.values.ndim > 1:
             self._note("y", targets.values.astype(self.architecture.dtype, copy=False))
+        self.sample.add(as_computed(X, self.architecture.dtype), targets, weights)
+        return len(X)
+
+    def _add_inputs(self, X: Rows) -> None:
+        if self.inputs is not None:
+            assert not isinstance(X, SparseRows)
+            self.inputs.add(X)
         X = as_computed(X, self.architecture.dtype)
         parts = [X] if isinstance(X, np.ndarray) else [X.lengths, X.indices[X.places], X.stored]
         for array in parts:
             self._note("X", array)
-        self.sample.add(X, targets, weights)
-        return len(X)
 
     def _note(self, name: str, array: Array) -> None:
         self.checksums[name] = crc32(np.ascontiguousarray(array), self.checksums[name])  # type: ignore[arg-type]
