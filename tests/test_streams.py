@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import threading
+import time
 import warnings
 from importlib.util import find_spec
 
@@ -17,6 +18,7 @@ from fastnn import EarlyStopping, Network, augment
 from fastnn.datasets import stream
 from fastnn.model import storage
 from fastnn.training.buffers import steps_of_a_buffer
+from fastnn.training.survey import Survey
 
 each_backend = pytest.mark.parametrize("backend", BACKENDS)
 TIMES = ("seconds", "samples_per_second")
@@ -391,12 +393,20 @@ NEEDS_MPI = pytest.mark.skipif(find_spec("mpi4py") is None, reason="needs mpi4py
         pytest.param({"communicator": object()}, "communicator", marks=NEEDS_MPI),
         ({"y": Y}, "y must be left out"),
         ({"epochs": 0}, "epochs must be"),
-        ({"class_weight": "blanced"}, "did you mean 'balanced'|must be"),
-        ({"early_stopping": True}, "needs validation data: pass validation"),
+        ({"class_weight": "blanced"}, "class_weight must be one of balanced; got 'blanced'"),
+        ({"class_weight": [1, 2]}, "a weight for each of 3 classes"),
+        ({"early_stopping": True}, r"needs validation data: pass validation=\(X, y\), or watch"),
+        ({"early_stopping": EarlyStopping("los")}, "'los' needs validation data.*'loss'"),
+        ({"validation": stream(blocks(X, Y))}, "validation must be.*got a Stream"),
+        ({"validation": blocks(X, Y)}, "validation must be.*got a function"),
     ],
 )
-def test_settings_that_need_arrays_are_refused(options, message):
-    refused(message, stream(blocks(X, Y)), error=(ValueError, TypeError), **options)
+def test_settings_that_do_not_go_with_a_stream_are_refused_before_it_is_read(options, message):
+    def unread():
+        raise AssertionError("is read")
+        yield
+
+    refused(message, stream(unread), error=(ValueError, TypeError), **options)
 
 
 @pytest.mark.parametrize("given", [X, X.tolist(), (X, Y), ([1, 2], [3, 4])])
@@ -415,10 +425,11 @@ def test_an_iterator_is_told_from_a_function():
 
 
 def test_class_weights_need_classes():
-    refused(
-        "class_weight needs classes", blocks(X, NUMBERS), net=network(**REGRESSION),
-        class_weight="balanced",
-    )  # fmt: skip
+    for weights in ("balanced", {0: 1}):
+        refused(
+            "class_weight needs classes", blocks(X, NUMBERS), net=network(**REGRESSION),
+            class_weight=weights,
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -581,6 +592,41 @@ def test_rows_that_are_gone_in_the_first_epoch_leave_the_network_as_it_was():
 
 
 # Memory and threads
+
+
+class Reusing:
+    """Positions of blocks, of which each takes the memory of the one before."""
+
+    def __init__(self):
+        self.X, self.Y = np.empty((40, 6)), np.empty(40, int)
+
+    def __len__(self):
+        return 5
+
+    def __getitem__(self, i):
+        self.X[:], self.Y[:] = X[40 * i :][:40], Y[40 * i :][:40]
+        return self.X, self.Y
+
+
+def again():
+    """Blocks of which each takes the memory of the one before."""
+    source = Reusing()
+    yield from (source[i] for i in range(len(source)))
+
+
+@pytest.mark.parametrize("source", [again, Reusing()])
+def test_a_block_may_take_the_memory_of_the_one_before(source, monkeypatch):
+    real = Survey.add
+
+    def slow(*arguments):
+        time.sleep(0.02)  # time in which a thread could make the next block
+        return real(*arguments)
+
+    monkeypatch.setattr(Survey, "add", slow)
+    whole, streamed = network(**SCALED), network(**SCALED)
+    whole.train(X[:200], Y[:200], shuffle=False)
+    streamed.train(source, shuffle=False)
+    assert of(streamed) == of(whole)
 
 
 def test_ctrl_c_while_the_source_is_slow_ends_the_thread():

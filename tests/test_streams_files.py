@@ -137,12 +137,27 @@ def replace(path):
     parquet.write_table(table(X[100:190], KINDS[100:190]), path, row_group_size=40)
 
 
+def other_columns(path):
+    parquet.write_table(table().drop_columns(["a"]), path)
+
+
+def text(path):
+    parquet.write_table(table().set_column(0, "a", [KINDS]), path)
+
+
+def fewer_groups(path):
+    parquet.write_table(table(X[100:140], KINDS[100:140]), path)
+
+
 @pytest.mark.parametrize(
     ("damage", "error", "message"),
     [
         (lambda path: path.unlink(), FileNotFoundError, r"1\.parquet"),
         (truncate, ValueError, r"1\.parquet', row group \d cannot be read"),
         (lambda path: spoil(path, 1), ValueError, r"1\.parquet', row group 1 cannot be read"),
+        (other_columns, ValueError, r"1\.parquet' has no column 'a'; all files need the same"),
+        (text, ValueError, r"1\.parquet': column 'a' holds (large_)?string; need numbers"),
+        (fewer_groups, ValueError, r"1\.parquet', row group 1 cannot be read"),
         (replace, ValueError, r"row group 2 ended after 10 rows, and had 20 in the first pass"),
     ],
 )

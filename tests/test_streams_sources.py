@@ -12,7 +12,7 @@ import pytest
 
 from fastnn.datasets import stream
 from fastnn.streams.ahead import Ahead
-from fastnn.streams.stream import blocks_of
+from fastnn.streams.stream import Stream, blocks_of
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(30, 3)).astype("f4")
@@ -85,6 +85,34 @@ def test_what_is_no_source_is_refused():
 def test_what_is_no_pair_is_refused(given):
     with pytest.raises(TypeError, match=r"source\[1\] must be \(X, y\)"):
         rows_of(stream([(X, Y), given]))
+
+
+@pytest.mark.parametrize("source", [X, {"a": (X, Y)}])
+def test_arrays_and_mappings_are_refused(source):
+    with pytest.raises(TypeError, match=r"source is a (ndarray|dict), which holds no blocks"):
+        stream(source)
+
+
+def test_a_frame_is_refused():
+    frame = pytest.importorskip("pandas").DataFrame(X)
+    with pytest.raises(TypeError, match=r"a DataFrame, .*or fastnn\.Network\.train\(X, y\)"):
+        stream(frame)
+
+
+def test_paths_in_something_else_than_a_list_are_told_from_blocks(tmp_path):
+    npz_files(tmp_path)
+    with pytest.raises(TypeError, match=r"source is a generator, .*or a list of paths"):
+        stream(tmp_path.glob("*"), "y")
+    with pytest.raises(ValueError, match="a set, is no path or list of paths, so it holds blocks"):
+        stream(set(tmp_path.glob("*")), "y")
+    with pytest.raises(ValueError, match="source is empty"):
+        stream(sorted(tmp_path.glob("*.none")), "y")
+
+
+def test_a_stream_shows_rows_parts_and_buffer():
+    assert repr(stream(list(blocks()), buffer=20)) == "Stream(3 parts, buffer=20)"
+    part = stream(blocks).parts[0]._replace(rows=3000)
+    assert repr(Stream((part,))) == "Stream(3,000 rows, 1 part, buffer=262144)"
 
 
 @pytest.mark.parametrize(("option", "value"), [("label", "y"), ("columns", ["a"]), ("drop", ["a"])])
@@ -235,6 +263,32 @@ def test_pixels_stay_bytes(tmp_path, arrow, parquet):
     assert block.X.X.dtype == np.uint8
 
 
+def test_numbers_after_pixels_are_refused(tmp_path, arrow, parquet):
+    pixels = {name: np.arange(4, dtype=np.uint8) for name in NAMES}
+    parquet.write_table(arrow.table({**pixels, "label": [0, 1, 0, 1]}), tmp_path / "0.parquet")
+    parquet.write_table(table(arrow), tmp_path / "1.parquet")
+    with pytest.raises(
+        ValueError, match=r"1\.parquet': column 'a' holds float, and the first file"
+    ):
+        stream(tmp_path)
+
+
+def test_numbers_of_rows_that_pandas_has_written_are_no_feature(tmp_path, arrow, parquet):
+    parquet.write_table(table(arrow, __index_level_0__=np.arange(30)), tmp_path / "x.parquet")
+    for label in ("label", -1):
+        assert_whole(stream(tmp_path, label))
+    (block,) = blocks_of(stream(tmp_path, columns=["__index_level_0__"]).parts[0])
+    np.testing.assert_array_equal(block.X.X[:, 0], np.arange(30))
+
+
+def test_decimals_are_numbers(tmp_path, arrow, parquet):
+    cells = arrow.array(np.arange(30.0)).cast(arrow.decimal128(10, 2))
+    parquet.write_table(table(arrow, a=cells, label=cells), tmp_path / "x.parquet")
+    (block,) = blocks_of(stream(tmp_path).parts[0])
+    np.testing.assert_array_equal(block.X.X[:, 0], np.arange(30))
+    np.testing.assert_array_equal(block.y, np.arange(30.0))
+
+
 def test_the_dtype_is_chosen(tmp_path, arrow, parquet):
     parquet.write_table(table(arrow), tmp_path / "x.parquet")
     (block,) = blocks_of(stream(tmp_path, dtype="float64").parts[0])
@@ -247,7 +301,9 @@ def test_the_dtype_is_chosen(tmp_path, arrow, parquet):
         ({"label": "lable"}, r"has no column 'lable'; did you mean 'label'\?"),
         ({"label": 9}, r"label must be one of the 5 columns"),
         ({"drop": ["d"]}, "has no column 'd'"),
-        ({"columns": ["a", "nope"]}, "has no column 'nope'"),
+        ({"columns": ["a", "nope"]}, "has no column 'nope'$"),
+        ({"drop": ["label"]}, "drop holds 'label', which is the column of the labels"),
+        ({"drop": ["a"], "columns": ["a"]}, "drop holds 'a', which is an input; need another"),
         ({}, r"column 'city' holds (large_)?string; need numbers.*drop=\['city'\]"),
     ],
 )

@@ -841,9 +841,17 @@ def test_the_label_of_an_idx_file_is_no_position(write):
 
 @pytest.mark.parametrize("name", ["a.parquet", "noname", "a.gz"])
 def test_what_is_not_known_is_refused_with_a_list_of_what_is(write, name):
-    need = r"starts with b'PAR1', .*; need a folder .*\.csv, \.tsv, \.txt, \.data.*; \.npz; IDX"
+    need = r"starts with b'ORC\.', .*; need a folder .*\.csv, \.tsv, \.txt, \.data.*; \.npz; IDX"
     with pytest.raises(ValueError, match=need):
-        load(write(b"PAR1...", name))
+        load(write(b"ORC....", name))
+
+
+@pytest.mark.parametrize("start", [b"PAR1", b"ARROW1"])
+@pytest.mark.parametrize("name", ["a.parquet", "noname", "a.gz"])
+def test_parquet_and_arrow_are_refused_with_what_reads_them(write, start, name):
+    need = r"is Parquet or Arrow, which is read as a stream: by fastnn\.datasets\.stream, or by the"
+    with pytest.raises(ValueError, match=need):
+        load(write(start + b"...", name))
 
 
 def test_a_missing_path_is_named(tmp_path):

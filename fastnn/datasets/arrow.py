@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -17,9 +18,8 @@ from fastnn.datasets.columns import Table
 from fastnn.streams.stream import Part
 
 LABEL = "label"  # the column of the targets, if no other is named
-import os
-THREADS=bool(os.environ.get('PA_THREADS'))
 BLOCK = 1 << 24  # numbers that are read at a time; fewer at a time take longer
+INDEX = re.compile(r"__index_level_\d+__")  # what pandas calls the numbers of rows in a file
 
 
 class Columns(NamedTuple):
@@ -84,8 +84,9 @@ def _row_group(path: str, number: int, chosen: _Chosen) -> Iterator[tuple[Table,
     pyarrow, parquet = _needed()
     name = f"{path!r}, row group {number}"
     with _errors(pyarrow, name), parquet.ParquetFile(path) as file:
+        _check(path, file.schema_arrow, chosen)  # the file may be another one by now
         wanted, first = [*chosen.features, chosen.label], 0
-        for batch in file.iter_batches(_length(wanted), [number], wanted, use_threads=THREADS):
+        for batch in file.iter_batches(_length(wanted), [number], wanted, use_threads=False):
             yield _rows(name, first, batch, chosen)
             first += batch.num_rows
 
@@ -94,7 +95,9 @@ def _record_batch(path: str, number: int, chosen: _Chosen) -> Iterator[tuple[Tab
     pyarrow, _ = _needed()
     name = f"{path!r}, record batch {number}"
     with _errors(pyarrow, name), pyarrow.memory_map(path) as source:
-        batch = pyarrow.ipc.open_file(source).get_batch(number)
+        file = pyarrow.ipc.open_file(source)
+        _check(path, file.schema, chosen)  # the file may be another one by now
+        batch = file.get_batch(number)
         length = _length(chosen.features)
         for first in range(0, batch.num_rows, length):
             yield _rows(name, first, batch.slice(first, length), chosen)
@@ -123,6 +126,8 @@ def _values(name: str, first: int, batch: Any, column: str) -> Array:
         raise ValueError(f"{name}: column {column!r} has no value in row {row}; leave it out")
     if hasattr(values, "dictionary_decode"):
         values = values.dictionary_decode()
+    if str(values.type).startswith("decimal"):
+        values = values.cast("float64")
     array: Array = values.to_numpy(zero_copy_only=False)
     return array
 
@@ -135,32 +140,48 @@ def _chosen(path: str, schema: Any, columns: Columns, first: _Chosen | None) -> 
         raise ValueError(f"{path!r} has two columns called {twice!r}; need different names")
     if first is None:
         first = _of_first(path, names, schema, columns)
-    for name in (*first.features, first.label):
+    _check(path, schema, first)
+    return first
+
+
+def _check(path: str, schema: Any, chosen: _Chosen) -> None:
+    """Refuse a file without the columns that are read, or with others of these names."""
+    names = list(schema.names)
+    for name in (*chosen.features, chosen.label):
         if name not in names:
             raise ValueError(
                 f"{path!r} has no column {name!r}{meant(name, names)}; all files need the same"
             )
-    for name in first.features:
+    for name in chosen.features:
         kind = schema.field(name).type
         if not _is_number(kind):
             raise ValueError(
                 f"{path!r}: column {name!r} holds {kind}; need numbers, or leave it out: "
                 f"drop=[{name!r}]"
             )
-    return first
+        if chosen.dtype == np.uint8 and str(kind) != "uint8":
+            raise ValueError(
+                f"{path!r}: column {name!r} holds {kind}, and the first file pixels, uint8; need "
+                "the same in all files"
+            )
 
 
 def _of_first(path: str, names: list[str], schema: Any, columns: Columns) -> _Chosen:
-    label = _name(path, names, "label", LABEL if columns.label is None else columns.label)
-    drop = [_name(path, names, "drop", each) for each in columns.drop]
-    for name in (label, *drop):
+    own = [name for name in names if not INDEX.fullmatch(name)]
+    label = _name(path, own, "label", LABEL if columns.label is None else columns.label)
+    drop = [_name(path, own, "drop", each) for each in columns.drop]
+    for name in (label, *drop, *(columns.names or ())):
         if name not in names:
-            default = "; say which it is: label=..." if columns.label is None else ""
+            default = "; say which it is: label=..." * (name == label and columns.label is None)
             raise ValueError(f"{path!r} has no column {name!r}{meant(name, names)}{default}")
-    features = columns.names or [name for name in names if name not in (label, *drop)]
+    for name in drop:
+        if name == label or name in (columns.names or ()):
+            what = "the column of the labels" if name == label else "an input"
+            raise ValueError(f"{path!r}: drop holds {name!r}, which is {what}; need another column")
+    features = columns.names or [name for name in own if name not in (label, *drop)]
     if not features:
         raise ValueError(f"{path!r} has no column but {label!r}; need features")
-    pixels = all(name in names and str(schema.field(name).type) == "uint8" for name in features)
+    pixels = all(str(schema.field(name).type) == "uint8" for name in features)
     return _Chosen(tuple(features), label, np.dtype("uint8" if pixels else columns.dtype))
 
 
@@ -177,7 +198,7 @@ def _name(path: str, names: list[str], argument: str, column: str | int) -> str:
 
 def _is_number(kind: Any) -> bool:
     text = str(kind)
-    return text.startswith(("int", "uint", "bool", "float", "double", "halffloat"))
+    return text.startswith(("int", "uint", "bool", "float", "double", "halffloat", "decimal"))
 
 
 def _filled(parts: list[Part], paths: list[str]) -> list[Part]:

@@ -52,7 +52,8 @@ def stream(
     label : str or int, optional
         The column of the targets in files, as for `read_csv`. Default: that named "label".
     columns : sequence of str, optional
-        The names of the features in files. Default: all columns but the label and ``drop``.
+        The names of the features in files. Default: all columns but the label, ``drop``, and the
+        numbers of rows that pandas writes into Parquet as "__index_level_0__".
     drop : sequence of str or int
         Columns of files to leave out, by name or position.
     dtype : "float32" or "float64"
@@ -82,10 +83,14 @@ def stream(
     dtype = check.one_of("dtype", dtype, check.DTYPES)
     paths = _paths(source)
     if paths is None:
+        blocks = of_blocks(source, buffer)
         for name, value in (("label", label), ("columns", columns), ("drop", drop or None)):
             if value is not None:
-                raise ValueError(f"{name} is for files; source holds blocks, got {name}={value!r}")
-        return of_blocks(source, buffer)
+                raise ValueError(
+                    f"{name} is for files, and source, a {type(source).__name__}, is no path or "
+                    f"list of paths, so it holds blocks; got {name}={value!r}"
+                )
+        return blocks
     label = None if label is None else _column(checked_column("label", label))
     leaving = [_column(column) for column in checked_drop(drop)]
     return _of_files(paths, Columns(label, checked_names(columns), leaving, dtype), buffer)

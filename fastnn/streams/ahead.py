@@ -26,9 +26,13 @@ class Ahead(Generic[T]):
     ----------
     make : callable
         Return the items. It gets an event: once that is set, they may end early.
+    early : bool
+        False if an item is no longer the same when the next one is made: then that is made only
+        when it is to be taken.
     """
 
-    def __init__(self, make: Callable[[threading.Event], Iterator[T]]) -> None:
+    def __init__(self, make: Callable[[threading.Event], Iterator[T]], early: bool = True) -> None:
+        self._early = early
         self._asked: SimpleQueue[bool] = SimpleQueue()  # for another item, or for none
         self._made: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
         self._said: SimpleQueue[tuple[str, type[Warning]]] = SimpleQueue()
@@ -42,7 +46,8 @@ class Ahead(Generic[T]):
             daemon=True,
         )
         self._end = weakref.finalize(self, _end, self._over, self._asked)
-        self._asked.put(True)
+        if early:
+            self._asked.put(True)
         self._thread.start()
 
     def __enter__(self) -> Ahead[T]:
@@ -64,6 +69,8 @@ class Ahead(Generic[T]):
         BaseException
             What making it has raised.
         """
+        if not self._early:
+            self._asked.put(True)
         while self._error is None:
             try:
                 item, self._error = self._made.get(timeout=PAUSE)
@@ -72,7 +79,8 @@ class Ahead(Generic[T]):
             while not self._said.empty():
                 warn(*self._said.get())
             if self._error is None:
-                self._asked.put(True)
+                if self._early:
+                    self._asked.put(True)
                 return item
         if isinstance(self._error, StopIteration):
             return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, NoReturn
@@ -28,6 +28,8 @@ class Part(NamedTuple):
         Whether errors name blocks by their number, not by the rows of the part before them.
     labels : callable or None
         As ``read``, but without the columns of X; None if that would take as long.
+    lasting : bool
+        Whether a block is still the same when the next one has been made.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Part(NamedTuple):
     read: Callable[[], Iterable[Any]]
     numbered: bool = False
     labels: Callable[[], Iterable[Any]] | None = None
+    lasting: bool = True
 
 
 class Block(NamedTuple):
@@ -68,7 +71,7 @@ class Block(NamedTuple):
             raise
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Stream:
     """Rows to train on that are read in every epoch, see `fastnn.datasets.stream`.
 
@@ -87,6 +90,10 @@ class Stream:
         """How many rows there are, if that is known without reading them."""
         counts = [part.rows for part in self.parts]
         return None if None in counts else sum(filter(None, counts))
+
+    def __repr__(self) -> str:
+        count, rows = len(self.parts), "" if self.rows is None else f"{self.rows:,} rows, "
+        return f"Stream({rows}{count:,} part{'s' * (count > 1)}, buffer={self.buffer})"
 
     def order(self, seed: int, epoch: int, shuffle: bool) -> list[int]:
         """Return the positions of the parts in the order of an epoch."""
@@ -134,12 +141,21 @@ def of_blocks(source: Any, buffer: int = BUFFER) -> Stream:
     ValueError
         If it is empty.
     """
+    if hasattr(source, "shape") or isinstance(source, Mapping):
+        raise TypeError(
+            f"source is a {type(source).__name__}, which holds no blocks (X, y); need a function "
+            "that returns an iterator over them, or fastnn.Network.train(X, y)"
+        )
     if callable(source):
-        return Stream((Part("source", None, source, numbered=True),), buffer)
+        return Stream((Part("source", None, source, numbered=True, lasting=False),), buffer)
     if hasattr(source, "__getitem__") and hasattr(source, "__len__"):
         if len(source) == 0:
             raise ValueError("source is empty; need blocks")
-        parts = [Part(f"source[{i}]", None, partial(_item, source, i)) for i in range(len(source))]
+        lasting = isinstance(source, list | tuple)
+        parts = [
+            Part(f"source[{i}]", None, partial(_item, source, i), lasting=lasting)
+            for i in range(len(source))
+        ]
         return Stream(tuple(parts), buffer)
     if not isinstance(source, Iterable):
         raise TypeError(
@@ -149,9 +165,10 @@ def of_blocks(source: Any, buffer: int = BUFFER) -> Stream:
     if iter(source) is source:
         raise TypeError(
             f"source is a {type(source).__name__}, which is gone after one epoch; pass a function "
-            "that returns one, such as a generator function without the call"
+            "that returns one, such as a generator function without the call, or a list of paths"
         )
-    return Stream((Part("source", None, partial(iter, source), numbered=True),), buffer)
+    part = Part("source", None, partial(iter, source), numbered=True, lasting=False)
+    return Stream((part,), buffer)
 
 
 def _item(source: Any, i: int) -> list[Any]:

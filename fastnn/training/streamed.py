@@ -6,7 +6,7 @@ import dataclasses
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,7 +16,7 @@ import numpy as np
 
 from fastnn.activations import Array
 from fastnn.backends.contract import Examples
-from fastnn.checks.data import warn_of_no_pixels
+from fastnn.checks import data as check
 from fastnn.checks.tables import is_frame
 from fastnn.checks.targets import Targets, balanced
 from fastnn.checks.warning import heard_by
@@ -192,10 +192,29 @@ def checked(
     if given["communicator"] is not None:
         raise ValueError("communicator needs arrays on each rank, and this is a stream")
     chosen = checked_settings(given, model.architecture, sys.maxsize)
+    _check_alone(model, chosen, validation, class_weight)
     with bar_of(chosen.progress, stream.rows) as bar:
         bar.set_description_str("first pass")
         data = surveyed(model, stream, validation, class_weight, bar)
     return data, dataclasses.replace(chosen, batch_size=min(chosen.batch_size, len(data)))
+
+
+def _check_alone(
+    model: Model, settings: TrainingSettings, validation: Any, class_weight: Any
+) -> None:
+    """Refuse, before a first pass that may take long, what needs no look at the rows."""
+    metric = settings.early_stopping and settings.early_stopping.metric
+    if validation is not None:
+        check.held_out("validation", validation)
+    elif metric not in (None, "loss"):
+        raise ValueError(
+            f"early_stopping on {metric!r} needs validation data: pass validation=(X, y), or watch "
+            "the training loss with early_stopping=EarlyStopping('loss')"
+        )
+    if class_weight is not None and not isinstance(class_weight, Mapping):
+        labels = np.arange(max(2, model.architecture.sizes[-1]))
+        known = Targets(labels.astype(model.architecture.dtype), labels)
+        row_weights.of_classes(class_weight, known, model.architecture, None)
 
 
 def surveyed(
@@ -211,7 +230,7 @@ def surveyed(
     rows_of_classes = survey.rows_of_classes(order)
     sample = survey.sample
     targets = sample.targets(order)
-    warn_of_no_pixels("X", sample.X)
+    check.warn_of_no_pixels("X", sample.X)
     by_class, mean = None, None
     if class_weight is not None:
         known = Targets(targets.values, targets.labels if survey.labelled else None)
@@ -273,7 +292,8 @@ def _go_through(stream: Stream, use: Callable[[int, Block], int], bar: Any) -> N
     What takes them returns how far the bar is to go on.
     """
     said: set[str] = set()
-    with Ahead(partial(_blocks, stream)) as ahead:
+    lasting = all(part.lasting for part in stream.parts)
+    with Ahead(partial(_blocks, stream), early=lasting) as ahead:
         while (found := ahead.take()) is not None:
             name = found[1].name
 
