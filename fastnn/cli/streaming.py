@@ -19,8 +19,9 @@ from fastnn.datasets.columns import whole
 from fastnn.datasets.images import pictures_in
 from fastnn.datasets.mnist import locate
 from fastnn.datasets.streams import files_of, kind_of
+from fastnn.distributed import Agreement
 from fastnn.sparse_rows import is_sparse, joined
-from fastnn.streams.stream import Block, Stream, blocks_of
+from fastnn.streams.stream import Block, Part, Stream, blocks_of
 from fastnn.training.loop import bar_of
 
 ALWAYS = (".parquet", ".arrow", ".feather")  # endings that nothing but a stream is read from
@@ -80,7 +81,7 @@ def _is_stream(path: Path) -> bool:
     return any(mark in str(path) for mark in "*?[")
 
 
-def check(given: Keywords, ranks: object) -> None:
+def check(given: Keywords) -> None:
     """Refuse what does not go with a stream, if there is one."""
     data = given.get("data")
     if isinstance(given.get("predict"), Files):
@@ -92,8 +93,6 @@ def check(given: Keywords, ranks: object) -> None:
         if isinstance(given.get("test"), Files):
             raise ValueError("--test is for a stream; need a --data that is one, too, or one file")
         return
-    if ranks is not None:
-        raise ValueError(f"{data.name} is a stream, for one process; start it without mpiexec")
     for name in (*OF_ARRAYS, *OF_A_FILE):
         if name in given:
             why = "needs all rows in memory" if name in OF_ARRAYS else "is for a single file"
@@ -114,8 +113,11 @@ def check(given: Keywords, ranks: object) -> None:
             )
 
 
-def read(given: Keywords) -> reading.Dataset:
-    """Return the data of a stream, whose labels are gone through to find the classes."""
+def read(given: Keywords, agreement: Agreement) -> reading.Dataset:
+    """Return the data of a stream, whose labels are gone through to find the classes.
+
+    Each rank goes through the labels of its share of the parts.
+    """
     files, label, dtype = given["data"], given.get("label"), given["dtype"]
     label = None if label is None else reading.column(label)
     drop = tuple(map(reading.column, given.get("drop", ())))
@@ -125,7 +127,8 @@ def read(given: Keywords) -> reading.Dataset:
         raise ValueError(f"{files.name} has no rows")
     table, classes = _table(first), None
     if "regression" not in given:
-        classes, stream = _classes(files.name, stream, None if "quiet" not in given else False)
+        shown = None if agreement.rank == 0 and "quiet" not in given else False
+        classes, stream = _classes(files.name, stream, shown, agreement)
     elif (y := _labels(first)).dtype.kind not in "if":
         raise ValueError(f"--regression needs labels that are numbers; got {y.tolist()[0]!r}")
     no_rows = table.X[np.arange(0)]
@@ -142,38 +145,77 @@ def read(given: Keywords) -> reading.Dataset:
     return reading.Dataset(files.name, no_rows, np.zeros(0, int), X, y, names, *rest)
 
 
-def _classes(name: str, stream: Stream, progress: bool | None) -> tuple[Array | None, Stream]:
+def _classes(
+    name: str, stream: Stream, progress: bool | None, agreement: Agreement
+) -> tuple[Array | None, Stream]:
     """Return the sorted classes, or None for numbers; and the stream, with its rows counted."""
-    classes: set[Any] = set()
-    texts = None
-    counts = []
-    with bar_of(progress, stream.rows) as bar:
+    shares, labels = stream.shares(agreement.size), _Labels(name)
+    own = [stream.parts[i] for i in shares[agreement.rank]]
+    with bar_of(progress, Stream(tuple(own)).rows) as bar:
         bar.set_description_str("labels")
-        for part in stream.parts:
+        found = agreement.gathered((labels, labels.read(own, bar)))
+    for others, _ in found:
+        labels.unite(others)
+    if labels.numbers:
+        return None, stream
+    parts = list(stream.parts)
+    for share, (_, counts) in zip(shares, found, strict=True):
+        for i, count in zip(share, counts, strict=True):
+            parts[i] = parts[i]._replace(rows=count)
+    stream, classes = Stream(tuple(parts), stream.buffer), np.array(sorted(labels.classes))
+    reading.check_classes(name, classes, sum(part.rows or 0 for part in parts))
+    return classes, stream
+
+
+class _Labels:
+    """The different labels of a stream so far.
+
+    Attributes
+    ----------
+    classes : set
+    texts : bool or None
+        Whether they are text; None before the first.
+    numbers : bool
+        Whether some are numbers that are not whole: then they are no classes.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name, self.classes, self.numbers = name, set[Any](), False
+        self.texts: bool | None = None
+
+    def read(self, parts: Iterable[Part], bar: Any) -> list[int]:
+        """Take those of parts, up to numbers; return how many rows each has."""
+        counts = []
+        for part in parts:
             counts.append(0)
             for block in blocks_of(part._replace(read=part.labels or part.read)):
                 y = _labels(block)
-                if y.dtype.kind == "f":
-                    return None, stream
-                if texts not in (None, y.dtype.kind in "OUT"):
-                    raise ValueError(
-                        f"{block.name}: some labels are text, others numbers; need one of the two"
-                    )
+                self.numbers = y.dtype.kind == "f"
+                if self.numbers:
+                    return counts
                 texts = y.dtype.kind in "OUT"
-                classes |= set(y.tolist() if texts else np.unique(y).tolist())
-                if len(classes) > MOST_CLASSES:
-                    hint = "another column: --label COLUMN" if texts else "--regression for numbers"
-                    raise ValueError(
-                        f"{name} has more than {MOST_CLASSES:,} different labels, and each would "
-                        f"be a class; need {hint}"
-                    )
+                self._take(block.name, set(y.tolist() if texts else np.unique(y).tolist()), texts)
                 counts[-1] += len(y)
                 bar.update(len(y))
-    counted = zip(stream.parts, counts, strict=True)
-    parts = tuple(part._replace(rows=count) for part, count in counted)
-    found = np.array(sorted(classes))
-    reading.check_classes(name, found, sum(counts))
-    return found, Stream(parts, stream.buffer)
+        return counts
+
+    def unite(self, others: _Labels) -> None:
+        """Take those of others."""
+        self.numbers |= others.numbers
+        if others.texts is not None and not self.numbers:
+            self._take(self.name, others.classes, others.texts)
+
+    def _take(self, name: str, found: set[Any], texts: bool) -> None:
+        if self.texts not in (None, texts):
+            raise ValueError(f"{name}: some labels are text, others numbers; need one of the two")
+        self.texts = texts
+        self.classes |= found
+        if len(self.classes) > MOST_CLASSES:
+            hint = "another column: --label COLUMN" if texts else "--regression for numbers"
+            raise ValueError(
+                f"{self.name} has more than {MOST_CLASSES:,} different labels, and each would be a "
+                f"class; need {hint}"
+            )
 
 
 def _table(block: Block) -> datasets.Table:

@@ -81,9 +81,11 @@ class OneProcess:
         Steps between which a run may not be cut.
     size : int
         The number of processes.
+    rank : int
+        Which of them this is.
     """
 
-    first, halves, together, size = True, False, 1, 1
+    first, halves, together, size, rank = True, False, 1, 1, 0
 
     def joined(self, model: Model, data: Any, settings: Settings) -> Settings:
         """Return the settings of the run, after comparing what all processes were called with."""
