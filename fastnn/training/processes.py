@@ -116,6 +116,10 @@ class OneProcess:
         """Return the rows of all processes, if each has rows of its own."""
         return array
 
+    def rows_of_each(self, rows: int) -> Any:
+        """Return how many rows these are, or a list of how many each process has of its own."""
+        return rows
+
     def fingerprints(self, own: dict[str, int | None]) -> dict[str, int | None]:
         """Return checksums of the data of all processes, from those of this one."""
         return own

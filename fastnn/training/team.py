@@ -216,6 +216,10 @@ class Team(OneProcess):
         """Return the rows of all ranks, if each has rows of its own."""
         return np.concatenate(self.communicator.allgather(array)) if self.ranks.local else array
 
+    def rows_of_each(self, rows: int) -> Any:
+        """Return how many rows these are, or a list of how many each rank has of its own."""
+        return self.communicator.allgather(rows) if self.apart else rows
+
     def fingerprints(self, own: dict[str, int | None]) -> dict[str, int | None]:
         """Return checksums of the data of all ranks, if each has rows of its own."""
         if not self.apart:
