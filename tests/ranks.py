@@ -439,8 +439,10 @@ def streams_that_are_refused():
     stream_refused(f"{other} validation X than rank 0", validation=moved)
     assert_refused("another kind of data than rank 0: ", (X, Y) if rank else (blocks(),))
     words = np.array(list("abcd"))[Y]
-    kinds = [(X[part], (words if i == 1 else Y)[part]) for i, part in enumerate(PARTS)]
-    stream_refused("y is names of classes, and class labels in source[", kinds)
+    named = fastnn.datasets.stream(blocks()).shares(COMM.size)[1]
+    kinds = [(X[part], (words if i in named else Y)[part]) for i, part in enumerate(PARTS)]
+    message = f"source[{named[0]}] on rank 1: y is names of classes, and class labels in source["
+    stream_refused(message, kinds)
     none = lambda: iter([] if rank == last else blocks())  # noqa: E731
     stream_refused("the stream gave no rows", none, communicator=ranks)
     streamed()  # all of this leaves ranks that can train
