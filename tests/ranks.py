@@ -6,6 +6,7 @@ An assertion that fails on one rank ends all of them.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import pickle
 import re
@@ -375,7 +376,7 @@ def each_rank_reads_its_share():
     found = COMM.allgather(sorted(read))
     assert sorted(i for each in found for i in each) == list(range(len(PARTS)))
     rows = [sum(LENGTHS[i] for i in each) for each in found]
-    assert max(rows) - min(rows) <= min(LENGTHS)
+    assert max(rows) - min(rows) < np.mean(LENGTHS)  # and 39 with every third part
 
 
 def streams_of_their_own():
@@ -471,7 +472,7 @@ class Gone(list):
     def __getitem__(self, i):
         self.left -= i == self.which
         if self.left == 0:
-            raise OSError(f"no block {i}")
+            raise FileNotFoundError(errno.ENOENT, "it is gone", f"block {i}")
         return super().__getitem__(i)
 
 
@@ -490,7 +491,7 @@ def a_part_is_gone(path):
         source = fastnn.datasets.stream(Gone(blocks(), bad), buffer=20)
         settings = {**SETTINGS, **case, "communicator": COMM}
         del settings["buffer"]
-        with pytest.raises(OSError, match=f"{place}no block {bad}"):
+        with pytest.raises(OSError, match=f"{place}it is gone: 'block {bad}'"):
             net.train(source, **settings)
         same_everywhere(net.model.vector)
         assert net.model.optimizer_state.steps > whole.model.optimizer_state.steps // 4

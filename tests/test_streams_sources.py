@@ -135,6 +135,24 @@ def test_parts_are_in_another_order_in_each_epoch_and_the_same_by_seed():
     assert found.order(1, 2, False) == list(range(20))
 
 
+@pytest.mark.parametrize(
+    ("rows", "shares"),
+    [
+        ([None] * 5, [[0, 2, 4], [1, 3]]),
+        ([9, None, 9, 9], [[0, 2], [1, 3]]),
+        ([10, 1, 10, 1, 10, 1], [[0, 4], [1, 2, 3, 5]]),
+        ([2, 3, 9, 4], [[2], [0, 1, 3]]),
+        ([0, 7, 0, 7], [[0, 1], [2, 3]]),
+    ],
+)
+def test_ranks_share_the_parts_by_their_rows_if_these_are_known(rows, shares):
+    part = stream(blocks).parts[0]
+    found = Stream(tuple(part._replace(rows=count) for count in rows), buffer=7)
+    assert found.shares(2) == shares
+    assert [part.rows for part in found.share(1, 2).parts] == [rows[i] for i in shares[1]]
+    assert found.share(1, 2).buffer == 7
+
+
 def test_other_functions_say_that_a_stream_is_not_for_them():
     with pytest.raises(TypeError, match=r"a stream is read by fastnn\.Network\.train alone"):
         np.asarray(stream(blocks))
