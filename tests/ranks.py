@@ -23,7 +23,8 @@ from mpi4py import MPI
 
 import fastnn
 from fastnn import augment, averaging, backends, optimizers
-from fastnn.distributed import Ranks
+from fastnn.cli import streaming
+from fastnn.distributed import Agreement, Ranks
 from fastnn.streams.stream import Part, Stream
 from fastnn.training.evaluation import DivergenceError
 
@@ -375,6 +376,10 @@ def each_rank_reads_its_share():
     net.train(stream, communicator=COMM, **SETTINGS)
     found = COMM.allgather(sorted(read))
     assert sorted(i for each in found for i in each) == list(range(len(PARTS)))
+    read.clear()
+    classes, counted = streaming._classes("parts", stream, False, Agreement(COMM))
+    assert COMM.allgather(sorted(read)) == found
+    assert (classes.tolist(), counted.rows) == ([0, 1, 2, 3], ROWS)
     rows = [sum(LENGTHS[i] for i in each) for each in found]
     assert max(rows) - min(rows) < np.mean(LENGTHS)  # and 39 with every third part
 

@@ -15,6 +15,7 @@ from conftest import ROOT, SECONDS_TO_HANG
 
 import fastnn
 from fastnn.distributed import LAUNCHERS, launched_rank
+from fastnn.training.shares import SplitBatches
 
 pytest.importorskip("mpi4py")
 beside = os.path.join(os.path.dirname(sys.executable), "mpiexec")
@@ -102,6 +103,15 @@ def test_an_error_that_no_other_rank_knows_of_ends_all(tmp_path):
     assert "rank 1 ends all ranks" in err
     assert "ZeroDivisionError" in err
     fastnn.load(path)
+
+
+def test_ranks_shuffle_rows_and_parts_of_their_own_in_different_orders():
+    counts, parts = np.array([50, 50]), np.array([5, 5])
+    orders = [SplitBatches(counts, parts, rank, None).order(1, 1, None, True) for rank in (0, 1)]
+    assert (orders[0] != orders[1]).any()
+    stream = fastnn.datasets.stream([([[0.0]], [0])] * 20)
+    assert stream.order(1, 1, True, rank=0) == stream.order(1, 1, True)
+    assert stream.order(1, 1, True, rank=1) != stream.order(1, 1, True)
 
 
 @pytest.mark.parametrize("ranks", [2, 3])
