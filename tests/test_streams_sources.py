@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fastnn.datasets import stream
-from fastnn.streams.ahead import Ahead
+from fastnn.streams.ahead import PATIENCE, Ahead
 from fastnn.streams.stream import Stream, blocks_of
 
 RNG = np.random.default_rng(0)
@@ -458,6 +458,23 @@ def test_items_are_told_to_end_early():
     with Ahead(items):
         pass
     assert not reading_threads()
+
+
+def test_a_thread_that_hangs_is_waited_for_once(monkeypatch):
+    over = threading.Event()
+
+    def items(_):
+        over.wait()
+        yield
+
+    waits, ahead = [], Ahead(items)
+    with monkeypatch.context() as patched:
+        patched.setattr(ahead._thread, "join", waits.append)
+        ahead.close()
+        ahead.close()
+    assert waits == [PATIENCE, 0.0]
+    over.set()
+    ahead._thread.join()
 
 
 def test_warnings_of_the_thread_are_said_where_its_items_are_taken():
