@@ -233,7 +233,7 @@ def page(seconds: dict[str, float], node: Times, found: dict[str, Any]) -> str:
     lines += ["", *checked_table(found, node), ""]
     lines += [
         f"**Modelled** for the same network, {PARAMETERS:,} parameters: a node takes "
-        f"{1e3 * node.step:.2f} milliseconds for a step and {1e6 * node.row:.1f} microseconds for "
+        f"{1e6 * node.step:.2f} microseconds for a step and {1e6 * node.row:.1f} microseconds for "
         f"each row, as the one rank above, {1e3 * node.sum:.2f} milliseconds for the sum, and a "
         f"message {1e6 * LATENCY:.0f} microseconds and its bytes. Rows of a batch, of all nodes, "
         "from which on they are faster than one, and from which on half of their speed is left:",

@@ -1,8 +1,9 @@
 """Rows per second of training on a stream of Parquet, and in memory; and the memory it takes.
 
-``python bench/streams.py`` writes 10 million rows of 50 columns (2 GB) into a folder for
-temporary files, trains an epoch for each network and number of threads, and deletes the rows. Each
-figure comes from a process of its own.
+``python bench/streams.py`` writes 10 million rows of 50 columns into a folder for temporary files,
+once as pyarrow does (3 GB) and once without dictionaries (2 GB), trains an epoch for each network
+and number of threads, and deletes the rows. Each figure comes from a process of its own. With
+``--write`` the table goes into docs/scaling.md.
 """
 
 from __future__ import annotations
@@ -17,16 +18,23 @@ import time
 from pathlib import Path
 
 import numpy as np
+from help_texts import write_block
 
 import fastnn
 
 COLUMNS, PART, GROUP = 50, 1_000_000, 250_000
 NETWORKS = ([COLUMNS, 64, 2], [COLUMNS, 256, 256, 2])
 THREADS = (1, 2)
+WAYS = {"default": True, "plain": False}  # whether numbers are written as places in a dictionary
+HEAD = [
+    "Network", "Threads", "In memory, rows/s", "Streamed, rows/s", "Ratio",
+    "Without dictionaries, rows/s", "Ratio", "Peak memory",
+]  # fmt: skip
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "scaling.md"
 
 
 def write(folder: Path, rows: int) -> None:
-    """Write the rows, a file for each million."""
+    """Write the rows, a file for each million, in both ways."""
     import pyarrow
     from pyarrow import parquet
 
@@ -35,9 +43,11 @@ def write(folder: Path, rows: int) -> None:
         X = rng.standard_normal((COLUMNS, min(PART, rows - part * PART)), np.float32)
         columns = {f"x{i}": column for i, column in enumerate(X)}
         columns["label"] = (X[0] * X[1] + X[2] > 0).astype(np.int8)
-        parquet.write_table(
-            pyarrow.table(columns), folder / f"{part:03}.parquet", row_group_size=GROUP
-        )
+        table = pyarrow.table(columns)
+        for way, dictionaries in WAYS.items():
+            path = folder / way / f"{part:03}.parquet"
+            path.parent.mkdir(exist_ok=True)
+            parquet.write_table(table, path, row_group_size=GROUP, use_dictionary=dictionaries)
 
 
 def peak() -> float:
@@ -83,31 +93,45 @@ def measured(*arguments: object) -> dict[str, float]:
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the table, and write it if asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--in-memory", type=int, default=2_000_000)
     parser.add_argument("--networks", type=int, nargs="+", default=range(len(NETWORKS)))
     parser.add_argument("--threads", type=int, nargs="+", default=THREADS)
     parser.add_argument("--folder", help="where the rows are, or where they are to be written")
+    parser.add_argument("--write", action="store_true", help="write the table to docs/scaling.md")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(given.folder or temporary)
         if not any(folder.iterdir()):
             write(folder, given.rows)
-        print("| Network | Threads | Streamed, rows/s | In memory, rows/s | Ratio | Peak memory |")
-        print("| --- | ---: | ---: | ---: | ---: | ---: |", flush=True)
+        lines = [_line(HEAD), _line(["---", *["---:"] * (len(HEAD) - 1)])]
+        passes = []
+        print(*lines, sep="\n", flush=True)
         for sizes in (NETWORKS[i] for i in given.networks):
             for threads in given.threads:
-                whole = measured(str(folder), sizes, threads, given.in_memory)
-                found = measured(str(folder), sizes, threads, 0)
-                rates = [each["rows_per_second"] for each in (found, whole)]
-                print(
-                    f"| `{sizes}` | {threads} | {rates[0]:,.0f} | {rates[1]:,.0f} "
-                    f"| {rates[0] / rates[1]:.2f} | {found['peak']:,.0f} MB |",
-                    f" first pass {found['first_pass']:.1f} s, in memory {whole['peak']:,.0f} MB",
-                    flush=True,
-                )
+                whole = measured(str(folder / "default"), sizes, threads, given.in_memory)
+                cells, most = [f"`{sizes}`", f"{threads}", f"{whole['rows_per_second']:,.0f}"], 0.0
+                for way in WAYS:
+                    found = measured(str(folder / way), sizes, threads, 0)
+                    rate = found["rows_per_second"]
+                    cells += [f"{rate:,.0f}", f"{rate / whole['rows_per_second']:.2f}"]
+                    most = max(most, found["peak"])
+                    passes.append(found["first_pass"])
+                lines.append(_line([*cells, f"{most:,.0f} MB"]))
+                print(lines[-1], flush=True)
+        lines += [
+            "",
+            f"The first pass over the rows takes {min(passes):.1f} to {max(passes):.1f} s.",
+        ]
+        print(*lines[-2:], sep="\n")
+    if given.write:
+        write_block(PAGE, "streams", "\n".join(lines))
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

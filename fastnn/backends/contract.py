@@ -55,6 +55,8 @@ and, in `train_steps` and `update`, the model's parameters and the ``state``, an
 ``update(model, gradient, rate, rule, state)``
     The second half: take the step of `train_steps` by the gradient of a whole batch, which this
     changes.
+``write_columns(columns, out)``
+    Write a `fastnn.column_rows.ColumnRows` into ``out`` (n, features), C-contiguous, of its dtype.
 """
 
 from __future__ import annotations
@@ -82,6 +84,7 @@ CONTRACT = (
     "train_steps",
     "batch_gradient",
     "update",
+    "write_columns",
 )
 
 FINE, NOT_FINITE, WRONG_LENGTH = range(3)

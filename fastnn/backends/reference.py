@@ -33,6 +33,7 @@ from fastnn.backends.contract import (
     Objective,
     UpdateRule,
 )
+from fastnn.column_rows import ColumnRows
 from fastnn.losses import Pair, matrix, pair, smoothed
 from fastnn.model.model import Model
 from fastnn.model.optimizer_state import Averaged, OptimizerState
@@ -375,6 +376,11 @@ def augmented_targets(
 def targets(model: Model, Y: Array, rows: slice | Array) -> Array:
     """Return the targets of some rows (n, outputs); labels become one-hot rows."""
     return matrix(Y[rows], model.architecture.sizes[-1], model.architecture.dtype)
+
+
+def write_columns(columns: ColumnRows, out: Array) -> None:
+    """Write columns into rows; see `contract`."""
+    columns.write(out)
 
 
 def _pair(model: Model) -> Pair:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -86,7 +87,7 @@ def _row_group(path: str, number: int, chosen: _Chosen) -> Iterator[tuple[Table,
     with _errors(pyarrow, name), parquet.ParquetFile(path) as file:
         _check(path, file.schema_arrow, chosen)  # the file may be another one by now
         wanted, first = [*chosen.features, chosen.label], 0
-        for batch in file.iter_batches(_length(wanted), [number], wanted, use_threads=False):
+        for batch in file.iter_batches(_length(wanted), [number], wanted, use_threads=True):
             yield _rows(name, first, batch, chosen)
             first += batch.num_rows
 
@@ -220,6 +221,8 @@ def _errors(pyarrow: Any, name: str) -> Iterator[None]:
 
 def _needed() -> tuple[Any, Any]:
     """Return pyarrow and its module for Parquet."""
+    # Memory that is new takes longer than reading into it; otherwise it is given back in 10 ms.
+    os.environ.setdefault("MIMALLOC_PURGE_DELAY", "1000")
     try:
         import pyarrow
         import pyarrow.ipc

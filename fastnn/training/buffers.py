@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
@@ -33,11 +34,14 @@ class Source(NamedTuple):
         The rows of each part.
     read : callable
         Return the rows of a block, checked.
+    write : callable
+        Write a `ColumnRows` into an array, as a backend does.
     """
 
     stream: Stream
     counts: tuple[int, ...]
     read: Callable[[Block], Examples]
+    write: Callable[[ColumnRows, Array], None]
 
 
 class Buffer(NamedTuple):
@@ -141,7 +145,8 @@ def buffers(source: Source, plan: Plan, over: threading.Event) -> Iterator[Buffe
     """Yield the buffers of some epochs."""
     rows, size = sum(source.counts), plan.steps * plan.batch_size
     whole = rows <= size  # whose rows are shuffled together anyway
-    rooms = itertools.cycle([_Room(), _Room()])  # one is learnt from while the other is filled
+    # One is learnt from while the other is filled.
+    rooms = itertools.cycle([_Room(source.write), _Room(source.write)])
     for epoch in plan.epochs:
         first = plan.first if epoch == plan.epochs.start else 0
         parts = source.stream.order(plan.seed, epoch, plan.shuffle and not whole, plan.rank)
@@ -162,27 +167,49 @@ def rows_from(
     ValueError
         If a part does not have as many rows as in the first pass.
     """
-    for i in parts:
-        part, count, seen = source.stream.parts[i], source.counts[i], 0
-        if count <= place:  # need not be read
-            place -= count
-            continue
-        for block in blocks_of(part):
+    left = deque(parts)
+    while left and source.counts[left[0]] <= place:  # need not be read
+        place -= source.counts[left.popleft()]
+    left = deque(i for i in left if source.counts[i])
+    seen = 0
+    # Blocks are read in one thread while those before are checked and written in another.
+    with Ahead(partial(_blocks, source.stream, tuple(left))) as ahead:
+        while left:
+            found = ahead.take(over)
             if over.is_set():
                 return
-            rows = source.read(block)
+            while left and (found is None or found[0] != left[0]):
+                _compare(source, left.popleft(), seen)
+                seen = 0
+            if found is None:
+                return
+            rows = source.read(found[1])
             seen += len(rows.Y)
-            if seen > count:
-                break
+            if seen > source.counts[left[0]]:
+                _compare(source, left[0], seen)
             if place < len(rows.Y):
                 yield cut(rows, slice(place, None))
             place = max(0, place - len(rows.Y))
-        if seen != count:
-            what = f"ended after {seen:,} rows" if seen < count else "gave more rows"
-            raise ValueError(
-                f"{part.name} {what}, and had {count:,} in the first pass; need the same rows in "
-                "every epoch"
-            )
+
+
+def _blocks(
+    stream: Stream, parts: Sequence[int], over: threading.Event
+) -> Iterator[tuple[int, Block]]:
+    for i in parts:
+        for block in blocks_of(stream.parts[i]):
+            if over.is_set():
+                return
+            yield i, block
+
+
+def _compare(source: Source, part: int, seen: int) -> None:
+    """Refuse another number of rows than in the first pass."""
+    count, name = source.counts[part], source.stream.parts[part].name
+    if seen != count:
+        what = f"ended after {seen:,} rows" if seen < count else "gave more rows"
+        raise ValueError(
+            f"{name} {what}, and had {count:,} in the first pass; need the same rows in every epoch"
+        )
 
 
 def gathered(
@@ -217,7 +244,8 @@ def cut(rows: Examples, part: slice) -> Examples:
 class _Room:
     """Room for rows, which is used again: memory that is new takes longer than all the rest."""
 
-    def __init__(self) -> None:
+    def __init__(self, write: Callable[[ColumnRows, Array], None]) -> None:
+        self.write = write
         self.kept: list[Array] = []
 
     def begin(self, like: Examples, size: int) -> None:
@@ -237,7 +265,7 @@ class _Room:
         if self.X is None:
             self.sparse.append(rows.X)
         elif isinstance(rows.X, ColumnRows):
-            rows.X.write(self.X[part])
+            self.write(rows.X, self.X[part])
         else:
             self.X[part] = rows.X
         self.Y[part] = rows.Y

@@ -15,6 +15,7 @@ from zlib import crc32
 
 import numpy as np
 
+from fastnn import backends
 from fastnn.activations import Array
 from fastnn.backends.contract import Examples
 from fastnn.checks import data as check
@@ -84,7 +85,8 @@ class StreamedData(TrainingData):
 
     def supply(self, model: Model) -> Buffered:
         """Return where a run of a model gets its rows from."""
-        return Buffered(Source(self.stream, self.counts, partial(self.read, model)))
+        write = backends.get(model.backend).write_columns
+        return Buffered(Source(self.stream, self.counts, partial(self.read, model), write))
 
     def read(self, model: Model, block: Block) -> Examples:
         """Return the rows of a block, for a model that has its scalers."""

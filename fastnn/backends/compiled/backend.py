@@ -18,7 +18,7 @@ from fastnn.activations import Array
 from fastnn.backends import dropout, reference
 from fastnn.backends.compiled import blocks, few_rows, functions, plan
 from fastnn.backends.compiled.calls import EVERY_ROW, NOTHING, Call, as_before, run_plan
-from fastnn.backends.compiled.kernels import one_row
+from fastnn.backends.compiled.kernels import one_row, turning
 from fastnn.backends.compiled.machinery import threads
 from fastnn.backends.compiled.operations import GRADIENT, NO_PENALTY, UPDATE, WHOLE, Task
 from fastnn.backends.compiled.plan import Plan
@@ -29,6 +29,7 @@ from fastnn.backends.compiled.step_numbers import (
     step_numbers,
 )
 from fastnn.backends.contract import UNSURE, Examples, Objective, UpdateRule
+from fastnn.column_rows import ColumnRows
 from fastnn.losses import evaluated, matrix
 from fastnn.model.model import Model
 from fastnn.model.optimizer_state import OptimizerState
@@ -384,3 +385,15 @@ def _evaluated(
 def _weighted(losses: Array, weights: Array | None) -> float:
     """Return the mean of the losses times their weights."""
     return float(np.mean(losses if weights is None else losses * weights, dtype=np.float64))
+
+
+def write_columns(columns: ColumnRows, out: Array) -> None:
+    """Write columns into rows; see `contract`."""
+    listed = columns.columns
+    if out.dtype == np.uint8 or any(
+        not c.flags.c_contiguous or c.dtype != out.dtype for c in listed
+    ):
+        columns.write(out)
+    else:
+        addresses = np.array([column.ctypes.data for column in listed])
+        functions.door(turning.turn, out.dtype)(addresses, out)

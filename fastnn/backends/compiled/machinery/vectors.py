@@ -161,19 +161,53 @@ def transpose(typingctx, source, source_row, target, target_row, like):
     signature = types.void(index, index, index, index, like)
 
     def codegen(context, builder, signature, args):
-        source, source_row, target, target_row, _ = args
-        element = IR_TYPES[signature.args[-1]]
-        vector = ir.VectorType(element, lanes(bits_of(element) // 8))
-        n = vector.count
-
-        def row(address, stride, r):
-            data = builder.inttoptr(address, element.as_pointer())
-            return builder.gep(data, [builder.mul(stride, ir.Constant(I64, r))])
-
-        block = [load(builder, row(source, source_row, r), vector, 0) for r in range(n)]
-        block = transposed(builder, block)
-        for r in range(n):
-            store(builder, block[r], row(target, target_row, r), 0)
+        source, source_row, target, target_row, like = args
+        row = _rows(builder, source, source_row, signature.args[-1])
+        _write_transposed(builder, row, target, target_row, signature.args[-1])
         return context.get_dummy_value()
 
     return signature, codegen
+
+
+@intrinsic
+def transpose_listed(typingctx, sources, first, target, target_row, like):
+    """Do as `transpose`, for rows whose addresses are listed at an address, from a place on."""
+    index = types.intp
+    signature = types.void(index, index, index, index, like)
+
+    def codegen(context, builder, signature, args):
+        sources, first, target, target_row, like = args
+        pointer = IR_TYPES[signature.args[-1]].as_pointer()
+        listed = builder.inttoptr(sources, I64.as_pointer())
+
+        def row(r):
+            address = builder.load(builder.gep(listed, [ir.Constant(I64, r)]))
+            return builder.gep(builder.inttoptr(address, pointer), [first])
+
+        _write_transposed(builder, row, target, target_row, signature.args[-1])
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _rows(
+    builder: ir.IRBuilder, address: ir.Value, stride: ir.Value, like: Any
+) -> Callable[[int], ir.Value]:
+    """Return a function from the number of a row to where it begins."""
+    data = builder.inttoptr(address, IR_TYPES[like].as_pointer())
+    return lambda r: builder.gep(data, [builder.mul(stride, ir.Constant(I64, r))])
+
+
+def _write_transposed(
+    builder: ir.IRBuilder,
+    row: Callable[[int], ir.Value],
+    target: ir.Value,
+    target_row: ir.Value,
+    like: Any,
+) -> None:
+    element = IR_TYPES[like]
+    vector = ir.VectorType(element, lanes(bits_of(element) // 8))
+    block = [load(builder, row(r), vector, 0) for r in range(vector.count)]
+    place = _rows(builder, target, target_row, like)
+    for r, values in enumerate(transposed(builder, block)):
+        store(builder, values, place(r), 0)
