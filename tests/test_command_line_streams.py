@@ -10,7 +10,7 @@ import pytest
 
 import fastnn
 from fastnn import train
-from fastnn.cli import streaming, tune
+from fastnn.cli import predict, streaming, tune
 from fastnn.distributed import ALONE
 
 pyarrow = pytest.importorskip("pyarrow")
@@ -209,6 +209,34 @@ def test_labels_of_a_single_class_are_refused(tmp_path, capsys):
     assert "rows.parquet has labels of a single class, 0; need two or more" in said
 
 
+def test_truth_values_are_0_and_1_in_files_of_text(texts, tmp_path, capsys):
+    parquet.write_table(table(label=SIZES > 1), tmp_path / "truths.parquet")
+    parquet.write_table(table(label=SIZES % 2), tmp_path / "numbers.parquet")
+    for written in (lambda truth: truth, str, int):
+        rows = [
+            f"{a},{b},{c},{written(size > 1)}" for (a, b, c), size in zip(X, SIZES, strict=True)
+        ]
+        (tmp_path / "text.csv").write_text("\n".join(["a,b,c,label", *rows]) + "\n")
+        for one, other in (("truths.parquet", "text.csv"), ("numbers.parquet", "truths.parquet")):
+            said = run(f"--data {tmp_path}/{one} --drop kind --test {tmp_path}/{other}", capsys)
+            assert "240 training and 240 test rows of 3 features, 2 classes" in said
+
+
+def test_other_numbers_than_0_and_1_are_no_truth_values(tmp_path, capsys):
+    parquet.write_table(table(label=SIZES > 1), tmp_path / "truths.parquet")
+    parquet.write_table(table(label=SIZES), tmp_path / "sizes.parquet")
+    words = f"--data {tmp_path}/truths.parquet --drop kind --test {tmp_path}/sizes.parquet"
+    assert "classes that no training row has: 2, 3;" in refusal(words, capsys)
+
+
+def test_labels_beyond_int64_are_classes_as_they_are(tmp_path, capsys):
+    labels = SIZES.astype("u8") + np.uint64(2**64 - 9)
+    parquet.write_table(table(label=labels), tmp_path / "rows.parquet")
+    run(f"--data {tmp_path}/rows.parquet --drop kind --save {tmp_path}/net.safetensors", capsys)
+    net = fastnn.load(tmp_path / "net.safetensors", backend="numpy")
+    assert net.classes == tuple(2**64 - 9 + i for i in range(4))
+
+
 @pytest.mark.parametrize(
     ("labels", "hint"),
     [(np.arange(240), "--regression for numbers"), (np.arange(240).astype(str), "--label COLUMN")],
@@ -221,11 +249,13 @@ def test_too_many_classes_are_refused(tmp_path, capsys, monkeypatch, labels, hin
     assert hint in said
 
 
-def test_text_in_one_part_and_numbers_in_another_are_refused(tmp_path, capsys):
-    for i, labels in enumerate((SIZES, SIZES.astype(str))):
-        parquet.write_table(table(label=labels), tmp_path / f"{i}.parquet")
-    said = refusal(f"--data {tmp_path} --drop kind", capsys)
-    assert "1.parquet', row group 0: some labels are text, others numbers" in said
+def test_labels_of_two_kinds_are_refused(tmp_path, capsys):
+    for one, other in ((SIZES, KINDS), (KINDS, SIZES / 3), (SIZES > 1, SIZES)):
+        for i, labels in enumerate((one, other)):
+            parquet.write_table(table(label=labels), tmp_path / f"{i}.parquet")
+        said = refusal(f"--data {tmp_path} --drop kind", capsys)
+        assert "1.parquet', row group 0: some labels are " in said
+        assert ", others " in said
 
 
 def test_of_parquet_the_labels_alone_are_read_to_find_the_classes(parts, monkeypatch):
@@ -335,6 +365,7 @@ def test_a_part_is_not_written_over(parts, capsys):
         ("--schedule plateau", "--schedule plateau needs rows for validation"),
         ("--label none", "has no column 'none'"),
         ("--drop none", "has no column 'none'"),
+        ("--drop a,b", "has no column 'a,b'; need spaces between columns: --drop a b\n"),
         ("--label a", "column 'kind' holds string; need numbers, or leave it out: --drop kind\n"),
     ],
 )
@@ -360,7 +391,7 @@ def test_a_stream_to_label_is_refused(parts, capsys):
 
 def test_a_stream_to_test_on_needs_one_to_train_on(parts, texts, capsys):
     said = refusal(f"--data {texts}/0.csv --label kind --test {parts}", capsys)
-    assert "--test is for a stream; need a --data that is one, too" in said
+    assert "--test parts is a stream, and --data is none; need one file" in said
 
 
 @pytest.mark.parametrize("option", ["--data", "--test"])
@@ -368,6 +399,20 @@ def test_a_pattern_of_no_file_is_refused(parts, capsys, option):
     data = f"--data {parts} --label kind" if option == "--test" else ""
     said = refusal(f"{data} {option} {parts}/*.csv", capsys)
     assert f"error: {option}: there is no file '{parts}/*.csv'\n" in said
+
+
+def test_a_folder_of_folders_is_refused_with_a_pattern(parts, capsys):
+    said = refusal(f"--data {parts.parent} --label kind", capsys)
+    assert f"; files in folders below it are '{parts.parent}/**/*.parquet'\n" in said
+    assert "240 training rows" in run(f"--data {parts.parent}/**/*.parquet --label kind", capsys)
+
+
+def test_a_hidden_file_is_no_part(texts, capsys):
+    (texts / "._0.csv").write_bytes(b"\0\5\x16\7")
+    assert "in 3 parts\n" in run(f"--data {texts} --label kind", capsys)
+    for name in ("1.csv", "2.csv"):
+        (texts / name).unlink()
+    assert "holds neither pictures" in refusal(f"--data {texts} --label kind", capsys)
 
 
 def test_several_paths_that_are_no_parts_are_refused(parts, tmp_path, capsys):
@@ -382,3 +427,19 @@ def test_several_paths_that_are_no_parts_are_refused(parts, tmp_path, capsys):
 def test_what_reads_no_streams_names_what_does(parts, capsys):
     said = refusal(f"--data {parts}/0.parquet", capsys, tune.main)
     assert "is Parquet or Arrow, which is read as a stream: by fastnn.datasets.stream" in said
+    said = refusal(f"--data {parts}/*.parquet", capsys, tune.main)
+    assert "*.parquet'; a pattern is for a stream, which only fastnn-train reads\n" in said
+    said = refusal(f"--data {parts}", capsys, tune.main)
+    assert f"need one of these, or a file, such as '{parts}/0.parquet'\n" in said
+
+
+def test_parquet_without_its_ending_is_told_what_it_needs(parts, capsys):
+    shutil.copy(parts / "0.parquet", parts.parent / "rows.pq")
+    said = refusal(f"--data {parts.parent}/rows.pq --label kind", capsys)
+    assert "with --data, if its name ends in .parquet, .arrow or .feather; to predict it" in said
+
+
+def test_parquet_to_predict_is_told_what_reads_it(parts, tmp_path, capsys):
+    run(f"--data {parts} --label kind --save {tmp_path}/net.safetensors", capsys)
+    said = refusal(f"{tmp_path}/net.safetensors --data {parts}/0.parquet", capsys, predict.main)
+    assert "to predict it, read a DataFrame with pandas\n" in said

@@ -32,7 +32,7 @@ PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 EXTRAS = {
     r"sklearn|fastnn\.estimators|joblib": "sklearn",
     r"fastnn\.plots|import plots|import report|--plot|--report": "matplotlib",
-    r"import pandas": "pandas",
+    r"import pandas|\.to_pandas\(": "pandas",
     r"import pyarrow": "pyarrow",
     r"from PIL|--images": "PIL",
     r"fastnn\.minimize|import scipy|from scipy": "scipy",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
 import threading
@@ -18,7 +19,7 @@ from fastnn import EarlyStopping, Network, augment
 from fastnn.datasets import stream
 from fastnn.model import storage
 from fastnn.training.buffers import steps_of_a_buffer
-from fastnn.training.survey import Survey
+from fastnn.training.survey import LongestRun, Reader
 
 each_backend = pytest.mark.parametrize("backend", BACKENDS)
 TIMES = ("seconds", "samples_per_second")
@@ -350,6 +351,38 @@ def test_the_bar_goes_through_a_first_pass_and_all_epochs(capsys):
     assert "epoch 2" in printed
 
 
+@pytest.mark.parametrize("source", ["function", "list of one", "list of many"])
+def test_classes_that_fill_buffers_are_warned_of_if_rows_are_shuffled(source):
+    order = np.argsort(Y, kind="stable")
+    made = blocks(X[order], TEXT[order])
+    pieces = [(X[i : i + 1], TEXT[i : i + 1]) for i in order]
+    given = {"function": made, "list of one": [(X[order], TEXT[order])], "list of many": pieces}
+    most = int(np.bincount(Y).max())
+    for buffer, shuffle in ((most, True), (most + 1, True), (most, False), (ROWS, True)):
+        warned = buffer == most and shuffle and source != "list of many"
+        name = "source" if source == "function" else r"source\[0\]"
+        message = rf"^{name} has {most} rows of one class one after the other, and {most} are"
+        with pytest.warns(UserWarning, match=message) if warned else contextlib.nullcontext():
+            network().train(stream(given[source], buffer=buffer), epochs=2, shuffle=shuffle)
+
+
+def test_one_class_alone_is_not_warned_of_as_sorted():
+    network().train(stream(blocks(X, np.zeros(ROWS, int)), buffer=16), epochs=1)
+
+
+def test_the_longest_run_of_a_label_is_found_across_blocks():
+    labels = np.repeat([0, 1, 0, 2, 1], [3, 1, 7, 5, 2])
+    for cuts in ([], [5], [1, 2, 3, 4, 9, 10, 16], range(1, 18)):
+        run = LongestRun()
+        for part in np.split(labels, cuts):
+            run.add(0, part)
+        assert (run.rows, run.part) == (7, 0)
+    run = LongestRun()
+    run.add(3, labels[:8])
+    run.add(4, labels[8:])  # of another part
+    assert (run.rows, run.part) == (5, 4)
+
+
 def test_a_run_of_no_use_is_judged_by_rows_of_the_whole_stream():
     order = np.argsort(Y)  # the last buffer has a single class
     with warnings.catch_warnings():
@@ -628,13 +661,13 @@ def again():
 
 @pytest.mark.parametrize("source", [again, Reusing()])
 def test_a_block_may_take_the_memory_of_the_one_before(source, monkeypatch):
-    real = Survey.add
+    real = Reader.read
 
     def slow(*arguments):
         time.sleep(0.02)  # time in which a thread could make the next block
         return real(*arguments)
 
-    monkeypatch.setattr(Survey, "add", slow)
+    monkeypatch.setattr(Reader, "read", slow)
     whole, streamed = network(**SCALED), network(**SCALED)
     whole.train(X[:200], Y[:200], shuffle=False)
     streamed.train(source, shuffle=False)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import gc
+import re
 import threading
 import time
 import warnings
@@ -188,6 +190,63 @@ def test_a_pattern_and_a_list_of_paths_are_read(tmp_path):
     npz_files(tmp_path)
     assert_whole(stream(tmp_path / "part-*.npz"))
     assert_whole(stream(sorted(tmp_path.iterdir())))
+
+
+def test_hidden_files_and_markers_in_a_folder_are_left_out(tmp_path):
+    npz_files(tmp_path)
+    for name in ("._part-0.npz", ".hidden.csv", "_SUCCESS", ".part-0.npz.crc"):
+        (tmp_path / name).write_bytes(b"\0\5\x16\7")
+    assert_whole(stream(tmp_path))
+
+
+@pytest.mark.parametrize("pattern", ["*/*.npz", "**/*.npz", "**", "year=*", "year=202?"])
+def test_a_pattern_reaches_into_folders(tmp_path, pattern):
+    for i in range(3):
+        folder = tmp_path / f"year=202{i}"
+        folder.mkdir()
+        rows = slice(10 * i, 10 * i + 10)
+        np.savez(folder / "part-0.npz", X=X[rows], y=Y[rows])
+    assert_whole(stream(tmp_path / pattern))
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_a_folder_of_folders_is_refused_with_a_pattern(tmp_path, depth):
+    folder = tmp_path.joinpath(*"abc"[:depth])
+    folder.mkdir(parents=True)
+    npz_files(folder)
+    with pytest.raises(FileNotFoundError, match=r"; files in folders below it are (.*)$") as found:
+        stream(tmp_path)
+    assert_whole(stream(ast.literal_eval(str(found.value).rpartition(" are ")[2])))
+
+
+def test_a_folder_without_files_is_refused(tmp_path):
+    (tmp_path / "a").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"holds no file that ends in [^;]*\.txt$"):
+        stream(tmp_path)
+
+
+def test_marks_in_the_name_of_a_folder_that_exists_are_no_pattern(tmp_path):
+    folder = tmp_path / "a [1]*"
+    folder.mkdir()
+    npz_files(folder)
+    for path in (folder, folder / "part-*.npz", folder / "**" / "part-?.npz"):
+        assert_whole(stream(path))
+
+
+def test_a_broken_link_in_a_folder_is_no_part_that_is_left_out(tmp_path):
+    npz_files(tmp_path)
+    (tmp_path / "part-3.npz").symlink_to("nowhere")
+    for path in (tmp_path, tmp_path / "*"):
+        with pytest.raises(FileNotFoundError, match=r"part-3\.npz"):
+            rows_of(stream(path))
+
+
+@pytest.mark.parametrize("path", ["", "nothing*", "no/*.npz", "nothing.npz"])
+def test_what_is_no_path_is_refused(tmp_path, monkeypatch, path):
+    npz_files(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match=f"there is no file {re.escape(repr(path))}"):
+        stream(path)
 
 
 def test_files_of_two_kinds_are_refused(tmp_path):

@@ -826,9 +826,15 @@ def test_idx_labels_of_another_length_are_refused(write):
 @pytest.mark.parametrize("option", ["label", "header", "pixels"])
 def test_options_that_have_no_meaning_are_refused(tmp_path, save, write, option):
     options = {option: "a" if option == "label" else True}
-    for path, what in (tmp_path, "a folder"), (save(X=IMAGES), "an .npz file"):
+    pictures, empty = tmp_path / "pictures", tmp_path / "empty"
+    pictures.mkdir()
+    empty.mkdir()
+    (pictures / "0.png").write_bytes(b"")
+    for path, what in (pictures, "a folder"), (save(X=IMAGES), "an .npz file"):
         with pytest.raises(ValueError, match=f"is {what}; {option} must be None, got"):
             load(path, **options)
+    with pytest.raises(FileNotFoundError, match="holds neither pictures"):
+        load(empty, **options)
     if option != "label":
         with pytest.raises(ValueError, match=f"is an IDX file; {option} must be None, got True"):
             load(write(encode(IMAGES)), **options)

@@ -10,6 +10,7 @@ from fastnn.cli.groups import Keywords
 from fastnn.datasets.arrays import labels_beside
 from fastnn.datasets.images import pictures_in
 from fastnn.datasets.mnist import CHECKSUMS, search_folders
+from fastnn.datasets.streams import MARKS
 from fastnn.model.storage import check_ending
 from fastnn.writing import check_destination
 
@@ -29,7 +30,11 @@ def check(given: Keywords, inputs: tuple[str, ...], outputs: tuple[str, ...]) ->
         if name in given:
             for path in given[name] if isinstance(given[name], list) else [given[name]]:
                 if not path.exists():
-                    raise FileNotFoundError(f"{_option(name)}: there is no file {str(path)!r}")
+                    hint = "; a pattern is for a stream, which only fastnn-train reads"
+                    raise FileNotFoundError(
+                        f"{_option(name)}: there is no file {str(path)!r}"
+                        + hint * any(mark in str(path) for mark in MARKS)
+                    )
                 read += [(_option(name), each) for each in _files(path)]
         elif name == "data":
             found = (path for folder in search_folders() for path in _of_mnist(folder))

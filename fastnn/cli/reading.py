@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -179,8 +180,11 @@ def check_classes(name: str, classes: Array, rows: int) -> None:
 
 def of_known(classes: Array, test_y: Array) -> Array:
     """Return labels of test rows in the type of the classes, after refusing unknown ones."""
+    kinds = {classes.dtype.kind, test_y.dtype.kind}
     if classes.dtype.kind == "U":
         test_y = test_y.astype(str)  # numbers, if the test rows have no text
+    elif "b" in kinds and kinds <= set("biu"):  # in files of text, truth values are 0 and 1
+        test_y, classes = test_y.astype(np.int64), classes.astype(np.int64)
     elif test_y.dtype.kind != classes.dtype.kind:
         test_y, classes = test_y.astype(str), classes.astype(str)  # of which one is unknown
     unknown = np.setdiff1d(test_y, classes).tolist()
@@ -225,7 +229,7 @@ def load(path: Path, given: Keywords, dtype: str, columns: Names = None) -> data
             f"{path} is a file; {picture_options(given)} is for pictures, which --data takes as a "
             "folder with one for each class in it"
         )
-    try:
+    with several_columns(drop):
         return datasets.load(
             path,
             None if label is None else column(label),
@@ -235,6 +239,13 @@ def load(path: Path, given: Keywords, dtype: str, columns: Names = None) -> data
             images=how or None,
             **_of_text(given),
         )
+
+
+@contextmanager
+def several_columns(drop: Sequence[str]) -> Iterator[None]:
+    """Say in errors about columns with commas between them how several are typed."""
+    try:
+        yield
     except ValueError as error:
         for text in drop:
             if "," in text and repr(text) in str(error):

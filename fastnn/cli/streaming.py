@@ -18,13 +18,14 @@ from fastnn.cli.printing import column_option
 from fastnn.datasets.columns import whole
 from fastnn.datasets.images import pictures_in
 from fastnn.datasets.mnist import locate
-from fastnn.datasets.streams import files_of, kind_of
+from fastnn.datasets.streams import MARKS, files_of, kind_below, kinds_in
 from fastnn.distributed import Agreement
 from fastnn.sparse_rows import is_sparse, joined
 from fastnn.streams.stream import Block, Part, Stream, blocks_of
 from fastnn.training.loop import bar_of
 
 ALWAYS = (".parquet", ".arrow", ".feather")  # endings that nothing but a stream is read from
+KINDS = {"O": "text", "U": "text", "T": "text", "b": "truth values"}  # by dtype; others are numbers
 MOST_CLASSES = 1000  # more different labels are rather numbers, or names of rows
 # Options that need arrays, and those of a single file.
 OF_ARRAYS = (
@@ -73,12 +74,13 @@ def _found(name: str, given: Path | list[Path]) -> Path | Files:
 
 def _is_stream(path: Path) -> bool:
     if path.is_dir():
-        kinds = [kind for each in path.iterdir() if (kind := kind_of(str(each)))]
-        known = len(kinds) > 1 or bool(set(kinds) & set(ALWAYS))
+        kinds = list(kinds_in(str(path)).values())
+        below = not kinds and kind_below(str(path)) is not None  # refused with a hint
+        known = len(kinds) > 1 or bool(set(kinds) & set(ALWAYS)) or below
         return known and not locate(path) and not pictures_in(path)
     if path.exists():
         return path.name.lower().endswith(ALWAYS)
-    return any(mark in str(path) for mark in "*?[")
+    return any(mark in str(path) for mark in MARKS)
 
 
 def check(given: Keywords) -> None:
@@ -91,7 +93,10 @@ def check(given: Keywords) -> None:
         )
     if not isinstance(data, Files):
         if isinstance(given.get("test"), Files):
-            raise ValueError("--test is for a stream; need a --data that is one, too, or one file")
+            raise ValueError(
+                f"--test {given['test'].name} is a stream, and --data is none; need one file as "
+                "--test, which is not Parquet or Arrow, or a --data that is a stream, too"
+            )
         return
     for name in (*OF_ARRAYS, *OF_A_FILE):
         if name in given:
@@ -121,8 +126,9 @@ def read(given: Keywords, agreement: Agreement) -> reading.Dataset:
     files, label, dtype = given["data"], given.get("label"), given["dtype"]
     label = None if label is None else reading.column(label)
     drop = tuple(map(reading.column, given.get("drop", ())))
-    stream = datasets.stream(list(map(str, files)), label, drop=drop, dtype=dtype)
-    first = next((block for part in stream.parts for block in blocks_of(part)), None)
+    with reading.several_columns(given.get("drop", ())):
+        stream = datasets.stream(list(map(str, files)), label, drop=drop, dtype=dtype)
+        first = next((block for part in stream.parts for block in blocks_of(part)), None)
     if first is None:
         raise ValueError(f"{files.name} has no rows")
     table, classes = _table(first), None
@@ -173,15 +179,15 @@ class _Labels:
     Attributes
     ----------
     classes : set
-    texts : bool or None
-        Whether they are text; None before the first.
+    kind : str or None
+        What they are; None before the first.
     numbers : bool
         Whether some are numbers that are not whole: then they are no classes.
     """
 
     def __init__(self, name: str) -> None:
         self.name, self.classes, self.numbers = name, set[Any](), False
-        self.texts: bool | None = None
+        self.kind: str | None = None
 
     def read(self, parts: Iterable[Part], bar: Any) -> list[int]:
         """Take those of parts, up to numbers; return how many rows each has."""
@@ -191,10 +197,11 @@ class _Labels:
             for block in blocks_of(part._replace(read=part.labels or part.read)):
                 y = _labels(block)
                 self.numbers = y.dtype.kind == "f"
+                kind = KINDS.get(y.dtype.kind, "numbers")
+                found = y if kind == "text" else np.unique(y[:0] if self.numbers else y)
+                self._take(block.name, set(found.tolist()), kind)
                 if self.numbers:
                     return counts
-                texts = y.dtype.kind in "OUT"
-                self._take(block.name, set(y.tolist() if texts else np.unique(y).tolist()), texts)
                 counts[-1] += len(y)
                 bar.update(len(y))
         return counts
@@ -202,16 +209,17 @@ class _Labels:
     def unite(self, others: _Labels) -> None:
         """Take those of others."""
         self.numbers |= others.numbers
-        if others.texts is not None and not self.numbers:
-            self._take(self.name, others.classes, others.texts)
+        if others.kind is not None:
+            self._take(self.name, others.classes, others.kind)
 
-    def _take(self, name: str, found: set[Any], texts: bool) -> None:
-        if self.texts not in (None, texts):
-            raise ValueError(f"{name}: some labels are text, others numbers; need one of the two")
-        self.texts = texts
+    def _take(self, name: str, found: set[Any], kind: str) -> None:
+        first = self.kind = self.kind or kind
+        if kind != first:
+            raise ValueError(f"{name}: some labels are {kind}, others {first}; need one of the two")
         self.classes |= found
         if len(self.classes) > MOST_CLASSES:
-            hint = "another column: --label COLUMN" if texts else "--regression for numbers"
+            text = kind == "text"
+            hint = "another column: --label COLUMN" if text else "--regression for numbers"
             raise ValueError(
                 f"{self.name} has more than {MOST_CLASSES:,} different labels, and each would be a "
                 f"class; need {hint}"
@@ -229,7 +237,9 @@ def _labels(block: Block) -> Array:
     if named is not None:
         return named
     y = numbers(f"{block.name}: y", block.y)
-    return y.astype(np.int64) if y.dtype.kind == "u" else whole(y) if y.dtype.kind == "f" else y
+    if y.dtype.kind == "u":  # but those of 64 bits that need all of these
+        return y if np.any(y > np.iinfo(np.int64).max) else y.astype(np.int64)
+    return whole(y) if y.dtype.kind == "f" else y
 
 
 def _test(given: Keywords, table: datasets.Table, label: str | int | None) -> datasets.Table:

@@ -18,6 +18,7 @@ from fastnn.datasets.images import pictures_in, read_images
 from fastnn.datasets.layout import checked_names
 from fastnn.datasets.mnist import load_mnist, locate
 from fastnn.datasets.office import ZIP, refuse_office
+from fastnn.datasets.streams import kinds_in
 from fastnn.datasets.svmlight import SUFFIXES, is_svmlight, read_svmlight
 
 _TEXT = (".csv", ".tsv", ".txt", ".data")
@@ -97,13 +98,16 @@ def load(
     }
     for_text = {**how, "drop": drop or None}
     if os.path.isdir(path):
+        mnist = locate(Path(path))
+        if not mnist and not pictures_in(path):
+            file = next(iter(kinds_in(os.fspath(path))), None)
+            other = "" if file is None else f", or a file, such as {file!r}"
+            raise FileNotFoundError(
+                f"{name} holds neither pictures, PNG or JPEG, nor the four files of MNIST; "
+                f"need one of these{other}"
+            )
         _refuse(name, "a folder", label=label, **for_text)
-        if not locate(Path(path)):
-            if not pictures_in(path):
-                raise FileNotFoundError(
-                    f"{name} holds neither pictures, PNG or JPEG, nor the four files of MNIST; "
-                    "need one of these"
-                )
+        if not mnist:
             return _of_length(name, _pictures(path, images or {}), columns)
         # It has the form of MNIST already, and is left as it is.
         of_mnist = None if images in ({"digits": True}, {"digits": False}) else images
@@ -117,7 +121,8 @@ def load(
     if start in (b"PAR1", b"ARRO"):
         raise ValueError(
             f"{name} is Parquet or Arrow, which is read as a stream: by fastnn.datasets.stream, or "
-            "by the command fastnn-train with --data"
+            "by the command fastnn-train with --data, if its name ends in .parquet, .arrow or "
+            ".feather; to predict it, read a DataFrame with pandas"
         )
     if start.startswith(ZIP):
         _refuse(name, "an .npz file", **for_text)

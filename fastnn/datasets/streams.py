@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import operator
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -22,6 +23,8 @@ from fastnn.sparse_rows import is_sparse
 from fastnn.streams.stream import BUFFER, Part, Stream, of_blocks
 
 AnyPath = str | os.PathLike[str]
+MARKS = "*?["  # of patterns
+MOST_SEARCHED = 10_000  # files in folders of a folder, for a hint
 
 
 @suggesting
@@ -45,9 +48,10 @@ def stream(
     ----------
     source : path, sequence of paths, callable, or iterable
         Files that end in .parquet, .arrow, .feather, .npz, .csv, .tsv or .txt (the last three also
-        with .gz); a pattern, such as ``"parts/*.parquet"``; or a folder of files of one kind. Or a
-        function without arguments that returns an iterator over blocks; or something else that can
-        be gone through in every epoch, such as a list of blocks. A block is (X, y) or (X, y,
+        with .gz); a pattern, such as ``"parts/*.parquet"``, where ``**`` stands for folders at any
+        depth; or a folder of files of one kind, of which hidden ones are left out. Or a function
+        without arguments that returns an iterator over blocks; or something else that can be gone
+        through in every epoch, such as a list of blocks. A block is (X, y) or (X, y,
         sample_weight), each as for `fastnn.Network.train`.
     label : str or int, optional
         The column of the targets in files, as for `read_csv`. Default: that named "label".
@@ -111,20 +115,48 @@ def _paths(source: Any) -> list[str] | None:
 
 
 def files_of(path: str) -> list[str]:
-    """Return the files that a path, a pattern or a folder stands for."""
+    """Return the files that a path, a pattern or a folder stands for; not hidden ones of a folder.
+
+    The part of a pattern that is the path of a folder stands for that, whatever is in its name. A
+    pattern of folders alone stands for their files.
+    """
     if os.path.isdir(path):
-        found = sorted(
-            str(each) for each in Path(path).iterdir() if kind_of(str(each)) and each.is_file()
-        )
-        if not found:
-            raise FileNotFoundError(f"{path!r} holds no file that ends in {', '.join(KINDS)}")
-        return found
+        return _in_folder(path)
     if os.path.exists(path):
         return [path]
-    found = sorted(filter(os.path.isfile, glob.glob(path)))
+    found: list[str] = []
+    if any(mark in path for mark in MARKS):
+        literal = next((each for each in Path(path).parents if each.is_dir()), Path())
+        pattern = Path(glob.escape(str(literal))) / Path(path).relative_to(literal)
+        found = sorted(glob.glob(str(pattern), recursive=True))
     if not found:
         raise FileNotFoundError(f"there is no file {path!r}")
+    files = [each for each in found if not os.path.isdir(each)]
+    return files or [file for folder in found for file in _in_folder(folder)]
+
+
+def _in_folder(path: str) -> list[str]:
+    found = [each for each in kinds_in(path) if not os.path.isdir(each)]
+    if not found:
+        kind = kind_below(path)
+        pattern = os.path.join(path, "**", f"*{kind}")
+        raise FileNotFoundError(
+            f"{path!r} holds no file that ends in {', '.join(KINDS)}"
+            + f"; files in folders below it are {pattern!r}" * (kind is not None)
+        )
     return found
+
+
+def kinds_in(path: str) -> dict[str, str]:
+    """Return the files in a folder that streams are read from, by name, with their endings."""
+    names = [name for name in sorted(os.listdir(path)) if name[:1] != "."]  # as patterns have it
+    return {os.path.join(path, name): kind for name in names if (kind := kind_of(name))}
+
+
+def kind_below(path: str) -> str | None:
+    """Return the ending of one of the first files in the folders of a folder, if it is one."""
+    found = itertools.islice(Path(path).glob("*/**/*"), MOST_SEARCHED)
+    return next((kind for each in found if (kind := kind_of(each.name))), None)
 
 
 def _of_files(paths: list[str], columns: Columns, buffer: int) -> Stream:

@@ -21,8 +21,8 @@ from fastnn.backends.contract import Examples
 from fastnn.checks import data as check
 from fastnn.checks.tables import is_frame
 from fastnn.checks.targets import Targets, balanced
-from fastnn.checks.warning import heard_by
-from fastnn.distributed import ALONE, Agreement
+from fastnn.checks.warning import heard_by, warn
+from fastnn.distributed import Agreement
 from fastnn.model.model import Model
 from fastnn.model.scaling import Combine, Moments, as_they_are, scaler_of
 from fastnn.sparse_rows import is_sparse
@@ -209,7 +209,7 @@ def checked(
         stream = _of_this_rank(model, stream, chosen, class_weight, agreement)
     with bar_of(chosen.progress if agreement.rank == 0 else False, stream.rows) as bar:
         bar.set_description_str("first pass")
-        data = surveyed(model, stream, validation, class_weight, bar, agreement)
+        data = surveyed(model, stream, of_data, bar, chosen.shuffle, agreement)
     rows = sum(agreement.gathered(len(data)))
     return data, dataclasses.replace(chosen, batch_size=min(chosen.batch_size, rows))
 
@@ -256,20 +256,22 @@ def _check_alone(
 def surveyed(
     model: Model,
     stream: Stream,
-    validation: Any,
-    class_weight: Any,
+    of_data: tuple[Any, Any, Any],
     bar: Any,
-    agreement: Agreement = ALONE,
+    shuffle: bool,
+    agreement: Agreement,
 ) -> StreamedData:
     """Return the data of a stream, after a pass through it; with class weights, after another.
 
     Ranks go through streams of their own, and learn from each other what holds for all.
     """
     architecture, survey = model.architecture, Survey(model)
-    reader = survey.reader
+    reader, (validation, _, class_weight) = survey.reader, of_data
     _go_through(stream, survey.add, bar, agreement)
     if not survey.counts:
         raise ValueError("the stream gave no rows; need blocks of (X, y) in every epoch")
+    if shuffle:
+        _warn_of_sorted(stream, survey)
     reader.refuse_others(agreement)
     order = reader.found(agreement)
     rows_of_classes = survey.rows_of_classes(order)
@@ -315,6 +317,18 @@ def surveyed(
             **labels,
         },
     )
+
+
+def _warn_of_sorted(stream: Stream, survey: Survey) -> None:
+    """Warn of buffers with rows of a single class, of which a network forgets the others."""
+    run, several = survey.longest, sum(count > 0 for count in survey.labels.values()) > 1
+    if several and sum(survey.counts) > stream.buffer <= run.rows:
+        warn(
+            f"{stream.parts[run.part].name} has {run.rows:,} rows of one class one after the "
+            f"other, and {stream.buffer:,} are shuffled together, so that the network learns one "
+            "class and forgets the others; need the rows in random order, parts that are much "
+            "smaller than the buffer, or a larger buffer"
+        )
 
 
 def _mean(

@@ -129,6 +129,34 @@ def refuse_other_kinds(block: Kinds, first: Kinds) -> None:
             )
 
 
+class LongestRun:
+    """The most rows of a part that come one after the other and have the same label.
+
+    Attributes
+    ----------
+    rows : int
+        How many there are.
+    part : int
+        The first part with so many.
+    """
+
+    def __init__(self) -> None:
+        self.rows = self.part = 0
+        self._last: tuple[int, int] | None = None  # the part and the label of the last row
+        self._length = 0  # of the run that it ends
+
+    def add(self, part: int, labels: Array) -> None:
+        """Take the labels of more rows, of which there is one."""
+        begins = np.flatnonzero(labels[1:] != labels[:-1]) + 1
+        lengths = np.diff(begins, prepend=0, append=len(labels))
+        if (part, int(labels[0])) == self._last:
+            lengths[0] += self._length
+        self._last, self._length = (part, int(labels[-1])), int(lengths[-1])
+        longest = int(lengths.max())
+        if longest > self.rows:
+            self.rows, self.part = longest, part
+
+
 class Survey:
     """What a first pass tells of a stream.
 
@@ -142,6 +170,8 @@ class Survey:
         The rows of each part so far.
     labels : Counter
         The rows of each label so far.
+    longest : LongestRun
+        Of the labels so far.
     labelled : bool
         Whether each row so far has a label.
     inputs, targets : Spread or None
@@ -155,6 +185,7 @@ class Survey:
         self.architecture, self.reader = model.architecture, Reader(model)
         self.counts: list[int] = []
         self.labels: Counter[int] = Counter()
+        self.longest = LongestRun()
         self.labelled = True
         scaling = model.standardize_inputs and model.input_scaler is None
         self.inputs = Spread() if scaling else None
@@ -183,6 +214,7 @@ class Survey:
         self.labelled &= targets.labels is not None
         if targets.labels is not None:
             self.labels.update(dict(enumerate(np.bincount(targets.labels).tolist())))
+            self.longest.add(part, targets.labels)
         if targets.values.ndim > 1:
             self._note("y", targets.values.astype(self.architecture.dtype, copy=False))
         self.sample.add(as_computed(X, self.architecture.dtype), targets, weights)
