@@ -358,8 +358,7 @@ def _go_through(
     """
     said: set[str] = set()
     heard_of_others = time.monotonic()
-    lasting = all(part.lasting for part in stream.parts)
-    with Ahead(partial(_blocks, stream), early=lasting) as ahead:
+    with Ahead(partial(_blocks, stream), early=stream.lasting) as ahead:
         while (found := ahead.take()) is not None:
             name = found[1].name
 
