@@ -184,9 +184,7 @@ def named(rank: int, error: BaseException) -> BaseException:
     if len(error.args) == 1 and isinstance(error.args[0], str):
         error.args = (f"rank {rank}: {error.args[0]}",)
     elif isinstance(error, OSError) and error.strerror is not None:
-        error.strerror = (
-            f"rank {rank}: {error.strerror}"  # its message also has a number and a file
-        )
+        error.strerror = f"rank {rank}: {error.strerror}"  # before the name of the file
     return error
 
 

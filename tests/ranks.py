@@ -317,7 +317,7 @@ def streamed(backend="numba", options=None, source=None, buffer=1000, **settings
 
 def streams_are_arrays():
     """A stream is to the bit what arrays with the rows of its share are on each rank."""
-    rows, local = mine(), Ranks(COMM, local=True)
+    rows = mine()
     held_out = np.array_split(np.arange(50), COMM.size)[COMM.rank]
     scaled = {"standardize_inputs": True}
     numbers = {**scaled, "output": "identity", "standardize_targets": True}
@@ -326,14 +326,17 @@ def streams_are_arrays():
             {"shuffle": False, "options": scaled, "dropout": 0.2},
             {"shuffle": False, "options": numbers, "buffer": 25, "y": X[:, :4] * 3 + 1},
             {"optimizer": "adam", "early_stopping": True, "epochs": 5},  # in one buffer: shuffled
+            {"shuffle": False, "buffer": 50, "average_every": 3, "batch_size": 9},
         ):
             case = {**case}
+            every = case.pop("average_every", 1)
             options, y = case.pop("options", None), case.pop("y", Y)
             buffer = case.pop("buffer", 1000)
             whole, own = (X[:50], y[:50]), (X[held_out], y[held_out])
+            case["communicator"] = Ranks(COMM, average_every=every)
             net, history = streamed(backend, options, blocks(y), buffer, validation=whole, **case)
-            arrays = {"validation": own, "communicator": local, **case}
-            other, expected = trained(backend, options, (X[rows], y[rows]), **arrays)
+            case["communicator"] = Ranks(COMM, local=True, average_every=every)
+            other, expected = trained(backend, options, (X[rows], y[rows]), validation=own, **case)
             assert np.array_equal(net.model.vector, other.model.vector)
             assert history["loss"] == expected["loss"]
             assert history["validation_loss"] == expected["validation_loss"]
