@@ -227,13 +227,16 @@ def checked_table(found: dict[str, Any], node: Times) -> list[str]:
 def page(seconds: dict[str, float], node: Times, found: dict[str, Any]) -> str:
     """Return the tables."""
     one = seconds["1 rank"]
+    step = "too little for a step to be measured"
+    if node.step >= 5e-7:  # a difference of two measurements, which may be none
+        step = f"{1e6 * node.step:.0f} microseconds for a step"
     lines = [f"**Measured** on one machine, float32, {SIZES}, batches of {BATCH:,}, SGD:", ""]
     rows = [[name, f"{1e3 * t:.2f}", f"{one / t:.2f}"] for name, t in seconds.items()]
     lines += table(["Way to train", "milliseconds a step", "times one rank"], rows)
     lines += ["", *checked_table(found, node), ""]
     lines += [
         f"**Modelled** for the same network, {PARAMETERS:,} parameters: a node takes "
-        f"{1e6 * node.step:.2f} microseconds for a step and {1e6 * node.row:.1f} microseconds for "
+        f"{step}, {1e6 * node.row:.1f} microseconds for "
         f"each row, as the one rank above, {1e3 * node.sum:.2f} milliseconds for the sum, and a "
         f"message {1e6 * LATENCY:.0f} microseconds and its bytes. Rows of a batch, of all nodes, "
         "from which on they are faster than one, and from which on half of their speed is left:",

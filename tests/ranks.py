@@ -68,6 +68,19 @@ def steps_of_every_optimizer():
             assert_as_one_process(net, history, *trained(backend, optimizer=name))
 
 
+def factors_in_bfloat16():
+    for backend in ("numba", "numpy"):
+        nets = [
+            fastnn.Network([9, 20, 11, 4], seed=1, precision="bfloat16", backend=backend)
+            for _ in range(2)
+        ]
+        for net, communicator in zip(nets, (COMM, None), strict=True):
+            net.train(X, Y, **SETTINGS, learning_rate=0.01, communicator=communicator)
+        same_everywhere(nets[0].parameters)
+        # A sum on the other side of a tie changes a factor of a step by 2^-8.
+        np.testing.assert_allclose(*(net.parameters for net in nets), rtol=0, atol=1e-4)
+
+
 def settings_of_every_kind():
     zeros = np.where(X > 0.8, X, 0)
     cases = [

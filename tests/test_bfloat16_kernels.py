@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from dataclasses import replace
 
 import numpy as np
@@ -9,9 +10,10 @@ import pytest
 from cases import DTYPES, WIDE, Case, make_data, make_network
 from test_vectors import ALPHAS_AND_BETAS, MOST_ROWS, Matrix, product, uniform
 
+from fastnn import Network
 from fastnn.backends.compiled import functions
 from fastnn.backends.compiled.kernels import layout, rounded
-from fastnn.backends.compiled.machinery import bfloat16, machine, tiles, vector_ir
+from fastnn.backends.compiled.machinery import amx, bfloat16, lines, machine, tiles, vector_ir
 from fastnn.backends.compiled.machinery.jit import serial
 from fastnn.model.parameters import aligned_zeros
 from fastnn.precision import to_bfloat16
@@ -188,6 +190,24 @@ def test_numbers_are_rounded_as_numpy_rounds_them():
             np.testing.assert_array_equal(got, to_bfloat16(x))
 
 
+@serial
+def _round_lines(address, count, like):
+    for i in range(0, count, lines.lanes_of(like)):
+        here = address + 4 * i
+        lines.store(here, bfloat16.rounded(lines.load(here, like)))
+
+
+def test_lines_of_numbers_are_rounded_as_numpy_rounds_them():
+    upper = np.arange(1 << 16, dtype=np.uint32) << 16
+    for lower in (0, 1, 0x7FFF, 0x8000, 0x8001, 0xFFFF):
+        x = (upper | np.uint32(lower)).view(DTYPE)
+        with np.errstate(over="ignore"):
+            want = to_bfloat16(x)
+        normal = ~(np.abs(x) < np.finfo(np.float32).tiny)
+        _round_lines(x.ctypes.data, len(x), np.float32(0))
+        np.testing.assert_array_equal(x[normal], want[normal])
+
+
 def test_packed_numbers_are_rounded_as_numpy_rounds_them():
     upper = np.arange(0x80, 0x7F80, dtype=np.uint32) << 16  # the normal ones
     one, c = np.ones((1, 1), DTYPE), Matrix(np.zeros((1, len(upper))), DTYPE)
@@ -202,7 +222,11 @@ def test_packed_numbers_are_rounded_as_numpy_rounds_them():
 
 # Networks
 
+# Rows on their own, and sparse ones, are summed in the order of float32.
+in_one_order = pytest.mark.skipif(amx.available(), reason="AMX has another order of sums")
 
+
+@in_one_order
 @pytest.mark.parametrize("batch", [1, 2, 7, 8, 9, 17, 67])
 def test_a_rows_prediction_has_the_same_bits_alone_and_among_others(batch):
     X, _ = make_data(WIDE, np.random.default_rng(0))
@@ -211,6 +235,22 @@ def test_a_rows_prediction_has_the_same_bits_alone_and_among_others(batch):
     np.testing.assert_array_equal(net.predict_proba(X)[:batch], net.predict_proba(X[:batch]))
 
 
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="of x86 alone")
+@pytest.mark.parametrize("number", [1e-40, 1.17549e-38, -1.17549e-38])  # would be rounded up
+@pytest.mark.parametrize("of_weights", [False, True])
+def test_numbers_below_the_normal_ones_are_zero_in_every_product(number, of_weights):
+    weight, x = (number, 3e38) if of_weights else (3e38, number)
+    net = Network(
+        [4, 17], output="identity", precision="bfloat16", init=lambda *_: np.full((4, 17), weight)
+    )
+    X = np.full((20, 4), x, DTYPE)
+    assert not net.predict(X).any()
+    assert not net.predict(X[:3]).any()
+    assert not net.predict_one(X[0]).any()
+    assert not net.predict(pytest.importorskip("scipy.sparse").csr_array(X)).any()
+
+
+@in_one_order
 def test_sparse_rows_give_the_bits_of_dense_ones():
     sparse = pytest.importorskip("scipy.sparse")
     case = replace(Case((70, 33, 5), batch=11), precision="bfloat16", zeros=0.5)

@@ -176,9 +176,9 @@ def folder(monkeypatch, tmp_path):
     return tmp_path / "cache"
 
 
-def compiled_and_run():
+def compiled_and_run(variant=""):
     """Compile and run a function, or load it; return whether it came from the cache."""
-    unit = jit.Unit(halve, lambda number: (number[::1],), {})
+    unit = jit.Unit(halve, lambda number: (number[::1],), {}, variant)
     unit.prepare(types.float64)
     values = np.array([2.0, 4.0])
     unit.dispatcher(values)
@@ -190,6 +190,14 @@ def test_a_folder_that_is_missing_is_made(folder):
     assert not compiled_and_run()
     assert len(files(folder)) == 1
     assert compiled_and_run()
+
+
+def test_variants_of_a_function_are_kept_apart(folder):
+    assert not compiled_and_run()
+    assert not compiled_and_run("another")
+    assert len(files(folder)) == 2
+    assert compiled_and_run()
+    assert compiled_and_run("another")
 
 
 def test_a_folder_that_vanishes_is_made_again(folder):

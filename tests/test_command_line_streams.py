@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import warnings
 
 import numpy as np
@@ -336,6 +337,20 @@ def test_a_run_is_resumed(parts, tmp_path, capsys):
     net, whole = (fastnn.load(tmp_path / f"{name}.safetensors") for name in ("net", "whole"))
     assert net.parameters.tobytes() == whole.parameters.tobytes()
     assert len((tmp_path / "h.csv").read_text().splitlines()) == 4
+
+
+def test_ctrl_c_while_labels_are_read_ends_the_command(parts, capsys, monkeypatch):
+    def stop(block):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(streaming, "_labels", stop)
+    assert train.main(f"{SHORT} --data {parts} --label kind".split()) == 130
+    assert capsys.readouterr().err == "fastnn-train: stopped: Ctrl-C\n"
+
+
+def test_without_pyarrow_the_command_says_what_to_install(parts, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert "need pyarrow: pip install 'fastnn-cpu[arrow]'\n" in refusal(f"--data {parts}", capsys)
 
 
 def test_a_part_is_not_written_over(parts, capsys):

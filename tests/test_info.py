@@ -11,7 +11,7 @@ import pytest
 from numba.core.registry import cpu_target
 
 import fastnn
-from fastnn.backends.compiled.machinery import cache, machine, threads
+from fastnn.backends.compiled.machinery import amx, cache, machine, threads
 from fastnn.cli import info
 
 
@@ -54,15 +54,16 @@ def test_the_features_are_those_that_numba_compiles_for(told):
 
 
 @pytest.mark.parametrize(
-    ("bf16", "amx", "said"),
+    ("bf16", "state", "said"),
     [
-        (True, False, "AVX-512 BF16"),
-        (True, True, "AMX and AVX-512 BF16"),
-        (False, False, "emulated"),
+        (True, "", "AVX-512 BF16"),
+        (True, "AMX is used", "AVX-512 BF16; AMX is used"),
+        (False, "", "emulated"),
     ],
 )
-def test_instructions_for_bfloat16_are_named(bf16, amx, said, monkeypatch):
-    monkeypatch.setattr(machine, "MACHINE", machine.MACHINE._replace(bf16=bf16, amx=amx))
+def test_instructions_for_bfloat16_are_named(bf16, state, said, monkeypatch):
+    monkeypatch.setattr(machine, "MACHINE", machine.MACHINE._replace(bf16=bf16))
+    monkeypatch.setattr(amx, "state", lambda: state)
     assert lines(info.info())["bfloat16"] == said
 
 
@@ -83,7 +84,8 @@ def llvm(monkeypatch):
         ("+avx512f,+avx512vl,+avx512bf16", "linux", True, False),
         ("+avx512f,+avx512bf16", "linux", False, False),  # without those for fewer bits
         ("+avx512f,+avx512vl,+avx512bf16,+amx-bf16,+amx-tile", "linux", True, True),
-        ("+amx-bf16", "win32", False, False),  # where nobody can ask for tiles
+        ("+avx512f,+amx-bf16", "linux", False, False),  # without tiles
+        ("+amx-bf16,+amx-tile", "win32", False, False),  # where nobody can ask for tiles
         ("+avx2,-avx512bf16,-amx-bf16", "linux", False, False),
     ],
 )

@@ -56,6 +56,10 @@ def test_steps_of_every_optimizer_are_those_of_one_process_and_the_same_bits_aga
     on_ranks(ranks, "steps_of_every_optimizer")
 
 
+def test_steps_in_bfloat16_are_those_of_one_process():
+    on_ranks(2, "factors_in_bfloat16")
+
+
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_every_kind_of_setting_does_what_it_does_in_one_process(ranks):
     on_ranks(ranks, "settings_of_every_kind")

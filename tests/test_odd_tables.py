@@ -7,6 +7,8 @@ import datetime as dt
 import numpy as np
 import pytest
 
+import fastnn
+
 pytest.importorskip("sklearn")
 
 from fastnn import predict as predict_line
@@ -282,3 +284,22 @@ def test_columns_that_the_test_rows_lack_are_named_before_training(file, capsys)
     options = ["--label", "kind", "--test", file("t.csv", few)]
     said = refused(trained, file("d.csv", columns()), *options, capsys=capsys)
     assert "t.csv lacks columns to train with: b" in said
+
+
+@pytest.mark.parametrize("kind", ["table", "record_batch"])
+def test_columns_of_arrow_tables_are_matched_by_name(kind):
+    pa = pytest.importorskip("pyarrow")
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(50, 2)).astype(np.float32)
+    make = getattr(pa, kind)
+    net = fastnn.Network([2, 8, 2], seed=0)
+    net.train(make({"a": X[:, 0], "b": X[:, 1]}), pa.array(X[:, 0] > 0), progress=False)
+    assert net.features == ("a", "b")
+    turned = make({"b": X[:, 1], "more": X[:, 0], "a": X[:, 0]})
+    with pytest.warns(UserWarning, match="not trained with; they are left out: 'more'"):
+        np.testing.assert_array_equal(net.predict_proba(turned), net.predict_proba(X))
+    with pytest.raises(ValueError, match="has no column 'b'"):
+        net.predict(make({"a": X[:, 0], "c": X[:, 0]}))
+    words = make({"a": ["one"] * 50, "b": X[:, 1]})
+    with pytest.raises(TypeError, match="column 'a' holds 'one' in row 0; need numbers"):
+        net.predict(words)

@@ -343,6 +343,13 @@ def test_a_precision_that_does_not_fit_is_refused(options, message):
         Network([4, 3], **options)
 
 
+def test_arrays_in_bfloat16_are_refused_with_what_to_do():
+    X = np.ones((3, 4), pytest.importorskip("ml_dtypes").bfloat16)
+    with pytest.raises(TypeError, match=r"^X holds bfloat16; .*: X.astype\('float32'\)$"):
+        network().predict(X)
+    assert network().predict(X.astype("float32")).shape == (3,)
+
+
 def test_it_is_shown_with_the_network(capsys):
     net = network()
     assert "dtype='float32', precision='bfloat16', backend" in repr(net)

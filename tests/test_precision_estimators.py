@@ -42,6 +42,20 @@ def test_estimators_refuse_a_precision_that_there_is_not():
         MLPClassifier(precision="float8").fit(np.eye(3), [0, 1, 2])
 
 
+@pytest.mark.parametrize("warm_start", [False, True])
+def test_training_does_not_continue_in_another_precision(warm_start):
+    estimator = MLPClassifier(
+        3, precision="bfloat16", max_iter=200, tol=1, backend="numpy", warm_start=warm_start
+    ).fit(np.eye(4), [0, 1, 0, 1])
+    train = estimator.fit if warm_start else estimator.partial_fit
+    train(np.eye(4), [0, 1, 0, 1])
+    estimator.set_params(precision="float32")
+    with pytest.raises(ValueError, match=r"precision is 'float32', .* of the precision 'bfloat16'"):
+        train(np.eye(4), [0, 1, 0, 1])
+    estimator.set_params(precision=None)  # asks for none
+    assert train(np.eye(4), [0, 1, 0, 1]).network_.precision == "bfloat16"
+
+
 def test_estimators_without_a_precision_have_that_of_the_data():
     for dtype in ("float32", "float64"):
         X = np.eye(4, dtype=dtype)

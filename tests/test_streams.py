@@ -586,6 +586,21 @@ def test_warnings_are_said_once():
     assert len(said) == 1
 
 
+def test_a_function_may_use_its_arrays_again():
+    room, labels = np.empty((10, 6)), np.empty(10, int)
+
+    def make():
+        for first in range(0, 200, 10):
+            room[:], labels[:] = X[first : first + 10], Y[first : first + 10]
+            yield room, labels
+
+    for buffer in (16, 1000):
+        whole, streamed = network(**SCALED), network(**SCALED)
+        whole.train(X[:200], Y[:200], epochs=3, batch_size=8, shuffle=False)
+        streamed.train(stream(make, buffer=buffer), epochs=3, batch_size=8, shuffle=False)
+        assert of(streamed) == of(whole)
+
+
 # What changes after the first pass
 
 

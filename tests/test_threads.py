@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numba
@@ -125,6 +125,21 @@ def test_threads_of_the_caller_are_left_as_they_were():
     assert numba.get_num_threads() == before
 
 
+def test_threads_of_the_caller_are_left_as_they_were_by_an_early_interrupt(monkeypatch):
+    before, set_number = numba.get_num_threads(), numba.set_num_threads
+    monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", 1)
+
+    def interrupted(number):
+        set_number(number)
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(numba, "set_num_threads", interrupted)
+    with pytest.raises(KeyboardInterrupt), threads.region(2):
+        raise AssertionError("it was entered")
+    assert numba.get_num_threads() == before
+
+
 # How many are chosen
 
 
@@ -199,11 +214,22 @@ def test_threads_that_have_to_wake_up_first_are_not_taken_for_slow():
     assert choices[-20:].count(2) > 15
 
 
-def test_one_slow_call_changes_nothing():
+@pytest.mark.parametrize("slow", [1, 3])
+def test_a_few_slow_calls_change_nothing(slow):
     trial = threads.Trial()
-    times_of_calls(trial, {1: 2.0, 2: 1.0}, 5)
-    trial.record(2, 9.0)
+    times_of_calls(trial, {1: 1.2, 2: 1.0}, 50)
+    for _ in range(slow):
+        trial.record(2, 9.0)
     assert trial.choose(2) == 2
+
+
+@pytest.mark.parametrize("disturbed", [1, 2, 4, 8])
+def test_a_slow_first_call_does_not_rule_out_a_number_of_threads(disturbed):
+    trial, seconds = threads.Trial(), {8: 9.0, 4: 5.0, 2: 1.4, 1: 1.0}
+    for _ in range(8):  # up to the first calls of all
+        count = trial.choose(8)
+        trial.record(count, seconds[count] * (9 if count == disturbed else 1))
+    assert times_of_calls(trial, seconds, 300)[-20:].count(1) > 15
 
 
 # Seconds of a call by threads, as measured on machines with many CPUs.
@@ -245,6 +271,50 @@ def test_more_threads_are_taken_again_as_soon_as_other_work_ends():
     assert choices[-100:].count(16) > 90
 
 
+def test_a_loss_of_ones_own_that_has_no_hash_can_be_trained_on_several_threads(worth_threads):
+    @dataclass
+    class Squares:
+        factor: float
+
+        def __call__(self, outputs, targets):
+            errors = outputs - targets
+            return self.factor * (errors**2).mean(axis=1), self.factor * errors
+
+    X = np.random.default_rng(3).standard_normal((60, 20), np.float32)
+    found = set()
+    for count in (1, 2):
+        net = fastnn.Network(
+            [20, 30, 5], loss=Squares(0.5), output="identity", seed=1, threads=count
+        )
+        net.train(X, X[:, :5], epochs=1)
+        found.add(net.predict(X).tobytes())
+    assert len(found) == 1
+
+
+def test_the_trial_of_a_network_does_not_keep_its_loss():
+    def loss(outputs, targets):
+        raise NotImplementedError
+
+    found = [
+        threads.trial(fastnn.Network([2, 3], loss=each).architecture, 5, True)
+        for each in ("mse", loss)
+    ]
+    assert found[0] is found[1]
+
+
+def test_a_call_that_diverges_is_not_taken_for_a_fast_one(worth_threads, monkeypatch):
+    steps = []
+    monkeypatch.setattr(
+        threads.Trial, "record", lambda trial, count, seconds, taken: steps.append(taken)
+    )
+    X, y = make_data(WIDE, np.random.default_rng(3), rows=40)
+    X[20:] = 1e30
+    net = make_network(replace(WIDE, output="identity", loss="mse"), threads=2)
+    with pytest.raises(fastnn.DivergenceError):
+        net.train(X, np.eye(WIDE.sizes[-1])[y], batch_size=10, learning_rate=1e20, shuffle=False)
+    assert 4 not in steps  # beside those of blocks that explain it
+
+
 def test_a_call_for_one_thread_takes_one():
     assert threads.Trial().choose(1) == 1
 
@@ -259,6 +329,7 @@ def four_cpus(monkeypatch, tmp_path):
     """A machine with four CPUs; the folder of its control group, without limits."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 3}, raising=False)
     monkeypatch.setattr(threads, "CGROUP", tmp_path)
+    monkeypatch.setattr(threads, "GROUPS", tmp_path / "groups")
     return tmp_path
 
 
@@ -295,6 +366,40 @@ def test_a_quota_of_an_old_control_group_limits_the_threads(four_cpus, quota, co
     (four_cpus / "cpu" / "cpu.cfs_quota_us").write_text(quota)
     (four_cpus / "cpu" / "cpu.cfs_period_us").write_text("100000")
     assert threads.available() == count
+
+
+@pytest.mark.parametrize(
+    ("limits", "count"),
+    [
+        ({"user/job": "100000 100000"}, 1),
+        ({"user": "200000 100000", "user/job": "max 100000"}, 2),
+        ({"user": "300000 100000", "user/job": "200000 100000"}, 2),
+        ({"user/job/inner": "100000 100000", "other": "100000 100000"}, 4),
+    ],
+)
+def test_quotas_of_the_groups_around_a_process_limit_the_threads(four_cpus, limits, count):
+    (four_cpus / "groups").write_text("1:name=systemd:/other\n0::/user/job\n")
+    for group, content in limits.items():
+        (four_cpus / group).mkdir(parents=True, exist_ok=True)
+        (four_cpus / group / "cpu.max").write_text(content)
+    assert threads.available() == count
+
+
+@pytest.mark.parametrize("controllers", ["cpu", "cpu,cpuacct"])
+def test_the_quota_of_a_process_in_an_old_control_group_limits_the_threads(four_cpus, controllers):
+    (four_cpus / "groups").write_text(f"4:memory:/other\n2:{controllers}:/user/job\n0::/\n")
+    group = four_cpus / "cpu" / "user" / "job"
+    group.mkdir(parents=True)
+    (group / "cpu.cfs_quota_us").write_text("200000")
+    (group / "cpu.cfs_period_us").write_text("100000")
+    assert threads.available() == 2
+
+
+@pytest.mark.parametrize("groups", ["", "nonsense", "0::/../elsewhere", "0::/gone"])
+def test_groups_that_are_not_there_limit_nothing(four_cpus, groups):
+    (four_cpus / "groups").write_text(groups)
+    (four_cpus / "cpu.max").write_text("300000 100000")
+    assert threads.available() == 3
 
 
 # Other processes

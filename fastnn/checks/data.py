@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import numpy as np
 
@@ -197,7 +197,7 @@ def numbers(name: str, array: Any) -> Array:
 
 def readable(
     name: str,
-    array: Array,
+    array: Any,  # an array, or ColumnRows
     architecture: Architecture,
     finite: bool = True,
     names: Names | None = None,
@@ -213,7 +213,7 @@ def readable(
         if beyond := array.first_beyond(largest):
             value = array[beyond[0] : beyond[0] + 1, beyond[1]][0]
             _refuse(name, architecture, names, value, *beyond)
-        return array
+        return cast("Array", array)  # which it stands for
     step = max(1, BLOCK // array.shape[1])
     for first in range(0, len(array), step):
         block = array[first : first + step]

@@ -19,8 +19,13 @@ SHOWN = 8  # names in an error
 
 
 def is_frame(X: Any) -> bool:
-    """Whether X is a DataFrame, of pandas, Polars or another library."""
-    return hasattr(X, "columns") and hasattr(X, "to_numpy")
+    """Whether X is a DataFrame, of pandas, Polars or another library, or a table of Arrow."""
+    return (hasattr(X, "columns") and hasattr(X, "to_numpy")) or _is_arrow(X)
+
+
+def _is_arrow(X: Any) -> bool:
+    """Whether X is a Table or a RecordBatch of pyarrow."""
+    return hasattr(X, "column_names") and hasattr(X, "num_rows")
 
 
 def is_row(X: Any) -> bool:
@@ -46,7 +51,7 @@ def names_of(name: str, X: Any) -> Names | None:
     if _is_table(X):
         found: Sequence[Any] = X.features or ()
     elif is_frame(X):
-        found = list(X.columns)
+        found = _labels(X)
     elif is_row(X):
         found = list(X if isinstance(X, Mapping) else X.index)
     else:
@@ -132,9 +137,19 @@ def shown(names: Sequence[Any]) -> str:
     return ", ".join(map(repr, names[:SHOWN])) + more
 
 
+def _labels(X: Any) -> list[Any]:
+    """Return the names of the columns of a DataFrame."""
+    return list(X.column_names if _is_arrow(X) else X.columns)
+
+
 def _array(name: str, X: Any, chosen: Names | None) -> Array:
     """Return the columns of a DataFrame as an array of numbers."""
-    labels = list(X.columns)
+    labels = _labels(X)
+    if _is_arrow(X):
+        columns = labels if chosen is None else chosen
+        return np.column_stack(
+            [_column(f"{name}, column {each!r}", X.column(each)) for each in columns]
+        )
     if chosen is not None and tuple(map(str, labels)) != chosen:
         places = {str(label): label for label in labels}
         labels = [places[each] for each in chosen]
@@ -175,7 +190,8 @@ def numbers_in(name: str, values: Array) -> Array:
             f"{_where(place)}"
         ) from None
     if values.dtype.kind not in "OSUT":
-        raise TypeError(f"{name} holds {values.dtype}; need numbers")
+        way = f" of NumPy: {name}.astype('float32')" * np.can_cast(values.dtype, np.float32)
+        raise TypeError(f"{name} holds {values.dtype}; need numbers{way}")
     for place, value in zip(np.ndindex(values.shape), values.flat, strict=True):
         if not _is_number(value):
             raise TypeError(

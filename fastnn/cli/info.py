@@ -145,10 +145,11 @@ def _vectors() -> str:
 
 
 def _bfloat16() -> str:
+    from fastnn.backends.compiled.machinery import amx
     from fastnn.backends.compiled.machinery.machine import MACHINE
 
-    found = ["AMX"] * MACHINE.amx + ["AVX-512 BF16"] * MACHINE.bf16
-    return " and ".join(found) or "emulated"
+    said = amx.state()
+    return ("AVX-512 BF16" if MACHINE.bf16 else "emulated") + (f"; {said}" if said else "")
 
 
 def _threads() -> str:

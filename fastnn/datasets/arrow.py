@@ -98,8 +98,7 @@ def _record_batch(path: str, number: int, chosen: _Chosen) -> Iterator[tuple[Tab
     with _errors(pyarrow, name), pyarrow.memory_map(path) as source:
         file = pyarrow.ipc.open_file(source)
         _check(path, file.schema, chosen)  # the file may be another one by now
-        batch = file.get_batch(number)
-        length = _length(chosen.features)
+        batch, length = file.get_batch(number), _length(chosen.features)
         for first in range(0, batch.num_rows, length):
             yield _rows(name, first, batch.slice(first, length), chosen)
 

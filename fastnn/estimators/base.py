@@ -224,6 +224,11 @@ class MLP(Fitted):
                 f"hidden_layer_sizes is {self.hidden_layer_sizes}, but training continues with a "
                 f"network of sizes {list(network.architecture.sizes)}"
             )
+        if translation.precision(self) not in (None, network.precision):
+            raise ValueError(
+                f"precision is {self.precision!r}, but training continues with a network of the "
+                f"precision {network.precision!r}; need the same, or a new estimator"
+            )
         if fresh:
             self.t_ = 0
             self._reduction = 1.0

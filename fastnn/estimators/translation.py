@@ -65,17 +65,22 @@ def network(estimator: Any, sizes: Sequence[int], output: str, seed: int, dtype:
 
     init = start if estimator.init is None else estimator.init
     loss = LOSSES.get(estimator.loss, estimator.loss)
-    precision = estimator.precision
-    if precision is not None:
-        precision = check.any_case("precision", precision, PRECISIONS)
-        dtype = PRECISIONS[precision]
+    name = precision(estimator)
+    if name is not None:
+        dtype = PRECISIONS[name]
     made = Network(
         sizes, names, output, loss, init, seed, dtype, estimator.backend, estimator.threads,
-        precision=precision,
+        precision=name,
     )  # fmt: skip
     for l, values in enumerate(biases):
         made.biases[l] = values
     return made
+
+
+def precision(estimator: Any) -> str | None:
+    """Return the precision of an estimator after checking it; None for that of the data."""
+    value = estimator.precision
+    return None if value is None else check.any_case("precision", value, PRECISIONS)
 
 
 def slope(network: Network) -> float:

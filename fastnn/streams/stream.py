@@ -92,14 +92,14 @@ class Stream:
         counts = [part.rows for part in self.parts]
         return None if None in counts else sum(filter(None, counts))
 
-    @property
-    def lasting(self) -> bool:
-        """Whether all blocks are still the same when the next ones have been made."""
-        return all(part.lasting for part in self.parts)
-
     def __repr__(self) -> str:
         count, rows = len(self.parts), "" if self.rows is None else f"{self.rows:,} rows, "
         return f"Stream({rows}{count:,} part{'s' * (count > 1)}, buffer={self.buffer})"
+
+    @property
+    def lasting(self) -> bool:
+        """Whether each block is still the same when the next one is made."""
+        return all(part.lasting for part in self.parts)
 
     def order(self, seed: int, epoch: int, shuffle: bool, rank: int = 0) -> list[int]:
         """Return the positions of the parts in the order of an epoch, for a rank of several."""

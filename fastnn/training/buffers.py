@@ -173,8 +173,8 @@ def rows_from(
     left = deque(i for i in left if source.counts[i])
     seen = 0
     # Blocks are read in one thread while those before are checked and written in another.
-    reading = partial(_blocks, source.stream, tuple(left))
-    with Ahead(reading, early=source.stream.lasting) as ahead:
+    blocks = partial(_blocks, source.stream, tuple(left))
+    with Ahead(blocks, early=source.stream.lasting) as ahead:
         while left:
             found = ahead.take(over)
             if over.is_set():

@@ -197,6 +197,7 @@ class Survey:
 
     def add(self, part: int, block: Block) -> int:
         """Take a block of a part; return how many rows it has."""
+        X: Any  # Rows, or ColumnRows
         X, targets = self.reader.read(block)
         with block.named():
             name = f"{block.name}: sample_weight"

@@ -145,9 +145,9 @@ class Call:
         start = time.perf_counter()
         with threads.region(self.plan.task.threads):
             taken = run_plan(self.plan, self.order, keys, numbers, losses, out)
-        if self.trial is not None:
+        if self.trial is not None and taken == batches_of_all:  # divergence ends a call early
             seconds = time.perf_counter() - start
-            self.trial.record(self.plan.task.threads, seconds, batches_of_all)
+            self.trial.record(self.plan.task.threads, seconds, taken)
         return taken
 
     def stay_about(self, examples: Examples, how: UpdateRule | Objective | None = None) -> None:

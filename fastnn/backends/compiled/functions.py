@@ -28,6 +28,7 @@ from fastnn.backends.compiled.kernels import (
     update,
 )
 from fastnn.backends.compiled.kernels.layout import FUNCTIONS
+from fastnn.backends.compiled.machinery import amx
 from fastnn.backends.compiled.machinery.jit import Unit
 from fastnn.backends.compiled.machinery.lines import LINE
 from fastnn.backends.compiled.machinery.narrow import UNITS as NARROW
@@ -178,6 +179,24 @@ def missing(dtype: np.dtype, names: Iterable[str]) -> set[str]:
     return set(names) - _compiled[dtype]
 
 
+def of_name(name: str) -> Unit:
+    """Return the function of a name, which may be another where there is AMX."""
+    if name == "rounded_product" and amx.available():
+        from fastnn.backends.compiled.kernels import amx as kernels  # else it is not loaded
+
+        return kernels.chosen()
+    return UNITS[name]
+
+
+def pack_words(rows: int, depth: int) -> int:
+    """Return the words of room that the product of rounded factors needs; see `rounded`."""
+    if amx.available():
+        from fastnn.backends.compiled.kernels import amx as kernels
+
+        return kernels.pack_words(rows, depth)
+    return rounded.pack_words(rows, depth)
+
+
 def addresses(dtype: np.dtype, names: Iterable[str] = ALWAYS) -> Array:
     """Return the functions' addresses for a dtype, with those of these names."""
     found, compiled = _addresses[dtype], _compiled[dtype]
@@ -191,7 +210,7 @@ def addresses(dtype: np.dtype, names: Iterable[str] = ALWAYS) -> Array:
                 one_row.single.prepare(number)
                 one_row.single.dispatcher.disable_compile()  # other types are a TypeError
             for name in absent - compiled:
-                found[name] = UNITS[name].address(number)
+                found[name] = of_name(name).address(number)
                 compiled.add(name)
     return found
 

@@ -15,7 +15,7 @@ from fastnn.activations import ACTIVATIONS, Array
 from fastnn.backends import dropout
 from fastnn.backends.compiled import augmenting, functions, sparse_plan
 from fastnn.backends.compiled.functions import WITHOUT_KERNEL, gathers_gradient, is_plain
-from fastnn.backends.compiled.kernels import batches, layout, products, rounded, update
+from fastnn.backends.compiled.kernels import batches, layout, products, update
 from fastnn.backends.compiled.operations import (
     Task,
     gathers_everything,
@@ -322,7 +322,7 @@ def _rounded_pack_size(architecture: Architecture, rows: int) -> int:
     if not architecture.rounds:
         return 0
     sizes = architecture.sizes
-    return max(rounded.pack_words(*shape) for n in sizes for shape in ((rows, n), (n, rows)))
+    return max(functions.pack_words(*shape) for n in sizes for shape in ((rows, n), (n, rows)))
 
 
 def source(rows: Array, pixels: bool = False) -> tuple[int, int, int, int]:

@@ -62,7 +62,7 @@ class Ahead(NamedTuple):
 
 
 @serial
-def _padded(count):
+def odd_lines(count):
     """Return so many words rounded up to an odd number of cache lines."""
     return ((count + LINE - 1) // LINE | 1) * LINE
 
@@ -93,7 +93,7 @@ def rounded_product(a, b, c, shape, sums, pack):
         pairs = (depth + 1) // 2
         blocks = max(1, (pairs + longest - 1) // longest)
         if by_rows:
-            near = A_WORDS // _padded(pairs) // GROUP * GROUP
+            near = A_WORDS // odd_lines(pairs) // GROUP * GROUP
         else:
             near = ((A_WORDS // max(1, pairs) // LINE - 1) | 1) * LINE
         parts = (rows + near - 1) // near
@@ -102,11 +102,11 @@ def rounded_product(a, b, c, shape, sums, pack):
             some = min(near, rows - row)
             here = a.address + WORD * (row * a.row + begin * a.column)
             if by_rows:
-                packed = Matrix(pack_a, _padded(pairs), int64(1))
-                _pack_neighbours(Matrix(here, a.row, int64(1)), some, depth, packed)
+                packed = Matrix(pack_a, odd_lines(pairs), int64(1))
+                pack_by_rows(Matrix(here, a.row, int64(1)), some, depth, packed)
             else:
-                packed = Matrix(pack_a, int64(1), _padded(some))
-                _pack_pairs(
+                packed = Matrix(pack_a, int64(1), odd_lines(some))
+                pack_pairs_of_rows(
                     Matrix(here, a.column, int64(1)), depth, some, packed.address, packed.column
                 )
             vector = 0
@@ -123,11 +123,11 @@ def rounded_product(a, b, c, shape, sums, pack):
                     first, length = begin + 2 * k, min(2 * k_stop, depth) - 2 * k
                     there = b.address + WORD * (first * b.row + column * b.column)
                     if b.column == 1:
-                        _pack_pairs(
+                        pack_pairs_of_rows(
                             Matrix(there, b.row, int64(1)), length, within, pack, panel_width
                         )
                     else:
-                        _pack_transposed(
+                        pack_by_columns(
                             Matrix(there, b.column, int64(1)), length, within, pack, panel_width
                         )
                     start, end = first == 0, first + length == count
@@ -204,7 +204,7 @@ def rounded_pack_of(plan, batch):
 
 
 @serial
-def _pack_neighbours(source, rows, columns, target):
+def pack_by_rows(source, rows, columns, target):
     """Pack pairs of neighbours in rows; the number behind the last is zero."""
     both = 2 * lanes(WORD)
     for r in range(rows):
@@ -220,7 +220,7 @@ def _pack_neighbours(source, rows, columns, target):
 
 
 @serial
-def _pack_pairs(source, rows, columns, target, target_row):
+def pack_pairs_of_rows(source, rows, columns, target, target_row):
     """Pack pairs of numbers one above the other; the row behind the last is zero."""
     width = lanes(WORD)
     for r in range(0, rows, 2):
@@ -235,7 +235,7 @@ def _pack_pairs(source, rows, columns, target, target_row):
 
 
 @serial
-def _pack_transposed(source, columns, rows, target, target_row):
+def pack_by_columns(source, columns, rows, target, target_row):
     """Pack pairs of neighbours in rows, and transpose; whole vectors are read."""
     width = lanes(WORD)
     for r in range(0, rows, width):

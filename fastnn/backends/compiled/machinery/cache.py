@@ -153,9 +153,9 @@ class _Cache(FunctionCache):  # type: ignore[misc]
 
     _impl_class = _Implementation
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], variant: str) -> None:
         super().__init__(function)
-        self._cache_file = _Entries(self._impl.filename_base)
+        self._cache_file = _Entries(self._impl.filename_base + variant)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return the compiled function, or None.
@@ -171,9 +171,9 @@ class _Cache(FunctionCache):  # type: ignore[misc]
             return None
 
 
-def attach(dispatcher: Any, function: Callable[..., Any]) -> None:
-    """Let a dispatcher keep the compiled function on disk."""
-    dispatcher._cache = _Cache(function)
+def attach(dispatcher: Any, function: Callable[..., Any], variant: str) -> None:
+    """Let a dispatcher keep the compiled function on disk, in one of several variants."""
+    dispatcher._cache = _Cache(function, variant)
 
 
 def unwritable(folder: str | os.PathLike[str]) -> str | None:

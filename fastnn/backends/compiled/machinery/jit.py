@@ -40,15 +40,17 @@ class Unit:
         From the Numba type of the network's numbers to the types of the arguments.
     options : dict
         Of Numba, beside those of all.
+    variant : str
+        What the code depends on, beside the sources and the machine.
     """
 
     def __init__(
         self, function: Callable[..., Any], argument_types: Callable[[Any], tuple[Any, ...]],
-        options: dict[str, bool],
+        options: dict[str, bool], variant: str = "",
     ) -> None:  # fmt: skip
         self.argument_types = argument_types
         self.dispatcher = numba.njit(**{**OPTIONS, **options})(function)
-        cache.attach(self.dispatcher, function)
+        cache.attach(self.dispatcher, function, variant)
         self.call = _caller(argument_types)
         self.__doc__ = function.__doc__
         self.__name__ = function.__name__
@@ -68,10 +70,10 @@ class Unit:
 
 
 def unit(
-    argument_types: Callable[[Any], tuple[Any, ...]], **options: bool
+    argument_types: Callable[[Any], tuple[Any, ...]], variant: str = "", **options: bool
 ) -> Callable[[Callable[..., Any]], Unit]:
     """Make a function a `Unit`."""
-    return lambda function: Unit(function, argument_types, options)
+    return lambda function: Unit(function, argument_types, options, variant)
 
 
 def _number_in(kind: Any) -> Any:

@@ -46,7 +46,8 @@ def _machine() -> Machine:
     registers = 32 if arm or "avx512vl" in has else 16
     # Before LLVM 16 the instructions had other types.
     bf16 = {"avx512bf16", "avx512vl"} <= has and bits == 512 and llvm_version_info >= (16, 0, 0)
-    amx = "amx-bf16" in has and sys.platform == "linux"
+    linux = sys.platform == "linux" and architecture == "x86_64"
+    amx = {"amx-tile", "amx-bf16"} <= has and linux
     return Machine(bits, registers, arm or "fma" in has, architecture, bf16, amx)
 
 

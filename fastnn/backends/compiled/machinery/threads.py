@@ -27,7 +27,7 @@ PREDICTING_WORTH_A_THREAD = HERE.predicting_worth_a_thread
 if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
     os.environ["GOMP_SPINCOUNT"] = "20000"
 
-CGROUP = Path("/sys/fs/cgroup")
+CGROUP, GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 _process = os.getpid()
 _workqueue_lock = threading.Lock()
@@ -40,7 +40,7 @@ def most() -> int:
 
 
 def available() -> int:
-    """Return the CPUs that this process may use: its affinity, and the quota of its cgroup."""
+    """Return the CPUs that this process may use: its affinity, and the quota of its cgroups."""
     count, quota = affinity(), cgroup_quota()
     return count if quota is None else max(1, min(count, int(quota + 0.5)))
 
@@ -55,19 +55,39 @@ def affinity() -> int:
 def cgroup_quota() -> float | None:
     """Return the CPUs' worth of time that a container allows, if it sets a limit.
 
-    It is looked up once a second: that takes longer than a short call.
+    It is looked up once a second: that takes longer than a short call. The limit of a group is one
+    for those within it, too.
     """
     return _quota_at(CGROUP, int(time.monotonic()))
 
 
 @lru_cache(maxsize=1)
 def _quota_at(folder: Path, second: int) -> float | None:
+    return min(filter(None, map(_quota_of, _groups(folder))), default=None)
+
+
+def _groups(folder: Path) -> set[Path]:
+    """Return the folders of this process's groups, and of those around them.
+
+    In a container, the first folder is often that of its own group.
+    """
+    found = {folder, folder / "cpu"}
+    with contextlib.suppress(OSError, ValueError):  # on other systems than Linux
+        for line in GROUPS.read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if not controllers or "cpu" in controllers.split(","):
+                group = (folder / "cpu" if controllers else folder) / path.lstrip("/")
+                found.update(each for each in (group, *group.parents) if folder in each.parents)
+    return found
+
+
+def _quota_of(group: Path) -> float | None:
     try:
-        if (folder / "cpu.max").exists():
-            quota, period = (folder / "cpu.max").read_text().split()
+        if (group / "cpu.max").exists():
+            quota, period = (group / "cpu.max").read_text().split()
         else:
-            quota = (folder / "cpu/cpu.cfs_quota_us").read_text().strip()
-            period = (folder / "cpu/cpu.cfs_period_us").read_text().strip()
+            quota = (group / "cpu.cfs_quota_us").read_text().strip()
+            period = (group / "cpu.cfs_period_us").read_text().strip()
         return None if quota in ("max", "-1") else int(quota) / int(period)
     except (OSError, ValueError):
         return None
@@ -97,8 +117,10 @@ class Trial:
     # Calls in a row of what is tried, as threads that slept are slow at first; but only one of so
     # many seconds, in which that does not count.
     TRIES, LONG = 3, 0.005
-    # What takes so many times as long as the fastest is not tried again, and fewer threads never.
+    # What takes so many times as long as the fastest, in as many calls, is not tried again, and
+    # fewer threads never.
     HOPELESS = 1.5
+    KEPT = 5  # of the last times: some calls in a row may be disturbed
 
     def __init__(self) -> None:
         self._seconds: dict[int, collections.deque[float]] = {}
@@ -130,7 +152,12 @@ class Trial:
         others = [
             count
             for count in known
-            if count != fastest and (count == more or self._best(count) <= hopeless)
+            if count != fastest
+            and (
+                count == more
+                or self._best(count) <= hopeless
+                or len(self._seconds[count]) < self.TRIES
+            )
         ] or [known[1]]
         self._turn += 1
         self._tried, self._tries = others[self._turn % len(others)], self.TRIES
@@ -138,7 +165,7 @@ class Trial:
 
     def record(self, count: int, seconds: float, steps: int = 1) -> None:
         """Take note of what a call of so many steps took."""
-        self._seconds.setdefault(count, collections.deque(maxlen=3)).append(seconds / steps)
+        self._seconds.setdefault(count, collections.deque(maxlen=self.KEPT)).append(seconds / steps)
         if self._tries == 0 or count != self._tried:
             return
         self._tries = 0 if seconds > self.LONG else self._tries - 1
@@ -149,7 +176,7 @@ class Trial:
             self._left = self._patience
 
     def _best(self, count: int) -> float:
-        """Return the shortest of the last times: single calls may be disturbed."""
+        """Return the shortest of the last times: some calls are disturbed."""
         return min(self._seconds[count])
 
 
@@ -161,9 +188,17 @@ def halves(most: int) -> list[int]:
     return counts
 
 
-@lru_cache(maxsize=256)
 def trial(architecture: Architecture, rows: int, training: bool) -> Trial:
-    """Return the trial of calls that take so many rows a step."""
+    """Return the trial of calls that take so many rows a step.
+
+    The loss makes no difference: it may be an object without a hash, or one that holds much memory.
+    """
+    a = architecture
+    return _trial(a.sizes, a.activations, a.dtype, a.precision, rows, training)
+
+
+@lru_cache(maxsize=256)
+def _trial(*kind: object) -> Trial:
     return Trial()
 
 
@@ -175,8 +210,8 @@ def region(threads: int) -> Iterator[None]:
         return
     # Numba remembers the number for each Python thread, and starts no more than it had at import.
     before = numba.get_num_threads()
-    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
     try:
+        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
         with _lock():
             yield
     finally:

@@ -161,7 +161,7 @@ def transpose(typingctx, source, source_row, target, target_row, like):
     signature = types.void(index, index, index, index, like)
 
     def codegen(context, builder, signature, args):
-        source, source_row, target, target_row, like = args
+        source, source_row, target, target_row, _ = args
         row = _rows(builder, source, source_row, signature.args[-1])
         _write_transposed(builder, row, target, target_row, signature.args[-1])
         return context.get_dummy_value()
@@ -176,7 +176,7 @@ def transpose_listed(typingctx, sources, first, target, target_row, like):
     signature = types.void(index, index, index, index, like)
 
     def codegen(context, builder, signature, args):
-        sources, first, target, target_row, like = args
+        sources, first, target, target_row, _ = args
         pointer = IR_TYPES[signature.args[-1]].as_pointer()
         listed = builder.inttoptr(sources, I64.as_pointer())
 
