@@ -37,7 +37,8 @@ class Ranks:
     communicator : mpi4py.MPI.Intracomm
         Such as ``MPI.COMM_WORLD``. All of its ranks call `Network.train` together.
     local : bool
-        Whether each rank passes only its own rows to `Network.train`. Otherwise all pass the same.
+        Whether each rank passes only its own rows to `Network.train`, or a stream of its own.
+        Otherwise all pass the same; of a stream, each then reads other parts.
     average_every : int
         With 1 the gradient of every batch is summed over all ranks. With more, each rank takes so
         many steps on its parts of the batches; then the parameters and the numbers that the
@@ -119,6 +120,9 @@ class Agreement:
 
     def __init__(self, communicator: Any, local: bool = False) -> None:
         self.communicator, self.local = communicator, local
+        self.rank, self.size = 0, 1
+        if communicator is not None:
+            self.rank, self.size = communicator.rank, communicator.size
         self.failed = False
 
     def __enter__(self) -> Agreement:
@@ -138,13 +142,13 @@ class Agreement:
         return [value] if self.communicator is None else self._exchange(None, value)
 
     def united(self, names: Classes | None) -> Classes | None:
-        """Return the names that ranks with rows of their own have, sorted; else those of this one.
+        """Return the names of classes that any rank has found, sorted.
 
-        Ranks without names, or with names of another type, stay as they are.
+        Ranks without names, or with names of another type, keep their own.
         """
-        others = self.gathered(names)  # also by a rank that differs in ``local`` by mistake
-        if names is None or not self.local:
-            return names
+        others = self.gathered(names)
+        if names is None:
+            return None
         same = [each for each in others if each is not None and isinstance(each[0], type(names[0]))]
         found: set[Any] = set().union(*same)
         return tuple(sorted(found))
@@ -179,6 +183,8 @@ def named(rank: int, error: BaseException) -> BaseException:
     """Return an error of a rank, which its message names."""
     if len(error.args) == 1 and isinstance(error.args[0], str):
         error.args = (f"rank {rank}: {error.args[0]}",)
+    elif isinstance(error, OSError) and error.strerror is not None:
+        error.strerror = f"rank {rank}: {error.strerror}"  # before the name of the file
     return error
 
 

@@ -272,8 +272,9 @@ class Network(Learning):
         resume : bool
             Continue from the checkpoint, if the file exists, with the same settings and data.
         communicator : mpi4py.MPI.Intracomm or fastnn.distributed.Ranks, optional
-            Ranks that share the rows of each batch and call this together, see `distributed`. Only
-            the first calls the callbacks and writes the checkpoint.
+            Ranks that share the rows of each batch, or the parts of a stream, and call this
+            together, see `distributed`. Only the first calls the callbacks and writes the
+            checkpoint.
 
         Returns
         -------

@@ -5,11 +5,14 @@ An assertion that fails on one rank ends all of them.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import pickle
 import re
 import signal
 import sys
+import threading
 import time
 import traceback
 import warnings
@@ -20,7 +23,9 @@ from mpi4py import MPI
 
 import fastnn
 from fastnn import augment, averaging, backends, optimizers
-from fastnn.distributed import Ranks
+from fastnn.cli import streaming
+from fastnn.distributed import Agreement, Ranks
+from fastnn.streams.stream import Part, Stream
 from fastnn.training.evaluation import DivergenceError
 
 COMM = MPI.COMM_WORLD
@@ -294,7 +299,294 @@ def failures():
         assert np.array_equal(net.model.vector, network(backend).model.vector)
 
 
-def run_to_interrupt(path, resume, seconds="0"):
+# Streams: parts of a few rows each, in blocks
+
+
+LENGTHS = (30, 17, 41, 25, 8, 33, 29, 20)  # of the parts, 203 rows in all
+ENDS = np.cumsum(LENGTHS)
+PARTS = [np.arange(end - length, end) for end, length in zip(ENDS, LENGTHS, strict=True)]
+
+
+def blocks(y=Y, *weights):
+    return [(X[part], y[part], *(each[part] for each in weights)) for part in PARTS]
+
+
+def mine():
+    """Return the rows of the parts that this rank reads."""
+    shares = fastnn.datasets.stream(blocks()).shares(COMM.size)
+    return np.concatenate([PARTS[i] for i in shares[COMM.rank]])
+
+
+def streamed(backend="numba", options=None, source=None, buffer=1000, **settings):
+    """Train on a stream; afterwards no thread goes on reading, and all ranks have the same bits."""
+    net = network(backend, **(options or {}))
+    source = fastnn.datasets.stream(source or blocks(), buffer=buffer)
+    settings = {**SETTINGS, "communicator": COMM, **settings}
+    history = net.train(source, **settings)
+    assert not [each for each in threading.enumerate() if each.name == "fastnn-reading"]
+    same_everywhere((net.model.vector, history.rows, net.classes, net.model.input_scaler))
+    return net, history
+
+
+def streams_are_arrays():
+    """A stream is to the bit what arrays with the rows of its share are on each rank."""
+    rows = mine()
+    held_out = np.array_split(np.arange(50), COMM.size)[COMM.rank]
+    scaled = {"standardize_inputs": True}
+    numbers = {**scaled, "output": "identity", "standardize_targets": True}
+    for backend in ("numba", "numpy"):
+        for case in (
+            {"shuffle": False, "options": scaled, "dropout": 0.2},
+            {"shuffle": False, "options": numbers, "buffer": 25, "y": X[:, :4] * 3 + 1},
+            {"optimizer": "adam", "early_stopping": True, "epochs": 5},  # in one buffer: shuffled
+            {"shuffle": False, "buffer": 50, "average_every": 3, "batch_size": 9},
+        ):
+            case = {**case}
+            every = case.pop("average_every", 1)
+            options, y = case.pop("options", None), case.pop("y", Y)
+            buffer = case.pop("buffer", 1000)
+            whole, own = (X[:50], y[:50]), (X[held_out], y[held_out])
+            case["communicator"] = Ranks(COMM, average_every=every)
+            net, history = streamed(backend, options, blocks(y), buffer, validation=whole, **case)
+            case["communicator"] = Ranks(COMM, local=True, average_every=every)
+            other, expected = trained(backend, options, (X[rows], y[rows]), validation=own, **case)
+            assert np.array_equal(net.model.vector, other.model.vector)
+            assert history["loss"] == expected["loss"]
+            assert history["validation_loss"] == expected["validation_loss"]
+
+
+def streams_in_several_buffers():
+    """Runs that shuffle are the same again, and ranks shuffle in other ways."""
+    kinds = [{"label_smoothing": 0.1}]
+    with contextlib.suppress(ImportError):
+        from scipy import sparse
+
+        zeros = sparse.csr_matrix(np.where(X > 0.8, X, 0))
+        kinds.append({"source": [(zeros[part], Y[part]) for part in PARTS]})
+    every = Ranks(COMM, average_every=3)
+    for backend in ("numba", "numpy"):
+        for case in (
+            {"dropout": (0.2, 0.5, 0.5), "validation": (X[:50], Y[:50])},
+            {"communicator": every, "optimizer": "adam", "average": 0.9, "batch_size": 9},
+            *kinds,
+        ):
+            net, history = streamed(backend, buffer=20, epochs=3, **case)
+            again, _ = streamed(backend, buffer=20, epochs=3, **case)
+            assert np.array_equal(net.model.vector, again.model.vector)
+            assert history[-1]["loss"] < history[0]["loss"]
+
+
+def each_rank_reads_its_share():
+    """No part is read by two ranks, and those of known length are shared by their rows."""
+    read = set()
+
+    def part(i):
+        def blocks_of_part():
+            read.add(i)
+            yield X[PARTS[i]], Y[PARTS[i]]
+
+        return Part(f"part {i}", LENGTHS[i], blocks_of_part)
+
+    net = network()
+    stream = Stream(tuple(part(i) for i in range(len(PARTS))))
+    net.train(stream, communicator=COMM, **SETTINGS)
+    found = COMM.allgather(sorted(read))
+    assert sorted(i for each in found for i in each) == list(range(len(PARTS)))
+    read.clear()
+    classes, counted = streaming._classes("parts", stream, False, Agreement(COMM))
+    assert COMM.allgather(sorted(read)) == found
+    assert (classes.tolist(), counted.rows) == ([0, 1, 2, 3], ROWS)
+    rows = [sum(LENGTHS[i] for i in each) for each in found]
+    assert max(rows) - min(rows) < np.mean(LENGTHS)  # and 39 with every third part
+
+
+def streams_of_their_own():
+    """With local=True each rank passes a function of its own; the last one has fewer rows."""
+    rows = np.array_split(np.arange(200), COMM.size)[COMM.rank]
+    rows = rows[: len(rows) - 9 * (COMM.rank == COMM.size - 1)]
+
+    def own():
+        for first in range(0, len(rows), 7):
+            part = rows[first : first + 7]
+            yield X[part], Y[part]
+
+    ranks, settings = Ranks(COMM, local=True), {"shuffle": False, "batch_size": 4 * COMM.size}
+    net, history = streamed(source=own, buffer=16, communicator=ranks, **settings)
+    arrays, expected = trained(data=(X[rows], Y[rows]), communicator=ranks, **settings)
+    assert np.array_equal(net.model.vector, arrays.model.vector)
+    assert history["loss"] == expected["loss"]
+
+
+def weights_of_a_stream():
+    """Weights of rows and classes are those of one process, though a rank lacks a class."""
+    parts, each = np.arange(120).reshape(6, 20), {"batch_size": 5 * COMM.size, "shuffle": False}
+    words = np.array(["b", "a", "d", "c"])[Y]
+    of_first = np.concatenate(parts[:: COMM.size])
+    words[of_first] = np.where(words[of_first] == "d", "a", words[of_first])
+    weights = np.linspace(1, 2, ROWS)
+    # The batches of all ranks, one after the other, are those of one process.
+    shares = [np.concatenate(parts[rank :: COMM.size]) for rank in range(COMM.size)]
+    order = np.concatenate(
+        [rows[i : i + 5] for i in range(0, 120 // COMM.size, 5) for rows in shares]
+    )
+    for backend in ("numba", "numpy"):
+        for class_weight in (None, "balanced", {"a": 3.0, "c": 0.5}):
+            case = {"class_weight": class_weight, **each}
+            if class_weight is not None:
+                case["validation"] = X[:50], words[:50], weights[:50]
+            source = [(X[rows], words[rows], weights[rows]) for rows in parts]
+            net, history = streamed(backend, None, source, **case)
+            assert net.classes == ("a", "b", "c", "d")
+            data = X[order], words[order]
+            one = trained(backend, data=data, sample_weight=weights[order], **case)
+            assert_as_one_process(net, history, *one)
+
+
+def streams_that_are_refused():
+    rank, last, ranks = COMM.rank, COMM.size - 1, Ranks(COMM, local=True)
+    other = f"rank {last} has another" if last > 1 else "rank 1 has another"
+    few = blocks()[: COMM.size - 1]
+    message = f"has {last} parts, fewer than the {COMM.size} ranks, each of which reads"
+    stream_refused(message, few)
+    stream_refused(f"one of the {COMM.size} ranks would read alone", lambda: iter(blocks()))
+    stream_refused(f"{other} number of parts", blocks()[: 8 - (rank == last)])
+    named = Stream((*fastnn.datasets.stream(blocks()).parts[:7], Part(f"{rank}", None, list)))
+    stream_refused("has another list of parts than rank 0;", named)
+    stream_refused(f"{other} length of a buffer than rank 0: 9, and 8", buffer=8 + (rank == last))
+    stream_refused(f"{other} l2 than rank 0: 0.01, and 0.0", l2=0.01 * (rank == last))
+    stream_refused("rank 1 has another class_weight", class_weight="balanced" if rank else None)
+    stream_refused("local=True takes no sample_weight", class_weight="balanced", communicator=ranks)
+    stream_refused("local=True takes no", blocks(Y, np.ones(ROWS)), communicator=ranks)
+    moved = X[:50] + (rank == last), Y[:50]
+    stream_refused(f"{other} validation X than rank 0", validation=moved)
+    assert_refused("another kind of data than rank 0: ", (X, Y) if rank else (blocks(),))
+    words = np.array(list("abcd"))[Y]
+    named = fastnn.datasets.stream(blocks()).shares(COMM.size)[1]
+    kinds = [(X[part], (words if i in named else Y)[part]) for i, part in enumerate(PARTS)]
+    message = f"source[{named[0]}] on rank 1: y is names of classes, and class labels in source["
+    stream_refused(message, kinds)
+    none = lambda: iter([] if rank == last else blocks())  # noqa: E731
+    stream_refused("the stream gave no rows", none, communicator=ranks)
+    streamed()  # all of this leaves ranks that can train
+
+
+def stream_refused(message, source=None, buffer=1000, **settings):
+    source = source or blocks()
+    stream = source if isinstance(source, Stream) else fastnn.datasets.stream(source, buffer=buffer)
+    assert_refused(message, (stream,), **settings)
+
+
+def assert_refused(message, data, **settings):
+    net = network()
+    with pytest.raises(ValueError, match=re.escape(message)):
+        net.train(*data, **{**SETTINGS, "communicator": COMM, **settings})
+    assert np.array_equal(net.model.vector, network().model.vector)
+
+
+class Gone(list):
+    """Blocks of which the third reading of one fails."""
+
+    def __init__(self, blocks, which):
+        super().__init__(blocks)
+        self.which, self.left = which, 3
+
+    def __getitem__(self, i):
+        self.left -= i == self.which
+        if self.left == 0:
+            raise FileNotFoundError(errno.ENOENT, "it is gone", f"block {i}")
+        return super().__getitem__(i)
+
+
+def part_of_the_last_rank():
+    return fastnn.datasets.stream(blocks()).shares(COMM.size)[-1][-1]
+
+
+def a_part_is_gone(path):
+    """A part that one rank can no longer read ends all after a whole step; the run resumes."""
+    place = "" if COMM.rank == COMM.size - 1 else f"rank {COMM.size - 1}: "
+    for backend in ("numba", "numpy"):
+        case = {"epochs": 4, "checkpoint": f"{path}.{backend}", "optimizer": "adam", "buffer": 20}
+        whole, history = streamed(backend, **case)
+        os.path.exists(case["checkpoint"]) and COMM.rank == 0 and os.remove(case["checkpoint"])
+        net, bad = network(backend), part_of_the_last_rank()
+        source = fastnn.datasets.stream(Gone(blocks(), bad), buffer=20)
+        settings = {**SETTINGS, **case, "communicator": COMM}
+        del settings["buffer"]
+        with pytest.raises(OSError, match=f"{place}it is gone: 'block {bad}'"):
+            net.train(source, **settings)
+        same_everywhere(net.model.vector)
+        assert net.model.optimizer_state.steps > whole.model.optimizer_state.steps // 4
+        assert np.array_equal(fastnn.load(case["checkpoint"]).model.vector, net.model.vector)
+        COMM.Barrier()
+        resumed, rows = streamed(backend, resume=True, **case)
+        assert np.array_equal(resumed.model.vector, whole.model.vector)
+        assert rows["loss"] == history["loss"]
+
+
+def a_first_pass_fails():
+    """What one rank cannot read ends the others in the middle of their first pass."""
+    taken = []
+
+    def own():
+        for i in range(1000):
+            if COMM.rank:
+                raise OSError("no such rows")
+            time.sleep(0.01)
+            taken.append(i)
+            yield X, Y
+
+    ranks = Ranks(COMM, local=True)
+    with pytest.raises(OSError, match="no such rows" if COMM.rank else "rank 1: no such rows"):
+        network().train(own, communicator=ranks)
+    assert len(taken) < 1000
+
+
+def parquet_changes(folder):
+    """A file that changes in the middle ends all ranks, which name the rank and the row group."""
+    import pyarrow
+    from pyarrow import parquet
+
+    def write(count):
+        for i in range(2):
+            rows = {str(j): X[:count, j].astype("f4") for j in range(9)}
+            table = pyarrow.table({**rows, "label": Y[:count]})
+            parquet.write_table(table, f"{folder}/new", row_group_size=20)
+            os.replace(f"{folder}/new", f"{folder}/{i}.parquet")  # of which no half is ever read
+
+    def callback(row):
+        if row["epoch"] == 2:
+            write(190)
+
+    if COMM.rank == 0:
+        write(200)
+    COMM.Barrier()
+    stream = fastnn.datasets.stream(f"{folder}/*.parquet", buffer=40)
+    net, path = network(), f"{folder}/run.safetensors"
+    settings = {**SETTINGS, "epochs": 9, "checkpoint": path, "communicator": COMM}
+    # The last row group of each file has lost rows; one rank reads both.
+    with pytest.raises(ValueError, match=r"parquet', row group 9 ended after 10 rows"):
+        net.train(stream, callbacks=[callback], **settings)
+    same_everywhere(net.model.vector)
+    assert np.array_equal(fastnn.load(path).model.vector, net.model.vector)
+
+
+def checkpoints_of_streams(path):
+    """The run of a stream resumes on the same parts and as many ranks alone."""
+    case = {"checkpoint": path, "optimizer": "adam", "epochs": 3}
+    whole, history = streamed(buffer=20, **case)
+    for limit in (1e-9, None):
+        again, rows = streamed(buffer=20, max_seconds=limit, resume=limit is None, **case)
+    assert history.stopped == rows.stopped
+    assert np.array_equal(whole.model.vector, again.model.vector)
+    assert history["loss"] == rows["loss"]
+    changed = blocks()
+    last = part_of_the_last_rank()
+    changed[last] = changed[last][0] + 1.0, changed[last][1]
+    stream_refused("other data in X", changed, 20, resume=True, **case)
+    stream_refused("other data in the length of a buffer", None, 21, resume=True, **case)
+
+
+def run_to_interrupt(path, resume, seconds="0", kind="arrays"):
     """Train with a checkpoint; the ranks write their process ids beside it."""
     with open(f"{path}.{COMM.rank}.pid", "w") as file:
         file.write(str(os.getpid()))
@@ -303,12 +595,15 @@ def run_to_interrupt(path, resume, seconds="0"):
         time.sleep(float(seconds))
 
     net = network()
-    settings = {"epochs": 40, "optimizer": "adam", "validation": 0.2, "callbacks": [callback]}
+    data, validation = (X, Y), 0.2
+    if kind == "stream":
+        data, validation = (fastnn.datasets.stream(blocks(), buffer=20),), (X[:50], Y[:50])
+    settings = {"epochs": 40, "optimizer": "adam", "callbacks": [callback]}
     code = 0
     try:
         history = net.train(
-            X, Y, **{**SETTINGS, **settings}, checkpoint=path, checkpoint_every=3,
-            resume=resume == "resume", communicator=COMM,
+            *data, **{**SETTINGS, **settings}, validation=validation, checkpoint=path,
+            checkpoint_every=3, resume=resume == "resume", communicator=COMM,
         )  # fmt: skip
         same_everywhere((net.model.vector, history.rows))
     except KeyboardInterrupt:

@@ -12,6 +12,7 @@ import pytest
 import fastnn
 from fastnn import train
 from fastnn.cli import predict, streaming, tune
+from fastnn.distributed import ALONE
 
 pyarrow = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -268,7 +269,7 @@ def test_of_parquet_the_labels_alone_are_read_to_find_the_classes(parts, monkeyp
 
     monkeypatch.setattr("fastnn.datasets.arrow._rows", watched)
     found = fastnn.datasets.stream(parts, "kind")
-    classes, _ = streaming._classes("parts", found, False)
+    classes, _ = streaming._classes("parts", found, False, ALONE)
     assert classes.tolist() == ["like", "unlike"]
     assert read == [0] * 6
 
@@ -396,12 +397,6 @@ def test_a_missing_label_is_told_with_its_option(parts, capsys):
 def test_text_in_a_feature_is_refused_without_a_hint_to_tabular(texts, capsys):
     said = refusal(f"--data {texts} --label size", capsys)
     assert "need a number, or --drop kind to leave the column out\n" in said
-
-
-def test_several_processes_are_refused(parts, capsys, monkeypatch):
-    monkeypatch.setattr("fastnn.distributed.launched", object)
-    said = refusal(f"--data {parts} --label kind", capsys)
-    assert "parts is a stream, for one process; start it without mpiexec" in said
 
 
 def test_a_stream_to_label_is_refused(parts, capsys):

@@ -15,6 +15,7 @@ from conftest import ROOT, SECONDS_TO_HANG
 
 import fastnn
 from fastnn.distributed import LAUNCHERS, launched_rank
+from fastnn.training.shares import SplitBatches
 
 pytest.importorskip("mpi4py")
 beside = os.path.join(os.path.dirname(sys.executable), "mpiexec")
@@ -108,15 +109,68 @@ def test_an_error_that_no_other_rank_knows_of_ends_all(tmp_path):
     fastnn.load(path)
 
 
-def whole_run(path, ranks):
+def test_ranks_shuffle_rows_and_parts_of_their_own_in_different_orders():
+    counts, parts = np.array([50, 50]), np.array([5, 5])
+    orders = [SplitBatches(counts, parts, rank, None).order(1, 1, None, True) for rank in (0, 1)]
+    assert (orders[0] != orders[1]).any()
+    stream = fastnn.datasets.stream([([[0.0]], [0])] * 20)
+    assert stream.order(1, 1, True, rank=0) == stream.order(1, 1, True)
+    assert stream.order(1, 1, True, rank=1) != stream.order(1, 1, True)
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_a_stream_is_to_the_bit_what_arrays_with_the_rows_of_each_rank_are(ranks):
+    on_ranks(ranks, "streams_are_arrays")
+
+
+def test_each_rank_reads_other_parts_of_a_stream_and_about_as_many_rows():
+    on_ranks(3, "each_rank_reads_its_share")
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_a_stream_in_several_buffers_has_the_same_bits_again_and_on_all_ranks(ranks):
+    on_ranks(ranks, "streams_in_several_buffers")
+
+
+def test_ranks_may_have_streams_of_their_own():
+    on_ranks(3, "streams_of_their_own")
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_classes_and_weights_of_a_stream_are_those_of_one_process(ranks):
+    on_ranks(ranks, "weights_of_a_stream")
+
+
+def test_streams_that_ranks_cannot_share_and_other_streams_are_refused_by_name():
+    on_ranks(3, "streams_that_are_refused")
+
+
+def test_a_part_that_one_rank_cannot_read_ends_all_after_a_step_and_the_run_resumes(tmp_path):
+    on_ranks(2, "a_part_is_gone", tmp_path / "run.safetensors")
+
+
+def test_a_rank_that_fails_in_its_first_pass_ends_the_others_in_theirs():
+    on_ranks(2, "a_first_pass_fails")
+
+
+def test_a_parquet_file_that_changes_ends_all_ranks_by_name(tmp_path):
+    pytest.importorskip("pyarrow")
+    on_ranks(2, "parquet_changes", tmp_path)
+
+
+def test_a_run_on_a_stream_resumes_within_an_epoch_on_the_same_parts_alone(tmp_path):
+    on_ranks(3, "checkpoints_of_streams", tmp_path / "run.safetensors")
+
+
+def whole_run(path, ranks, kind="arrays"):
     """Return the network of a run that nothing interrupts."""
-    on_ranks(ranks, "run_to_interrupt", path, "anew")
+    on_ranks(ranks, "run_to_interrupt", path, "anew", 0, kind)
     return fastnn.load(f"{path}.net")
 
 
-def begin(path, ranks, seconds):
+def begin(path, ranks, seconds, kind="arrays"):
     """Start a run, wait for its first epoch, and return the process and those of the ranks."""
-    process = start(ranks, "tests/ranks.py", "run_to_interrupt", path, "anew", seconds)
+    process = start(ranks, "tests/ranks.py", "run_to_interrupt", path, "anew", seconds, kind)
     deadline = time.monotonic() + SECONDS_TO_HANG
     while not path.exists() and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -164,16 +218,19 @@ def test_a_rank_that_is_killed_at_fifty_random_moments(tmp_path):
         kill_and_resume(path, whole, int(rng.integers(2)), rng.uniform(0, 0.8))
 
 
+@pytest.mark.parametrize("kind", ["arrays", "stream"])
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_to_one_rank_ends_all_after_a_step_and_the_run_resumes(tmp_path, number, code):
+def test_a_signal_to_one_rank_ends_all_after_a_step_and_the_run_resumes(
+    tmp_path, number, code, kind
+):
     path = tmp_path / "run.safetensors"
-    whole = whole_run(tmp_path / "whole.safetensors", 2)
-    process, pids = begin(path, 2, 0.05)
+    whole = whole_run(tmp_path / "whole.safetensors", 2, kind)
+    process, pids = begin(path, 2, 0.05, kind)
     os.kill(pids[1], number)
     out, err = process.communicate(timeout=SECONDS_TO_HANG)
     assert out.split() == [str(code)], err
     assert np.array_equal(fastnn.load(path).model.vector, fastnn.load(f"{path}.net").model.vector)
-    on_ranks(2, "run_to_interrupt", path, "resume")
+    on_ranks(2, "run_to_interrupt", path, "resume", 0, kind)
     assert np.array_equal(fastnn.load(f"{path}.net").model.vector, whole.model.vector)
 
 
@@ -200,6 +257,30 @@ def test_the_command_line_prints_and_writes_once(tmp_path):
     assert out.count("epoch  ") == 1
     assert len(history.read_text().splitlines()) == 4
     fastnn.load(net)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_the_command_line_shares_the_parts_of_a_stream(tmp_path, kind):
+    rows = DATA.splitlines()
+    for i in range(3):
+        part = [row.split(",") for row in rows[i::3]]
+        text = [["a", "b", "label"], *[[a, b, "no" if c == "0" else "yes"] for a, b, c in part]]
+        (tmp_path / f"{i}.csv").write_text("\n".join(map(",".join, text)))
+        if kind == "parquet":
+            csv = pytest.importorskip("pyarrow.csv")
+            parquet = pytest.importorskip("pyarrow.parquet")
+            parquet.write_table(csv.read_csv(tmp_path / f"{i}.csv"), tmp_path / f"{i}.parquet")
+    net = tmp_path / "net.safetensors"
+    options = ["-m", "fastnn.train", "--data", tmp_path / f"*.{kind}", "--label", "label"]
+    out, err = run(2, *options, "--epochs", "3", "--save", net)
+    assert err == ""
+    assert "200 training rows of 2 features, 2 classes, in 3 parts" in out
+    assert out.count("epoch  ") == 1
+    assert fastnn.load(net).classes == ("no", "yes")
+    process = start(4, *options)
+    err = process.communicate(timeout=SECONDS_TO_HANG)[1]
+    assert process.returncode == 2
+    assert err.count("the stream has 3 parts, fewer than the 4 ranks") == 1
 
 
 def test_the_command_line_says_once_what_is_wrong(tmp_path):

@@ -204,11 +204,14 @@ def test_each_epoch_takes_all_rows_once_in_another_order_with_parts_in_another_o
 
 
 @pytest.mark.parametrize(
-    ("steps", "batch_size", "buffer", "expected"),
-    [(10, 8, 1000, 10), (10, 8, 79, 5), (10, 8, 16, 2), (7, 8, 40, 4), (7, 8, 1, 1)],
-)
-def test_buffers_are_about_as_long_as_each_other(steps, batch_size, buffer, expected):
-    assert steps_of_a_buffer(steps, batch_size, buffer) == expected
+    ("steps", "batch_size", "buffer", "together", "expected"),
+    [
+        (10, 8, 1000, 1, 10), (10, 8, 79, 1, 5), (10, 8, 16, 1, 2), (7, 8, 40, 1, 4),
+        (7, 8, 1, 1, 1), (10, 8, 1000, 3, 12), (10, 8, 79, 3, 6), (10, 8, 16, 3, 3),
+    ],
+)  # fmt: skip
+def test_buffers_are_about_as_long_as_each_other(steps, batch_size, buffer, together, expected):
+    assert steps_of_a_buffer(steps, batch_size, buffer, together) == expected
 
 
 # Resuming
@@ -295,6 +298,15 @@ def test_another_stream_is_refused_by_what_differs(tmp_path, source, what):
     network().train(list(blocks(X, Y)()), **options)
     with pytest.raises(ValueError, match=f"of another run: other data in {what};"):
         network().train(source, resume=True, **options)
+
+
+def test_other_weights_of_classes_are_refused(tmp_path):
+    options = {"epochs": 1, "checkpoint": tmp_path / "c"}
+    network().train(list(blocks(X, Y)()), class_weight="balanced", **options)
+    message = "of another run: other data in the weights of the classes;"
+    for weights in (None, {0: 2.0}):
+        with pytest.raises(ValueError, match=message):
+            network().train(list(blocks(X, Y)()), class_weight=weights, resume=True, **options)
 
 
 def test_arrays_do_not_resume_the_run_of_a_stream(tmp_path):

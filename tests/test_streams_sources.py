@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from fastnn.datasets import stream
-from fastnn.streams.ahead import Ahead
+from fastnn.streams.ahead import PATIENCE, Ahead
 from fastnn.streams.stream import Stream, blocks_of
 
 RNG = np.random.default_rng(0)
@@ -135,6 +135,24 @@ def test_parts_are_in_another_order_in_each_epoch_and_the_same_by_seed():
     assert sorted(orders[0]) == list(range(20))
     assert found.order(1, 2, True) == orders[1]
     assert found.order(1, 2, False) == list(range(20))
+
+
+@pytest.mark.parametrize(
+    ("rows", "shares"),
+    [
+        ([None] * 5, [[0, 2, 4], [1, 3]]),
+        ([9, None, 9, 9], [[0, 2], [1, 3]]),
+        ([10, 1, 10, 1, 10, 1], [[0, 4], [1, 2, 3, 5]]),
+        ([2, 3, 9, 4], [[2], [0, 1, 3]]),
+        ([0, 7, 0, 7], [[0, 1], [2, 3]]),
+    ],
+)
+def test_ranks_share_the_parts_by_their_rows_if_these_are_known(rows, shares):
+    part = stream(blocks).parts[0]
+    found = Stream(tuple(part._replace(rows=count) for count in rows), buffer=7)
+    assert found.shares(2) == shares
+    assert [part.rows for part in found.share(1, 2).parts] == [rows[i] for i in shares[1]]
+    assert found.share(1, 2).buffer == 7
 
 
 def test_other_functions_say_that_a_stream_is_not_for_them():
@@ -499,6 +517,23 @@ def test_items_are_told_to_end_early():
     with Ahead(items):
         pass
     assert not reading_threads()
+
+
+def test_a_thread_that_hangs_is_waited_for_once(monkeypatch):
+    over = threading.Event()
+
+    def items(_):
+        over.wait()
+        yield
+
+    waits, ahead = [], Ahead(items)
+    with monkeypatch.context() as patched:
+        patched.setattr(ahead._thread, "join", waits.append)
+        ahead.close()
+        ahead.close()
+    assert waits == [PATIENCE, 0.0]
+    over.set()
+    ahead._thread.join()
 
 
 def test_warnings_of_the_thread_are_said_where_its_items_are_taken():

@@ -19,11 +19,13 @@ from fastnn.datasets.columns import whole
 from fastnn.datasets.images import pictures_in
 from fastnn.datasets.mnist import locate
 from fastnn.datasets.streams import MARKS, files_of, kind_below, kinds_in
+from fastnn.distributed import Agreement
 from fastnn.sparse_rows import is_sparse, joined
-from fastnn.streams.stream import Block, Stream, blocks_of
+from fastnn.streams.stream import Block, Part, Stream, blocks_of
 from fastnn.training.loop import bar_of
 
 ALWAYS = (".parquet", ".arrow", ".feather")  # endings that nothing but a stream is read from
+KINDS = {"O": "text", "U": "text", "T": "text", "b": "truth values"}  # by dtype; others are numbers
 MOST_CLASSES = 1000  # more different labels are rather numbers, or names of rows
 # Options that need arrays, and those of a single file.
 OF_ARRAYS = (
@@ -81,7 +83,7 @@ def _is_stream(path: Path) -> bool:
     return any(mark in str(path) for mark in MARKS)
 
 
-def check(given: Keywords, ranks: object) -> None:
+def check(given: Keywords) -> None:
     """Refuse what does not go with a stream, if there is one."""
     data = given.get("data")
     if isinstance(given.get("predict"), Files):
@@ -96,8 +98,6 @@ def check(given: Keywords, ranks: object) -> None:
                 "--test, which is not Parquet or Arrow, or a --data that is a stream, too"
             )
         return
-    if ranks is not None:
-        raise ValueError(f"{data.name} is a stream, for one process; start it without mpiexec")
     for name in (*OF_ARRAYS, *OF_A_FILE):
         if name in given:
             why = "needs all rows in memory" if name in OF_ARRAYS else "is for a single file"
@@ -118,8 +118,11 @@ def check(given: Keywords, ranks: object) -> None:
             )
 
 
-def read(given: Keywords) -> reading.Dataset:
-    """Return the data of a stream, whose labels are gone through to find the classes."""
+def read(given: Keywords, agreement: Agreement) -> reading.Dataset:
+    """Return the data of a stream, whose labels are gone through to find the classes.
+
+    Each rank goes through the labels of its share of the parts.
+    """
     files, label, dtype = given["data"], given.get("label"), given["dtype"]
     label = None if label is None else reading.column(label)
     drop = tuple(map(reading.column, given.get("drop", ())))
@@ -130,7 +133,8 @@ def read(given: Keywords) -> reading.Dataset:
         raise ValueError(f"{files.name} has no rows")
     table, classes = _table(first), None
     if "regression" not in given:
-        classes, stream = _classes(files.name, stream, None if "quiet" not in given else False)
+        shown = None if agreement.rank == 0 and "quiet" not in given else False
+        classes, stream = _classes(files.name, stream, shown, agreement)
     elif (y := _labels(first)).dtype.kind not in "if":
         raise ValueError(f"--regression needs labels that are numbers; got {y.tolist()[0]!r}")
     no_rows = table.X[np.arange(0)]
@@ -147,41 +151,79 @@ def read(given: Keywords) -> reading.Dataset:
     return reading.Dataset(files.name, no_rows, np.zeros(0, int), X, y, names, *rest)
 
 
-def _classes(name: str, stream: Stream, progress: bool | None) -> tuple[Array | None, Stream]:
+def _classes(
+    name: str, stream: Stream, progress: bool | None, agreement: Agreement
+) -> tuple[Array | None, Stream]:
     """Return the sorted classes, or None for numbers; and the stream, with its rows counted."""
-    classes: set[Any] = set()
-    kinds = {"O": "text", "U": "text", "T": "text", "b": "truth values"}
-    first = None
-    counts = []
-    with bar_of(progress, stream.rows) as bar:
+    shares, labels = stream.shares(agreement.size), _Labels(name)
+    own = [stream.parts[i] for i in shares[agreement.rank]]
+    with bar_of(progress, Stream(tuple(own)).rows) as bar:
         bar.set_description_str("labels")
-        for part in stream.parts:
+        found = agreement.gathered((labels, labels.read(own, bar)))
+    for others, _ in found:
+        labels.unite(others)
+    if labels.numbers:
+        return None, stream
+    parts = list(stream.parts)
+    for share, (_, counts) in zip(shares, found, strict=True):
+        for i, count in zip(share, counts, strict=True):
+            parts[i] = parts[i]._replace(rows=count)
+    stream, classes = Stream(tuple(parts), stream.buffer), np.array(sorted(labels.classes))
+    reading.check_classes(name, classes, sum(part.rows or 0 for part in parts))
+    return classes, stream
+
+
+class _Labels:
+    """The different labels of a stream so far.
+
+    Attributes
+    ----------
+    classes : set
+    kind : str or None
+        What they are; None before the first.
+    numbers : bool
+        Whether some are numbers that are not whole: then they are no classes.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name, self.classes, self.numbers = name, set[Any](), False
+        self.kind: str | None = None
+
+    def read(self, parts: Iterable[Part], bar: Any) -> list[int]:
+        """Take those of parts, up to numbers; return how many rows each has."""
+        counts = []
+        for part in parts:
             counts.append(0)
             for block in blocks_of(part._replace(read=part.labels or part.read)):
                 y = _labels(block)
-                kind = kinds.get(y.dtype.kind, "numbers")
-                first = first or kind
-                if kind != first:
-                    raise ValueError(
-                        f"{block.name}: some labels are {kind}, others {first}; need one of the two"
-                    )
-                if y.dtype.kind == "f":
-                    return None, stream
-                texts = kind == "text"
-                classes |= set(y.tolist() if texts else np.unique(y).tolist())
-                if len(classes) > MOST_CLASSES:
-                    hint = "another column: --label COLUMN" if texts else "--regression for numbers"
-                    raise ValueError(
-                        f"{name} has more than {MOST_CLASSES:,} different labels, and each would "
-                        f"be a class; need {hint}"
-                    )
+                self.numbers = y.dtype.kind == "f"
+                kind = KINDS.get(y.dtype.kind, "numbers")
+                found = y if kind == "text" else np.unique(y[:0] if self.numbers else y)
+                self._take(block.name, set(found.tolist()), kind)
+                if self.numbers:
+                    return counts
                 counts[-1] += len(y)
                 bar.update(len(y))
-    counted = zip(stream.parts, counts, strict=True)
-    parts = tuple(part._replace(rows=count) for part, count in counted)
-    found = np.array(sorted(classes))
-    reading.check_classes(name, found, sum(counts))
-    return found, Stream(parts, stream.buffer)
+        return counts
+
+    def unite(self, others: _Labels) -> None:
+        """Take those of others."""
+        self.numbers |= others.numbers
+        if others.kind is not None:
+            self._take(self.name, others.classes, others.kind)
+
+    def _take(self, name: str, found: set[Any], kind: str) -> None:
+        first = self.kind = self.kind or kind
+        if kind != first:
+            raise ValueError(f"{name}: some labels are {kind}, others {first}; need one of the two")
+        self.classes |= found
+        if len(self.classes) > MOST_CLASSES:
+            text = kind == "text"
+            hint = "another column: --label COLUMN" if text else "--regression for numbers"
+            raise ValueError(
+                f"{self.name} has more than {MOST_CLASSES:,} different labels, and each would be a "
+                f"class; need {hint}"
+            )
 
 
 def _table(block: Block) -> datasets.Table:

@@ -95,15 +95,15 @@ def _train(given: Given) -> int:
     if ranks is not None and (name := next((name for name in ALONE if name in given), "")):
         raise ValueError(f"--{name} is for one process; start it without mpiexec")
     given = streaming.found(given)
-    streaming.check(given, ranks)
+    streaming.check(given)
     _check_results(given)
     if "tabular" in given:
         return tabular.train(given)
     if "describe" in given:
         _describe(given)
         return 0
-    with distributed.agreeing(ranks):  # a file may be missing on one machine
-        data, arguments, nets, to_label = _prepared(given)
+    with distributed.agreeing(ranks) as agreement:  # a file may be missing on one machine
+        data, arguments, nets, to_label = _prepared(given, agreement)
     net = nets[0] if len(nets) == 1 else Committee(nets)
     y, test_y = (data.targets(each, nets[0].architecture.output) for each in (data.y, data.test_y))
     say(parsing.heading(data, given | parsing.network_arguments(given, data)))
@@ -202,11 +202,13 @@ def _train(given: Given) -> int:
     return running.INTERRUPTED if interrupted else 0
 
 
-def _prepared(given: Given) -> tuple[reading.Dataset, Keywords, list[Network], Any]:
+def _prepared(
+    given: Given, agreement: distributed.Agreement
+) -> tuple[reading.Dataset, Keywords, list[Network], Any]:
     """Return the data, the arguments of training, the networks, and the rows to label or None."""
     streamed = isinstance(given.get("data"), streaming.Files)
     try:
-        data = streaming.read(given) if streamed else reading.read(given)
+        data = streaming.read(given, agreement) if streamed else reading.read(given)
     except CellError as error:
         if streamed:
             raise

@@ -43,6 +43,7 @@ class Ahead(Generic[T]):
         self._said: SimpleQueue[tuple[str, type[Warning]]] = SimpleQueue()
         self._over = threading.Event()
         self._error: BaseException | None = None
+        self._patience = PATIENCE
         arguments = make, self._over, self._asked, self._made, self._said
         self._thread = threading.Thread(
             target=contextvars.copy_context().run,  # such as of what `numpy.errstate` says
@@ -64,7 +65,8 @@ class Ahead(Generic[T]):
     def close(self) -> None:
         """End the thread."""
         self._end()
-        self._thread.join(PATIENCE)
+        self._thread.join(self._patience)
+        self._patience = 0.0  # one that hangs is waited for once
 
     def take(self, over: threading.Event | None = None) -> T | None:
         """Return the next item, and let the one after it be made; None if there are no more.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple, NoReturn
 
@@ -100,11 +101,49 @@ class Stream:
         """Whether each block is still the same when the next one is made."""
         return all(part.lasting for part in self.parts)
 
-    def order(self, seed: int, epoch: int, shuffle: bool) -> list[int]:
-        """Return the positions of the parts in the order of an epoch."""
+    def order(self, seed: int, epoch: int, shuffle: bool, rank: int = 0) -> list[int]:
+        """Return the positions of the parts in the order of an epoch, for a rank of several."""
         if not shuffle:
             return list(range(len(self.parts)))
-        return np.random.default_rng([seed, 8, epoch]).permutation(len(self.parts)).tolist()
+        key = [seed, 8, epoch, rank] if rank else [seed, 8, epoch]
+        return np.random.default_rng(key).permutation(len(self.parts)).tolist()
+
+    def shares(self, ranks: int) -> list[list[int]]:
+        """Return the positions of the parts that each of several processes reads.
+
+        A part goes to the process that has the fewest rows so far, the longest parts first; where
+        their rows are not known, each gets as many parts as the others.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer parts than processes.
+        """
+        if len(self.parts) < ranks:
+            alone = "on each rank, with fastnn.distributed.Ranks(communicator, local=True)"
+            if self.parts[0].numbered:
+                raise ValueError(
+                    "the stream is a function or an iterable, whose blocks are one part, which one "
+                    f"of the {ranks} ranks would read alone; need one that gives other rows {alone}"
+                )
+            raise ValueError(
+                f"the stream has {len(self.parts)} parts, fewer than the {ranks} ranks, each of "
+                "which reads parts of its own; need more files or smaller row groups, or another "
+                f"stream {alone}"
+            )
+        known = self.rows is not None
+        sizes = [part.rows or 0 if known else 1 for part in self.parts]
+        found: list[list[int]] = [[] for _ in range(ranks)]
+        held = [(0, 0, rank) for rank in range(ranks)]  # rows and parts
+        for i in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
+            rows, count, rank = held[0]
+            found[rank].append(i)
+            heapq.heapreplace(held, (rows + sizes[i], count + 1, rank))
+        return [sorted(each) for each in found]
+
+    def share(self, rank: int, ranks: int) -> Stream:
+        """Return the stream of the parts that a process reads, see `shares`."""
+        return replace(self, parts=tuple(self.parts[i] for i in self.shares(ranks)[rank]))
 
     def __array__(self, *_: Any, **__: Any) -> NoReturn:
         raise TypeError(

@@ -59,12 +59,15 @@ class Plan(NamedTuple):
     seed : int
     shuffle : bool
     batch_size : int
+        The rows of a step.
     steps : int
         Of a buffer; the last one of an epoch may have fewer.
     epochs : range
         The numbers of those to come.
     first : int
         The first buffer of the first of these.
+    rank, ranks : int
+        Which of how many processes reads them: each shuffles in another way.
     """
 
     seed: int
@@ -73,6 +76,8 @@ class Plan(NamedTuple):
     steps: int
     epochs: range
     first: int
+    rank: int = 0
+    ranks: int = 1
 
 
 class Buffered(Supply):
@@ -88,25 +93,37 @@ class Buffered(Supply):
         self.ahead: Ahead[Buffer] | None = None
 
     def epoch(self, run: Run, number: int) -> Iterator[tuple[slice, int, Array]]:
-        """Yield the steps of each buffer, where it begins in the epoch, and its rows."""
-        size, step = run.settings.batch_size, run.progress.step
-        each = steps_of_a_buffer(run.steps, size, self.source.stream.buffer)
+        """Yield the steps of each buffer, where it begins in the epoch, and its rows.
+
+        These are steps and rows of this process. All have as many buffers of as many steps; those
+        whose rows are over have none in the last of them.
+        """
+        size, step, team = run.batches.own, run.progress.step, run.team
+        most = -(-run.settings.batch_size // team.size)  # that any process takes in a step
+        each = steps_of_a_buffer(run.steps, most, self.source.stream.buffer, team.together)
         if self.ahead is None:
             epochs = range(number, number + run.settings.epochs - run.progress.epoch)
             shuffle = run.settings.shuffle and run.steps > 1
-            plan = Plan(run.model.seed, shuffle, size, each, epochs, step // each)
+            of_rank = team.rank, team.size
+            plan = Plan(run.model.seed, shuffle, size, each, epochs, step // each, *of_rank)
             self.ahead = Ahead(partial(buffers, self.source, plan))
         while step < run.steps:
+            begin, order = step // each * each * size, np.empty(0, np.int64)
             try:
-                with heard_by(lambda *_: True):  # the first pass has said it
-                    buffer = self.ahead.take()
+                with team.agreeing():  # what one process cannot read ends all of them here
+                    if begin < sum(self.source.counts):
+                        run.examples, order = self._next(self.ahead)
             except Exception:
                 self.failed = True
                 raise
-            assert buffer is not None
-            run.examples, order = buffer
             first, step = step, min((step // each + 1) * each, run.steps)
-            yield slice(first, step), first // each * each * size, order
+            yield slice(first, step), begin, order
+
+    def _next(self, ahead: Ahead[Buffer]) -> Buffer:
+        with heard_by(lambda *_: True):  # the first pass has said it
+            buffer = ahead.take()
+        assert buffer is not None
+        return buffer
 
     def close(self, run: Run) -> None:
         """End the thread, and let the run have the rows that the first pass has kept."""
@@ -115,10 +132,13 @@ class Buffered(Supply):
             run.examples = run.data.examples(run.model)
 
 
-def steps_of_a_buffer(steps: int, batch_size: int, buffer: int) -> int:
-    """Return how many steps of an epoch a buffer is for, so that all have about as many."""
-    most = max(1, buffer // batch_size)
-    return -(-steps // -(-steps // most))
+def steps_of_a_buffer(steps: int, batch_size: int, buffer: int, together: int = 1) -> int:
+    """Return how many steps of an epoch a buffer is for, so that all have about as many.
+
+    So many steps stay ``together``.
+    """
+    groups, most = -(-steps // together), max(1, buffer // (batch_size * together))
+    return -(-groups // -(-groups // most)) * together
 
 
 def buffers(source: Source, plan: Plan, over: threading.Event) -> Iterator[Buffer]:
@@ -129,12 +149,12 @@ def buffers(source: Source, plan: Plan, over: threading.Event) -> Iterator[Buffe
     rooms = itertools.cycle([_Room(source.write), _Room(source.write)])
     for epoch in plan.epochs:
         first = plan.first if epoch == plan.epochs.start else 0
-        parts = source.stream.order(plan.seed, epoch, plan.shuffle and not whole)
+        parts = source.stream.order(plan.seed, epoch, plan.shuffle and not whole, plan.rank)
         pieces = rows_from(source, parts, first * size, over)
         sizes = [min(size, rows - begin) for begin in range(first * size, rows, size)]
         for i, examples in enumerate(gathered(pieces, sizes, rooms), first):
-            count = len(examples.Y)
-            yield Buffer(examples, epoch_order(plan.seed, epoch, count, None, plan.shuffle, i))
+            count, part = len(examples.Y), i * plan.ranks + plan.rank
+            yield Buffer(examples, epoch_order(plan.seed, epoch, count, None, plan.shuffle, part))
 
 
 def rows_from(

@@ -19,15 +19,16 @@ from fastnn.training.settings import TrainingSettings
 SHOWN = (str, int, float, bool, list)  # of these an error shows the values
 
 
-def call_of(
-    model: Model, data: TrainingData, settings: TrainingSettings, ranks: Ranks
-) -> dict[str, Any]:
-    """Return what a rank was called with, by name."""
-    architecture, state = model.architecture, model.optimizer_state
-    kind = str(data.X.dtype)
-    if ranks.local and kind != "uint8":  # which are pixels
-        kind = "numbers"  # whole ones, for example, if a rank has no others in its files
-    call = {
+NO_WEIGHTS = (
+    "local=True takes no sample_weight and no class_weight: weights are divided by the mean of all "
+    "rows; pass all rows, or the same stream, on each rank"
+)
+
+
+def call_without_data(model: Model, settings: TrainingSettings, ranks: Ranks) -> dict[str, Any]:
+    """Return what a rank was called with, by name, but for the data."""
+    architecture = model.architecture
+    return {
         "version of fastnn": fastnn.__version__,
         "version of NumPy": np.__version__,
         "backend": model.backend,
@@ -41,6 +42,17 @@ def call_of(
         "checkpoint_every": settings.checkpoint_every,
         "resume": settings.resume,
         "max_seconds": settings.max_seconds is not None,
+    }
+
+
+def call_of(
+    model: Model, data: TrainingData, settings: TrainingSettings, ranks: Ranks
+) -> dict[str, Any]:
+    """Return what a rank was called with, by name."""
+    state, kind = model.optimizer_state, str(data.X.dtype)
+    if (ranks.local or data.apart) and kind != "uint8":  # which are pixels
+        kind = "numbers"  # whole ones, for example, if a rank has no others in its files
+    call = call_without_data(model, settings, ranks) | {
         "kind of X": [type(data.X).__name__, data.X.shape[1], kind],
         "names of classes": data.classes and list(data.classes),
         "names of inputs": data.features and list(data.features),
@@ -48,8 +60,7 @@ def call_of(
         "parameters": checksums([model.vector, *(state.vectors if state else ())]),
     }
     if not ranks.local:
-        prints = data.fingerprints(len(data) * architecture.training_flops)
-        call |= {"number of rows": len(data), **prints}
+        call |= data.compared(len(data) * model.architecture.training_flops)
     return call
 
 

@@ -59,10 +59,12 @@ class Saver:
         self.path = os.fspath(run.settings.checkpoint)  # type: ignore[arg-type]
         self.metrics = run.data.metrics(run.model)
         architecture = run.model.architecture
+        rows, *columns = run.data.shape
+        rows = run.team.rows_of_each(rows)
         self.settings = {
             **run.settings.as_json(),
             "loss": of_setting(architecture.loss),
-            "the shape and dtype of X": [*run.data.shape, run.data.X.dtype.name],
+            "the shape and dtype of X": [rows, *columns, run.data.X.dtype.name],
         }
         own = run.data.fingerprints(len(run.data) * architecture.training_flops)
         self.data = run.team.fingerprints(own)

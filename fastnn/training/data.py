@@ -61,6 +61,8 @@ class TrainingData:
     features: Names | None = None
     classes: Classes | None = None
 
+    apart = False  # whether ranks that were called with the same have rows of their own
+
     def __len__(self) -> int:
         return len(self.X) if self.rows is None else len(self.rows)
 
@@ -127,6 +129,10 @@ class TrainingData:
         own = {name: of_array(array, operations) for name, array in arrays.items()}
         return own | self.fingerprints_aside(operations)
 
+    def compared(self, operations: float) -> dict[str, Any]:
+        """Return what is the same on all ranks that were called with the same data."""
+        return {"number of rows": len(self), **self.fingerprints(operations)}
+
     def fingerprints_aside(self, operations: float) -> dict[str, int | None]:
         """Return those of the arrays of the validation data."""
         held_out = self.evaluated.get("validation")
@@ -150,8 +156,8 @@ def checked(
 ) -> TrainingData:
     """Return the data of a run from arguments of `fastnn.Network.train`.
 
-    ``rows`` are the positions of those to train on, of which a share may be set aside. Ranks with
-    rows of their own unite the names of the classes that they have seen.
+    ``rows`` are the positions of those to train on, of which a share may be set aside. Ranks unite
+    the names of the classes that they have seen.
     """
     architecture = model.architecture
     names = names_of("X", X) if model.features is None else model.features

@@ -81,9 +81,11 @@ class OneProcess:
         Steps between which a run may not be cut.
     size : int
         The number of processes.
+    rank : int
+        Which of them this is.
     """
 
-    first, halves, together, size = True, False, 1, 1
+    first, halves, together, size, rank = True, False, 1, 1, 0
 
     def joined(self, model: Model, data: Any, settings: Settings) -> Settings:
         """Return the settings of the run, after comparing what all processes were called with."""
@@ -113,6 +115,10 @@ class OneProcess:
     def united(self, array: Array) -> Array:
         """Return the rows of all processes, if each has rows of its own."""
         return array
+
+    def rows_of_each(self, rows: int) -> Any:
+        """Return how many rows these are, or a list of how many each process has of its own."""
+        return rows
 
     def fingerprints(self, own: dict[str, int | None]) -> dict[str, int | None]:
         """Return checksums of the data of all processes, from those of this one."""

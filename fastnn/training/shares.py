@@ -11,6 +11,7 @@ from fastnn.activations import Array
 from fastnn.distributed import mpi
 from fastnn.model.parameters import aligned_zeros
 from fastnn.training.processes import Batches
+from fastnn.training.rows import epoch_order
 
 
 class SplitBatches(Batches):
@@ -40,8 +41,9 @@ class SplitBatches(Batches):
     def order(self, seed: int, epoch: int, rows: Array | None, shuffle: bool) -> Array:
         """Return the rows that this rank takes in an epoch."""
         if self.whole is None:
-            own = Batches(int(self.counts[self.rank]), self.own)
-            return own.order(seed, epoch, rows, shuffle)
+            count, shuffle = int(self.counts[self.rank]), shuffle and self.steps > 1
+            # Each in another order: files of several ranks may be sorted in the same way.
+            return epoch_order(seed, epoch, count, rows, shuffle, self.rank)
         whole = self.whole.order(seed, epoch, rows, shuffle)
         return whole[self.places(range(self.counts[self.rank]))]
 

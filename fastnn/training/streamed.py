@@ -6,6 +6,7 @@ import dataclasses
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -29,14 +30,17 @@ from fastnn.streams.ahead import Ahead
 from fastnn.streams.stream import Block, Stream, blocks_of, of_blocks
 from fastnn.training import row_weights
 from fastnn.training.buffers import Buffered, Source
+from fastnn.training.calls import NO_WEIGHTS, call_without_data, refuse_differences
 from fastnn.training.data import TrainingData, held_out
 from fastnn.training.data import checked as checked_arrays
 from fastnn.training.evaluation import scale_targets
 from fastnn.training.loop import bar_of
 from fastnn.training.settings import TrainingSettings
 from fastnn.training.settings import checked as checked_settings
-from fastnn.training.sums import Mean
+from fastnn.training.sums import Mean, mean_of_all
 from fastnn.training.survey import Reader, Survey, as_computed
+
+PAUSE = 0.5  # seconds in a first pass between two questions to other ranks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +72,8 @@ class StreamedData(TrainingData):
     inputs: Moments | None
     outputs: Moments | None
     checksums: dict[str, int | None]
+
+    apart = True
 
     def __len__(self) -> int:
         return sum(self.counts)
@@ -104,14 +110,18 @@ class StreamedData(TrainingData):
         inputs, targets = model.input_scaler, model.target_scaler
         if self.inputs is not None and inputs is None:
             pixels = bool(self.X.dtype == np.uint8)
-            inputs = scaler_of("X", self.inputs, pixels, dtype, self.features)
+            inputs = scaler_of("X", combined(self.inputs), pixels, dtype, self.features)
         if self.outputs is not None and targets is None:
-            targets = scaler_of("y", self.outputs, False, dtype)
+            targets = scaler_of("y", combined(self.outputs), False, dtype)
         model.use_scalers(inputs, targets)
 
     def fingerprints(self, operations: float) -> dict[str, int | None]:
         """Return checksums of the stream, and of each array of the validation data."""
         return self.checksums | self.fingerprints_aside(operations)
+
+    def compared(self, operations: float) -> dict[str, Any]:
+        """Return what is the same on all ranks that were called with the same data."""
+        return self.fingerprints_aside(0)  # of which ranks with other rows read as much
 
 
 def stream_of(X: Any, y: Any) -> Stream | None:
@@ -172,6 +182,8 @@ def checked(
         Of the ranks that train together.
     """
     stream = stream_of(X, y)
+    kind = "arrays" if stream is None else "a stream"
+    refuse_differences(agreement.gathered({"kind of data": kind}))
     if stream is None:
         arrays = checked_arrays(model, X, y, *of_data, agreement=agreement)
         return arrays, checked_settings(given, model.architecture, len(arrays))
@@ -191,14 +203,36 @@ def checked(
             "training_metrics needs all rows in memory, and this is a stream; pass some of them as "
             "validation=(X, y)"
         )
-    if given["communicator"] is not None:
-        raise ValueError("communicator needs arrays on each rank, and this is a stream")
     chosen = checked_settings(given, model.architecture, sys.maxsize)
     _check_alone(model, chosen, validation, class_weight)
-    with bar_of(chosen.progress, stream.rows) as bar:
+    if chosen.communicator is not None:
+        stream = _of_this_rank(model, stream, chosen, class_weight, agreement)
+    with bar_of(chosen.progress if agreement.rank == 0 else False, stream.rows) as bar:
         bar.set_description_str("first pass")
-        data = surveyed(model, stream, validation, class_weight, bar, chosen.shuffle)
-    return data, dataclasses.replace(chosen, batch_size=min(chosen.batch_size, len(data)))
+        data = surveyed(model, stream, of_data, bar, chosen.shuffle, agreement)
+    rows = sum(agreement.gathered(len(data)))
+    return data, dataclasses.replace(chosen, batch_size=min(chosen.batch_size, rows))
+
+
+def _of_this_rank(
+    model: Model,
+    stream: Stream,
+    settings: TrainingSettings,
+    class_weight: Any,
+    agreement: Agreement,
+) -> Stream:
+    """Return what this rank reads, after comparing, before a long pass, what all ranks got."""
+    assert settings.communicator is not None
+    call: dict[str, Any] = {"local": agreement.local, "length of a buffer": stream.buffer}
+    if not agreement.local:
+        names = tuple((part.name, part.rows) for part in stream.parts)
+        call |= {"number of parts": len(names), "list of parts": (crc32(repr(names).encode()),)}
+    elif class_weight is not None:
+        raise ValueError(NO_WEIGHTS)
+    call |= {"class_weight": None if class_weight is None else repr(class_weight)}
+    call |= call_without_data(model, settings, settings.communicator)
+    refuse_differences(agreement.gathered(call))
+    return stream if agreement.local else stream.share(agreement.rank, agreement.size)
 
 
 def _check_alone(
@@ -220,30 +254,39 @@ def _check_alone(
 
 
 def surveyed(
-    model: Model, stream: Stream, validation: Any, class_weight: Any, bar: Any, shuffle: bool
+    model: Model,
+    stream: Stream,
+    of_data: tuple[Any, Any, Any],
+    bar: Any,
+    shuffle: bool,
+    agreement: Agreement,
 ) -> StreamedData:
-    """Return the data of a stream, after a pass through it; with class weights, after another."""
+    """Return the data of a stream, after a pass through it; with class weights, after another.
+
+    Ranks go through streams of their own, and learn from each other what holds for all.
+    """
     architecture, survey = model.architecture, Survey(model)
-    reader = survey.reader
-    _go_through(stream, survey.add, bar)
+    reader, (validation, _, class_weight) = survey.reader, of_data
+    _go_through(stream, survey.add, bar, agreement)
     if not survey.counts:
         raise ValueError("the stream gave no rows; need blocks of (X, y) in every epoch")
     if shuffle:
         _warn_of_sorted(stream, survey)
-    order = reader.found()
+    reader.refuse_others(agreement)
+    order = reader.found(agreement)
     rows_of_classes = survey.rows_of_classes(order)
+    labelled, of_ranks = zip(*agreement.gathered((survey.labelled, rows_of_classes)), strict=True)
     sample = survey.sample
     targets = sample.targets(order)
     check.warn_of_no_pixels("X", sample.X)
-    by_class, mean = None, None
+    by_class, weighed = None, survey.mean
     if class_weight is not None:
-        known = Targets(targets.values, targets.labels if survey.labelled else None)
+        known = Targets(targets.values, targets.labels if all(labelled) else None)
         if known.labels is not None and isinstance(class_weight, str):
-            class_weight = balanced(rows_of_classes) if class_weight == "balanced" else class_weight
+            class_weight = balanced(sum(of_ranks)) if class_weight == "balanced" else class_weight
         by_class = row_weights.of_classes(class_weight, known, architecture, reader.classes)
-        mean = _mean(stream, reader, by_class, bar)
-    elif survey.mean is not None:
-        mean = survey.mean.value
+        weighed = _mean(stream, reader, by_class, bar, agreement)
+    mean = mean_of_all(agreement.gathered(None if weighed is None else weighed.sums))
     weights = row_weights.of_rows("sample_weight", sample.weights, targets, by_class, some=False)
     evaluated = {}
     if validation is not None:
@@ -269,6 +312,7 @@ def surveyed(
         checksums={
             "the number of rows of each part": crc32(repr(counts).encode()),
             "the length of a buffer": stream.buffer,
+            "the weights of the classes": None if by_class is None else crc32(by_class.tobytes()),
             **survey.checksums,
             **labels,
         },
@@ -287,8 +331,10 @@ def _warn_of_sorted(stream: Stream, survey: Survey) -> None:
         )
 
 
-def _mean(stream: Stream, reader: Reader, by_class: Array | None, bar: Any) -> float:
-    """Return the mean of the weights of all rows, those of their classes included."""
+def _mean(
+    stream: Stream, reader: Reader, by_class: Array | None, bar: Any, agreement: Agreement
+) -> Mean:
+    """Return what leads to the mean of the weights of all rows, those of classes included."""
     mean = Mean()
 
     def add(part: int, block: Block) -> int:
@@ -298,16 +344,20 @@ def _mean(stream: Stream, reader: Reader, by_class: Array | None, bar: Any) -> f
         mean.add(weights)
         return 0
 
-    _go_through(stream, add, bar)
-    return mean.value
+    _go_through(stream, add, bar, agreement)
+    return mean
 
 
-def _go_through(stream: Stream, use: Callable[[int, Block], int], bar: Any) -> None:
+def _go_through(
+    stream: Stream, use: Callable[[int, Block], int], bar: Any, agreement: Agreement
+) -> None:
     """Hand on all blocks, each with the position of its part; the same warning is heard but once.
 
-    What takes them returns how far the bar is to go on.
+    What takes them returns how far the bar is to go on. An error of another rank ends this one,
+    too, between two blocks.
     """
     said: set[str] = set()
+    heard_of_others = time.monotonic()
     with Ahead(partial(_blocks, stream), early=stream.lasting) as ahead:
         while (found := ahead.take()) is not None:
             name = found[1].name
@@ -320,6 +370,11 @@ def _go_through(stream: Stream, use: Callable[[int, Block], int], bar: Any) -> N
 
             with heard_by(heard):
                 bar.update(use(*found))
+            if agreement.size > 1 and time.monotonic() - heard_of_others > PAUSE:
+                agreement.gathered(False)
+                heard_of_others = time.monotonic()
+        while not all(agreement.gathered(True)):  # others are not through
+            pass
 
 
 def _blocks(stream: Stream, over: threading.Event) -> Iterator[tuple[int, Block]]:

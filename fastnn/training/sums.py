@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -84,7 +84,17 @@ class Mean:
         self._total = row_weights.added(self._total, block)
 
     @property
-    def value(self) -> float:
-        """That of all weights, after the last."""
+    def sums(self) -> tuple[float, int]:
+        """The sum of all weights and how many there are, after the last."""
         self._weights.finish()
-        return row_weights.mean_of(self._total, self._count)
+        return self._total, self._count
+
+
+@np.errstate(over="ignore")
+def mean_of_all(sums: Sequence[tuple[float, int] | None]) -> float | None:
+    """Return the mean of the weights of all processes, from the `Mean.sums` of each, if any."""
+    known = [each for each in sums if each is not None]
+    if not known:
+        return None
+    totals, counts = zip(*known, strict=True)
+    return row_weights.mean_of(float(np.add.accumulate(totals)[-1]), sum(counts))

@@ -15,6 +15,7 @@ from fastnn.checks.tables import Names, names_of, warn_of_indexes
 from fastnn.checks.targets import Classes, Targets, check_names, named_labels, names_in
 from fastnn.checks.targets import targets as check_targets
 from fastnn.column_rows import ColumnRows
+from fastnn.distributed import Agreement
 from fastnn.model.model import Model
 from fastnn.sparse_rows import Rows, SparseRows, joined
 from fastnn.streams.stream import Block
@@ -24,6 +25,7 @@ from fastnn.training.sums import Mean, Spread
 KEPT = 1024  # rows, up to twice as many, or fewer if they hold many numbers
 MOST_NUMBERS = 1 << 21
 CHOOSING = ("softmax", "sigmoid")
+Kinds = tuple[str, dict[str, str]]  # the name of a block, and of what kind each of its arrays is
 
 
 class Reader:
@@ -40,6 +42,8 @@ class Reader:
     classes : tuple or None
         The model's; or those of the labels so far, as they have come; or None, if labels are no
         names.
+    first : tuple or None
+        The name of the first block, and the kinds of its arrays.
     """
 
     def __init__(self, model: Model) -> None:
@@ -48,12 +52,12 @@ class Reader:
         self.names: Names | None = model.features
         self.classes: Classes | None = model.classes
         self.finding = model.classes is None
-        self._first: tuple[str, dict[str, str]] | None = None
+        self.first: Kinds | None = None
 
     def read(self, block: Block) -> tuple[Rows, Targets]:
         """Return inputs and targets, after a look at both."""
         with block.named():
-            if self._first is None and self.names is None:
+            if self.first is None and self.names is None:
                 self.names = names_of("X", block.X)
             name = f"{block.name}: X"
             refuse_to_standardise(name, block.X, self.standardises)
@@ -79,14 +83,26 @@ class Reader:
                 "as there are classes"
             )
 
-    def found(self) -> Array | None:
-        """Sort the classes that were found; return where each is now, or None if none were."""
-        finding, self.finding, before = self.finding, False, self.classes
-        if not finding or before is None:
+    def found(self, agreement: Agreement) -> Array | None:
+        """Sort the classes that all ranks have found; return where each of this one is now.
+
+        None if there are no such.
+        """
+        before = self.classes if self.finding else None
+        found, self.finding = agreement.united(before), False
+        if before is None or found is None:
             return None
-        self.classes = tuple(sorted(before))
-        check_names("y", self.classes, self.architecture)
-        return np.array([self.classes.index(each) for each in before])
+        check_names("y", found, self.architecture)
+        self.classes = found
+        return np.array([found.index(each) for each in before])
+
+    def refuse_others(self, agreement: Agreement) -> None:
+        """Refuse blocks of another kind on other ranks than on the first."""
+        assert self.first is not None
+        named = f"{self.first[0]} on rank {agreement.rank}", self.first[1]
+        first, *others = agreement.gathered(named)
+        for other in others:
+            refuse_other_kinds(other, first)
 
     def _compare(self, block: Block, X: Rows, targets: Targets, named: bool) -> None:
         """Refuse a block of another kind than the first."""
@@ -98,15 +114,19 @@ class Reader:
             "y": "names of classes" if named else of_y,
             "sample_weight": "missing" if block.weights is None else "given",
         }
-        if self._first is None:
-            self._first = block.name, kinds
-        first, expected = self._first
-        for what, kind in kinds.items():
-            if kind != expected[what]:
-                raise ValueError(
-                    f"{block.name}: {what} is {kind}, and {expected[what]} in {first}; need the "
-                    "same in all blocks"
-                )
+        self.first = self.first or (block.name, kinds)
+        refuse_other_kinds((block.name, kinds), self.first)
+
+
+def refuse_other_kinds(block: Kinds, first: Kinds) -> None:
+    """Refuse a block of another kind than the first."""
+    (name, kinds), (before, expected) = block, first
+    for what, kind in kinds.items():
+        if kind != expected[what]:
+            raise ValueError(
+                f"{name}: {what} is {kind}, and {expected[what]} in {before}; need the same in all "
+                "blocks"
+            )
 
 
 class LongestRun:

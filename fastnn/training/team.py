@@ -27,7 +27,7 @@ from fastnn.backends.sharing import Sharers
 from fastnn.distributed import Agreement, Ranks, mpi, named, portable
 from fastnn.model.model import Model
 from fastnn.model.parameters import Parameters
-from fastnn.training.calls import call_of, checksums, refuse_differences
+from fastnn.training.calls import NO_WEIGHTS, call_of, checksums, refuse_differences
 from fastnn.training.data import TrainingData
 from fastnn.training.evaluation import DivergenceError
 from fastnn.training.processes import ALONE, Batches, OneProcess
@@ -63,6 +63,7 @@ class Team(OneProcess):
         self.halves = ranks.average_every == 1
         self.rank, self.size = ranks.communicator.rank, ranks.communicator.size
         self.first = self.rank == 0
+        self.apart = ranks.local  # whether each has rows of its own to train on
         self.signal = FINE  # or what has come
         self.error: BaseException | None = None  # of a step, of which the others do not know yet
         self.known = False  # whether all ranks know of what ends this one
@@ -161,15 +162,13 @@ class Team(OneProcess):
         self, model: Model, data: TrainingData, settings: TrainingSettings
     ) -> TrainingSettings:
         """Return the settings of the run, after comparing what all ranks were called with."""
+        self.apart = self.ranks.local or data.apart
         with self.agreeing() as agreement:
             counts = np.array(agreement.gathered(len(data)))
-            rows = int(counts.sum() if self.ranks.local else counts[0])
+            rows = int(counts.sum() if self.apart else counts[0])
             refuse_differences(agreement.gathered(call_of(model, data, settings, self.ranks)))
             if self.ranks.local and data.weights is not None:
-                raise ValueError(
-                    "local=True takes no sample_weight and no class_weight: weights are divided by "
-                    "the mean of all rows; pass all rows on each rank"
-                )
+                raise ValueError(NO_WEIGHTS)
             if rows < self.size or counts.min() < 1:
                 raise ValueError(
                     f"training on {self.size} ranks needs as many rows, at least; got {rows}"
@@ -195,7 +194,7 @@ class Team(OneProcess):
     def batches(self, rows: int, size: int) -> SplitBatches:
         """Return the batches of so many rows each, for these rows of this rank or of all."""
         parts = split(size, self.size)
-        if self.ranks.local:
+        if self.apart:
             counts = np.array(self.communicator.allgather(rows))
             return SplitBatches(counts, parts, self.rank, None)
         counts = rows // size * parts + split(rows % size, self.size)
@@ -203,7 +202,7 @@ class Team(OneProcess):
 
     def combined(self, moments: tuple[int, Array, Array]) -> tuple[int, Array, Array]:
         """Return count, means and sums of squared differences of the rows of all ranks."""
-        if not self.ranks.local:
+        if not self.apart:
             return moments
         count, mean, squares = 0, np.zeros(1), np.zeros(1)
         for added, its_mean, its_squares in self.communicator.allgather(moments):
@@ -217,9 +216,13 @@ class Team(OneProcess):
         """Return the rows of all ranks, if each has rows of its own."""
         return np.concatenate(self.communicator.allgather(array)) if self.ranks.local else array
 
+    def rows_of_each(self, rows: int) -> Any:
+        """Return how many rows these are, or a list of how many each rank has of its own."""
+        return self.communicator.allgather(rows) if self.apart else rows
+
     def fingerprints(self, own: dict[str, int | None]) -> dict[str, int | None]:
         """Return checksums of the data of all ranks, if each has rows of its own."""
-        if not self.ranks.local:
+        if not self.apart:
             return own
         found = self.communicator.allgather(own)
         return {name: crc32(repr([each[name] for each in found]).encode()) for name in own}
