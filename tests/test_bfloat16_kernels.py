@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from dataclasses import replace
 
 import numpy as np
@@ -235,7 +234,7 @@ def test_a_rows_prediction_has_the_same_bits_alone_and_among_others(batch):
     np.testing.assert_array_equal(net.predict_proba(X)[:batch], net.predict_proba(X[:batch]))
 
 
-@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="of x86 alone")
+@pytest.mark.skipif(not machine.MACHINE.x86, reason="of x86 alone")
 @pytest.mark.parametrize("number", [1e-40, 1.17549e-38, -1.17549e-38])  # would be rounded up
 @pytest.mark.parametrize("of_weights", [False, True])
 def test_numbers_below_the_normal_ones_are_zero_in_every_product(number, of_weights):
