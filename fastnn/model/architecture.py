@@ -75,7 +75,7 @@ class Architecture:
         object.__setattr__(self, "layers", tuple(layers))
         object.__setattr__(self, "precision", self.precision or self.dtype.name)
 
-    @property
+    @cached_property
     def rounds(self) -> bool:
         """Whether the factors of matrix products are rounded to bfloat16."""
         return self.precision != self.dtype.name
