@@ -18,17 +18,17 @@ from faults import canaries
 import numba, numpy as np
 from fastnn import Network
 from fastnn.backends.compiled import plan
-from fastnn.backends.compiled.machinery.instructions import pointer_to
+from fastnn.backends.compiled.machinery.arrays import elements
 
 plugin = canaries.Plugin(sys.argv[1])
 
 @numba.njit
 def read(address):
-    return numba.carray(pointer_to(address, np.uint8(0)), 1)[0]
+    return elements(address, 1, np.uint8(0))[0]
 
 @numba.njit
 def write(address):
-    numba.carray(pointer_to(address, np.uint8(0)), 1)[0] = 7
+    elements(address, 1, np.uint8(0))[0] = 7
 
 def around(array):
     begin = array.ctypes.data
@@ -150,11 +150,11 @@ import os, sys
 sys.path.insert(0, "tests")
 from faults import canaries
 import numba, numpy as np
-from fastnn.backends.compiled.machinery.instructions import pointer_to
+from fastnn.backends.compiled.machinery.arrays import elements
 
 @numba.njit
 def byte(address):
-    return numba.carray(pointer_to(address, np.uint8(0)), 1)
+    return elements(address, 1, np.uint8(0))
 
 def write_before():
     array = np.arange(1000) + 1

@@ -21,11 +21,11 @@ import threading
 import numba
 import numpy as np
 import pytest
-from numba import carray, cfunc
+from numba import cfunc
 
 from fastnn.backends.compiled import plan
 from fastnn.backends.compiled.kernels import layout
-from fastnn.backends.compiled.machinery.instructions import pointer_to
+from fastnn.backends.compiled.machinery.arrays import elements
 from fastnn.model.parameters import CACHE_LINE, aligned_zeros
 
 PAGE = mmap.PAGESIZE
@@ -67,7 +67,7 @@ compare = of_libc("memcmp", 3, ctypes.c_int)
 
 @numba.njit
 def integers(address, count):
-    return carray(pointer_to(address, np.int64(0)), count)
+    return elements(address, count, np.int64(0))
 
 
 @numba.njit
@@ -83,7 +83,7 @@ def region_of(address):
 @numba.njit
 def intact(address, count):
     # All bytes are the same if each is what the next is.
-    first = carray(pointer_to(address, np.uint8(0)), 1)
+    first = elements(address, 1, np.uint8(0))
     return count == 0 or (first[0] == CANARY and compare(address, address + 1, count - 1) == 0)
 
 

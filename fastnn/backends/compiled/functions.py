@@ -49,6 +49,7 @@ UNITS: dict[str, Unit] = {
     "take": strips.take,
     "give": strips.give,
     "phase": batches.phase,
+    "go_on": batches.go_on,
     "meet": batches.meet,
     "work": batches.work,
     # Compiled when first needed, as not all need them.
@@ -88,6 +89,7 @@ ALWAYS = (
     "take",
     "give",
     "phase",
+    "go_on",
     "meet",
     "work",
 )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import carray, int64, types
+from numba import int64, types
 
 from fastnn.augment import (
     DOWN,
@@ -40,7 +40,8 @@ from fastnn.backends.compiled.kernels.layout import (
     reals,
     row_of,
 )
-from fastnn.backends.compiled.machinery.instructions import itemsize_of, pointer_to
+from fastnn.backends.compiled.machinery.arrays import elements
+from fastnn.backends.compiled.machinery.instructions import itemsize_of
 from fastnn.backends.compiled.machinery.jit import serial, unit
 from fastnn.backends.compiled.machinery.lines import LINE, filled, lanes_of, load, put_number, store
 from fastnn.counters import GOLDEN_32
@@ -164,7 +165,7 @@ def _look_up(places_y, places_x, indices, pixels, height, width, one):
     """Split places into those of the upper left of four pixels, and fractions."""
     kind = type(one)
     of_y, of_x = numbers(places_y, pixels, one), numbers(places_x, pixels, one)
-    at = carray(pointer_to(indices, np.int32(0)), pixels)
+    at = elements(indices, pixels, np.int32(0))
     last_y, last_x, zero = kind(height + 1), kind(width + 1), kind(0)
     length = width + EDGE
     for p in range(pixels):
@@ -193,7 +194,7 @@ def _interpolate(row, image, places, sizes, padded, fill):
         for j in range(width * channels):
             source[begin + j] = values[y * width * channels + j]
     down, right = numbers(places, pixels, fill), numbers(places + itemsize * pixels, pixels, fill)
-    at = carray(pointer_to(places + 2 * itemsize * pixels, np.uint32(0)), pixels)
+    at = elements(places + 2 * itemsize * pixels, pixels, np.uint32(0))
     below = np.uint64(length * channels)
     beside = np.uint64(channels)
     for y in range(height):

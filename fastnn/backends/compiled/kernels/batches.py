@@ -41,7 +41,7 @@ from fastnn.backends.compiled.kernels.layout import (
     integers,
     layers_of,
     numbers,
-    operations_of,
+    operations_at,
     plan_type,
     reals,
 )
@@ -113,7 +113,7 @@ def _phase_types(number):
 @unit(_phase_types)
 def phase(plan, begin, end, batch):
     """Do a thread's share of the operations begin .. end for a batch."""
-    operations = operations_of(plan, end)
+    operations = operations_at(plan.operations, end)
     for o in range(begin, end):
         what, l = operations[o].what, operations[o].layer
         layer = layers_of(plan)[l]
@@ -217,32 +217,47 @@ def _begin_step(plan):
 
 
 @serial
-def _go_on(plan, bias_beta):
-    """Go on to the next phase, as one is done; return whether there is one."""
-    plan.phase += 1
-    plan.begin = plan.end
-    if plan.phase == plan.first_change:
-        plan.total = _add(plan.total, plan, plan.count)
-        plan.block += plan.count
-        if plan.block < plan.stop:  # the next block adds its gradient to that of those before
-            plan.count = min(plan.block_size, plan.stop - plan.block)
-            if plan.mixes:
-                _mix_from(plan, plan.block)
-            plan.phase = plan.begin = 0
-            plan.beta = plan.bias_beta = type(plan.beta)(1)
-        else:
-            loss = plan.total / (plan.stop - plan.step * plan.batch_size)
-            reals(plan.losses, plan.steps)[plan.step] = loss
-            if plan.phase < plan.phases and not math.isfinite(loss):
-                plan.bias_beta = bias_beta
-                return False
-    if plan.phase < plan.phases:
-        plan.end = integers(plan.phase_ends, plan.phases)[plan.phase]
+def _end_block(plan):
+    """Add the losses of a block; return whether, if it is the last, the loss is finite."""
+    plan.total = _add(plan.total, plan, plan.count)
+    plan.block += plan.count
+    if plan.block < plan.stop:  # the next block adds its gradient to that of those before
+        plan.count = min(plan.block_size, plan.stop - plan.block)
+        if plan.mixes:
+            _mix_from(plan, plan.block)
+        plan.phase = plan.begin = 0
+        plan.beta = plan.bias_beta = type(plan.beta)(1)
         return True
-    plan.bias_beta = bias_beta
-    _average(plan)
-    plan.step += 1
-    return _begin_step(plan)
+    loss = plan.total / (plan.stop - plan.step * plan.batch_size)
+    reals(plan.losses, plan.steps)[plan.step] = loss
+    return math.isfinite(loss)
+
+
+def _go_on_types(number):
+    return plan_type(number), number
+
+
+@unit(_go_on_types)
+def go_on(plan, bias_beta):
+    """Go on to the next phase if one is done, else to the first; say in ``going`` if there is."""
+    if plan.going:
+        plan.phase += 1
+        plan.begin = plan.end
+        may_change = plan.phase != plan.first_change or _end_block(plan)
+        more = plan.phase < plan.phases
+        if more and may_change:
+            plan.end = integers(plan.phase_ends, plan.phases)[plan.phase]
+            return
+        plan.bias_beta = bias_beta
+        if more:
+            plan.going = False
+            return
+        _average(plan)
+        plan.step += 1
+    plan.going = _begin_step(plan)
+
+
+call_go_on = go_on.call
 
 
 # Where threads agree, each number in a cache line of its own: the phase that is being done, the
@@ -268,8 +283,7 @@ def _meet_types(number):
 def meet(plan):
     """Make ready for threads that go through all phases together."""
     begin_counting(plan)
-    first = int64(0) if _begin_step(plan) else int64(-1)
-    atomic.store(plan.meeting + PHASE, first)
+    atomic.store(plan.meeting + PHASE, int64(0) if plan.going else int64(-1))
     atomic.store(plan.meeting + DONE, 0)
     for share in range(plan.threads):
         place = plan.meeting + SHARES + share * LINE
@@ -294,12 +308,11 @@ def work(plan, thread, bias_beta):
     """
     if plan.threads == 1:
         since = begin_counting(plan)
-        going = _begin_step(plan)
-        while going:
+        while plan.going:
             batch, here = Batch(plan.block, plan.count, int64(0)), plan.phase
             call_phase(plan.functions.phase, (plan, plan.begin, plan.end, batch))
             since = count_share(plan, here, 0, 0, since)
-            going = _go_on(plan, bias_beta)
+            call_go_on(plan.functions.go_on, (plan, bias_beta))
             since = count(plan, here, 0, BETWEEN, since)
         return
     before, here, since = flush_denormals(), plan.phases, beginning(plan)
@@ -315,8 +328,8 @@ def work(plan, thread, bias_beta):
             call_phase(plan.functions.phase, (plan, plan.begin, plan.end, batch))
             since = count_share(plan, here, thread, share, since)
             if atomic.add(plan.meeting + DONE, 1) == plan.threads * (phase + 1):
-                going = _go_on(plan, bias_beta)
-                atomic.store(plan.meeting + PHASE, phase + 1 if going else int64(-1))
+                call_go_on(plan.functions.go_on, (plan, bias_beta))
+                atomic.store(plan.meeting + PHASE, phase + 1 if plan.going else int64(-1))
                 since = count(plan, here, thread, BETWEEN, since)
         now = atomic.load(plan.meeting + PHASE)
         if now != phase:
@@ -363,6 +376,8 @@ def run(plans, order, keys, step_numbers, losses, out):
     before, bias_beta = flush_denormals(), plan.bias_beta
     if plan.sparse.decayed != 0:
         plan.sparse.step_numbers = plan.step_numbers
+    plan.going = False
+    call_go_on(plan.functions.go_on, (plan, bias_beta))
     if plan.threads == 1:
         call_work(plan.functions.work, (plan, int64(0), bias_beta))
     else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import carray, from_dtype, int64, types
+from numba import from_dtype, int64, types
 
 from fastnn.backends.compiled.kernels.layout import (
     BATCH,
@@ -27,7 +27,8 @@ from fastnn.backends.compiled.kernels.layout import (
     reals,
     work_of,
 )
-from fastnn.backends.compiled.machinery.instructions import itemsize_of, pointer_to, prefetch
+from fastnn.backends.compiled.machinery.arrays import elements
+from fastnn.backends.compiled.machinery.instructions import itemsize_of, prefetch
 from fastnn.backends.compiled.machinery.jit import serial, unit
 from fastnn.backends.compiled.machinery.vectors import REDUCED, finite_groups
 from fastnn.counters import GOLDEN_32
@@ -68,12 +69,12 @@ call_gather = gather.call
 def copy_converted(address, step, adjacent, like, target, columns, scale):
     """Copy numbers of another's type, so many bytes apart, times a scale."""
     if step == adjacent:
-        values = carray(pointer_to(address, like), columns)
+        values = elements(address, columns, like)
         for j in range(columns):
             target[j] = target.dtype.type(values[j]) * scale
     else:
         for j in range(columns):
-            value = carray(pointer_to(address + j * step, like), 1)[0]
+            value = elements(address + j * step, 1, like)[0]
             target[j] = target.dtype.type(value) * scale
 
 

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import numba
 import numpy as np
-from numba import carray, types
+from numba import types
 
-from fastnn.backends.compiled.machinery.instructions import pointer_to
+from fastnn.backends.compiled.machinery.arrays import elements, elements_in, elements_of
 from fastnn.backends.compiled.machinery.jit import serial
 
 
@@ -121,6 +121,7 @@ FUNCTIONS = _record(
         "take",
         "give",
         "phase",
+        "go_on",
         "meet",
         "work",
         "softmax_of_rows",
@@ -208,8 +209,9 @@ def plan_dtype(number: np.dtype) -> np.dtype:
         *_integers("order", "shuffled", "targets_shuffled", "rows", "keys", "outputs"),
         *_integers("losses", "step_numbers", "numbers_of_a_step"),  # of the steps of a call
         # How far a call is: the step of so many, where its rows end, the first row of a block and
-        # how many there are, the sum of their losses, the phase and its operations.
-        *_integers("step", "steps", "stop", "block", "count", "phase", "begin", "end"),
+        # how many there are, the sum of their losses, the phase, its operations, and whether there
+        # is one.
+        *_integers("step", "steps", "stop", "block", "count", "phase", "begin", "end", "going"),
         ("total", np.float64),
         # Where threads agree, see `batches`, and where they count, see `waiting`.
         *_integers("meeting", "counts"),
@@ -283,68 +285,23 @@ def sums_type(number: Any) -> Any:
     return types.NamedTuple((*[types.int64] * 4, number, number), Sums)
 
 
-_LAYER, _OPERATION = np.zeros(1, LAYER), np.zeros(1, OPERATION)
-_AUGMENTATION = np.zeros(1, AUGMENTATION)
-
-
-@serial
-def layers_of(plan):
-    """Return the layers of a plan."""
-    return carray(pointer_to(plan.layers, _LAYER[0]), plan.depth)
-
-
-@serial
-def operations_of(plan, count):
-    """Return the operations of a plan, at least so many."""
-    return carray(pointer_to(plan.operations, _OPERATION[0]), count)
-
-
-@serial
-def augmentations_of(plan):
-    """Return the augmentations of a plan."""
-    return carray(pointer_to(plan.augmentations, _AUGMENTATION[0]), plan.augmentation_count)
-
-
-@serial
-def integers(address, count):
-    """Return the 64-bit integers at an address."""
-    return carray(pointer_to(address, np.int64(0)), count)
-
-
-@serial
-def indices(address, count):
-    """Return the 32-bit integers at an address."""
-    return carray(pointer_to(address, np.int32(0)), count)
-
-
-@serial
-def keys_at(address, count):
-    """Return the keys for dropout or augmentation at an address."""
-    return carray(pointer_to(address, np.uint32(0)), count)
-
-
-@serial
-def reals(address, count):
-    """Return the float64 numbers at an address, such as losses."""
-    return carray(pointer_to(address, np.float64(0)), count)
-
-
-@serial
-def work_of(plan):
-    """Return the work array of a plan: activations and deltas, where the layers say."""
-    return carray(pointer_to(plan.work, plan.alpha), plan.work_size)
+# Arrays: those that a plan tells of, then those of ``(address, count)``. Keys are for dropout and
+# augmentation, `reals` are losses, and `numbers` take a third argument: a number of their type.
+layers_of = elements_in("layers", "depth", numba.from_dtype(LAYER))
+augmentations_of = elements_in(
+    "augmentations", "augmentation_count", numba.from_dtype(AUGMENTATION)
+)
+work_of = elements_in("work", "work_size", "alpha")
+operations_at = elements_of(numba.from_dtype(OPERATION))
+numbers = elements
+integers, indices = elements_of(types.int64), elements_of(types.int32)
+keys_at, reals = elements_of(types.uint32), elements_of(types.float64)
 
 
 @serial
 def parameters_at(plan, address):
     """Return a vector in the layout of the parameters."""
-    return carray(pointer_to(address, plan.alpha), plan.parameter_count)
-
-
-@serial
-def numbers(address, count, like):
-    """Return the numbers at an address, of the type of another."""
-    return carray(pointer_to(address, like), count)
+    return elements(address, plan.parameter_count, plan.alpha)
 
 
 @serial

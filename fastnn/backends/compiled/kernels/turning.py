@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from numba import carray, types
+from numba import types
 
-from fastnn.backends.compiled.machinery.instructions import itemsize_of, pointer_to
+from fastnn.backends.compiled.machinery.arrays import elements
+from fastnn.backends.compiled.machinery.instructions import itemsize_of
 from fastnn.backends.compiled.machinery.jit import serial, unit
 from fastnn.backends.compiled.machinery.vector_ir import lanes
 from fastnn.backends.compiled.machinery.vectors import transpose_listed
@@ -38,6 +39,6 @@ def turn(columns, out):
 def _one_by_one(columns, out, begin, end, first):
     """Write some rows, from a column on."""
     for j in range(first, len(columns)):
-        values = carray(pointer_to(columns[j], out.dtype.type(0)), end)
+        values = elements(columns[j], end, out.dtype.type(0))
         for i in range(begin, end):
             out[i, j] = values[i]

@@ -10,12 +10,12 @@ from __future__ import annotations
 import numba
 import numpy as np
 from llvmlite import ir
-from numba import carray, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastnn.backends.compiled.machinery.amx import TILE, TILE_BYTES
-from fastnn.backends.compiled.machinery.instructions import pointer_to
+from fastnn.backends.compiled.machinery.arrays import elements
 from fastnn.backends.compiled.machinery.jit import OPTIONS
 from fastnn.backends.compiled.machinery.vector_ir import I32
 
@@ -85,17 +85,17 @@ def _flushed(x):
 
 @_emulated
 def _words(address, count):
-    return carray(pointer_to(address, np.int32(0)), count)
+    return elements(address, count, np.int32(0))
 
 
 @_emulated
 def _numbers(address, count):
-    return carray(pointer_to(address, np.float32(0)), count)
+    return elements(address, count, np.float32(0))
 
 
 @_emulated
 def _bytes(address):
-    return carray(pointer_to(address, np.uint8(0)), 64)
+    return elements(address, 64, np.uint8(0))
 
 
 @_emulated

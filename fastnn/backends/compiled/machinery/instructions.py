@@ -94,17 +94,6 @@ def ticks(typingctx):
 
 
 @intrinsic
-def pointer_to(typingctx, address, like):
-    """Return an address as a pointer to elements of the type of ``like``, for ``numba.carray``."""
-    pointer_type = types.CPointer(like)
-
-    def codegen(context, builder, signature, args):
-        return builder.inttoptr(args[0], context.get_value_type(pointer_type))
-
-    return pointer_type(types.intp, like), codegen
-
-
-@intrinsic
 def itemsize_of(typingctx, like):
     """Return the bytes of a number of that type, a constant."""
 
