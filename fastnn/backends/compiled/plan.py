@@ -47,7 +47,7 @@ KINDS = {
 STEPPED_ROWS = 64
 # Bytes of memory up to which a plan is kept for the next call.
 MOST_KEPT = 1 << 24
-NO_TARGETS = (0, layout.NONE, 0, 0)
+NOTHING, NO_TARGETS = (0, 0, 0, 0), (0, layout.NONE, 0, 0)
 
 
 class Counted(NamedTuple):
@@ -125,6 +125,7 @@ class Plan:
         self._state: OptimizerState | None = None
         self._about: tuple[weakref.ref[Examples], Any, int, int] | None = None
         self.record = record = np.zeros(1, layout.plan_dtype(dtype))
+        self._given = layout.given_to(record)
         record["functions"] = found = functions.addresses(dtype, names).copy()
         if architecture.rounds:
             record["functions"]["forward_one"] = found["rounded_forward_one"]
@@ -204,20 +205,18 @@ class Plan:
 
     def read(self, X: Rows, examples: Examples | None, rows: int, batch_size: int) -> None:
         """Say what to learn from, or just to predict, and how many rows are gone through."""
-        record, self._about = self.record, None
+        self._about = None
+        inputs, targets, weights = NOTHING, NO_TARGETS, 0
         if isinstance(X, SparseRows):
-            self._room.read(X, record["sparse"], KINDS)
+            self._room.read(X, self.record["sparse"], KINDS)
         else:
-            record["inputs"] = source(X, pixels=True)
-        if examples is None:
-            record["targets"], record["row_weights"] = NO_TARGETS, 0
-        else:
-            weights = examples.weights
-            record["targets"] = self.targets(examples.Y)
-            record["row_weights"] = 0 if weights is None else address_of(weights)
-            if self.augmenting is not None:
-                self.augmenting.read(examples, record)
-        record["rows"], record["batch_size"] = rows, batch_size
+            inputs = source(X, pixels=True)
+        if examples is not None:
+            targets = self.targets(examples.Y)
+            weights = 0 if examples.weights is None else address_of(examples.weights)
+        self._given[:] = *inputs, *targets, weights, rows, batch_size
+        if examples is not None and self.augmenting is not None:
+            self.augmenting.read(examples, self.record)
 
     def targets(self, Y: Array) -> tuple[int, int, int, int]:
         """Describe targets to the kernels; one column may be that of all outputs."""
