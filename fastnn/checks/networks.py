@@ -94,17 +94,19 @@ def architecture(
             f"loss {loss!r} has {len(loss.levels)} levels, and needs an output for each; sizes end "
             f"with {units[-1]}"
         )
-    try:
-        name = "None" if dtype is None else np.dtype(dtype).name
-    except TypeError:
-        name = str(dtype)
+    name = dtype
+    if not isinstance(name, str) or name not in DTYPES:  # else NumPy need not be asked
+        try:
+            name = "None" if dtype is None else np.dtype(dtype).name
+        except TypeError:
+            name = str(dtype)
     if name == BFLOAT16:
         raise ValueError(
             "dtype must be 'float32' or 'float64', got 'bfloat16'; precision='bfloat16' rounds the "
             "factors of products to it, and keeps all else in float32"
         )
-    number = np.dtype(any_case("dtype", name, DTYPES))
-    return Architecture(units, (*names, output), loss, number, _precision(precision, number.name))
+    name = any_case("dtype", name, DTYPES)
+    return Architecture(units, (*names, output), loss, np.dtype(name), _precision(precision, name))
 
 
 def _precision(value: Any, dtype: str) -> str:

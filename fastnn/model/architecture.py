@@ -15,6 +15,7 @@ from functools import cached_property
 import numpy as np
 
 from fastnn.losses import Loss, Quantile
+from fastnn.precision import BFLOAT16
 
 # Bytes, also on Apple silicon, whose lines have 128: pickles hold rows with their padding, and must
 # fit every machine; two threads meet in one line of a row at most.
@@ -73,12 +74,13 @@ class Architecture:
             layers.append(Layer(fan_in, fan_out, offset, offset + fan_in * stride, stride))
             offset += (fan_in + 1) * stride
         object.__setattr__(self, "layers", tuple(layers))
-        object.__setattr__(self, "precision", self.precision or self.dtype.name)
+        of_dtype = "float32" if self.dtype.itemsize == 4 else "float64"  # sooner than its name
+        object.__setattr__(self, "precision", self.precision or of_dtype)
 
     @cached_property
     def rounds(self) -> bool:
         """Whether the factors of matrix products are rounded to bfloat16."""
-        return self.precision != self.dtype.name
+        return self.precision == BFLOAT16
 
     @property
     def vector_size(self) -> int:
