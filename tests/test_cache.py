@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import hashlib
 import json
 import os
@@ -430,3 +431,22 @@ def test_processes_that_start_cold_at_once_share_a_cache(run_python, tmp_path, c
     assert all(said == [] for _, said in reports)
     assert len(files(tmp_path)) == 6
     assert run("1") == [0, []]
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_compiling_leaves_the_search_for_garbage_as_it_was(collects):
+    def fails(number):
+        looked.append(gc.isenabled())
+        raise RuntimeError("a type")
+
+    looked = []
+    unit = jit.unit(lambda number: (types.int64,))(lambda number: None)
+    unit.dispatcher.compile = fails
+    (gc.enable if collects else gc.disable)()
+    try:
+        with pytest.raises(RuntimeError, match="a type"):
+            unit.prepare(types.float32)
+        assert gc.isenabled() == collects
+    finally:
+        gc.enable()
+    assert looked == [False]
