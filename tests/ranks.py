@@ -25,6 +25,7 @@ import fastnn
 from fastnn import augment, averaging, backends, optimizers
 from fastnn.cli import streaming
 from fastnn.distributed import Agreement, Ranks
+from fastnn.streams import ahead
 from fastnn.streams.stream import Part, Stream
 from fastnn.training.evaluation import DivergenceError
 
@@ -539,6 +540,29 @@ def a_first_pass_fails():
     with pytest.raises(OSError, match="no such rows" if COMM.rank else "rank 1: no such rows"):
         network().train(own, communicator=ranks)
     assert len(taken) < 1000
+
+
+def a_source_hangs():
+    """A signal to a rank whose source hangs ends all."""
+    ahead.PATIENCE = 0.1
+    for number, kind in ((signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)):
+        over = threading.Event()
+
+        class Hanging(list):
+            read = 0
+
+            def __getitem__(self, i, number=number, over=over):
+                self.read += 1
+                if self.read == len(PARTS) and COMM.rank == COMM.size - 1:  # after the first pass
+                    threading.Timer(0.2, os.kill, (os.getpid(), number)).start()
+                    over.wait()
+                return super().__getitem__(i)
+
+        net = network()
+        with pytest.raises(kind):
+            net.train(Hanging(blocks()), communicator=COMM, **SETTINGS)
+        over.set()
+        same_everywhere(net.model.vector)
 
 
 def parquet_changes(folder):

@@ -153,6 +153,10 @@ def test_a_rank_that_fails_in_its_first_pass_ends_the_others_in_theirs():
     on_ranks(2, "a_first_pass_fails")
 
 
+def test_a_signal_to_a_rank_whose_source_hangs_ends_all():
+    on_ranks(2, "a_source_hangs")
+
+
 def test_a_parquet_file_that_changes_ends_all_ranks_by_name(tmp_path):
     pytest.importorskip("pyarrow")
     on_ranks(2, "parquet_changes", tmp_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import gc
 import re
+import signal
 import threading
 import time
 import warnings
@@ -534,6 +535,26 @@ def test_a_thread_that_hangs_is_waited_for_once(monkeypatch):
     assert waits == [PATIENCE, 0.0]
     over.set()
     ahead._thread.join()
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there are no such signals")
+def test_signals_that_are_only_taken_note_of_do_not_make_a_wait_longer(monkeypatch):
+    monkeypatch.setattr("fastnn.streams.ahead.PAUSE", 0.0005)
+    came, over = [], threading.Event()
+
+    def items(_):
+        over.wait(5)
+        yield 1
+
+    before = signal.signal(signal.SIGALRM, lambda *_: came.append(1))
+    signal.setitimer(signal.ITIMER_REAL, 0.0004, 0.0003)  # often when a pause ends
+    try:
+        with Ahead(items) as ahead:
+            assert ahead.take(lambda: len(came) > 1000) is None
+            over.set()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_warnings_of_the_thread_are_said_where_its_items_are_taken():
