@@ -443,6 +443,32 @@ def weights_of_a_stream():
             assert_as_one_process(net, history, *one)
 
 
+def columns_in_another_order():
+    """Columns are matched by name, though a rank has no part in the order of the first one."""
+    table, names = fastnn.datasets.Table, tuple("abcdefghi")
+    moved = fastnn.datasets.stream(blocks()).shares(COMM.size)[-1]
+    nets = []
+    for other in (names, names[::-1]):
+        order = [names.index(each) for each in other]
+        named = [
+            (table(X[part][:, order], None, other, None), Y[part])
+            if i in moved
+            else (table(X[part], None, names, None), Y[part])
+            for i, part in enumerate(PARTS)
+        ]
+        for ranks in (COMM, Ranks(COMM, local=True)):
+            own = [named[i] for i in fastnn.datasets.stream(named).shares(COMM.size)[COMM.rank]]
+            net, _ = streamed(
+                "numba",
+                {"standardize_inputs": True},
+                own if ranks != COMM else named,
+                communicator=ranks,
+            )
+            assert net.features == names
+            nets.append(net.model.vector)
+    assert all(np.array_equal(each, nets[0]) for each in nets)
+
+
 def streams_that_are_refused():
     rank, last, ranks = COMM.rank, COMM.size - 1, Ranks(COMM, local=True)
     other = f"rank {last} has another" if last > 1 else "rank 1 has another"
@@ -468,7 +494,14 @@ def streams_that_are_refused():
     stream_refused(message, kinds)
     none = lambda: iter([] if rank == last else blocks())  # noqa: E731
     stream_refused("the stream gave no rows", none, communicator=ranks)
+    early = Stream(tuple(Part(f"{i}", None, read_too_early) for i in range(9)))
+    narrow = {"validation": (X[:50, 1:], Y[:50])}
+    stream_refused("validation X must have shape (rows, 9)", early, **narrow)
     streamed()  # all of this leaves ranks that can train
+
+
+def read_too_early():
+    raise AssertionError("a part is read, and an argument is wrong")
 
 
 def stream_refused(message, source=None, buffer=1000, **settings):
@@ -541,6 +574,19 @@ def a_first_pass_fails():
         network().train(own, communicator=ranks)
     assert len(taken) < 1000
 
+    def labels(i):
+        taken.append(i)
+        time.sleep(0.01)
+        if COMM.rank:
+            raise OSError("no such labels")
+        return [(X, Y)]
+
+    taken.clear()
+    stream = Stream(tuple(Part(f"part {i}", None, lambda i=i: labels(i)) for i in range(2000)))
+    with pytest.raises(OSError, match="no such labels"), Agreement(COMM) as agreement:
+        streaming._classes("parts", stream, False, agreement)
+    assert len(taken) < 1000
+
 
 def a_source_hangs():
     """A signal to a rank whose source hangs ends all."""
@@ -608,6 +654,11 @@ def checkpoints_of_streams(path):
     changed[last] = changed[last][0] + 1.0, changed[last][1]
     stream_refused("other data in X", changed, 20, resume=True, **case)
     stream_refused("other data in the length of a buffer", None, 21, resume=True, **case)
+
+
+def another_number_of_ranks(path):
+    message = f"with the rows of 3 ranks, and this one has those of {COMM.size}, each its own"
+    stream_refused(message, checkpoint=path, optimizer="adam", epochs=3, resume=True)
 
 
 def run_to_interrupt(path, resume, seconds="0", kind="arrays"):

@@ -141,6 +141,10 @@ def test_classes_and_weights_of_a_stream_are_those_of_one_process(ranks):
     on_ranks(ranks, "weights_of_a_stream")
 
 
+def test_columns_of_a_stream_are_in_the_order_of_the_first_rank():
+    on_ranks(2, "columns_in_another_order")
+
+
 def test_streams_that_ranks_cannot_share_and_other_streams_are_refused_by_name():
     on_ranks(3, "streams_that_are_refused")
 
@@ -164,6 +168,7 @@ def test_a_parquet_file_that_changes_ends_all_ranks_by_name(tmp_path):
 
 def test_a_run_on_a_stream_resumes_within_an_epoch_on_the_same_parts_alone(tmp_path):
     on_ranks(3, "checkpoints_of_streams", tmp_path / "run.safetensors")
+    on_ranks(2, "another_number_of_ranks", tmp_path / "run.safetensors")
 
 
 def whole_run(path, ranks, kind="arrays"):

@@ -250,6 +250,20 @@ def test_what_is_no_path_is_refused(tmp_path, monkeypatch, path):
         stream(path)
 
 
+def test_a_file_that_is_named_twice_is_refused(tmp_path, monkeypatch):
+    npz_files(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    first = min(each.name for each in tmp_path.iterdir())
+    for again, also in ((first, ""), (f"./{first}", f", also as {first!r}")):
+        message = f"{again!r} is named twice{also}; need each file once"
+        with pytest.raises(ValueError, match=re.escape(message)):
+            stream([first, again])
+    with pytest.raises(ValueError, match="is named twice; need"):
+        stream(["*.npz", first])
+    count = len(list(tmp_path.iterdir()))
+    assert len(stream("**/**/*.npz").parts) == count  # each of which glob finds twice
+
+
 def test_files_of_two_kinds_are_refused(tmp_path):
     npz_files(tmp_path)
     csv_files(tmp_path)

@@ -159,7 +159,10 @@ def _classes(
     own = [stream.parts[i] for i in shares[agreement.rank]]
     with bar_of(progress, Stream(tuple(own)).rows) as bar:
         bar.set_description_str("labels")
-        found = agreement.gathered((labels, labels.read(own, bar)))
+        counts = labels.read(own, bar, agreement)
+        agreement.wait_for_others()
+    found = agreement.gathered((labels, counts))
+    labels = _Labels(name)
     for others, _ in found:
         labels.unite(others)
     if labels.numbers:
@@ -181,6 +184,8 @@ class _Labels:
     classes : set
     kind : str or None
         What they are; None before the first.
+    first : str
+        Where the first ones are.
     numbers : bool
         Whether some are numbers that are not whole: then they are no classes.
     """
@@ -188,8 +193,9 @@ class _Labels:
     def __init__(self, name: str) -> None:
         self.name, self.classes, self.numbers = name, set[Any](), False
         self.kind: str | None = None
+        self.first = ""
 
-    def read(self, parts: Iterable[Part], bar: Any) -> list[int]:
+    def read(self, parts: Iterable[Part], bar: Any, agreement: Agreement) -> list[int]:
         """Take those of parts, up to numbers; return how many rows each has."""
         counts = []
         for part in parts:
@@ -204,18 +210,22 @@ class _Labels:
                     return counts
                 counts[-1] += len(y)
                 bar.update(len(y))
+                agreement.look_up()
         return counts
 
     def unite(self, others: _Labels) -> None:
         """Take those of others."""
         self.numbers |= others.numbers
         if others.kind is not None:
-            self._take(self.name, others.classes, others.kind)
+            self._take(others.first, others.classes, others.kind)
 
     def _take(self, name: str, found: set[Any], kind: str) -> None:
-        first = self.kind = self.kind or kind
-        if kind != first:
-            raise ValueError(f"{name}: some labels are {kind}, others {first}; need one of the two")
+        if self.kind is None:
+            self.kind, self.first = kind, name
+        if kind != self.kind:
+            raise ValueError(
+                f"{name}: labels are {kind}, and {self.kind} in {self.first}; need one of the two"
+            )
         self.classes |= found
         if len(self.classes) > MOST_CLASSES:
             text = kind == "text"

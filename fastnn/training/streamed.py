@@ -6,7 +6,6 @@ import dataclasses
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -39,8 +38,6 @@ from fastnn.training.settings import TrainingSettings
 from fastnn.training.settings import checked as checked_settings
 from fastnn.training.sums import Mean, mean_of_all
 from fastnn.training.survey import Reader, Survey, as_computed
-
-PAUSE = 0.5  # seconds in a first pass between two questions to other ranks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,7 +238,9 @@ def _check_alone(
     """Refuse, before a first pass that may take long, what needs no look at the rows."""
     metric = settings.early_stopping and settings.early_stopping.metric
     if validation is not None:
-        check.held_out("validation", validation)
+        X = check.held_out("validation", validation)[0]
+        if isinstance(X, np.ndarray):  # of others columns may have names, as in the stream
+            check.features("validation X", X, model.architecture, None, finite=False)
     elif metric not in (None, "loss"):
         raise ValueError(
             f"early_stopping on {metric!r} needs validation data: pass validation=(X, y), or watch "
@@ -265,7 +264,7 @@ def surveyed(
 
     Ranks go through streams of their own, and learn from each other what holds for all.
     """
-    architecture, survey = model.architecture, Survey(model)
+    architecture, survey = model.architecture, Survey(model, agreement)
     reader, (validation, _, class_weight) = survey.reader, of_data
     _go_through(stream, survey.add, bar, agreement)
     if not survey.counts:
@@ -357,7 +356,6 @@ def _go_through(
     too, between two blocks.
     """
     said: set[str] = set()
-    heard_of_others = time.monotonic()
     with Ahead(partial(_blocks, stream), early=stream.lasting) as ahead:
         while (found := ahead.take()) is not None:
             name = found[1].name
@@ -370,11 +368,8 @@ def _go_through(
 
             with heard_by(heard):
                 bar.update(use(*found))
-            if agreement.size > 1 and time.monotonic() - heard_of_others > PAUSE:
-                agreement.gathered(False)
-                heard_of_others = time.monotonic()
-        while not all(agreement.gathered(True)):  # others are not through
-            pass
+            agreement.look_up()
+        agreement.wait_for_others()
 
 
 def _blocks(stream: Stream, over: threading.Event) -> Iterator[tuple[int, Block]]:
