@@ -466,7 +466,30 @@ def columns_in_another_order():
             )
             assert net.features == names
             nets.append(net.model.vector)
+    source = [X[PARTS[i]] if i in moved else each for i, (each, _) in enumerate(named)]
+    unnamed = [(each, Y[part]) for each, part in zip(source, PARTS, strict=True)]
+    nets.append(streamed("numba", {"standardize_inputs": True}, unnamed)[0].model.vector)
     assert all(np.array_equal(each, nets[0]) for each in nets)
+
+
+def warnings_of_a_stream():
+    """The first rank says what any rank warns of, the same once."""
+    table, names = fastnn.datasets.Table, tuple("abcdefghi")
+    moved = fastnn.datasets.stream(blocks()).shares(COMM.size)[-1]
+    wide = np.ones((ROWS, 1))
+    source = [
+        (table(np.hstack([X[part], wide[part]]), None, (*names, "z"), None), Y[part])
+        if i in moved
+        else (table(X[part], None, names, None), Y[part])
+        for i, part in enumerate(PARTS)
+    ]
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        streamed(source=source, class_weight="balanced")
+    left_out = f"rank {COMM.size - 1}: source[{moved[0]}]: X has columns that the network was not"
+    assert len(said) == (COMM.rank == 0)
+    assert all(str(each.message).startswith(left_out) for each in said)
+    assert all(each.filename.endswith("ranks.py") for each in said)
 
 
 def streams_that_are_refused():

@@ -145,6 +145,10 @@ def test_columns_of_a_stream_are_in_the_order_of_the_first_rank():
     on_ranks(2, "columns_in_another_order")
 
 
+def test_the_first_rank_says_once_what_any_rank_warns_of_in_a_stream():
+    on_ranks(3, "warnings_of_a_stream")
+
+
 def test_streams_that_ranks_cannot_share_and_other_streams_are_refused_by_name():
     on_ranks(3, "streams_that_are_refused")
 

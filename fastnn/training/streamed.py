@@ -38,6 +38,7 @@ from fastnn.training.settings import TrainingSettings
 from fastnn.training.settings import checked as checked_settings
 from fastnn.training.sums import Mean, mean_of_all
 from fastnn.training.survey import Reader, Survey, as_computed
+from fastnn.training.warned import Warned
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,25 +267,28 @@ def surveyed(
     """
     architecture, survey = model.architecture, Survey(model, agreement)
     reader, (validation, _, class_weight) = survey.reader, of_data
-    _go_through(stream, survey.add, bar, agreement)
-    if not survey.counts:
-        raise ValueError("the stream gave no rows; need blocks of (X, y) in every epoch")
-    if shuffle:
-        _warn_of_sorted(stream, survey)
+    warned = Warned(agreement)
+    with heard_by(warned.hear):
+        _go_through(stream, survey.add, bar, agreement, warned)
+        if not survey.counts:
+            raise ValueError("the stream gave no rows; need blocks of (X, y) in every epoch")
+        if shuffle:
+            _warn_of_sorted(stream, survey)
+        check.warn_of_no_pixels("X", survey.sample.X)
+    warned.say_those_of_others()
     reader.refuse_others(agreement)
     order = reader.found(agreement)
     rows_of_classes = survey.rows_of_classes(order)
     labelled, of_ranks = zip(*agreement.gathered((survey.labelled, rows_of_classes)), strict=True)
     sample = survey.sample
     targets = sample.targets(order)
-    check.warn_of_no_pixels("X", sample.X)
     by_class, weighed = None, survey.mean
     if class_weight is not None:
         known = Targets(targets.values, targets.labels if all(labelled) else None)
         if known.labels is not None and isinstance(class_weight, str):
             class_weight = balanced(sum(of_ranks)) if class_weight == "balanced" else class_weight
         by_class = row_weights.of_classes(class_weight, known, architecture, reader.classes)
-        weighed = _mean(stream, reader, by_class, bar, agreement)
+        weighed = _mean(stream, reader, by_class, bar, agreement, warned)
     mean = mean_of_all(agreement.gathered(None if weighed is None else weighed.sums))
     weights = row_weights.of_rows("sample_weight", sample.weights, targets, by_class, some=False)
     evaluated = {}
@@ -331,7 +335,12 @@ def _warn_of_sorted(stream: Stream, survey: Survey) -> None:
 
 
 def _mean(
-    stream: Stream, reader: Reader, by_class: Array | None, bar: Any, agreement: Agreement
+    stream: Stream,
+    reader: Reader,
+    by_class: Array | None,
+    bar: Any,
+    agreement: Agreement,
+    warned: Warned,
 ) -> Mean:
     """Return what leads to the mean of the weights of all rows, those of classes included."""
     mean = Mean()
@@ -343,30 +352,25 @@ def _mean(
         mean.add(weights)
         return 0
 
-    _go_through(stream, add, bar, agreement)
+    _go_through(stream, add, bar, agreement, warned)
     return mean
 
 
 def _go_through(
-    stream: Stream, use: Callable[[int, Block], int], bar: Any, agreement: Agreement
+    stream: Stream,
+    use: Callable[[int, Block], int],
+    bar: Any,
+    agreement: Agreement,
+    warned: Warned,
 ) -> None:
     """Hand on all blocks, each with the position of its part; the same warning is heard but once.
 
     What takes them returns how far the bar is to go on. An error of another rank ends this one,
     too, between two blocks.
     """
-    said: set[str] = set()
-    with Ahead(partial(_blocks, stream), early=stream.lasting) as ahead:
+    with heard_by(warned.hear), Ahead(partial(_blocks, stream), early=stream.lasting) as ahead:
         while (found := ahead.take()) is not None:
-            name = found[1].name
-
-            def heard(message: str, category: type[Warning], name: str = name) -> bool:
-                message = message.replace(name, "")
-                known = message in said
-                said.add(message)
-                return known
-
-            with heard_by(heard):
+            with heard_by(partial(warned.hear, name=found[1].name)):
                 bar.update(use(*found))
             agreement.look_up()
         agreement.wait_for_others()

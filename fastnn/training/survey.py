@@ -77,7 +77,7 @@ class Reader:
         """Take the names of the inputs, in the order that they have on the first rank."""
         first = self.agreement.gathered(own)[0]
         if self.names is None:
-            self.names = own and (first or own)
+            self.names = first or own
 
     def _find(self, block: Block) -> None:
         """Take the names of classes that are new."""
