@@ -466,9 +466,9 @@ def columns_in_another_order():
             )
             assert net.features == names
             nets.append(net.model.vector)
-    source = [X[PARTS[i]] if i in moved else each for i, (each, _) in enumerate(named)]
-    unnamed = [(each, Y[part]) for each, part in zip(source, PARTS, strict=True)]
-    nets.append(streamed("numba", {"standardize_inputs": True}, unnamed)[0].model.vector)
+    unnamed = [(X[PARTS[i]], y) if i in moved else (each, y) for i, (each, y) in enumerate(named)]
+    net, _ = streamed("numba", {"standardize_inputs": True}, unnamed)
+    np.testing.assert_allclose(net.model.vector, nets[0], rtol=0, atol=1e-12)
     assert all(np.array_equal(each, nets[0]) for each in nets)
 
 
@@ -609,6 +609,10 @@ def a_first_pass_fails():
     with pytest.raises(OSError, match="no such labels"), Agreement(COMM) as agreement:
         streaming._classes("parts", stream, False, agreement)
     assert len(taken) < 1000
+    fewer = Stream(stream.parts[COMM.rank :])
+    message = "rank 1 has another number of parts than rank 0: 1999, and 2000"
+    with pytest.raises(ValueError, match=message), Agreement(COMM) as agreement:
+        streaming._classes("parts", fewer, False, agreement)
 
 
 def a_source_hangs():

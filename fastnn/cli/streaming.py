@@ -22,6 +22,7 @@ from fastnn.datasets.streams import MARKS, files_of, kind_below, kinds_in
 from fastnn.distributed import Agreement
 from fastnn.sparse_rows import is_sparse, joined
 from fastnn.streams.stream import Block, Part, Stream, blocks_of
+from fastnn.training.calls import parts_of, refuse_differences
 from fastnn.training.loop import bar_of
 
 ALWAYS = (".parquet", ".arrow", ".feather")  # endings that nothing but a stream is read from
@@ -155,6 +156,7 @@ def _classes(
     name: str, stream: Stream, progress: bool | None, agreement: Agreement
 ) -> tuple[Array | None, Stream]:
     """Return the sorted classes, or None for numbers; and the stream, with its rows counted."""
+    refuse_differences(agreement.gathered(parts_of(stream)))
     shares, labels = stream.shares(agreement.size), _Labels(name)
     own = [stream.parts[i] for i in shares[agreement.rank]]
     with bar_of(progress, Stream(tuple(own)).rows) as bar:

@@ -29,7 +29,7 @@ from fastnn.streams.ahead import Ahead
 from fastnn.streams.stream import Block, Stream, blocks_of, of_blocks
 from fastnn.training import row_weights
 from fastnn.training.buffers import Buffered, Source
-from fastnn.training.calls import NO_WEIGHTS, call_without_data, refuse_differences
+from fastnn.training.calls import NO_WEIGHTS, call_without_data, parts_of, refuse_differences
 from fastnn.training.data import TrainingData, held_out
 from fastnn.training.data import checked as checked_arrays
 from fastnn.training.evaluation import scale_targets
@@ -223,8 +223,7 @@ def _of_this_rank(
     assert settings.communicator is not None
     call: dict[str, Any] = {"local": agreement.local, "length of a buffer": stream.buffer}
     if not agreement.local:
-        names = tuple((part.name, part.rows) for part in stream.parts)
-        call |= {"number of parts": len(names), "list of parts": (crc32(repr(names).encode()),)}
+        call |= parts_of(stream)
     elif class_weight is not None:
         raise ValueError(NO_WEIGHTS)
     call |= {"class_weight": None if class_weight is None else repr(class_weight)}
