@@ -507,6 +507,8 @@ def streams_that_are_refused():
     stream_refused("rank 1 has another class_weight", class_weight="balanced" if rank else None)
     stream_refused("local=True takes no sample_weight", class_weight="balanced", communicator=ranks)
     stream_refused("local=True takes no", blocks(Y, np.ones(ROWS)), communicator=ranks)
+    kept = None if rank == 1 else (X[:50], Y[:50])
+    stream_refused("rank 1 has another validation than rank 0: False, and True", validation=kept)
     moved = X[:50] + (rank == last), Y[:50]
     stream_refused(f"{other} validation X than rank 0", validation=moved)
     assert_refused("another kind of data than rank 0: ", (X, Y) if rank else (blocks(),))

@@ -204,7 +204,7 @@ def checked(
     chosen = checked_settings(given, model.architecture, sys.maxsize)
     _check_alone(model, chosen, validation, class_weight)
     if chosen.communicator is not None:
-        stream = _of_this_rank(model, stream, chosen, class_weight, agreement)
+        stream = _of_this_rank(model, stream, chosen, validation, class_weight, agreement)
     with bar_of(chosen.progress if agreement.rank == 0 else False, stream.rows) as bar:
         bar.set_description_str("first pass")
         data = surveyed(model, stream, of_data, bar, chosen.shuffle, agreement)
@@ -216,6 +216,7 @@ def _of_this_rank(
     model: Model,
     stream: Stream,
     settings: TrainingSettings,
+    validation: Any,
     class_weight: Any,
     agreement: Agreement,
 ) -> Stream:
@@ -227,6 +228,7 @@ def _of_this_rank(
     elif class_weight is not None:
         raise ValueError(NO_WEIGHTS)
     call |= {"class_weight": None if class_weight is None else repr(class_weight)}
+    call |= {"validation": validation is not None}
     call |= call_without_data(model, settings, settings.communicator)
     refuse_differences(agreement.gathered(call))
     return stream if agreement.local else stream.share(agreement.rank, agreement.size)
