@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import pickle
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -19,6 +20,7 @@ from fastnn.checks import values as check
 from fastnn.checks.targets import Classes
 
 INSTALL = "training over MPI needs mpi4py: pip install 'fastnn-cpu[mpi]'"
+PAUSE = 0.5  # seconds between two questions to other ranks
 # Where launchers say how many ranks they have started, and which of them a process is.
 LAUNCHERS = {
     "OMPI_COMM_WORLD_SIZE": "OMPI_COMM_WORLD_RANK",  # Open MPI
@@ -123,7 +125,7 @@ class Agreement:
         self.rank, self.size = 0, 1
         if communicator is not None:
             self.rank, self.size = communicator.rank, communicator.size
-        self.failed = False
+        self.failed, self.asked = False, time.monotonic()
 
     def __enter__(self) -> Agreement:
         return self
@@ -140,6 +142,17 @@ class Agreement:
     def gathered(self, value: Any) -> list[Any]:
         """Return the values that all ranks pass, in their order."""
         return [value] if self.communicator is None else self._exchange(None, value)
+
+    def look_up(self) -> None:
+        """Raise the error of another rank, if one has failed: for now and then in long work."""
+        if self.size > 1 and time.monotonic() - self.asked > PAUSE:
+            self.gathered(False)
+            self.asked = time.monotonic()
+
+    def wait_for_others(self) -> None:
+        """Wait until no rank has to `look_up` any more."""
+        while not all(self.gathered(True)):
+            pass
 
     def united(self, names: Classes | None) -> Classes | None:
         """Return the names of classes that any rank has found, sorted.

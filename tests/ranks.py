@@ -25,6 +25,7 @@ import fastnn
 from fastnn import augment, averaging, backends, optimizers
 from fastnn.cli import streaming
 from fastnn.distributed import Agreement, Ranks
+from fastnn.streams import ahead
 from fastnn.streams.stream import Part, Stream
 from fastnn.training.evaluation import DivergenceError
 
@@ -442,6 +443,55 @@ def weights_of_a_stream():
             assert_as_one_process(net, history, *one)
 
 
+def columns_in_another_order():
+    """Columns are matched by name, though a rank has no part in the order of the first one."""
+    table, names = fastnn.datasets.Table, tuple("abcdefghi")
+    moved = fastnn.datasets.stream(blocks()).shares(COMM.size)[-1]
+    nets = []
+    for other in (names, names[::-1]):
+        order = [names.index(each) for each in other]
+        named = [
+            (table(X[part][:, order], None, other, None), Y[part])
+            if i in moved
+            else (table(X[part], None, names, None), Y[part])
+            for i, part in enumerate(PARTS)
+        ]
+        for ranks in (COMM, Ranks(COMM, local=True)):
+            own = [named[i] for i in fastnn.datasets.stream(named).shares(COMM.size)[COMM.rank]]
+            net, _ = streamed(
+                "numba",
+                {"standardize_inputs": True},
+                own if ranks != COMM else named,
+                communicator=ranks,
+            )
+            assert net.features == names
+            nets.append(net.model.vector)
+    unnamed = [(X[PARTS[i]], y) if i in moved else (each, y) for i, (each, y) in enumerate(named)]
+    net, _ = streamed("numba", {"standardize_inputs": True}, unnamed)
+    np.testing.assert_allclose(net.model.vector, nets[0], rtol=0, atol=1e-12)
+    assert all(np.array_equal(each, nets[0]) for each in nets)
+
+
+def warnings_of_a_stream():
+    """The first rank says what any rank warns of, the same once."""
+    table, names = fastnn.datasets.Table, tuple("abcdefghi")
+    moved = fastnn.datasets.stream(blocks()).shares(COMM.size)[-1]
+    wide = np.ones((ROWS, 1))
+    source = [
+        (table(np.hstack([X[part], wide[part]]), None, (*names, "z"), None), Y[part])
+        if i in moved
+        else (table(X[part], None, names, None), Y[part])
+        for i, part in enumerate(PARTS)
+    ]
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        streamed(source=source, class_weight="balanced")
+    left_out = f"rank {COMM.size - 1}: source[{moved[0]}]: X has columns that the network was not"
+    assert len(said) == (COMM.rank == 0)
+    assert all(str(each.message).startswith(left_out) for each in said)
+    assert all(each.filename.endswith("ranks.py") for each in said)
+
+
 def streams_that_are_refused():
     rank, last, ranks = COMM.rank, COMM.size - 1, Ranks(COMM, local=True)
     other = f"rank {last} has another" if last > 1 else "rank 1 has another"
@@ -457,6 +507,8 @@ def streams_that_are_refused():
     stream_refused("rank 1 has another class_weight", class_weight="balanced" if rank else None)
     stream_refused("local=True takes no sample_weight", class_weight="balanced", communicator=ranks)
     stream_refused("local=True takes no", blocks(Y, np.ones(ROWS)), communicator=ranks)
+    kept = None if rank == 1 else (X[:50], Y[:50])
+    stream_refused("rank 1 has another validation than rank 0: False, and True", validation=kept)
     moved = X[:50] + (rank == last), Y[:50]
     stream_refused(f"{other} validation X than rank 0", validation=moved)
     assert_refused("another kind of data than rank 0: ", (X, Y) if rank else (blocks(),))
@@ -467,7 +519,14 @@ def streams_that_are_refused():
     stream_refused(message, kinds)
     none = lambda: iter([] if rank == last else blocks())  # noqa: E731
     stream_refused("the stream gave no rows", none, communicator=ranks)
+    early = Stream(tuple(Part(f"{i}", None, read_too_early) for i in range(9)))
+    narrow = {"validation": (X[:50, 1:], Y[:50])}
+    stream_refused("validation X must have shape (rows, 9)", early, **narrow)
     streamed()  # all of this leaves ranks that can train
+
+
+def read_too_early():
+    raise AssertionError("a part is read, and an argument is wrong")
 
 
 def stream_refused(message, source=None, buffer=1000, **settings):
@@ -540,6 +599,46 @@ def a_first_pass_fails():
         network().train(own, communicator=ranks)
     assert len(taken) < 1000
 
+    def labels(i):
+        taken.append(i)
+        time.sleep(0.01)
+        if COMM.rank:
+            raise OSError("no such labels")
+        return [(X, Y)]
+
+    taken.clear()
+    stream = Stream(tuple(Part(f"part {i}", None, lambda i=i: labels(i)) for i in range(2000)))
+    with pytest.raises(OSError, match="no such labels"), Agreement(COMM) as agreement:
+        streaming._classes("parts", stream, False, agreement)
+    assert len(taken) < 1000
+    fewer = Stream(stream.parts[COMM.rank :])
+    message = "rank 1 has another number of parts than rank 0: 1999, and 2000"
+    with pytest.raises(ValueError, match=message), Agreement(COMM) as agreement:
+        streaming._classes("parts", fewer, False, agreement)
+
+
+def a_source_hangs():
+    """A signal to a rank whose source hangs ends all."""
+    ahead.PATIENCE = 0.1
+    for number, kind in ((signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)):
+        over = threading.Event()
+
+        class Hanging(list):
+            read = 0
+
+            def __getitem__(self, i, number=number, over=over):
+                self.read += 1
+                if self.read == len(PARTS) and COMM.rank == COMM.size - 1:  # after the first pass
+                    threading.Timer(0.2, os.kill, (os.getpid(), number)).start()
+                    over.wait()
+                return super().__getitem__(i)
+
+        net = network()
+        with pytest.raises(kind):
+            net.train(Hanging(blocks()), communicator=COMM, **SETTINGS)
+        over.set()
+        same_everywhere(net.model.vector)
+
 
 def parquet_changes(folder):
     """A file that changes in the middle ends all ranks, which name the rank and the row group."""
@@ -584,6 +683,11 @@ def checkpoints_of_streams(path):
     changed[last] = changed[last][0] + 1.0, changed[last][1]
     stream_refused("other data in X", changed, 20, resume=True, **case)
     stream_refused("other data in the length of a buffer", None, 21, resume=True, **case)
+
+
+def another_number_of_ranks(path):
+    message = f"with the rows of 3 ranks, and this one has those of {COMM.size}, each its own"
+    stream_refused(message, checkpoint=path, optimizer="adam", epochs=3, resume=True)
 
 
 def run_to_interrupt(path, resume, seconds="0", kind="arrays"):

@@ -105,5 +105,5 @@ def test_nobody_waits_for_an_item_once_told_to_end():
 
     with Ahead(items) as ahead:
         over.set()
-        assert ahead.take(over) is None
+        assert ahead.take(over.is_set) is None
         hangs.set()

@@ -255,8 +255,8 @@ def test_labels_of_two_kinds_are_refused(tmp_path, capsys):
         for i, labels in enumerate((one, other)):
             parquet.write_table(table(label=labels), tmp_path / f"{i}.parquet")
         said = refusal(f"--data {tmp_path} --drop kind", capsys)
-        assert "1.parquet', row group 0: some labels are " in said
-        assert ", others " in said
+        assert "1.parquet', row group 0: labels are " in said
+        assert "0.parquet', row group 0; need one of the two" in said
 
 
 def test_of_parquet_the_labels_alone_are_read_to_find_the_classes(parts, monkeypatch):

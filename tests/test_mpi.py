@@ -141,6 +141,14 @@ def test_classes_and_weights_of_a_stream_are_those_of_one_process(ranks):
     on_ranks(ranks, "weights_of_a_stream")
 
 
+def test_columns_of_a_stream_are_in_the_order_of_the_first_rank():
+    on_ranks(2, "columns_in_another_order")
+
+
+def test_the_first_rank_says_once_what_any_rank_warns_of_in_a_stream():
+    on_ranks(3, "warnings_of_a_stream")
+
+
 def test_streams_that_ranks_cannot_share_and_other_streams_are_refused_by_name():
     on_ranks(3, "streams_that_are_refused")
 
@@ -153,6 +161,10 @@ def test_a_rank_that_fails_in_its_first_pass_ends_the_others_in_theirs():
     on_ranks(2, "a_first_pass_fails")
 
 
+def test_a_signal_to_a_rank_whose_source_hangs_ends_all():
+    on_ranks(2, "a_source_hangs")
+
+
 def test_a_parquet_file_that_changes_ends_all_ranks_by_name(tmp_path):
     pytest.importorskip("pyarrow")
     on_ranks(2, "parquet_changes", tmp_path)
@@ -160,6 +172,7 @@ def test_a_parquet_file_that_changes_ends_all_ranks_by_name(tmp_path):
 
 def test_a_run_on_a_stream_resumes_within_an_epoch_on_the_same_parts_alone(tmp_path):
     on_ranks(3, "checkpoints_of_streams", tmp_path / "run.safetensors")
+    on_ranks(2, "another_number_of_ranks", tmp_path / "run.safetensors")
 
 
 def whole_run(path, ranks, kind="arrays"):

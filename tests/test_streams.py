@@ -704,6 +704,24 @@ def test_ctrl_c_while_the_source_is_slow_ends_the_thread():
     assert_no_thread()
 
 
+def test_nothing_of_later_epochs_is_read_once_a_run_has_ended():
+    read = []
+
+    class Slow(list):
+        def __getitem__(self, i):
+            read.append(i)
+            time.sleep(0.01)
+            return super().__getitem__(i)
+
+    def stop(row):
+        raise KeyboardInterrupt
+
+    parts = list(blocks(X, Y)())
+    with pytest.raises(KeyboardInterrupt):
+        network().train(Slow(parts), epochs=50, callbacks=[stop])
+    assert len(read) < 5 * len(parts)  # the first pass, an epoch, and up to two that are read ahead
+
+
 def test_few_rows_are_in_memory_at_a_time(run_python):
     code = """
 import tracemalloc, numpy as np, fastnn

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import gc
 import re
+import signal
 import threading
 import time
 import warnings
@@ -247,6 +248,20 @@ def test_what_is_no_path_is_refused(tmp_path, monkeypatch, path):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match=f"there is no file {re.escape(repr(path))}"):
         stream(path)
+
+
+def test_a_file_that_is_named_twice_is_refused(tmp_path, monkeypatch):
+    npz_files(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    first = min(each.name for each in tmp_path.iterdir())
+    for again, also in ((first, ""), (f"./{first}", f", also as {first!r}")):
+        message = f"{again!r} is named twice{also}; need each file once"
+        with pytest.raises(ValueError, match=re.escape(message)):
+            stream([first, again])
+    with pytest.raises(ValueError, match="is named twice; need"):
+        stream(["*.npz", first])
+    count = len(list(tmp_path.iterdir()))
+    assert len(stream("**/**/*.npz").parts) == count  # each of which glob finds twice
 
 
 def test_files_of_two_kinds_are_refused(tmp_path):
@@ -534,6 +549,26 @@ def test_a_thread_that_hangs_is_waited_for_once(monkeypatch):
     assert waits == [PATIENCE, 0.0]
     over.set()
     ahead._thread.join()
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there are no such signals")
+def test_signals_that_are_only_taken_note_of_do_not_make_a_wait_longer(monkeypatch):
+    monkeypatch.setattr("fastnn.streams.ahead.PAUSE", 0.0005)
+    came, over = [], threading.Event()
+
+    def items(_):
+        over.wait(5)
+        yield 1
+
+    before = signal.signal(signal.SIGALRM, lambda *_: came.append(1))
+    signal.setitimer(signal.ITIMER_REAL, 0.0004, 0.0003)  # often when a pause ends
+    try:
+        with Ahead(items) as ahead:
+            assert ahead.take(lambda: len(came) > 1000) is None
+            over.set()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_warnings_of_the_thread_are_said_where_its_items_are_taken():

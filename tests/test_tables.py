@@ -706,7 +706,8 @@ def test_npz_labels_are_of_three_types(save, y, expected):
         ({"X": IMAGES, "y": np.array([0, 1, 2j])}, "y holds complex128; need numbers or text"),
         ({"X": IMAGES, "y": np.full(3, 2**63, np.uint64)}, "need labels that fit int64"),
         ({"X": np.zeros(3)}, r"X has shape \(3,\); need features of shape \(rows, features\)"),
-        ({"X": np.zeros((0, 3))}, r"X has shape \(0, 3\); need features"),
+        ({"X": np.zeros((0, 3))}, "X holds no rows; need one"),
+        ({"X": np.zeros((3, 0))}, r"X has shape \(3, 0\); need features"),
         ({"X": np.array([["a"]])}, "X holds <U1; need numbers"),
         ({"X": np.array([[0, 0], [0, 1e39]])}, r"X holds 1e\+39 in row 1, feature 1; .* float32"),
         (

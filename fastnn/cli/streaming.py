@@ -22,6 +22,7 @@ from fastnn.datasets.streams import MARKS, files_of, kind_below, kinds_in
 from fastnn.distributed import Agreement
 from fastnn.sparse_rows import is_sparse, joined
 from fastnn.streams.stream import Block, Part, Stream, blocks_of
+from fastnn.training.calls import parts_of, refuse_differences
 from fastnn.training.loop import bar_of
 
 ALWAYS = (".parquet", ".arrow", ".feather")  # endings that nothing but a stream is read from
@@ -155,11 +156,15 @@ def _classes(
     name: str, stream: Stream, progress: bool | None, agreement: Agreement
 ) -> tuple[Array | None, Stream]:
     """Return the sorted classes, or None for numbers; and the stream, with its rows counted."""
+    refuse_differences(agreement.gathered(parts_of(stream)))
     shares, labels = stream.shares(agreement.size), _Labels(name)
     own = [stream.parts[i] for i in shares[agreement.rank]]
     with bar_of(progress, Stream(tuple(own)).rows) as bar:
         bar.set_description_str("labels")
-        found = agreement.gathered((labels, labels.read(own, bar)))
+        counts = labels.read(own, bar, agreement)
+        agreement.wait_for_others()
+    found = agreement.gathered((labels, counts))
+    labels = _Labels(name)
     for others, _ in found:
         labels.unite(others)
     if labels.numbers:
@@ -181,6 +186,8 @@ class _Labels:
     classes : set
     kind : str or None
         What they are; None before the first.
+    first : str
+        Where the first ones are.
     numbers : bool
         Whether some are numbers that are not whole: then they are no classes.
     """
@@ -188,8 +195,9 @@ class _Labels:
     def __init__(self, name: str) -> None:
         self.name, self.classes, self.numbers = name, set[Any](), False
         self.kind: str | None = None
+        self.first = ""
 
-    def read(self, parts: Iterable[Part], bar: Any) -> list[int]:
+    def read(self, parts: Iterable[Part], bar: Any, agreement: Agreement) -> list[int]:
         """Take those of parts, up to numbers; return how many rows each has."""
         counts = []
         for part in parts:
@@ -204,18 +212,22 @@ class _Labels:
                     return counts
                 counts[-1] += len(y)
                 bar.update(len(y))
+                agreement.look_up()
         return counts
 
     def unite(self, others: _Labels) -> None:
         """Take those of others."""
         self.numbers |= others.numbers
         if others.kind is not None:
-            self._take(self.name, others.classes, others.kind)
+            self._take(others.first, others.classes, others.kind)
 
     def _take(self, name: str, found: set[Any], kind: str) -> None:
-        first = self.kind = self.kind or kind
-        if kind != first:
-            raise ValueError(f"{name}: some labels are {kind}, others {first}; need one of the two")
+        if self.kind is None:
+            self.kind, self.first = kind, name
+        if kind != self.kind:
+            raise ValueError(
+                f"{name}: labels are {kind}, and {self.kind} in {self.first}; need one of the two"
+            )
         self.classes |= found
         if len(self.classes) > MOST_CLASSES:
             text = kind == "text"

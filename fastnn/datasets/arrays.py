@@ -150,6 +150,8 @@ def features_of(name: str, array: Array, dtype: str) -> Array:
     """Return an array as features: (rows, features) in uint8 or the dtype."""
     if array.dtype.kind not in "biuf":
         raise ValueError(f"{name} holds {array.dtype}; need numbers")
+    if array.ndim > 1 and len(array) == 0:
+        raise ValueError(f"{name} holds no rows; need one")
     if array.ndim < 2 or array.size == 0:
         raise ValueError(
             f"{name} has shape {array.shape}; need features of shape (rows, features) or images"

@@ -80,8 +80,8 @@ def stream(
     TypeError
         If ``source`` is none of these, such as an iterator, which is gone after one epoch.
     ValueError
-        If an argument is not as described; if the files are of several kinds, are damaged, or have
-        other columns than the first one.
+        If an argument is not as described; if a file is named twice; if the files are of several
+        kinds, are damaged, or have other columns than the first one.
     """
     buffer = check.integer("buffer", buffer, 1)
     dtype = check.one_of("dtype", dtype, check.DTYPES)
@@ -128,7 +128,7 @@ def files_of(path: str) -> list[str]:
     if any(mark in path for mark in MARKS):
         literal = next((each for each in Path(path).parents if each.is_dir()), Path())
         pattern = Path(glob.escape(str(literal))) / Path(path).relative_to(literal)
-        found = sorted(glob.glob(str(pattern), recursive=True))
+        found = sorted(set(glob.glob(str(pattern), recursive=True)))
     if not found:
         raise FileNotFoundError(f"there is no file {path!r}")
     files = [each for each in found if not os.path.isdir(each)]
@@ -161,7 +161,15 @@ def kind_below(path: str) -> str | None:
 
 def _of_files(paths: list[str], columns: Columns, buffer: int) -> Stream:
     kinds: dict[Any, str] = {}
+    known: dict[str, str] = {}
     for path in paths:
+        file = os.path.realpath(path)
+        if file in known:
+            other = f", also as {known[file]!r}" * (known[file] != path)
+            raise ValueError(
+                f"{path!r} is named twice{other}; need each file once, or its rows count twice"
+            )
+        known[file] = path
         kind = kind_of(path)
         if kind is None:
             raise ValueError(f"{path!r} must end in one of {', '.join(KINDS)}")

@@ -8,8 +8,9 @@ import os
 import sys
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterator
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
 from fastnn.checks.warning import heard_by, warn
@@ -39,12 +40,16 @@ class Ahead(Generic[T]):
     def __init__(self, make: Callable[[threading.Event], Iterator[T]], early: bool = True) -> None:
         self._early = early
         self._asked: SimpleQueue[bool] = SimpleQueue()  # for another item, or for none
-        self._made: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
+        self._made: deque[tuple[Any, BaseException | None]] = deque()
+        # Held as long as nothing is made. `SimpleQueue.get` waits for ever if a signal that is only
+        # taken note of comes as its timeout ends: what is left of it is then less than 0.
+        self._none = threading.Lock()
+        self._none.acquire()
         self._said: SimpleQueue[tuple[str, type[Warning]]] = SimpleQueue()
         self._over = threading.Event()
         self._error: BaseException | None = None
         self._patience = PATIENCE
-        arguments = make, self._over, self._asked, self._made, self._said
+        arguments = make, self._over, self._asked, self._made, self._none, self._said
         self._thread = threading.Thread(
             target=contextvars.copy_context().run,  # such as of what `numpy.errstate` says
             args=(_work, *arguments),
@@ -68,23 +73,22 @@ class Ahead(Generic[T]):
         self._thread.join(self._patience)
         self._patience = 0.0  # one that hangs is waited for once
 
-    def take(self, over: threading.Event | None = None) -> T | None:
+    def take(self, over: Callable[[], bool | None] | None = None) -> T | None:
         """Return the next item, and let the one after it be made; None if there are no more.
 
-        Return None, too, as soon as the event is set.
+        Return None, too, as soon as ``over`` returns True.
 
         Raises
         ------
         BaseException
-            What making it has raised.
+            What making it has raised, or ``over``.
         """
         if not self._early:
             self._asked.put(True)
-        while self._error is None and not (over and over.is_set()):
-            try:
-                item, self._error = self._made.get(timeout=PAUSE)
-            except Empty:
+        while self._error is None and not (over and over()):
+            if not self._none.acquire(timeout=PAUSE):
                 continue
+            item, self._error = self._made.popleft()
             while not self._said.empty():
                 warn(*self._said.get())
             if self._error is None:
@@ -113,7 +117,8 @@ def _work(
     make: Callable[[threading.Event], Iterator[T]],
     over: threading.Event,
     asked: SimpleQueue[bool],
-    made: SimpleQueue[tuple[Any, BaseException | None]],
+    made: deque[tuple[Any, BaseException | None]],
+    none: threading.Lock,
     said: SimpleQueue[tuple[str, type[Warning]]],
 ) -> None:
     """Make items as long as they are asked for, in a thread."""
@@ -122,11 +127,15 @@ def _work(
         said.put((message, category))
         return True
 
+    def hand_over(item: Any, error: BaseException | None = None) -> None:
+        made.append((item, error))
+        none.release()
+
     _give_way()
     with heard_by(hear):
         try:
             items = make(over)
             while asked.get():
-                made.put((next(items), None))
+                hand_over(next(items))
         except BaseException as error:
-            made.put((None, error))
+            hand_over(None, error)

@@ -126,10 +126,11 @@ class Stream:
                     "the stream is a function or an iterable, whose blocks are one part, which one "
                     f"of the {ranks} ranks would read alone; need one that gives other rows {alone}"
                 )
+            parts = f"{len(self.parts)} part{'s' * (len(self.parts) > 1)}"
             raise ValueError(
-                f"the stream has {len(self.parts)} parts, fewer than the {ranks} ranks, each of "
-                "which reads parts of its own; need more files or smaller row groups, or another "
-                f"stream {alone}"
+                f"the stream has {parts}, fewer than the {ranks} ranks, each of which reads parts "
+                "of its own; need fewer ranks, more files, row groups or record batches, or "
+                f"another stream {alone}"
             )
         known = self.rows is not None
         sizes = [part.rows or 0 if known else 1 for part in self.parts]

@@ -18,6 +18,7 @@ from fastnn.column_rows import ColumnRows
 from fastnn.sparse_rows import SparseRows, joined
 from fastnn.streams.ahead import Ahead
 from fastnn.streams.stream import Block, Stream, blocks_of
+from fastnn.training.processes import OneProcess
 from fastnn.training.rows import epoch_order
 from fastnn.training.supply import Supply
 
@@ -112,16 +113,16 @@ class Buffered(Supply):
             try:
                 with team.agreeing():  # what one process cannot read ends all of them here
                     if begin < sum(self.source.counts):
-                        run.examples, order = self._next(self.ahead)
+                        run.examples, order = self._next(self.ahead, team)
             except Exception:
                 self.failed = True
                 raise
             first, step = step, min((step // each + 1) * each, run.steps)
             yield slice(first, step), begin, order
 
-    def _next(self, ahead: Ahead[Buffer]) -> Buffer:
+    def _next(self, ahead: Ahead[Buffer], team: OneProcess) -> Buffer:
         with heard_by(lambda *_: True):  # the first pass has said it
-            buffer = ahead.take()
+            buffer = ahead.take(team.end_as_told)  # even while a source hangs
         assert buffer is not None
         return buffer
 
@@ -148,6 +149,8 @@ def buffers(source: Source, plan: Plan, over: threading.Event) -> Iterator[Buffe
     # One is learnt from while the other is filled.
     rooms = itertools.cycle([_Room(source.write), _Room(source.write)])
     for epoch in plan.epochs:
+        if over.is_set():
+            return
         first = plan.first if epoch == plan.epochs.start else 0
         parts = source.stream.order(plan.seed, epoch, plan.shuffle and not whole, plan.rank)
         pieces = rows_from(source, parts, first * size, over)
@@ -176,7 +179,7 @@ def rows_from(
     blocks = partial(_blocks, source.stream, tuple(left))
     with Ahead(blocks, early=source.stream.lasting) as ahead:
         while left:
-            found = ahead.take(over)
+            found = ahead.take(over.is_set)
             if over.is_set():
                 return
             while left and (found is None or found[0] != left[0]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from fastnn.activations import Array
 from fastnn.distributed import Ranks
 from fastnn.model import files
 from fastnn.model.model import Model
+from fastnn.streams.stream import Stream
 from fastnn.training.data import TrainingData
 from fastnn.training.fingerprints import agree, of_setting
 from fastnn.training.settings import TrainingSettings
@@ -43,6 +45,12 @@ def call_without_data(model: Model, settings: TrainingSettings, ranks: Ranks) ->
         "resume": settings.resume,
         "max_seconds": settings.max_seconds is not None,
     }
+
+
+def parts_of(stream: Stream) -> dict[str, Any]:
+    """Return what is the same on all ranks that share the parts of a stream."""
+    names = tuple((part.name, part.rows) for part in stream.parts)
+    return {"number of parts": len(names), "list of parts": (crc32(repr(names).encode()),)}
 
 
 def call_of(

@@ -38,6 +38,9 @@ NETWORK = (
 )  # fmt: skip
 
 
+SHAPE = "the shape and dtype of X"
+
+
 class Saver:
     """Writes the checkpoints of a run. Before that it reads the one to resume from, if any.
 
@@ -64,7 +67,7 @@ class Saver:
         self.settings = {
             **run.settings.as_json(),
             "loss": of_setting(architecture.loss),
-            "the shape and dtype of X": [rows, *columns, run.data.X.dtype.name],
+            SHAPE: [rows, *columns, run.data.X.dtype.name],
         }
         own = run.data.fingerprints(len(run.data) * architecture.training_flops)
         self.data = run.team.fingerprints(own)
@@ -215,6 +218,13 @@ class Saver:
         own, network = ({"precision": each.get("dtype"), **each} for each in (own, network))
         now = {**{key: own[key] for key in NETWORK}, **self.settings}
         was = {**network, **settings}
+        ranks, before = (_ranks(each.get(SHAPE)) for each in (now, was))
+        if ranks != before:
+            raise ValueError(
+                f"{name} is a checkpoint of a run with the rows of {before} rank"
+                f"{'s' * (before > 1)}, and this one has those of {ranks}, each its own; resuming "
+                "needs as many ranks"
+            )
         differences = [
             *(_difference(key, was.get(key), now[key]) for key in now),
             *(f"other data in {key}" for key in self.data if data.get(key) != self.data[key]),
@@ -229,6 +239,12 @@ class Saver:
                 "further"
             )
         raise ValueError(f"{name} is a checkpoint of another run: {found}; {way_out}")
+
+
+def _ranks(shape: Any) -> int:
+    """Return how many ranks had rows of their own, as the shape of X in a file has it."""
+    rows = shape[0] if isinstance(shape, list) and shape else 0
+    return len(rows) if isinstance(rows, list) else 1
 
 
 def _difference(key: str, was: Any, now: Any) -> str | None:

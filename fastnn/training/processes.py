@@ -138,6 +138,9 @@ class OneProcess:
     def receive(self, run: Run) -> None:
         """Set the state of a run to that of the first process, which has read it."""
 
+    def end_as_told(self) -> None:
+        """Raise what a signal stands for, if one has come and has not raised it itself."""
+
     def train_steps(
         self, run: Run, rows: Array, sizes: Array, rates: Array, keys: Array, losses: Array
     ) -> int:

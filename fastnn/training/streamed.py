@@ -6,7 +6,6 @@ import dataclasses
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -30,7 +29,7 @@ from fastnn.streams.ahead import Ahead
 from fastnn.streams.stream import Block, Stream, blocks_of, of_blocks
 from fastnn.training import row_weights
 from fastnn.training.buffers import Buffered, Source
-from fastnn.training.calls import NO_WEIGHTS, call_without_data, refuse_differences
+from fastnn.training.calls import NO_WEIGHTS, call_without_data, parts_of, refuse_differences
 from fastnn.training.data import TrainingData, held_out
 from fastnn.training.data import checked as checked_arrays
 from fastnn.training.evaluation import scale_targets
@@ -39,8 +38,7 @@ from fastnn.training.settings import TrainingSettings
 from fastnn.training.settings import checked as checked_settings
 from fastnn.training.sums import Mean, mean_of_all
 from fastnn.training.survey import Reader, Survey, as_computed
-
-PAUSE = 0.5  # seconds in a first pass between two questions to other ranks
+from fastnn.training.warned import Warned
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,7 +204,7 @@ def checked(
     chosen = checked_settings(given, model.architecture, sys.maxsize)
     _check_alone(model, chosen, validation, class_weight)
     if chosen.communicator is not None:
-        stream = _of_this_rank(model, stream, chosen, class_weight, agreement)
+        stream = _of_this_rank(model, stream, chosen, validation, class_weight, agreement)
     with bar_of(chosen.progress if agreement.rank == 0 else False, stream.rows) as bar:
         bar.set_description_str("first pass")
         data = surveyed(model, stream, of_data, bar, chosen.shuffle, agreement)
@@ -218,6 +216,7 @@ def _of_this_rank(
     model: Model,
     stream: Stream,
     settings: TrainingSettings,
+    validation: Any,
     class_weight: Any,
     agreement: Agreement,
 ) -> Stream:
@@ -225,11 +224,11 @@ def _of_this_rank(
     assert settings.communicator is not None
     call: dict[str, Any] = {"local": agreement.local, "length of a buffer": stream.buffer}
     if not agreement.local:
-        names = tuple((part.name, part.rows) for part in stream.parts)
-        call |= {"number of parts": len(names), "list of parts": (crc32(repr(names).encode()),)}
+        call |= parts_of(stream)
     elif class_weight is not None:
         raise ValueError(NO_WEIGHTS)
     call |= {"class_weight": None if class_weight is None else repr(class_weight)}
+    call |= {"validation": validation is not None}
     call |= call_without_data(model, settings, settings.communicator)
     refuse_differences(agreement.gathered(call))
     return stream if agreement.local else stream.share(agreement.rank, agreement.size)
@@ -241,7 +240,9 @@ def _check_alone(
     """Refuse, before a first pass that may take long, what needs no look at the rows."""
     metric = settings.early_stopping and settings.early_stopping.metric
     if validation is not None:
-        check.held_out("validation", validation)
+        X = check.held_out("validation", validation)[0]
+        if isinstance(X, np.ndarray):  # of others columns may have names, as in the stream
+            check.features("validation X", X, model.architecture, None, finite=False)
     elif metric not in (None, "loss"):
         raise ValueError(
             f"early_stopping on {metric!r} needs validation data: pass validation=(X, y), or watch "
@@ -265,27 +266,30 @@ def surveyed(
 
     Ranks go through streams of their own, and learn from each other what holds for all.
     """
-    architecture, survey = model.architecture, Survey(model)
+    architecture, survey = model.architecture, Survey(model, agreement)
     reader, (validation, _, class_weight) = survey.reader, of_data
-    _go_through(stream, survey.add, bar, agreement)
-    if not survey.counts:
-        raise ValueError("the stream gave no rows; need blocks of (X, y) in every epoch")
-    if shuffle:
-        _warn_of_sorted(stream, survey)
+    warned = Warned(agreement)
+    with heard_by(warned.hear):
+        _go_through(stream, survey.add, bar, agreement, warned)
+        if not survey.counts:
+            raise ValueError("the stream gave no rows; need blocks of (X, y) in every epoch")
+        if shuffle:
+            _warn_of_sorted(stream, survey)
+        check.warn_of_no_pixels("X", survey.sample.X)
+    warned.say_those_of_others()
     reader.refuse_others(agreement)
     order = reader.found(agreement)
     rows_of_classes = survey.rows_of_classes(order)
     labelled, of_ranks = zip(*agreement.gathered((survey.labelled, rows_of_classes)), strict=True)
     sample = survey.sample
     targets = sample.targets(order)
-    check.warn_of_no_pixels("X", sample.X)
     by_class, weighed = None, survey.mean
     if class_weight is not None:
         known = Targets(targets.values, targets.labels if all(labelled) else None)
         if known.labels is not None and isinstance(class_weight, str):
             class_weight = balanced(sum(of_ranks)) if class_weight == "balanced" else class_weight
         by_class = row_weights.of_classes(class_weight, known, architecture, reader.classes)
-        weighed = _mean(stream, reader, by_class, bar, agreement)
+        weighed = _mean(stream, reader, by_class, bar, agreement, warned)
     mean = mean_of_all(agreement.gathered(None if weighed is None else weighed.sums))
     weights = row_weights.of_rows("sample_weight", sample.weights, targets, by_class, some=False)
     evaluated = {}
@@ -332,7 +336,12 @@ def _warn_of_sorted(stream: Stream, survey: Survey) -> None:
 
 
 def _mean(
-    stream: Stream, reader: Reader, by_class: Array | None, bar: Any, agreement: Agreement
+    stream: Stream,
+    reader: Reader,
+    by_class: Array | None,
+    bar: Any,
+    agreement: Agreement,
+    warned: Warned,
 ) -> Mean:
     """Return what leads to the mean of the weights of all rows, those of classes included."""
     mean = Mean()
@@ -344,37 +353,28 @@ def _mean(
         mean.add(weights)
         return 0
 
-    _go_through(stream, add, bar, agreement)
+    _go_through(stream, add, bar, agreement, warned)
     return mean
 
 
 def _go_through(
-    stream: Stream, use: Callable[[int, Block], int], bar: Any, agreement: Agreement
+    stream: Stream,
+    use: Callable[[int, Block], int],
+    bar: Any,
+    agreement: Agreement,
+    warned: Warned,
 ) -> None:
     """Hand on all blocks, each with the position of its part; the same warning is heard but once.
 
     What takes them returns how far the bar is to go on. An error of another rank ends this one,
     too, between two blocks.
     """
-    said: set[str] = set()
-    heard_of_others = time.monotonic()
-    with Ahead(partial(_blocks, stream), early=stream.lasting) as ahead:
+    with heard_by(warned.hear), Ahead(partial(_blocks, stream), early=stream.lasting) as ahead:
         while (found := ahead.take()) is not None:
-            name = found[1].name
-
-            def heard(message: str, category: type[Warning], name: str = name) -> bool:
-                message = message.replace(name, "")
-                known = message in said
-                said.add(message)
-                return known
-
-            with heard_by(heard):
+            with heard_by(partial(warned.hear, name=found[1].name)):
                 bar.update(use(*found))
-            if agreement.size > 1 and time.monotonic() - heard_of_others > PAUSE:
-                agreement.gathered(False)
-                heard_of_others = time.monotonic()
-        while not all(agreement.gathered(True)):  # others are not through
-            pass
+            agreement.look_up()
+        agreement.wait_for_others()
 
 
 def _blocks(stream: Stream, over: threading.Event) -> Iterator[tuple[int, Block]]:

@@ -34,11 +34,13 @@ class Reader:
     Parameters
     ----------
     model : Model
+    agreement : Agreement
+        Of the ranks that read streams, or parts of one, together.
 
     Attributes
     ----------
     names : tuple of str or None
-        Of the inputs: the model's, or those of the first block.
+        Of the inputs: the model's, or those of the first block, of several ranks the first one's.
     classes : tuple or None
         The model's; or those of the labels so far, as they have come; or None, if labels are no
         names.
@@ -46,8 +48,8 @@ class Reader:
         The name of the first block, and the kinds of its arrays.
     """
 
-    def __init__(self, model: Model) -> None:
-        self.architecture = model.architecture
+    def __init__(self, model: Model, agreement: Agreement) -> None:
+        self.architecture, self.agreement = model.architecture, agreement
         self.standardises = model.standardize_inputs or model.input_scaler is not None
         self.names: Names | None = model.features
         self.classes: Classes | None = model.classes
@@ -57,8 +59,8 @@ class Reader:
     def read(self, block: Block) -> tuple[Rows, Targets]:
         """Return inputs and targets, after a look at both."""
         with block.named():
-            if self.first is None and self.names is None:
-                self.names = names_of("X", block.X)
+            if self.first is None:
+                self._agree_on_names(names_of("X", block.X))
             name = f"{block.name}: X"
             refuse_to_standardise(name, block.X, self.standardises)
             X = check.features(name, block.X, self.architecture, self.names)
@@ -70,6 +72,12 @@ class Reader:
             targets = check_targets(y, block.y, len(X), self.architecture, self.classes)
             self._compare(block, X, targets, named)
         return X, targets
+
+    def _agree_on_names(self, own: Names | None) -> None:
+        """Take the names of the inputs, in the order that they have on the first rank."""
+        first = self.agreement.gathered(own)[0]
+        if self.names is None:
+            self.names = first or own
 
     def _find(self, block: Block) -> None:
         """Take the names of classes that are new."""
@@ -163,6 +171,8 @@ class Survey:
     Parameters
     ----------
     model : Model
+    agreement : Agreement
+        As of the `Reader`.
 
     Attributes
     ----------
@@ -181,8 +191,8 @@ class Survey:
     checksums : dict of int
     """
 
-    def __init__(self, model: Model) -> None:
-        self.architecture, self.reader = model.architecture, Reader(model)
+    def __init__(self, model: Model, agreement: Agreement) -> None:
+        self.architecture, self.reader = model.architecture, Reader(model, agreement)
         self.counts: list[int] = []
         self.labels: Counter[int] = Counter()
         self.longest = LongestRun()

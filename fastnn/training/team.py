@@ -358,6 +358,10 @@ class Team(OneProcess):
             self._end(flags)
         return float(np.add.accumulate(totals)[-1])
 
+    def end_as_told(self) -> None:
+        """Raise what a signal to this rank stands for, of which `agreeing` tells the others."""
+        self._end(np.array(self.signal))
+
     def _end(self, flags: Array) -> None:
         """End all ranks if one of them has to, by an error or by a signal."""
         if (flags == FAILED).any():
