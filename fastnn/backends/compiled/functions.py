@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -11,6 +10,7 @@ from numba.core import event
 from numba.np.numpy_support import from_dtype
 
 from fastnn.activations import Array
+from fastnn.backends import forks
 from fastnn.backends.compiled.kernels import (
     augment,
     batches,
@@ -104,7 +104,6 @@ OF_LOSSES: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 # Activations that the register tile does on the way out, or that do nothing.
 WITHOUT_KERNEL = ("relu", "identity")
-_preparing = threading.Lock()
 # The addresses for each dtype; 0 where a function is not yet compiled.
 _addresses = {np.dtype(name): np.zeros(1, FUNCTIONS) for name in ("f4", "f8")}
 _compiled: dict[np.dtype, set[str]] = {dtype: set() for dtype in _addresses}
@@ -217,16 +216,13 @@ def addresses(dtype: np.dtype, names: Iterable[str] = ALWAYS) -> Array:
     found, compiled = _addresses[dtype], _compiled[dtype]
     absent = missing(dtype, names)
     if absent:
-        with _preparing:  # the first of several threads compiles, the others wait
-            number = from_dtype(dtype)
-            batches.run.prepare(number)
-            if absent.intersection(FORWARD_ONE):
-                one_row.single.dispatcher.disable_compile(False)
-                one_row.single.prepare(number)
-                one_row.single.dispatcher.disable_compile()  # other types are a TypeError
-            for name in absent - compiled:
-                found[name] = of_name(name).address(number)
-                compiled.add(name)
+        number = from_dtype(dtype)
+        batches.run.prepare(number)
+        if absent.intersection(FORWARD_ONE):
+            door(one_row.single, dtype)
+        for name in absent:
+            found[name] = of_name(name).address(number)
+            compiled.add(name)
     return found
 
 
@@ -241,8 +237,8 @@ def single(dtype: np.dtype) -> Callable[..., int]:
 def door(function: Unit, dtype: np.dtype) -> Callable[..., Any]:
     """Return what calls a compiled function from Python; other types are a TypeError."""
     number = from_dtype(dtype)
-    with _preparing:
-        if function.argument_types(number) not in function.dispatcher.overloads:
+    if function.argument_types(number) not in function.dispatcher.overloads:
+        with forks.held_off():  # other threads do not compile what the dispatcher must not
             function.dispatcher.disable_compile(False)
             function.prepare(number)
             function.dispatcher.disable_compile()
