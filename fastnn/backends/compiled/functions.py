@@ -127,10 +127,8 @@ def gathers_gradient(rule: UpdateRule | None, in_blocks: bool) -> bool:
 
 def takes_one_row(architecture: Architecture, rule: UpdateRule | None) -> bool:
     """Tell whether a step of one row may take the way of its own."""
-    if architecture.rounds:
+    if architecture.rounds or rule is None:
         return False
-    if rule is None:
-        return True
     # The norm of an outer product is that of its factors, but not with penalties in it.
     penalised = rule.objective.l1 or rule.objective.l2
     return not (rule.scales_inputs or (rule.clip_norm is not None and penalised))
@@ -150,7 +148,19 @@ def needed(
     sparse: bool,
 ) -> set[str]:
     """Return the names of the functions that a call needs."""
-    names = {*ALWAYS}
+    names = {"finish"}
+    hidden = model.architecture.activations[:-1]
+    if any(name not in WITHOUT_KERNEL for name in hidden) or objective.drops:
+        names.add("activate")
+    row = model.architecture.layers[-1].fan_out * model.architecture.dtype.itemsize
+    if model.architecture.activations[-1] == "softmax" and (one_row or row > LINE):
+        names.add("softmax_of_rows")
+    names.update(OF_OUTPUTS.get(model.architecture.activations[-1], ()))
+    if one_row:
+        names.add("rounded_forward_one" if model.architecture.rounds else "forward_one")
+    if one_row and rule is None:  # `one_row.single`, which calls no others
+        return names
+    names.update(ALWAYS)
     if model.architecture.rounds:
         names.add("rounded_product")
     elif any(layer.fan_out <= NARROW for layer in model.architecture.layers):
@@ -161,17 +171,8 @@ def needed(
         names.add("adjust")
     if objective.augment:
         names.update(("augment", "change", "mix"))
-    hidden = model.architecture.activations[:-1]
-    if any(name not in WITHOUT_KERNEL for name in hidden) or objective.drops:
-        names.add("activate")
-    row = model.architecture.layers[-1].fan_out * model.architecture.dtype.itemsize
-    if model.architecture.activations[-1] == "softmax" and (one_row or row > LINE):
-        names.add("softmax_of_rows")
-    names.update(OF_OUTPUTS.get(model.architecture.activations[-1], ()))
     loss = "" if callable(model.architecture.loss) else name_of(model.architecture.loss)
     names.update(OF_LOSSES.get(loss, ("error",)))
-    if one_row:
-        names.add("rounded_forward_one" if model.architecture.rounds else "forward_one")
     if rule is not None:
         if one_row:
             names.update(OF_ONE_ROW)
@@ -217,7 +218,8 @@ def addresses(dtype: np.dtype, names: Iterable[str] = ALWAYS) -> Array:
     absent = missing(dtype, names)
     if absent:
         number = from_dtype(dtype)
-        batches.run.prepare(number)
+        if "work" in absent:  # which that calls
+            batches.run.prepare(number)
         if absent.intersection(FORWARD_ONE):
             door(one_row.single, dtype)
         for name in absent:
