@@ -6,12 +6,14 @@ import pytest
 
 # Before each call all functions are forgotten but those that it asks for: other addresses are 0.
 START = """
-import sys, warnings
+import functools, sys, warnings
 sys.path.insert(0, "tests")
 import numpy as np
 import fastnn
 from cases import HIDDEN, PAIRS, Case, fitting, make_data, make_network
 from fastnn.backends.compiled import functions
+from fastnn.backends.compiled.machinery.jit import Unit
+Unit.address, Unit.prepare = map(functools.cache, (Unit.address, Unit.prepare))  # or 10 ms a call
 warnings.simplefilter("ignore")
 rng = np.random.default_rng(0)
 
