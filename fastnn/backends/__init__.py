@@ -40,4 +40,7 @@ def warmup(*dtypes: npt.DTypeLike) -> float:
 @functools.cache
 def get(name: str) -> ModuleType:
     """Return the backend of that name. It is imported here, as importing Numba takes a while."""
-    return importlib.import_module(BACKENDS[name])
+    from fastnn.backends import forks  # which takes a while, too
+
+    with forks.held_off():
+        return importlib.import_module(BACKENDS[name])

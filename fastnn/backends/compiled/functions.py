@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -11,6 +10,7 @@ from numba.core import event
 from numba.np.numpy_support import from_dtype
 
 from fastnn.activations import Array
+from fastnn.backends import forks
 from fastnn.backends.compiled.kernels import (
     augment,
     batches,
@@ -104,7 +104,6 @@ OF_LOSSES: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 # Activations that the register tile does on the way out, or that do nothing.
 WITHOUT_KERNEL = ("relu", "identity")
-_preparing = threading.Lock()
 # The addresses for each dtype; 0 where a function is not yet compiled.
 _addresses = {np.dtype(name): np.zeros(1, FUNCTIONS) for name in ("f4", "f8")}
 _compiled: dict[np.dtype, set[str]] = {dtype: set() for dtype in _addresses}
@@ -128,10 +127,8 @@ def gathers_gradient(rule: UpdateRule | None, in_blocks: bool) -> bool:
 
 def takes_one_row(architecture: Architecture, rule: UpdateRule | None) -> bool:
     """Tell whether a step of one row may take the way of its own."""
-    if architecture.rounds:
+    if architecture.rounds or rule is None:
         return False
-    if rule is None:
-        return True
     # The norm of an outer product is that of its factors, but not with penalties in it.
     penalised = rule.objective.l1 or rule.objective.l2
     return not (rule.scales_inputs or (rule.clip_norm is not None and penalised))
@@ -151,7 +148,19 @@ def needed(
     sparse: bool,
 ) -> set[str]:
     """Return the names of the functions that a call needs."""
-    names = {*ALWAYS}
+    names = {"finish"}
+    hidden = model.architecture.activations[:-1]
+    if any(name not in WITHOUT_KERNEL for name in hidden) or objective.drops:
+        names.add("activate")
+    row = model.architecture.layers[-1].fan_out * model.architecture.dtype.itemsize
+    if model.architecture.activations[-1] == "softmax" and (one_row or row > LINE):
+        names.add("softmax_of_rows")
+    names.update(OF_OUTPUTS.get(model.architecture.activations[-1], ()))
+    if one_row:
+        names.add("rounded_forward_one" if model.architecture.rounds else "forward_one")
+    if one_row and rule is None:  # `one_row.single`, which calls no others
+        return names
+    names.update(ALWAYS)
     if model.architecture.rounds:
         names.add("rounded_product")
     elif any(layer.fan_out <= NARROW for layer in model.architecture.layers):
@@ -162,17 +171,8 @@ def needed(
         names.add("adjust")
     if objective.augment:
         names.update(("augment", "change", "mix"))
-    hidden = model.architecture.activations[:-1]
-    if any(name not in WITHOUT_KERNEL for name in hidden) or objective.drops:
-        names.add("activate")
-    row = model.architecture.layers[-1].fan_out * model.architecture.dtype.itemsize
-    if model.architecture.activations[-1] == "softmax" and (one_row or row > LINE):
-        names.add("softmax_of_rows")
-    names.update(OF_OUTPUTS.get(model.architecture.activations[-1], ()))
     loss = "" if callable(model.architecture.loss) else name_of(model.architecture.loss)
     names.update(OF_LOSSES.get(loss, ("error",)))
-    if one_row:
-        names.add("rounded_forward_one" if model.architecture.rounds else "forward_one")
     if rule is not None:
         if one_row:
             names.update(OF_ONE_ROW)
@@ -217,16 +217,14 @@ def addresses(dtype: np.dtype, names: Iterable[str] = ALWAYS) -> Array:
     found, compiled = _addresses[dtype], _compiled[dtype]
     absent = missing(dtype, names)
     if absent:
-        with _preparing:  # the first of several threads compiles, the others wait
-            number = from_dtype(dtype)
+        number = from_dtype(dtype)
+        if "work" in absent:  # which that calls
             batches.run.prepare(number)
-            if absent.intersection(FORWARD_ONE):
-                one_row.single.dispatcher.disable_compile(False)
-                one_row.single.prepare(number)
-                one_row.single.dispatcher.disable_compile()  # other types are a TypeError
-            for name in absent - compiled:
-                found[name] = of_name(name).address(number)
-                compiled.add(name)
+        if absent.intersection(FORWARD_ONE):
+            door(one_row.single, dtype)
+        for name in absent:
+            found[name] = of_name(name).address(number)
+            compiled.add(name)
     return found
 
 
@@ -241,8 +239,8 @@ def single(dtype: np.dtype) -> Callable[..., int]:
 def door(function: Unit, dtype: np.dtype) -> Callable[..., Any]:
     """Return what calls a compiled function from Python; other types are a TypeError."""
     number = from_dtype(dtype)
-    with _preparing:
-        if function.argument_types(number) not in function.dispatcher.overloads:
+    if function.argument_types(number) not in function.dispatcher.overloads:
+        with forks.held_off():  # other threads do not compile what the dispatcher must not
             function.dispatcher.disable_compile(False)
             function.prepare(number)
             function.dispatcher.disable_compile()

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import llvmlite.binding
 import numba
 from numba import types
 from numba.core import cgutils
+from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic
 
+from fastnn.backends import forks
 from fastnn.backends.compiled.machinery import cache
 
 OPTIONS: dict[str, Any] = {
@@ -31,16 +35,36 @@ OPTIONS: dict[str, Any] = {
 serial = numba.njit(**OPTIONS, inline="always")
 
 
+forks.wait_for(global_compiler_lock, llvmlite.binding.ffi.lib._lock)
+
+
 @contextlib.contextmanager
 def without_collection() -> Iterator[None]:
     """Keep Python from looking for garbage, which takes a fifth of the time of compiling."""
-    collects = gc.isenabled()
+    global _pausing
+    if not gc.isenabled():
+        yield
+        return
+    _pausing = True
     gc.disable()
     try:
         yield
     finally:
-        if collects:
-            gc.enable()
+        gc.enable()
+        _pausing = False
+
+
+_pausing = False  # whether Python looks for no garbage because of that
+
+
+def _collect_in_child() -> None:
+    """Let a child look for garbage which is forked by something that compiling calls."""
+    if _pausing:
+        gc.enable()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_collect_in_child)
 
 
 class Unit:
@@ -72,7 +96,7 @@ class Unit:
     def prepare(self, number: Any) -> None:
         """Compile for a type of number, or load from the cache."""
         if self.argument_types(number) not in self.dispatcher.overloads:
-            with without_collection():
+            with forks.held_off(), without_collection():
                 self.dispatcher.compile(self.argument_types(number))
 
     def address(self, number: Any) -> int:
@@ -80,7 +104,8 @@ class Unit:
         self.prepare(number)
         compiled = self.dispatcher.overloads[self.argument_types(number)]
         name = compiled.fndesc.llvm_func_name
-        address: int = compiled.library.get_pointer_to_function(name)
+        with forks.held_off():
+            address: int = compiled.library.get_pointer_to_function(name)
         return address
 
 
