@@ -35,8 +35,8 @@ serial = numba.njit(**OPTIONS, inline="always")
 def without_collection() -> Iterator[None]:
     """Keep Python from looking for garbage, which takes a fifth of the time of compiling."""
     collects = gc.isenabled()
-    gc.disable()
-    try:
+    try:  # before it is off: Ctrl-C may come right after
+        gc.disable()
         yield
     finally:
         if collects:
