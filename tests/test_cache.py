@@ -450,3 +450,14 @@ def test_compiling_leaves_the_search_for_garbage_as_it_was(collects):
     finally:
         gc.enable()
     assert looked == [False]
+
+
+def test_ctrl_c_as_compiling_begins_leaves_the_search_for_garbage_on(monkeypatch):
+    def interrupted(disable=gc.disable):
+        disable()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(gc, "disable", interrupted)
+    with pytest.raises(KeyboardInterrupt), jit.without_collection():
+        raise AssertionError("nothing is compiled")
+    assert gc.isenabled()

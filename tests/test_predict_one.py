@@ -184,3 +184,28 @@ with event.install_recorder("numba:compile") as compilations:
 print(len(compilations.buffer))
 """
     assert run_python("-c", script).split() == ["0"]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_an_infinite_activation_is_read_by_the_units_there_are(dtype):
+    # It makes the next layers' padding NaN, which is not zero.
+    sizes = (9, 33, 17, 5)
+    net = fastnn.Network(sizes, "relu", dtype=dtype, seed=1)
+    predict = compiled.single(net.model)
+    plan, out = vars(predict)["plan"], np.empty(5, dtype)
+    (lists,) = (a for a in plan._kept if compiled.plan.address_of(a) == plan.record["lists_of_one"])
+    predict(np.array([-1, 1, 1, -1, 1, 1, -1, 1, 1], dtype) * np.finfo(dtype).max, out)
+    places = np.cumsum([0, *(size + 1 for size in sizes[:-2])])
+    assert np.isnan(out).all()
+    assert (lists[places] <= sizes[:-1]).all()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_rate_beyond_the_dtype_is_refused_in_steps_of_one_row(backend, dtype):
+    X, y = np.random.default_rng(0).normal(size=(20, 9)), np.arange(20) % 3
+    rate = {"float32": 1e39, "float64": 1e308}[dtype]
+    for seed in range(5):
+        net = fastnn.Network([9, 33, 17, 3], "relu", dtype=dtype, seed=seed, backend=backend)
+        with pytest.raises(fastnn.DivergenceError):
+            net.train(X, y, 1, 1, rate, optimizer="adam")

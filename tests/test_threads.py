@@ -19,12 +19,17 @@ import pytest
 from cases import DTYPES, WIDE, Case, make_data, make_network
 
 import fastnn
+from fastnn import backends
 from fastnn.backends.compiled import operations
 from fastnn.backends.compiled.kernels import batches as steps
 from fastnn.backends.compiled.kernels import layout, update
 from fastnn.backends.compiled.machinery import threads, thresholds
+from fastnn.backends.contract import Examples, UpdateRule
+from fastnn.backends.dropout import NO_KEYS
 from fastnn.cli.info import LAYERS
 from fastnn.model.architecture import Layer
+from fastnn.optimizers import SGD, Adam
+from fastnn.sparse_rows import SparseRows
 
 COUNTS = (1, 2, 3, 8, 16)
 
@@ -67,6 +72,31 @@ def test_any_number_of_threads_gives_the_same_bits_in_bfloat16(batch, optimizer)
     case = replace(WIDE, batch=batch, precision="bfloat16")
     results = [bits(case, count, optimizer) for count in COUNTS]
     assert results == [results[0]] * len(COUNTS)
+
+
+@pytest.mark.parametrize("optimizer", [SGD(), Adam()], ids=["sgd", "adam"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_equal_units_stay_equal_on_sparse_rows(dtype, optimizer):
+    # Some lines of units are summed together, others one by one; threads make it the one or other.
+    net = make_network(Case((20, 90, 3), dtype=dtype))
+    for array in (*net.weights[:1], *net.biases[:1]):
+        array[...] = array[..., :1]
+    net.weights[1][...] = net.weights[1][:1]
+    rng = np.random.default_rng(0)
+    columns = np.array([np.sort(rng.choice(20, 11, replace=False)) for _ in range(30)], np.int32)
+    X = SparseRows(
+        rng.normal(size=330).astype(dtype),
+        columns.reshape(-1),
+        np.arange(31, dtype=np.int64) * 11,
+        20,
+    )
+    rule, losses = UpdateRule(optimizer=optimizer), np.empty(6)
+    backends.get("numba").train_steps(
+        net.model, Examples(X, rng.integers(0, 3, 30)), np.arange(30, dtype=np.int64), 5,
+        np.full(6, 0.01), rule, NO_KEYS, net.model.state_for(optimizer), losses,
+    )  # fmt: skip
+    assert np.isfinite(losses).all()
+    np.testing.assert_array_equal(net.weights[0], np.repeat(net.weights[0][:, :1], 90, axis=1))
 
 
 @pytest.mark.usefixtures("worth_threads")

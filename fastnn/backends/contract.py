@@ -46,7 +46,7 @@ and, in `train_steps` and `update`, the model's parameters and the ``state``, an
     shorter), writes their mean loss, without penalty, to ``losses[s]``, and changes the parameters
     by the rule and the learning rate ``rates[s]``. Stop before a step whose loss is not finite.
     Return the number of steps taken; ``state`` counts them too. With an average in the rule, each
-    step also goes into that of the ``state``.
+    step also goes into that of the ``state``. There is one step at least, and no row comes twice.
 ``batch_gradient(model, examples, order, batch_size, count, rule, keys, gradient) -> float``
     The first half of a step, for some of the rows of its batch: write the sum of the gradients of
     the rows ``order``, at least one and at most ``batch_size``, divided by ``count``, into

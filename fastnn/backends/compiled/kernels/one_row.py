@@ -96,9 +96,13 @@ def _forward_one(plan, batch, tile_of_listed, tile_of_all):
         lists[begin] = -1
         if l == 0 or layers[l - 1].activation == RELU:  # others have a slope where they are 0
             length = 0
-            for k in range(0, fan_in, width):
+            whole = fan_in // width * width
+            for k in range(0, whole, width):
                 listed = plan.lists_of_one + 4 * (begin + 1 + length)
-                length += list_nonzero(inputs + itemsize * k, 0, 1, k, listed, one)
+                length += list_nonzero(inputs + itemsize * k, 0, 1, k, width, listed, one)
+            if whole < fan_in:
+                rest, listed = fan_in - whole, plan.lists_of_one + 4 * (begin + 1 + length)
+                length += list_nonzero(inputs + itemsize * whole, 0, 1, whole, rest, listed, one)
             lists[begin] = length
             terms = (plan.lists_of_one + 4 * (begin + 1), int64(length))
         finish = int64(PLAIN)

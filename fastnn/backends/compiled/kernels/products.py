@@ -183,7 +183,7 @@ def product_of_sparse(a, b, c, shape, sums, listed):
             for first in range(k, k_stop, width):
                 length += list_nonzero(
                     a.address + itemsize * (r * a.row + first), a.row, min(PAIR, rows - r), first,
-                    listed + 4 * (begin + 1 + length), one,
+                    width, listed + 4 * (begin + 1 + length), one,
                 )  # fmt: skip
             lists[begin] = length
         vector = 0

@@ -45,6 +45,7 @@ from fastnn.backends.compiled.machinery.lines import (
     filled,
     lanes_of,
     load,
+    plus_product,
     store,
     where_below,
 )
@@ -161,10 +162,10 @@ def _forward(plan, batch, share):
                 d = load(biases + offset + 3 * LINE, like)
                 for t in range(count):
                     v, row = values[t], w + row_bytes * columns[t]
-                    a = v * load_factor(row, like, rounds) + a
-                    b = v * load_factor(row + LINE, like, rounds) + b
-                    c = v * load_factor(row + 2 * LINE, like, rounds) + c
-                    d = v * load_factor(row + 3 * LINE, like, rounds) + d
+                    a = plus_product(a, v, load_factor(row, like, rounds))
+                    b = plus_product(b, v, load_factor(row + LINE, like, rounds))
+                    c = plus_product(c, v, load_factor(row + 2 * LINE, like, rounds))
+                    d = plus_product(d, v, load_factor(row + 3 * LINE, like, rounds))
                 if rectified:
                     a = where_below(a, zero, zero, a)
                     b = where_below(b, zero, zero, b)
@@ -179,7 +180,7 @@ def _forward(plan, batch, share):
                 a = load(biases + offset, like)
                 for t in range(count):
                     row = w + row_bytes * columns[t]
-                    a = values[t] * load_factor(row, like, rounds) + a
+                    a = plus_product(a, values[t], load_factor(row, like, rounds))
                 if rectified:
                     a = where_below(a, zero, zero, a)
                 store(out + offset, a)
@@ -212,15 +213,15 @@ def _add(plan, batch, share):
                 d = alpha * load_factor(there + 3 * LINE, like, rounds)
                 for t in range(count):
                     v, row = values[t], here + row_bytes * columns[t]
-                    store(row, v * a + load(row, like))
-                    store(row + LINE, v * b + load(row + LINE, like))
-                    store(row + 2 * LINE, v * c + load(row + 2 * LINE, like))
-                    store(row + 3 * LINE, v * d + load(row + 3 * LINE, like))
+                    store(row, plus_product(load(row, like), v, a))
+                    store(row + LINE, plus_product(load(row + LINE, like), v, b))
+                    store(row + 2 * LINE, plus_product(load(row + 2 * LINE, like), v, c))
+                    store(row + 3 * LINE, plus_product(load(row + 3 * LINE, like), v, d))
                 line += TOGETHER
             else:
                 for t in range(count):
                     row = here + row_bytes * columns[t]
-                    store(row, values[t] * a + load(row, like))
+                    store(row, plus_product(load(row, like), values[t], a))
                 line += 1
     update_biases(plan, int64(0), batch, share.left, share.right - share.left, False)
 
@@ -275,10 +276,10 @@ def _step(plan, batch, share):
                     b = alpha * load_factor(there + LINE, like, rounds)
                     c = alpha * load_factor(there + 2 * LINE, like, rounds)
                     d = alpha * load_factor(there + 3 * LINE, like, rounds)
-                    store(here, v * a + load(here, like))
-                    store(here + LINE, v * b + load(here + LINE, like))
-                    store(here + 2 * LINE, v * c + load(here + 2 * LINE, like))
-                    store(here + 3 * LINE, v * d + load(here + 3 * LINE, like))
+                    store(here, plus_product(load(here, like), v, a))
+                    store(here + LINE, plus_product(load(here + LINE, like), v, b))
+                    store(here + 2 * LINE, plus_product(load(here + 2 * LINE, like), v, c))
+                    store(here + 3 * LINE, plus_product(load(here + 3 * LINE, like), v, d))
                 line += TOGETHER
             else:
                 left = lines - line
@@ -287,7 +288,7 @@ def _step(plan, batch, share):
                     there = source + row_bytes * rows[t]
                     for i in range(left):
                         a = alpha * load_factor(there + i * LINE, like, rounds)
-                        store(here + i * LINE, v * a + load(here + i * LINE, like))
+                        store(here + i * LINE, plus_product(load(here + i * LINE, like), v, a))
                 line = lines
         place = stop
         offset = layer.weights + layer.stride * begin

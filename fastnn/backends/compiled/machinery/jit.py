@@ -45,9 +45,9 @@ def without_collection() -> Iterator[None]:
     if not gc.isenabled():
         yield
         return
-    _pausing = True
-    gc.disable()
-    try:
+    try:  # before it is off: Ctrl-C may come right after
+        _pausing = True
+        gc.disable()
         yield
     finally:
         gc.enable()

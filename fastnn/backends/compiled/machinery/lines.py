@@ -29,6 +29,7 @@ from fastnn.backends.compiled.machinery.vector_ir import (
     int_type,
     itemsize,
     larger_of,
+    multiply_add,
     opaque_pointers,
     splat,
 )
@@ -116,6 +117,21 @@ def filled(typingctx, x):
     return line(x), lambda context, builder, signature, args: splat(
         builder, args[0], vector_of(signature.args[0])
     )
+
+
+@intrinsic
+def plus_product(typingctx, line, x, y):
+    """Return ``line + x * y`` of a number x and a line y, rounded once where the machine can.
+
+    LLVM does that to ``x * y + line``, too, unless it moves the product into the branches before:
+    then lines that are summed side by side are not all rounded alike.
+    """
+
+    def codegen(context, builder, signature, args):
+        line, x, y = args
+        return multiply_add(builder, splat(builder, x, line.type), y, line)
+
+    return line(line, line.number, line), codegen
 
 
 @intrinsic

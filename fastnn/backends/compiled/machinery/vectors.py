@@ -84,18 +84,19 @@ def finite_groups(typingctx, a, a0, groups):
 
 
 @intrinsic
-def list_nonzero(typingctx, a, a_row, rows, first, indices, like):
+def list_nonzero(typingctx, a, a_row, rows, first, count, indices, like):
     """Append to some indices the columns of one vector's width where any row is not zero.
 
     ``a`` is the address of the first row, ``indices`` that to write to; there are ``rows`` rows, 1
     or 2, which are ``a_row`` elements apart and hold numbers as ``like``; ``first`` is the index of
-    their first column. Returns how many there are.
+    their first column, of so many. Behind those is padding: zeros, but NaN next to an infinite
+    activation. Returns how many columns there are.
     """
     index = types.intp
-    signature = index(index, index, index, index, index, like)
+    signature = index(index, index, index, index, index, index, like)
 
     def codegen(context, builder, signature, args):
-        a, a_row, rows, first, indices, _ = args
+        a, a_row, rows, first, count, indices, _ = args
         element = IR_TYPES[signature.args[-1]]
         vector = ir.VectorType(element, lanes(bits_of(element) // 8))
         integers = ir.VectorType(I32, vector.count)
@@ -109,9 +110,10 @@ def list_nonzero(typingctx, a, a_row, rows, first, indices, like):
             )
             for offset in (ir.Constant(I64, 0), other)
         ]
-        mask = builder.or_(*masks)
-        start = splat(builder, builder.trunc(first, I32), integers)
-        columns = builder.add(start, ir.Constant(integers, list(range(vector.count))))
+        places = ir.Constant(integers, list(range(vector.count)))
+        end = splat(builder, builder.trunc(count, I32), integers)
+        mask = builder.and_(builder.or_(*masks), builder.icmp_signed("<", places, end))
+        columns = builder.add(splat(builder, builder.trunc(first, I32), integers), places)
         compress = cgutils.get_or_insert_function(
             builder.module,
             ir.FunctionType(ir.VoidType(), [integers, I32.as_pointer(), mask.type]),
