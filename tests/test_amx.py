@@ -42,9 +42,11 @@ class State:
 
 
 def flushed(x):
-    """Return a float32 number, or zero if it is below the smallest normal one."""
-    x = np.float32(x)
-    return x if np.isnan(x) or abs(x) >= np.finfo(np.float32).tiny else np.copysign(x * 0, x)
+    """Return a number in float32, or zero if it is below the smallest normal one with 24 bits."""
+    x = np.float64(x)
+    if abs(x) < 1:  # rounded where numbers of 24 bits are normal
+        x = np.float64(np.float32(x * 2.0**100)) / 2.0**100
+    return np.float32(x if not abs(x) < np.finfo(np.float32).tiny else np.copysign(0, x))
 
 
 def fused(a, b, c):
@@ -70,13 +72,29 @@ def by_the_manual(c, a, b):
     return c
 
 
-def words_of(rng, rows, words, special=()):
+def words(numbers):
+    """Return pairs of numbers of bfloat16 as words."""
+    halves = np.array(numbers, np.float32).view(np.uint32) >> 16
+    return halves.astype(np.uint16).view(np.float32)
+
+
+def multiplied(c, a, b):
+    """Return what the emulated instruction makes of tiles."""
+    state = State(*((len(tile), tile.strides[0]) for tile in (c, a, b)))
+    for tile, values in enumerate((c, a, b)):
+        amx_emulation.load(state.address, tile, values.ctypes.data, values.strides[0])
+    amx_emulation.multiply(state.address, 0, 1, 2)
+    got = np.empty_like(c)
+    amx_emulation.store(state.address, 0, got.ctypes.data, got.strides[0])
+    return got
+
+
+def words_of(rng, rows, count, special=()):
     """Return words of numbers of many sizes, some of them special."""
-    numbers = rng.normal(size=(rows, 2 * words)) * 2.0 ** rng.integers(-8, 9, (rows, 2 * words))
+    numbers = rng.normal(size=(rows, 2 * count)) * 2.0 ** rng.integers(-8, 9, (rows, 2 * count))
     for value in special:
-        numbers[rng.integers(rows), rng.integers(2 * words)] = value
-    halves = (to_bfloat16(numbers.astype(np.float32)).view(np.uint32) >> 16).astype(np.uint16)
-    return halves.view(np.float32)
+        numbers[rng.integers(rows), rng.integers(2 * count)] = value
+    return words(to_bfloat16(numbers.astype(np.float32)))
 
 
 SUBNORMAL, SMALL = 2.0**-130, 2.0**-70  # the product of two small ones is subnormal
@@ -122,17 +140,15 @@ HALF = 2.0**-63  # its square is the smallest normal number
     ids=["usual", "halves", "sum", "start", "product"],
 )
 def test_results_below_the_normal_numbers_are_zero_at_every_step(start, a, b, want):
-    state = State(*[(1, 4)] * 3)
-    c = np.full((1, 1), start, np.float32)
-    a, b = (
-        (np.array(x, np.float32).view(np.uint32) >> 16).astype(np.uint16).view(np.float32)
-        for x in (a, b)
-    )
-    for tile, values in enumerate((c, a, b)):
-        amx_emulation.load(state.address, tile, values.ctypes.data, 4)
-    amx_emulation.multiply(state.address, 0, 1, 2)
-    amx_emulation.store(state.address, 0, c.ctypes.data, 4)
-    assert c[0, 0] == want
+    assert multiplied(np.full((1, 1), start, np.float32), words([a]), words([b])) == want
+
+
+@pytest.mark.parametrize(("term", "want"), [(0.5, HALF**2), (0.75, 0), (1, 0), (1.25, 0)])
+def test_results_are_below_the_normal_numbers_before_those_below_round_them_up(term, want):
+    # Of the smallest normal number, a part of 2**-24 is taken away: half a step of those below.
+    c = np.zeros((1, 1), np.float32)
+    a, b = words([[HALF, 0, -term * HALF, 0]]), words([[HALF, 0], [HALF * 2.0**-24, 0]])
+    assert multiplied(c, a, b) == by_the_manual(c, a, b) == want
 
 
 def test_emulated_tiles_are_loaded_and_stored_by_their_shapes():
@@ -165,6 +181,10 @@ print("so far", flush=True)
 """
 REFUSED = {
     "tiles without shapes": "s = state.address; amx_emulation.release(s); amx_emulation.zero(s, 0)",
+    "a tile without rows": "amx_emulation.zero(state.address, 3)",
+    "a shape of rows without length": "State((16, 0))",
+    "a shape of more rows than there are": "State((17, 64))",
+    "a length that is not one of words": "amx_emulation.zero(State((16, 63)).address, 0)",
     "depths that differ": "amx_emulation.multiply(State((2, 8), (2, 8), (3, 8)).address, 0, 1, 2)",
 }
 
@@ -291,14 +311,15 @@ FEATURES = (
     "avx512vl avx512vnni bmi bmi2 f16c fma lzcnt popcnt sse4.2"
 )
 ASSEMBLY = """
-from numba import types
+import numba
 from fastnn.backends.compiled.kernels import amx as kernels
-from fastnn.backends.compiled.machinery import amx, machine
+from fastnn.backends.compiled.machinery import amx, jit, machine
 
 assert machine.MACHINE.amx and not amx.EMULATED
 unit = kernels.product
-unit.dispatcher.compile(unit.argument_types(types.float32))
-(text,) = unit.dispatcher.inspect_asm().values()
+dispatcher = numba.njit(**jit.OPTIONS)(unit.dispatcher.py_func)  # what is in the cache has no text
+dispatcher.compile(unit.argument_types(numba.types.float32))
+(text,) = dispatcher.inspect_asm().values()
 print(text)
 """
 

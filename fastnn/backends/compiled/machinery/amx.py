@@ -4,8 +4,9 @@ A tile is a register of up to 16 rows of 64 bytes, here always whole. Instructio
 number, 0 to 7. One multiplies the 16 rows of words of a tile by the 16 columns of another, and adds
 to 256 sums in float32. Words are those of `bfloat16`: pairs of neighbours along a sum.
 
-This has not been run on a CPU that has AMX. So it is used only where ``FASTNN_AMX=1`` asks for it.
-``FASTNN_AMX=emulated`` is for tests: `amx_emulation` takes the place of the instructions.
+This has been run in Bochs, an emulator, but not on a CPU that has AMX. So it is used only where
+``FASTNN_AMX=1`` asks for it. ``FASTNN_AMX=emulated`` is for tests: `amx_emulation` takes the place
+of the instructions.
 """
 
 from __future__ import annotations

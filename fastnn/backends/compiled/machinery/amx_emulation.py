@@ -28,6 +28,8 @@ STATE_BYTES = PARTS + 2 * 4 * TILE
 # how long rows are, 16 bits each, and how many there are, 8 bits each.
 LENGTHS, COUNTS = 16, 48
 SMALLEST = np.finfo(np.float32).tiny
+# From here on numbers become the smallest normal one where they are rounded to 24 bits.
+ROUNDED_UP = np.float64(SMALLEST) * (1 - 2.0**-25)
 
 _emulated = numba.njit(**OPTIONS)
 
@@ -84,6 +86,18 @@ def _flushed(x):
 
 
 @_emulated
+def _multiplied_and_added(a, b, c):
+    """Return ``a * b + c``, rounded once, or a zero with its sign if that is below `SMALLEST`.
+
+    Whether it is below is decided as if exponents had no end. Subnormal numbers have fewer bits, so
+    that some that are below are rounded to `SMALLEST`; sums of two numbers are exact there.
+    """
+    result = _multiply_add(a, b, c)
+    in_float64 = np.float64(a) * np.float64(b) + np.float64(c)  # near `SMALLEST` it is exact
+    return result if not abs(in_float64) < ROUNDED_UP else result * np.float32(0)
+
+
+@_emulated
 def _words(address, count):
     return elements(address, count, np.int32(0))
 
@@ -99,14 +113,22 @@ def _bytes(address):
 
 
 @_emulated
+def _given(shapes, tile):
+    """Return the rows of a tile and how many bytes each has."""
+    place = LENGTHS + 2 * tile
+    length = np.int64(shapes[place]) + 256 * np.int64(shapes[place + 1])
+    return np.int64(shapes[COUNTS + tile]), length
+
+
+@_emulated
 def _shape(state, tile):
     """Return the rows of a tile and how many words each has."""
     shapes = _bytes(state + SHAPES)
-    if shapes[0] != 1:  # there is no other kind, and none before `configure`
+    rows, length = _given(shapes, tile)
+    # There is no other kind than 1, and none before `configure`.
+    if shapes[0] != 1 or rows == 0 or length % 4 != 0:
         _refuse()
-    place = LENGTHS + 2 * tile
-    length = shapes[place] + 256 * shapes[place + 1]
-    return np.int64(shapes[COUNTS + tile]), np.int64(length) // 4
+    return rows, length // 4
 
 
 @_emulated
@@ -121,8 +143,8 @@ def configure(state, address):
     if given[0] != 1 or given[1] != 0:
         _refuse()
     for tile in range(TILES):
-        rows, words = _shape(state, tile)
-        if rows > TILE or words > TILE or given[LENGTHS + 2 * tile] % 4 != 0:
+        rows, length = _given(shapes, tile)
+        if rows > TILE or length > 4 * TILE or (rows == 0) != (length == 0):
             _refuse()
         _words(state + tile * TILE_BYTES, TILE * TILE)[:] = 0
 
@@ -192,8 +214,8 @@ def multiply(state, sums, a, b):
             for j in range(columns):
                 other = right[k * TILE + j]
                 x, y = _flushed(_lower(other)), _flushed(_upper(other))
-                lower[j] = _flushed(_multiply_add(first, x, lower[j]))
-                upper[j] = _flushed(_multiply_add(second, y, upper[j]))
+                lower[j] = _multiplied_and_added(first, x, lower[j])
+                upper[j] = _multiplied_and_added(second, y, upper[j])
         for j in range(columns):
             both = _flushed(lower[j] + upper[j])
             totals[r * TILE + j] = _flushed(_flushed(totals[r * TILE + j]) + both)
